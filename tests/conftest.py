@@ -1,0 +1,50 @@
+"""What pytest needs before any test runs.
+
+The tests run on the installed package, never on the folder beside them. pytest leaves `sys.path` alone
+(`--import-mode=importlib`); the repository is put *last* on it here, so that `tests` and `examples` can be imported,
+and `trio_batchmetrics` comes from site-packages. Where TEST_THE_WHEEL is set, as `make test` does, anything else is
+an error.
+"""
+
+import importlib.util
+import os
+import sys
+import sysconfig
+from pathlib import Path
+
+import pytest
+
+REPOSITORY = Path(__file__).resolve().parent.parent
+
+if str(REPOSITORY) not in sys.path:
+    sys.path.append(str(REPOSITORY))
+
+# pytest explains a failed assert in test files only; the modules that they share shall have that too.
+pytest.register_assert_rewrite(
+    *(
+        ".".join(file.relative_to(REPOSITORY).with_suffix("").parts)
+        for file in (REPOSITORY / "tests").rglob("*.py")
+        if file.name not in ("__init__.py", "conftest.py")
+    )
+)
+
+
+def _package_file() -> Path:
+    """Say which `trio_batchmetrics` an import finds."""
+    spec = importlib.util.find_spec("trio_batchmetrics")
+    if spec is None or spec.origin is None:
+        raise pytest.UsageError("trio_batchmetrics is not installed: run `make test`")
+    return Path(spec.origin).resolve()
+
+
+def pytest_configure() -> None:
+    """Refuse to run on the source tree where the wheel is asked for."""
+    site_packages = Path(sysconfig.get_path("purelib")).resolve()
+    file = _package_file()
+    if os.environ.get("TEST_THE_WHEEL") and not file.is_relative_to(site_packages):
+        raise pytest.UsageError(f"the tests must run on the wheel in {site_packages}, but they would import {file}")
+
+
+def pytest_report_header() -> str:
+    """Show in pytest's first lines what is tested."""
+    return f"testing: {_package_file().parent}"

@@ -1,0 +1,80 @@
+"""trio_batchmetrics: batched metrics for Trio services, with an account that always balances.
+
+Where things live::
+
+    _collector.py        collector(), BatchMetricsCollector: lifetime and account
+    _recording.py        the recorders
+    _config.py           BatchMetricsConfig
+    _schema.py           MetricEvent, label, measure, metric_event: how an event class is declared
+    _events.py           the built-in events
+    _instruments.py      bound counters, gauges, histograms that aggregate in place
+    _validation.py       what makes an event invalid
+    _batch.py            Batch: a sequence of events
+    _text.py             label values as text, the JSON form of an event
+    _ledger.py           the only place where counts change; the state table
+    _stats.py            what stats() and flush() return
+    _waking.py           how plain data wakes a Trio task, from anywhere
+    _intake.py           the buffer: rows gather into batches
+    _flushing.py         the flush task: from the buffer to every sink
+    _load.py             events on their way to one sink
+    _attempts.py         one attempt, and the pause between two
+    _delivery.py         an event sink's task
+    _series_delivery.py  a series sink's task
+    _reporting.py        loss in the log
+    _sinks.py            what may be given as sinks=
+    abc.py               what the author of a sink implements
+    testing.py           sinks for users' tests
+    sinks/               the sinks, one back-end a module
+"""
+
+from __future__ import annotations
+
+from ._batch import Batch
+from ._collector import BatchMetricsCollector, collector
+from ._config import BatchMetricsConfig
+from ._events import (
+    BackendRequest,
+    CacheMetric,
+    Counter,
+    Gauge,
+    HealthCheck,
+    Histogram,
+    HistogramPoint,
+    HttpRequest,
+)
+from ._exceptions import BatchMetricsError, ConfigError, DeclarationError, WrongThreadError
+from ._instruments import BoundCounter, BoundGauge, BoundHistogram
+from ._recording import Recorder, ThreadRecorder
+from ._schema import MetricEvent, label, measure, metric_event
+from ._stats import BatchMetricsStats, FlushReport, SinkStats
+
+__all__ = [
+    "BackendRequest",
+    "Batch",
+    "BatchMetricsCollector",
+    "BatchMetricsConfig",
+    "BatchMetricsError",
+    "BatchMetricsStats",
+    "BoundCounter",
+    "BoundGauge",
+    "BoundHistogram",
+    "CacheMetric",
+    "ConfigError",
+    "Counter",
+    "DeclarationError",
+    "FlushReport",
+    "Gauge",
+    "HealthCheck",
+    "Histogram",
+    "HistogramPoint",
+    "HttpRequest",
+    "MetricEvent",
+    "Recorder",
+    "SinkStats",
+    "ThreadRecorder",
+    "WrongThreadError",
+    "collector",
+    "label",
+    "measure",
+    "metric_event",
+]

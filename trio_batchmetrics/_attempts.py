@@ -1,0 +1,130 @@
+"""One attempt at a time, and the pause between two: what both kinds of delivery share."""
+
+from __future__ import annotations
+
+import os
+import random
+from collections.abc import Callable, Collection
+from datetime import UTC, datetime
+from typing import Any
+
+import attrs
+import trio
+
+from ._ledger import Account
+from .abc import Payload, Receipt, Sink
+
+__all__ = ["Attempts", "describe"]
+
+_RETRY_AFTER_MAX = 300.0
+"""Longest pause that a server may ask for, in seconds: the default retry budget."""
+
+_ERROR_MAX_CHARS = 500
+
+
+def describe(error: BaseException) -> str:
+    """Return an exception as one short line."""
+    message = " ".join(str(error).split())
+    line = f"{type(error).__name__}: {message}" if message else type(error).__name__
+    return line[:_ERROR_MAX_CHARS]
+
+
+class Attempts:
+    """Makes attempts on a sink, each within its time, and pauses after failures.
+
+    The pause doubles with each failure, with full jitter, and is carried over from one payload to the next: a back-end that
+    is down is asked rarely. Closing cuts a pause short and starts again at the shortest.
+    """
+
+    def __init__(self, sink: Sink, account: Account, trouble: Callable[[], object]) -> None:
+        """Make attempts on this sink.
+
+        Args:
+            sink: an event sink or series sink.
+            account: where retries and errors are noted.
+            trouble: called when an attempt has failed.
+        """
+        self._sink = sink
+        self._account = account
+        self._trouble = trouble
+        self._failures = 0
+        self._hurry = trio.Event()
+        self._random = random.Random()
+        self._pid = os.getpid()
+
+    def hurry(self) -> None:
+        """The block is being left: no more time for long pauses."""
+        self._hurry.set()
+
+    async def attempt(self, payload: Payload[Any]) -> Receipt:
+        """Make one attempt; a checkpoint before it, none between the sink's answer and the return.
+
+        Returns:
+            The sink's answer. What took too long, raised, or makes no sense is an answer that asks for a retry.
+        """
+        await trio.lowlevel.checkpoint()
+        if os.getpid() != self._pid:
+            await trio.sleep_forever()  # a forked child: it is the parent's to send
+        with trio.move_on_after(self._sink.timeout):
+            return _read(await self._send(payload), len(payload.events))
+        return Receipt(retry=True, error=f"no answer within {self._sink.timeout:g} s")
+
+    async def _send(self, payload: Payload[Any]) -> object:
+        try:
+            send: Any = self._sink.send  # type: ignore[attr-defined]  # pyright: ignore
+            return await send(payload)
+        except Exception as exc:  # noqa: BLE001 - whatever a sink raises is its own failed attempt, noted and retried
+            return Receipt(retry=True, error=describe(exc))
+        except BaseExceptionGroup as group:
+            # Cut by a deadline, a sink with a nursery may raise Cancelled together with errors of its own. Only the former
+            # may go on, and only if the rest is nothing that must leave the block.
+            cancelled, rest = group.split(trio.Cancelled)
+            if cancelled is None or not isinstance(rest, Exception):
+                raise
+            self.note(describe(rest))
+            raise cancelled from None
+
+    def note(self, error: str | None) -> None:
+        """Keep an error for ``last_error``."""
+        if error is not None:
+            self._account.last_error = error[:_ERROR_MAX_CHARS]
+            self._trouble()
+
+    def succeeded(self) -> None:
+        """The back-end is well: the next failure starts at the shortest pause."""
+        self._failures = 0
+        self._account.last_success = datetime.now(UTC)
+
+    async def pause(self, asked: float | None, until: float) -> None:
+        """Wait before a retry.
+
+        Args:
+            asked: seconds the back-end asked for, if any.
+            until: by Trio's clock, when to try again at the latest.
+        """
+        longest = min(self._sink.max_backoff, self._sink.backoff * 2.0 ** min(self._failures, 64))
+        self._failures += 1
+        pause = min(asked, _RETRY_AFTER_MAX) if asked is not None and asked > 0 else self._random.uniform(0, longest)
+        deadline = min(trio.current_time() + pause, until)
+        if self._hurry.is_set():
+            await trio.sleep_until(deadline)
+            return
+        with trio.move_on_at(deadline):
+            await self._hurry.wait()
+            self._failures = 0
+
+
+def _read(answer: object, items: int) -> Receipt:
+    """Return what a sink answered, made sure of."""
+    if answer is None:
+        return Receipt()
+    if not isinstance(answer, Receipt):
+        return Receipt(retry=True, error=f"send() must return None or a Receipt (got {type(answer).__name__})")
+    chosen: list[int] = [*answer.rejected]
+    if isinstance(answer.retry, Collection):
+        chosen += answer.retry
+    if len(set(chosen)) != len(chosen) or not all(type(at) is int and 0 <= at < items for at in chosen):
+        return Receipt(retry=True, error=f"send() named items that the payload of {items} does not have, or twice")
+    if isinstance(answer.retry, Collection) and not answer.retry:
+        return attrs.evolve(answer, retry=False)
+    return answer

@@ -1,0 +1,80 @@
+"""Events on their way to a sink, and where each of them is accounted."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from typing import overload
+
+from ._schema import MetricEvent
+from ._validation import Row
+
+__all__ = ["Batch", "event_of"]
+
+
+def event_of(row: Row) -> MetricEvent:
+    """Return the event that a row stands for."""
+    if type(row) is tuple:
+        event: MetricEvent = row[0](*row[2:], timestamp=row[1])
+        return event
+    assert isinstance(row, MetricEvent)  # noqa: S101 - a row is one or the other
+    return row
+
+
+class Batch(Sequence[MetricEvent]):
+    """A sequence of events in recording order.
+
+    Events are made when they are looked at, once each; counting them by kind makes none. Immutable.
+
+    Example:
+        >>> from trio_batchmetrics import CacheMetric
+        >>> from trio_batchmetrics._batch import Batch
+        >>> batch = Batch([CacheMetric("redis", "hit", timestamp=1), CacheMetric("redis", "miss", timestamp=2)])
+        >>> len(batch), batch.kinds(), batch[-1].operation
+        (2, {'CacheMetric': 2}, 'miss')
+    """
+
+    __slots__ = ("_rows",)
+
+    def __init__(self, rows: Sequence[Row]) -> None:
+        """Make a batch of rows; a list is kept, not copied, and its rows become events as they are looked at."""
+        self._rows: list[Row] = rows if isinstance(rows, list) else list(rows)
+
+    def __len__(self) -> int:
+        """Return how many events it holds."""
+        return len(self._rows)
+
+    @overload
+    def __getitem__(self, index: int) -> MetricEvent: ...
+    @overload
+    def __getitem__(self, index: slice) -> Batch: ...
+    def __getitem__(self, index: int | slice) -> MetricEvent | Batch:
+        """Return one event, or a batch of some."""
+        if isinstance(index, slice):
+            return Batch(self._rows[index])
+        row = self._rows[index]
+        if type(row) is tuple:
+            row = self._rows[index] = event_of(row)
+        return event_of(row)
+
+    def __iter__(self) -> Iterator[MetricEvent]:
+        """Yield the events in recording order."""
+        return map(self.__getitem__, range(len(self._rows)))
+
+    def __eq__(self, other: object) -> bool:
+        """Compare with another sequence of events, a list or tuple included."""
+        if not isinstance(other, Batch | list | tuple):
+            return NotImplemented
+        return len(self) == len(other) and all(mine == theirs for mine, theirs in zip(self, other, strict=True))
+
+    __hash__ = None  # type: ignore[assignment]  # pyright: ignore
+
+    def __repr__(self) -> str:
+        """Show how many events of which kinds it holds."""
+        kinds = ", ".join(f"{count} {kind}" for kind, count in self.kinds().items())
+        return f"<Batch of {len(self)}: {kinds}>" if kinds else "<Batch of 0>"
+
+    def kinds(self) -> dict[str, int]:
+        """Count the events by kind: class name to count, sorted by name."""
+        counts = Counter(row[0].__name__ if type(row) is tuple else type(row).__name__ for row in self._rows)
+        return dict(sorted(counts.items()))

@@ -1,0 +1,250 @@
+"""How a collector is configured: one frozen object, checked when it is made."""
+
+from __future__ import annotations
+
+import math
+import os
+from collections.abc import Callable, Iterable, Mapping
+from datetime import timedelta
+from typing import Any, Literal, Self, cast
+
+import attrs
+
+from ._exceptions import ConfigError
+
+__all__ = ["BatchMetricsConfig"]
+
+
+def _fail(field: str, rule: str, value: object) -> ConfigError:
+    return ConfigError(f"{field} must be {rule} (got {value!r})")
+
+
+def _whole(least: int) -> Callable[[object, attrs.Attribute[int], object], None]:
+    def check(_: object, field: attrs.Attribute[int], value: object) -> None:
+        if isinstance(value, bool) or not isinstance(value, int) or value < least:
+            raise _fail(field.name, f"an int >= {least}", value)
+
+    return check
+
+
+def _seconds(value: object) -> object:
+    return value.total_seconds() if isinstance(value, timedelta) else value
+
+
+def _duration(*, zero: bool) -> Callable[[object, attrs.Attribute[float], object], None]:
+    rule = f"a finite number of seconds {'>=' if zero else '>'} 0, or a timedelta"
+
+    def check(_: object, field: attrs.Attribute[float], value: object) -> None:
+        if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value < math.inf:
+            raise _fail(field.name, rule, value)
+        if not zero and value == 0:
+            raise _fail(field.name, rule, value)
+
+    return check
+
+
+def _flag(_: object, field: attrs.Attribute[bool], value: object) -> None:
+    if not isinstance(value, bool):
+        raise _fail(field.name, "True or False", value)
+
+
+def _policy(_: object, field: attrs.Attribute[str], value: object) -> None:
+    if value not in ("drop_newest", "drop_oldest"):
+        raise _fail(field.name, "'drop_newest' or 'drop_oldest'", value)
+
+
+def _copied(value: object) -> object:
+    return dict(cast("Mapping[object, object]", value)) if isinstance(value, Mapping) else value
+
+
+def _labels(_: object, field: attrs.Attribute[Any], value: object) -> None:
+    rule = "a mapping of non-empty str names to label values"
+    if not isinstance(value, dict):
+        raise _fail(field.name, rule, value)
+    for name in cast("dict[object, object]", value):
+        if not isinstance(name, str) or not name:
+            raise _fail(field.name, rule, name)
+
+
+def checked_bounds(field: str, values: object) -> tuple[float, ...]:
+    """Return bucket bounds as floats.
+
+    Args:
+        field: what to call them in the error.
+        values: finite numbers, strictly increasing, at least one.
+
+    Raises:
+        ConfigError: they are not that.
+    """
+    rule = "finite numbers, strictly increasing, at least one"
+    if isinstance(values, str | bytes) or not isinstance(values, Iterable):
+        raise _fail(field, rule, values)
+    bounds: list[float] = []
+    for value in cast("Iterable[object]", values):
+        if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+            raise _fail(field, rule, value)
+        if bounds and value <= bounds[-1]:
+            raise _fail(field, rule, value)
+        bounds.append(float(value))
+    if not bounds:
+        raise _fail(field, rule, ())
+    return tuple(bounds)
+
+
+def _named_bounds(value: object) -> object:
+    if not isinstance(value, Mapping):
+        return value
+    named = cast("Mapping[object, object]", value)
+    return {name: checked_bounds(f"bounds[{name!r}]", bounds) for name, bounds in named.items()}
+
+
+def _bounds(_: object, field: attrs.Attribute[Any], value: object) -> None:
+    rule = "a mapping of instrument names to bucket bounds"
+    if not isinstance(value, dict):
+        raise _fail(field.name, rule, value)
+    for name in cast("dict[object, object]", value):
+        if not isinstance(name, str) or not name:
+            raise _fail(field.name, rule, name)
+
+
+@attrs.frozen(kw_only=True)
+class BatchMetricsConfig:
+    """The settings of one collector.
+
+    Immutable, keyword arguments only, checked when made. Durations are seconds or a ``timedelta``; ints are fine for floats;
+    bools are not numbers.
+
+    Raises:
+        ConfigError: (a ``ValueError``) a value is out of range; the message names the field, the rule and the value.
+
+    Example:
+        >>> from trio_batchmetrics import BatchMetricsConfig
+        >>> BatchMetricsConfig(batch_size=200, flush_interval=10, buffer_size=5000).batch_size
+        200
+        >>> BatchMetricsConfig(batch_size=0)
+        Traceback (most recent call last):
+        ...
+        trio_batchmetrics._exceptions.ConfigError: batch_size must be an int >= 1 (got 0)
+    """
+
+    batch_size: int = attrs.field(default=100, validator=_whole(1))
+    """Events that fill a batch; a batch leaves at ``min(batch_size, buffer_size)``."""
+
+    flush_interval: float = attrs.field(
+        default=5.0, converter=cast("Callable[[float | timedelta], float]", _seconds), validator=_duration(zero=False)
+    )
+    """Longest wait, in seconds, from a batch's first event to its hand-over; bound instruments are collected this often."""
+
+    buffer_size: int = attrs.field(default=10_000, validator=_whole(1))
+    """Events that may wait for the flush task, the batch being gathered included; also the size of each sink's queue."""
+
+    enable_compression: bool = attrs.field(default=False, validator=_flag)
+    """Compress payloads, with the codec that suits each sink, above a size where it pays."""
+
+    shutdown_timeout: float = attrs.field(
+        default=10.0, converter=cast("Callable[[float | timedelta], float]", _seconds), validator=_duration(zero=True)
+    )
+    """The longest, in seconds, that leaving the block may take. 0: what is not delivered by then is counted as failed."""
+
+    on_full: Literal["drop_newest", "drop_oldest"] = attrs.field(default="drop_newest", validator=_policy)
+    """What a full buffer does: refuse the new event, or let the oldest waiting one make room."""
+
+    max_series: int = attrs.field(default=2000, validator=_whole(1))
+    """Distinct label sets an instrument may have; the rest share one labelled ``otel.metric.overflow="true"``.
+
+    2000 is the limit of OpenTelemetry's metrics SDK specification ("Cardinality limits")."""
+
+    static_labels: Mapping[str, object] = attrs.field(factory=dict[str, object], converter=_copied, validator=_labels)
+    """Labels on everything, such as ``service.name``; an event's own label wins. Values become text."""
+
+    bounds: Mapping[str, tuple[float, ...]] = attrs.field(
+        factory=dict[str, tuple[float, ...]],
+        converter=cast("Callable[[Mapping[str, Iterable[float]]], dict[str, tuple[float, ...]]]", _named_bounds),
+        validator=_bounds,
+    )
+    """Histogram bucket bounds by instrument name; they win over the declared ones."""
+
+    enabled: bool = attrs.field(default=True, validator=_flag)
+    """False: every call is accepted and does nothing, nothing is counted, no task runs."""
+
+    @classmethod
+    def from_env(cls, prefix: str = "TRIO_BATCHMETRICS_") -> Self:
+        """Read the settings from environment variables named ``prefix`` and a field in capitals.
+
+        ``static_labels`` is written ``k=v,k=v``, ``bounds`` is ``name=1:2:5,other=10:20``, flags are ``true``/``false``
+        (``1``/``0``, ``yes``/``no``, ``on``/``off``). What is not set keeps its default.
+
+        Args:
+            prefix: what the variables begin with.
+
+        Raises:
+            ConfigError: a value is bad, or a variable under the prefix is not known (the message lists the known ones).
+
+        Example:
+            >>> import os
+            >>> os.environ["DOC_BATCH_SIZE"] = "250"
+            >>> BatchMetricsConfig.from_env("DOC_").batch_size
+            250
+            >>> del os.environ["DOC_BATCH_SIZE"]
+        """
+        known = {f"{prefix}{field.name.upper()}": field.name for field in attrs.fields(cls)}
+        found = {name: text for name, text in os.environ.items() if name.startswith(prefix)}
+        if unknown := sorted(found.keys() - known.keys()):
+            raise ConfigError(f"unknown: {', '.join(unknown)}. Known: {', '.join(known)}")
+        values = {known[name]: _PARSERS[known[name]](name, text.strip()) for name, text in found.items()}
+        return cls(**cast("dict[str, Any]", values))
+
+
+def _parse_int(name: str, text: str) -> int:
+    try:
+        return int(text)
+    except ValueError:
+        raise _fail(name, "an int", text) from None
+
+
+def _parse_float(name: str, text: str) -> float:
+    try:
+        return float(text)
+    except ValueError:
+        raise _fail(name, "a number of seconds", text) from None
+
+
+def _parse_flag(name: str, text: str) -> bool:
+    if text.lower() in ("1", "true", "yes", "on"):
+        return True
+    if text.lower() in ("0", "false", "no", "off"):
+        return False
+    raise _fail(name, "true or false", text)
+
+
+def _parse_text(_: str, text: str) -> str:
+    return text
+
+
+def _parse_pairs(name: str, text: str) -> dict[str, str]:
+    pairs: dict[str, str] = {}
+    for part in filter(None, (part.strip() for part in text.split(","))):
+        key, equals, value = part.partition("=")
+        if not equals or not key.strip():
+            raise _fail(name, "name=value pairs separated by commas", part)
+        pairs[key.strip()] = value.strip()
+    return pairs
+
+
+def _parse_bounds(name: str, text: str) -> dict[str, list[float]]:
+    pairs = _parse_pairs(name, text)
+    return {key: [_parse_float(name, number) for number in value.split(":")] for key, value in pairs.items()}
+
+
+_PARSERS: Mapping[str, Callable[[str, str], object]] = {
+    "batch_size": _parse_int,
+    "flush_interval": _parse_float,
+    "buffer_size": _parse_int,
+    "enable_compression": _parse_flag,
+    "shutdown_timeout": _parse_float,
+    "on_full": _parse_text,
+    "max_series": _parse_int,
+    "static_labels": _parse_pairs,
+    "bounds": _parse_bounds,
+    "enabled": _parse_flag,
+}

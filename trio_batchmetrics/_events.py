@@ -1,0 +1,165 @@
+"""The built-in events, declared through the same ``@metric_event`` as a user's own."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import attrs
+
+from ._schema import Kind, MetricEvent, instrument_name, label, label_set, measure, metric_event
+
+__all__ = [
+    "BackendRequest",
+    "CacheMetric",
+    "Counter",
+    "Gauge",
+    "HealthCheck",
+    "Histogram",
+    "HistogramPoint",
+    "HttpRequest",
+    "MetricEvent",
+    "captured",
+]
+
+_BACKEND_BOUNDS = tuple(0.01 * 2**n for n in range(14))
+"""0.01 to 81.92 s: OpenTelemetry's advice for ``gen_ai.client.operation.duration``; models answer slowly."""
+
+
+def captured(labels: Any) -> Any:
+    """Return a copy of a mapping of labels, by value.
+
+    What is no mapping, or raises while it is read, is returned as something that validation refuses; nothing is raised.
+    """
+    if type(labels) is dict:
+        return labels.copy()  # pyright: ignore[reportUnknownVariableType, reportUnknownMemberType]
+    if not isinstance(labels, Mapping):
+        return labels
+    try:
+        return dict(labels)  # pyright: ignore[reportUnknownVariableType, reportUnknownArgumentType]
+    except Exception:  # noqa: BLE001 - a mapping may run any code; the event is counted as invalid
+        return None
+
+
+@metric_event
+class Counter(MetricEvent):
+    """Something that happened ``value`` times; a counter of that name adds it up."""
+
+    name: str = instrument_name()
+    """The instrument's name."""
+    labels: Mapping[str, Any] = label_set(captured)
+    """Label values as given, copied."""
+    value: float = measure(Kind.COUNTER, "")
+    """How much to add; never negative."""
+
+
+@metric_event
+class Histogram(MetricEvent):
+    """A value observed; a histogram of that name counts it by bucket."""
+
+    name: str = instrument_name()
+    """The instrument's name."""
+    labels: Mapping[str, Any] = label_set(captured)
+    """Label values as given, copied."""
+    value: float = measure(Kind.HISTOGRAM, "")
+    """The value observed."""
+
+
+@metric_event
+class Gauge(MetricEvent):
+    """A value as it is now; a gauge of that name keeps the last."""
+
+    name: str = instrument_name()
+    """The instrument's name."""
+    labels: Mapping[str, Any] = label_set(captured)
+    """Label values as given, copied."""
+    value: float = measure(Kind.GAUGE, "")
+    """The value."""
+
+
+def _tuple(values: Sequence[float]) -> Any:
+    return tuple(values) if isinstance(values, list) else values
+
+
+@metric_event
+class HistogramPoint(MetricEvent):
+    """What a bound histogram observed since its last collection, counted by bucket."""
+
+    name: str = instrument_name()
+    """The instrument's name."""
+    labels: Mapping[str, Any] = label_set(captured)
+    """Label values as given, copied."""
+    count: int = measure(Kind.HISTOGRAM, "")
+    """How many values."""
+    sum: float = measure(Kind.HISTOGRAM, "")
+    """Their sum."""
+    bounds: tuple[float, ...] = measure(Kind.HISTOGRAM, "")
+    """Upper bounds of the buckets, rising; a value equal to a bound belongs to that bound's bucket."""
+    counts: tuple[int, ...] = measure(Kind.HISTOGRAM, "")
+    """How many values in each bucket, not cumulative; one more than ``bounds``, for what is above the last."""
+
+
+assert HistogramPoint.__metric_schema__ is not None  # noqa: S101 - made one line above
+HistogramPoint.__metric_schema__ = attrs.evolve(HistogramPoint.__metric_schema__, buckets=True)
+
+
+@metric_event
+class HttpRequest(MetricEvent):
+    """A request that this service answered (OpenTelemetry's semantic conventions for HTTP servers)."""
+
+    method: str = label("http.request.method")
+    """The request's method."""
+    path: str = label("http.route")
+    """The route's template, such as ``/users/{id}``, never the raw path."""
+    status_code: int = label("http.response.status_code")
+    """The answer's status."""
+    duration: float = measure(
+        Histogram, "http.server.request.duration", unit="s", description="Duration of HTTP server requests."
+    )
+    """How long it took, in seconds."""
+
+
+@metric_event
+class BackendRequest(MetricEvent):
+    """A request that this service made to a provider behind it."""
+
+    provider: str = label("provider")
+    """Who was asked."""
+    model: str = label("model")
+    """What was asked for."""
+    success: bool = label("success")
+    """Whether it worked."""
+    latency: float = measure(
+        Histogram,
+        "backend.request.duration",
+        unit="s",
+        description="Duration of requests to a backend.",
+        bounds=_BACKEND_BOUNDS,
+    )
+    """How long it took, in seconds."""
+    error_type: str | None = label("error.type", default=None)
+    """What went wrong, in a word; None where nothing did."""
+
+
+@metric_event
+class HealthCheck(MetricEvent):
+    """A look at whether a backend is well."""
+
+    backend: str = label("backend")
+    """Which backend."""
+    healthy: bool = measure(Gauge, "backend.health", description="1 while a backend is healthy, else 0.")
+    """Whether it is well."""
+    duration: float = measure(
+        Histogram, "backend.health_check.duration", unit="s", description="Duration of health checks."
+    )
+    """How long the check took, in seconds."""
+
+
+@metric_event(counts="cache.operations")
+class CacheMetric(MetricEvent):
+    """Something a cache did."""
+
+    cache_type: str = label("cache.type")
+    """Which cache."""
+    operation: str = label("cache.operation")
+    """``hit``, ``miss`` or ``eviction``."""

@@ -1,0 +1,38 @@
+"""The errors of trio_batchmetrics.
+
+::
+
+    BatchMetricsError
+     ├── ConfigError        (ValueError)             a configuration value that cannot work
+     ├── DeclarationError   (TypeError, ValueError)  a ``@metric_event`` class that cannot work
+     └── WrongThreadError   (RuntimeError)           a recorder called from a thread that is not Trio's
+
+Recorders raise none of them for what happens at run time: a full buffer, a closed collector or a bad value is counted.
+"""
+
+from __future__ import annotations
+
+__all__ = ["BatchMetricsError", "ConfigError", "DeclarationError", "WrongThreadError"]
+
+
+class BatchMetricsError(Exception):
+    """The root of every error that this library raises on purpose."""
+
+
+class ConfigError(BatchMetricsError, ValueError):
+    """A setting has a bad value; the message names the field, the rule and the value."""
+
+
+class DeclarationError(BatchMetricsError, TypeError, ValueError):
+    """An event class declares something that cannot work; the message names the class and the field.
+
+    Raised when the class is made, never later. It is a ``TypeError`` (the class is wrong) and a ``ValueError`` (a value in
+    the declaration is), so that either catches it.
+    """
+
+
+class WrongThreadError(BatchMetricsError, RuntimeError):
+    """A recorder or bound instrument was used outside the thread of its Trio run.
+
+    Nothing was recorded and nothing was corrupted. Other threads record with ``collector.from_thread()``.
+    """

@@ -1,0 +1,105 @@
+"""The flush task: the next batch, when it is full or due, checked and handed to every sink."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import UTC, datetime
+
+import trio
+
+from ._delivery import CHUNK, EventDelivery
+from ._intake import Gathering, Intake
+from ._ledger import Ledger
+from ._load import Span
+from ._series_delivery import SeriesDelivery
+from ._validation import Row, checked
+
+__all__ = ["FlushTask"]
+
+
+class FlushTask:
+    """Moves batches from the buffer to the sinks."""
+
+    def __init__(
+        self,
+        intake: Intake,
+        ledger: Ledger,
+        event_sinks: Sequence[EventDelivery],
+        series_sinks: Sequence[SeriesDelivery],
+        clock: trio.abc.Clock,
+    ) -> None:
+        """Hand on what comes from ``intake``.
+
+        Args:
+            intake: the buffer.
+            ledger: where events are accounted.
+            event_sinks: they queue.
+            series_sinks: they merge, and so always have room.
+            clock: the Trio run's.
+        """
+        self._intake = intake
+        self._ledger = ledger
+        self._event_sinks = event_sinks
+        self._series_sinks = series_sinks
+        self._clock = clock
+        self._freed = trio.Event()
+        self.last_flush: float | None = None
+        """When a batch was last handed over, by Trio's clock."""
+
+    def room_freed(self) -> None:
+        """A sink's queue has become shorter."""
+        self._freed.set()
+
+    @trio.lowlevel.enable_ki_protection
+    async def run(self) -> None:
+        """Hand on until the buffer is closed and empty."""
+        async for _ in self._intake.receive:
+            await self._hand_on()
+        await self._hand_on()  # what came when the channel was closed already
+
+    async def _hand_on(self) -> None:
+        while (batch := self._intake.next_batch()) is not None:
+            with trio.move_on_at(batch.due):
+                await batch.full.wait()
+            self._intake.seal(batch)
+            await self._wait_for_room(batch)
+            await self._hand_over(batch)
+            await trio.lowlevel.checkpoint()  # a sink that keeps up takes each batch by itself
+
+    async def _wait_for_room(self, batch: Gathering) -> None:
+        """Wait while every sink's queue is full. The batch still waits in the buffer, and may be pushed out of it."""
+        while self._event_sinks and not self._series_sinks and batch.cohort.waiting:
+            if any(sink.has_room(batch.cohort.waiting) for sink in self._event_sinks):
+                return
+            self._freed = trio.Event()
+            await self._freed.wait()
+
+    async def _hand_over(self, batch: Gathering) -> None:
+        cohort = batch.cohort
+        rows = await self._check(batch)
+        if not rows:
+            return
+        for series_sink in self._series_sinks:
+            await series_sink.merge(cohort, rows)
+        self._ledger.hand_over(cohort, len(rows), datetime.now(UTC))
+        self.last_flush = self._clock.current_time()
+        for series_sink in self._series_sinks:
+            series_sink.wake()
+        for event_sink in self._event_sinks:
+            event_sink.offer(Span(cohort, rows, 0, len(rows)))
+
+    async def _check(self, batch: Gathering) -> list[Row]:
+        """Take a batch and return its valid events."""
+        rows = self._intake.take(batch)
+        good: list[Row] = []
+        for start in range(0, len(rows), CHUNK):
+            if start:
+                await trio.lowlevel.checkpoint()
+            for row in rows[start : start + CHUNK]:
+                valid = checked(row)
+                if valid is not None:
+                    good.append(valid)
+        if len(good) < len(rows):
+            self._ledger.invalid(batch.cohort, len(rows) - len(good))
+            self._intake.lost()
+        return good

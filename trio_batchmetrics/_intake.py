@@ -1,0 +1,354 @@
+"""From recorders to the flush task: rows gather into batches, in a buffer of bounded size.
+
+How this works
+==============
+
+A recorder appends a row to the open batch's list and then looks whether there is something to do: a row that stands in the
+list is safe, whatever re-enters the recorder afterwards. Two numbers decide, so that a record costs one comparison before
+and one after::
+
+    gate    the Trio thread's ident while there is room and the block is open, else 0: the check for a wrong thread, a full
+            buffer and a closed collector at once
+    limit   the length of the list at which somebody must look: its first row (a batch opens), its last (it is full and
+            leaves), or the buffer's last
+
+:meth:`Intake.look` does what is due. It holds a lock against other threads (which record by the same code, but under the
+lock from the start) and a flag against itself: re-entered by a signal handler, ``__del__`` or a logging handler, it returns
+at once, and the outer call looks again after it has let go of the flag. A row that re-entry put beyond ``buffer_size`` is
+taken back there.
+
+A batch is announced to the flush task through the memory channel when its first event comes, and fills up while it waits
+there; so a batch costs one wake-up and one timer, and idleness nothing. The batches themselves stand in a deque, where
+``drop_oldest`` finds the oldest event.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Generator
+from contextlib import contextmanager
+from functools import partial
+from threading import RLock, get_ident
+
+import trio
+
+from ._config import BatchMetricsConfig
+from ._exceptions import WrongThreadError
+from ._ledger import Cohort, Ledger, Watch
+from ._validation import Row
+from ._waking import Waker
+
+__all__ = ["Gathering", "Intake"]
+
+
+class Gathering:
+    """A batch that gathers, or waits for the flush task."""
+
+    __slots__ = ("cohort", "due", "full", "rows")
+
+    def __init__(self, rows: list[Row | None], cohort: Cohort, due: float) -> None:
+        """Gather in this list.
+
+        Args:
+            rows: the events; None where one was pushed out.
+            cohort: where they are accounted.
+            due: when the batch leaves at the latest, by Trio's clock.
+        """
+        self.rows = rows
+        self.cohort = cohort
+        self.due = due
+        self.full = trio.Event()
+        """Set when the batch is to leave at once."""
+
+
+class Intake:
+    """The buffer of one collector."""
+
+    def __init__(
+        self,
+        config: BatchMetricsConfig,
+        ledger: Ledger,
+        waker: Waker,
+        clock: trio.abc.Clock,
+        trouble: Callable[[], object],
+    ) -> None:
+        """Open the buffer in the calling thread, which is Trio's.
+
+        Args:
+            config: the collector's.
+            ledger: where every event is accounted.
+            waker: makes calls that touch Trio.
+            clock: the Trio run's.
+            trouble: called once an event was lost, from anywhere.
+        """
+        self.closed = False
+        self.gate = self._thread = get_ident()
+        self.limit = 1
+        self.rows: list[Row | None] = []
+        self.send, self.receive = trio.open_memory_channel[Gathering](config.buffer_size)
+        self._flush_interval = config.flush_interval
+        self._buffer_size = config.buffer_size
+        self._batch_size = min(config.batch_size, config.buffer_size)
+        self._drop_oldest = config.on_full == "drop_oldest"
+        self._ledger = ledger
+        self._waker = waker
+        self._clock = clock
+        self._trouble = trouble
+        self._open: Gathering | None = None
+        self._hand: Gathering | None = None
+        self._backlog: deque[Gathering] = deque()
+        self._points_waiting = 0
+        self._waiters: dict[trio.lowlevel.Task, Row] = {}
+        self._lock = RLock()
+        self._looking = False
+        self._rung = False
+        ledger.watch_rows(self.rows)
+
+    # -- recording
+
+    def put(self, row: Row) -> None:
+        """Record a row, or refuse it and count it. Trio's thread only, never a checkpoint, may be re-entered.
+
+        Raises:
+            WrongThreadError: another thread called it.
+        """
+        if get_ident() != self.gate and not self._may_push_out():
+            return
+        self.rows.append(row)
+        if len(self.rows) >= self.limit:
+            self.look()
+
+    def put_from_thread(self, row: Row) -> None:
+        """Record a row, or refuse it and count it, from any thread."""
+        with self._lock:
+            if not self.gate and not self._make_room():
+                return
+            self.rows.append(row)
+            self.look()
+
+    async def put_when_room(self, row: Row) -> None:
+        """Record a row as soon as there is room, first come first served. Always a checkpoint.
+
+        Cancelled, it has recorded nothing. Where the buffer closes meanwhile the row counts as ``closed``.
+        """
+        self.check_thread()
+        await trio.lowlevel.checkpoint_if_cancelled()
+        if self.gate or self.closed:
+            self.put(row)
+            await trio.lowlevel.cancel_shielded_checkpoint()
+            return
+        task = trio.lowlevel.current_task()
+        self._waiters[task] = row
+
+        def abort(_: object) -> trio.lowlevel.Abort:
+            del self._waiters[task]
+            return trio.lowlevel.Abort.SUCCEEDED
+
+        await trio.lowlevel.wait_task_rescheduled(abort)
+
+    def refuse(self, reason: str) -> None:
+        """Count an event that is not taken."""
+        self._ledger.refuse(reason)
+        self._trouble()
+
+    def lost(self) -> None:
+        """Events were lost: have it reported."""
+        self._trouble()
+
+    def check_thread(self) -> None:
+        """Let Trio's thread pass.
+
+        Raises:
+            WrongThreadError: another thread called it.
+        """
+        if get_ident() != self._thread:
+            raise WrongThreadError(
+                "a collector is recorded to from the thread of its Trio run; other threads use collector.from_thread()"
+            )
+
+    def _may_push_out(self) -> bool:
+        self.check_thread()
+        return self._make_room()
+
+    def _make_room(self) -> bool:
+        """Tell whether a row may be appended though the gate is shut; refuse it if not."""
+        if self.closed:
+            self.refuse("closed")
+            return False
+        if self._drop_oldest:
+            return True  # the look that follows pushes out the oldest
+        self.refuse("buffer_full")
+        return False
+
+    # -- gathering
+
+    def look(self) -> None:
+        """Do what is due: take back what is too much, open a batch, let a full one leave."""
+        with self._lock:
+            while len(self.rows) >= self.limit:
+                if self._looking:
+                    return  # re-entered: the outer look looks again once it has let go
+                with self._alone():
+                    self._look_once()
+
+    @contextmanager
+    def _alone(self) -> Generator[None, None, None]:
+        """Keep other threads, and looks that re-enter, away from a change of the buffer's structure."""
+        with self._lock:
+            self._looking = True
+            try:
+                yield
+            finally:
+                self._looking = False
+
+    def _look_once(self) -> None:
+        if self.rows and self._open is None:
+            cohort = self._ledger.open_cohort(self.rows)
+            self._open = Gathering(self.rows, cohort, self._clock.current_time() + self._flush_interval)
+            self._announce(self._open)
+        while self._ledger.waiting > self._buffer_size:
+            self._push_out()
+        if len(self.rows) >= self._batch_size and self._open is not None:
+            self._waker(self._open.full.set)
+            self._seal()
+        filled = len(self.rows)  # before the room: whatever re-enters in between makes the look come early, never late
+        room = self._buffer_size - self._ledger.waiting
+        self.limit = max(min(self._batch_size, filled + room), filled + 1)
+        self.gate = self._thread if room > 0 and not self.closed and not self._waiters else 0
+
+    def _seal(self) -> None:
+        """The open batch is complete."""
+        rows: list[Row | None] = []
+        self._ledger.watch_rows(rows)
+        self.rows = rows
+        self.limit = 1
+        self._open = None
+
+    def _announce(self, batch: Gathering) -> None:
+        self._backlog.append(batch)
+        self._waker(self._ring)
+
+    def _ring(self) -> None:
+        """Wake the flush task, unless it has a message to wake for: it goes on while there is a backlog."""
+        if self._backlog and not self._rung and not self.closed:
+            self._rung = True
+            self.send.send_nowait(self._backlog[0])
+
+    def _push_out(self) -> None:
+        """Drop a waiting event: the oldest, or under ``drop_newest`` the newest (which came in by re-entry)."""
+        if self._drop_oldest:
+            batch = self._oldest()
+            at = batch.cohort.gone  # always the oldest: what is gone is at the front
+        else:
+            batch = self._open if self._open is not None and self._open.cohort.waiting else self._oldest()
+            at = max(index for index, row in enumerate(batch.rows) if row is not None)
+        batch.rows[at] = None
+        self._ledger.push_out(batch.cohort)
+        self._trouble()
+
+    def _oldest(self) -> Gathering:
+        """Return the batch with the oldest waiting event; forget batches that nothing waits in any more."""
+        if self._hand is not None and self._takes_room(self._hand):
+            return self._hand
+        while self._backlog and not self._backlog[0].cohort.waiting and self._backlog[0] is not self._open:
+            self._backlog.popleft()
+        return next(batch for batch in self._backlog if self._takes_room(batch))
+
+    @staticmethod
+    def _takes_room(batch: Gathering) -> bool:
+        return batch.cohort.waiting > 0 and not batch.cohort.points
+
+    # -- the flush task's side
+
+    def next_batch(self) -> Gathering | None:
+        """Take the oldest batch in hand; its events still wait. Returns None if there is none."""
+        with self._alone():
+            self._rung = False
+            self._hand = self._backlog.popleft() if self._backlog else None
+        return self._hand
+
+    def seal(self, batch: Gathering) -> None:
+        """Let nothing more into this batch, which is due."""
+        with self._lock:
+            if self._open is batch:
+                with self._alone():
+                    self._seal()
+                self._look_again()
+
+    def hurry(self) -> None:
+        """Let the open batch, if there is one, leave at once. Call it from a task."""
+        with self._lock:
+            if self._open is not None:
+                self._waker(self._open.full.set)
+                self.seal(self._open)
+
+    def take(self, batch: Gathering) -> list[Row]:
+        """Take the events of the batch in hand; there is room again. Call it from a task.
+
+        Returns:
+            What was not pushed out.
+        """
+        with self._alone():
+            self._hand = None
+            self._ledger.take(batch.cohort)
+            if batch.cohort.points:
+                self._points_waiting -= 1
+        while self._waiters and self._ledger.waiting < self._buffer_size:
+            task = next(iter(self._waiters))
+            row = self._waiters.pop(task)
+            self.rows.append(row)
+            trio.lowlevel.reschedule(task)
+            self._look_again()
+        self._look_again()
+        return [row for row in batch.rows if row is not None]
+
+    def _look_again(self) -> None:
+        self.limit = 0
+        self.look()
+
+    # -- bound instruments
+
+    @property
+    def points_waiting(self) -> bool:
+        """Whether points of an earlier collection have yet to be handed over."""
+        return self._points_waiting > 0
+
+    def put_points(self, points: list[Row]) -> None:
+        """Hand on what bound instruments collected: behind what is open, which leaves too; it takes no room."""
+        self.hurry()
+        with self._alone():
+            for start in range(0, len(points), self._batch_size):
+                rows: list[Row | None] = [*points[start : start + self._batch_size]]
+                batch = Gathering(rows, self._ledger.record_points(rows), self._clock.current_time())
+                batch.full.set()
+                self._points_waiting += 1
+                self._announce(batch)
+
+    # -- questions, and the end
+
+    def watch(self, done: Callable[[], object]) -> Watch:
+        """Follow everything pending; nothing that re-enters changes it meanwhile. See :meth:`Ledger.watch`."""
+        with self._alone():
+            watch = self._ledger.watch(partial(self._waker, done))
+        self._look_again()
+        return watch
+
+    def close(self) -> None:
+        """Take no more; what waits for room counts as ``closed``, what is open leaves. Call it from a task."""
+        with self._lock:
+            if self.closed:
+                return
+            self.hurry()
+            self.closed = True
+            self.gate = 0
+        for task in self._waiters:
+            self.refuse("closed")
+            trio.lowlevel.reschedule(task)
+        self._waiters.clear()
+        self.send.close()
+
+    def close_in_child(self) -> None:
+        """Take no more, in a forked child: nothing is woken, and no lock is waited for that another thread held."""
+        self._lock = RLock()
+        self.closed = True
+        self.gate = 0

@@ -1,0 +1,115 @@
+"""Events on their way to one sink, each with its place in the ledger."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator
+from typing import Self
+
+import attrs
+
+from ._batch import Batch
+from ._ledger import Account, Cohort, Ledger, Verdict
+from ._validation import Row
+
+__all__ = ["Load", "Queue", "Span"]
+
+
+@attrs.frozen(eq=False)
+class Span:
+    """A run of events of one cohort."""
+
+    cohort: Cohort
+    rows: list[Row]
+    """All that was handed over of the cohort."""
+    start: int
+    stop: int
+
+    def __len__(self) -> int:
+        """Return how many events it spans."""
+        return self.stop - self.start
+
+
+class Load:
+    """A sequence of spans: the events of a queue, or of a payload."""
+
+    __slots__ = ("_count", "spans")
+
+    def __init__(self, spans: Collection[Span] = ()) -> None:
+        """Hold these spans."""
+        self.spans = [span for span in spans if len(span)]
+        self._count = sum(map(len, self.spans))
+
+    def __len__(self) -> int:
+        """Return how many events it holds."""
+        return self._count
+
+    def __add__(self, other: Load) -> Load:
+        """Return both, one behind the other."""
+        return Load([*self.spans, *other.spans])
+
+    def batch(self) -> Batch:
+        """Return the events."""
+        if len(self.spans) == 1:
+            only = self.spans[0]
+            return Batch(only.rows if len(only) == len(only.rows) else only.rows[only.start : only.stop])
+        return Batch([row for span in self.spans for row in span.rows[span.start : span.stop]])
+
+    def split(self, at: int) -> tuple[Load, Load]:
+        """Return the first events and the rest."""
+        first: list[Span] = []
+        rest: list[Span] = []
+        for span in self.spans:
+            cut = min(max(at, 0), len(span)) + span.start
+            first.append(attrs.evolve(span, stop=cut))
+            rest.append(attrs.evolve(span, start=cut))
+            at -= len(span)
+        return Load(first), Load(rest)
+
+    def pick(self, chosen: Collection[int]) -> Load:
+        """Return the events at these positions."""
+        spans = [span for at, span in enumerate(self._each()) if at in chosen]
+        return Load(spans)
+
+    def settle(self, ledger: Ledger, account: Account, verdict: Verdict, reason: str = "") -> None:
+        """Settle all of them one way."""
+        for span in self.spans:
+            ledger.settle(account, span.cohort, span.start, span.stop, verdict, reason)
+
+    def _each(self) -> Iterator[Span]:
+        for span in self.spans:
+            for at in range(span.start, span.stop):
+                yield attrs.evolve(span, start=at, stop=at + 1)
+
+
+class Queue:
+    """What waits for one sink: spans in recording order."""
+
+    __slots__ = ("spans", "count")
+
+    def __init__(self) -> None:
+        """Be empty."""
+        self.spans: list[Span] = []
+        self.count = 0
+        """How many events wait."""
+
+    def append(self, span: Span) -> None:
+        """Put events at the end."""
+        self.spans.append(span)
+        self.count += len(span)
+
+    def put_back(self, load: Load) -> None:
+        """Put events at the front, where they came from."""
+        self.spans[:0] = load.spans
+        self.count += len(load)
+
+    def pull(self, most: int | None) -> Load:
+        """Take the oldest events, at most so many."""
+        load = Load(self.spans)
+        if most is None or len(load) <= most:
+            self.spans.clear()
+            self.count = 0
+            return load
+        first, rest = load.split(most)
+        self.spans[:] = rest.spans
+        self.count = len(rest)
+        return first

@@ -1,0 +1,106 @@
+"""Loss is never silent: one WARNING at once, then at most one a minute, and one at the end."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+
+import trio
+
+from ._ledger import Ledger
+from ._stats import BatchMetricsStats
+from ._waking import Waker
+
+__all__ = ["LossReporter", "warn"]
+
+_QUIET = 60.0
+"""Seconds between two messages of one collector."""
+
+_logger = logging.getLogger("trio_batchmetrics")
+
+
+def warn(message: str, *args: object, error: BaseException | None = None) -> None:
+    """Log a WARNING; what a handler raises stays here.
+
+    Args:
+        message: a format.
+        args: for the format.
+        error: logged with its traceback.
+    """
+    try:
+        _logger.warning(message, *args, exc_info=error)
+    except Exception:  # noqa: BLE001, S110 - logging that is broken must not break the application; the loss is counted
+        pass
+
+
+class LossReporter:
+    """Says what was lost, once in a while."""
+
+    def __init__(self, ledger: Ledger, waker: Waker) -> None:
+        """Report from this ledger."""
+        self._ledger = ledger
+        self._waker = waker
+        self._noticed = False
+        self._ended = False
+        self._trouble = trio.Event()
+        self._told = BatchMetricsStats()
+
+    def trouble(self) -> None:
+        """Something was lost or has failed; called from anywhere, often."""
+        if self._noticed:
+            return
+        self._noticed = True
+        if self._ended:
+            warn("metrics: recorded after the collector's block was left; counted as closed")
+        else:
+            self._waker(self._wake)
+
+    def _wake(self) -> None:
+        self._trouble.set()
+
+    @trio.lowlevel.enable_ki_protection
+    async def run(self) -> None:
+        """Report until cancelled."""
+        while True:
+            await self._trouble.wait()
+            self._tell()
+            await trio.sleep(_QUIET)
+            self._trouble = trio.Event()
+            self._noticed = False
+            if self._news():
+                self.trouble()
+
+    def _news(self) -> list[str]:
+        """Return what happened since the last message."""
+        now, before = self._ledger.snapshot(None), self._told
+        news = _grown("dropped", now.dropped, before.dropped)
+        for name, sink in now.sinks.items():
+            old = before.sinks.get(name)
+            news += _grown(f"{name}: failed", sink.failures, old.failures if old else {})
+            if sink.rejected > (old.rejected if old else 0):
+                news.append(f"{name}: rejected {sink.rejected - (old.rejected if old else 0)}")
+            if sink.last_error and sink.last_error != (old.last_error if old else None):
+                news.append(f"{name}: {sink.last_error}")
+        return news
+
+    def _tell(self) -> None:
+        if news := self._news():
+            self._told = self._ledger.snapshot(None)
+            warn("metrics: %s", "; ".join(news))
+
+    def tell_at_the_end(self) -> None:
+        """Say in one line what was lost of all that was recorded, if anything was."""
+        self._ended, self._noticed = True, False
+        stats = self._ledger.snapshot(None)
+        if stats.dropped_events + stats.failed_events:
+            warn(
+                "metrics: lost %d of %d events: %s",
+                stats.dropped_events + stats.failed_events,
+                stats.total_events,
+                stats,
+            )
+
+
+def _grown(what: str, now: Mapping[str, int], before: Mapping[str, int]) -> list[str]:
+    grown = {reason: count - before.get(reason, 0) for reason, count in now.items()}
+    return [f"{what} {count} ({reason})" for reason, count in grown.items() if count > 0]

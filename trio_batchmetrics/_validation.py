@@ -1,0 +1,126 @@
+"""What makes an event invalid, and how a batch is checked.
+
+Checked in the flush task, off the application's path. A *row* is what a recorder leaves behind: a tuple of the event's
+class, its timestamp and its fields in order, or the event itself where the application made one.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from datetime import timedelta
+from typing import Any, cast
+
+from ._schema import Kind, Measure, MetricEvent, Schema
+from ._text import text
+
+__all__ = ["Row", "checked", "is_count", "number"]
+
+Row = tuple[Any, ...] | MetricEvent
+"""``(class, timestamp, *fields)``, or an event."""
+
+_PLAIN = frozenset({str, int, float, bool, type(None)})
+
+
+def checked(row: Row) -> Row | None:
+    """Return the row with its durations in seconds, or None if the event is invalid.
+
+    Invalid is: a measured value that is not an int, a float or (for durations) a ``timedelta``; NaN and infinities; below 0
+    for counters and durations; an int that no float can hold; a name that is empty or no str; labels that are no mapping or
+    cannot be turned to text; a timestamp that is no int; an object that is no event.
+    """
+    if type(row) is tuple:
+        schema: Schema | None = row[0].__metric_schema__
+        timestamp: object = row[1]
+        values = list(row[2:])
+    elif isinstance(row, MetricEvent):
+        schema = row.__metric_schema__
+        timestamp = row.timestamp
+        values = [getattr(row, field) for field in schema.fields] if schema else []
+    else:
+        return None
+    if schema is None or type(timestamp) is not int or not _well_formed(schema, values):
+        return None
+    return (row[0], timestamp, *values) if type(row) is tuple else row
+
+
+def number(value: object, measure: Measure) -> float | None:
+    """Return a measured value if it is valid (durations as float seconds), else None."""
+    if type(value) is float:
+        good = value
+    elif isinstance(value, bool):
+        return value if measure.kind is Kind.GAUGE and measure.field is not None and measure.name else None
+    elif isinstance(value, int):
+        try:
+            good = float(value) if measure.seconds else value
+            if not math.isfinite(float(value)):
+                return None
+        except OverflowError:
+            return None
+    elif isinstance(value, float):
+        good = value
+    elif measure.seconds and isinstance(value, timedelta):
+        good = value.total_seconds()
+    else:
+        return None
+    if good - good != 0 or (good < 0 and not measure.negative):
+        return None
+    return good
+
+
+def _well_formed(schema: Schema, values: list[Any]) -> bool:
+    """Check a row's values, and turn its durations into seconds in place."""
+    if schema.named:
+        name, labels = values[0], values[1]
+        if not isinstance(name, str) or not name or not _readable_labels(labels):
+            return False
+        if schema.buckets:
+            return _is_point(*values[2:])
+        values[2] = good = number(values[2], schema.measures[0])
+        return good is not None
+    position = dict(zip(schema.fields, range(len(values)), strict=False))
+    for measure in schema.measures:
+        if measure.field is not None:
+            index = position[measure.field]
+            values[index] = good = number(values[index], measure)
+            if good is None:
+                return False
+    return all(_readable(values[position[label.field]]) for label in schema.labels)
+
+
+def _readable(value: object) -> bool:
+    if type(value) in _PLAIN:
+        return True
+    try:
+        text(value)
+    except Exception:  # noqa: BLE001 - a label's value may be any object; one that has no text is counted as invalid
+        return False
+    return True
+
+
+def _readable_labels(labels: object) -> bool:
+    if not isinstance(labels, Mapping):
+        return False
+    pairs = cast("Mapping[object, object]", labels)
+    try:
+        return all(_readable(name) and _readable(value) for name, value in pairs.items())
+    except Exception:  # noqa: BLE001 - a mapping may run any code
+        return False
+
+
+def is_count(value: object) -> bool:
+    """Tell whether a value is a whole number of things."""
+    return isinstance(value, int) and not isinstance(value, bool) and value >= 0
+
+
+def _is_point(count: object, total: object, bounds: object, counts: object) -> bool:
+    if not is_count(count) or number(total, Measure(None, Kind.HISTOGRAM, "")) is None:
+        return False
+    if not isinstance(bounds, tuple) or not isinstance(counts, tuple):
+        return False
+    sizes, limits = cast("tuple[Any, ...]", counts), cast("tuple[Any, ...]", bounds)
+    if len(sizes) != len(limits) + 1 or not all(is_count(size) for size in sizes) or sum(sizes) != count:
+        return False
+    if not all(isinstance(limit, float | int) and math.isfinite(limit) for limit in limits):
+        return False
+    return all(low < high for low, high in zip(limits, limits[1:], strict=False))

@@ -1,0 +1,234 @@
+"""What the author of a sink implements, and what the library promises to call.
+
+A sink says how events become something to send, and makes *one attempt* to send it. Queue, retries, backoff, deadline and
+accounts are the library's, once, for all sinks. Calls to one sink never overlap. All of them are made in Trio's thread.
+
+* A plain ``async def my_sink(batch)`` is an event sink too.
+* A sink that waits without end or raises an ``Exception`` costs its own events and nobody else's. One that shields itself
+  from cancellation, or blocks the thread, outlives any deadline; what it raises beside ``Exception`` (``SystemExit``) leaves
+  the collector's block, unwrapped.
+* Construct a sink with no I/O; connect at the first attempt. ``aclose`` is called once, at the end.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Collection, Mapping, Sequence
+from typing import Any, ClassVar, Generic, TypeVar
+
+import attrs
+
+from ._batch import Batch
+from ._schema import MetricEvent
+
+__all__ = ["EventSink", "Payload", "Receipt", "SeriesSink", "Sink", "SinkContext"]
+
+PartT = TypeVar("PartT")
+
+
+@attrs.frozen(kw_only=True)
+class SinkContext:
+    """What a collector tells its sinks when it opens."""
+
+    static_labels: Mapping[str, str] = attrs.field(factory=dict[str, str])
+    """Labels to add to every event, as text; an event's own label wins."""
+    enable_compression: bool = False
+    """Whether payloads are to be compressed."""
+    max_series: int = 2000
+    """Distinct label sets an instrument may have."""
+    bounds: Mapping[str, tuple[float, ...]] = attrs.field(factory=dict[str, tuple[float, ...]])
+    """Histogram bucket bounds by instrument name, over the declared ones."""
+
+
+@attrs.frozen
+class Payload(Generic[PartT]):
+    """What one attempt sends."""
+
+    events: Batch
+    """The events in it, in recording order; empty for a series sink."""
+    parts: tuple[PartT, ...]
+    """What ``encode`` returned, one part for each call; for a series sink the one snapshot."""
+    key: str
+    """Names the payload: the same for each attempt, unlike any other's. Use it where a back-end can tell a repetition."""
+
+
+@attrs.frozen(kw_only=True)
+class Receipt:
+    """What became of a payload, where that is not simply "delivered".
+
+    ``Receipt()`` is the same as None: delivered. Items are named by their position in ``payload.events``.
+
+    * ``Receipt(rejected={3: "bad"})``: item 3 refused for good, the others delivered.
+    * ``Receipt(retry=True, error="503")``: nothing delivered (but what is in ``rejected``), to be tried again.
+    * ``Receipt(retry=[1, 4], rejected={3: "bad"})``: 1 and 4 to be tried again, 3 refused, the others delivered.
+    * ``Receipt(too_large=True)``: to be halved; an event that is too large alone counts as rejected.
+    * ``Receipt(error="401")``: with neither of these, nothing arrived and trying again is no use: failed.
+    """
+
+    rejected: Mapping[int, str] = attrs.field(factory=dict[int, str])
+    """Items refused for good: position to reason."""
+    retry: bool | Collection[int] = False
+    """Whether to try again: all that is not rejected, or these items."""
+    retry_after: float | None = None
+    """Seconds to wait before; capped; None, 0 or less means the ordinary backoff."""
+    too_large: bool = False
+    """The payload as a whole is too large."""
+    error: str | None = None
+    """What went wrong, for ``last_error``; never a credential."""
+
+
+class Sink:
+    """What both kinds of sink share: a name and how patiently attempts are made. Not for subclassing by itself."""
+
+    name: str | None = None
+    """Its key in ``stats().sinks``; None: made of the class's name."""
+    timeout: float = 30.0
+    """The longest an attempt may take, in seconds."""
+    backoff: float = 0.5
+    """Longest pause before the first retry, in seconds; doubled each time, with full jitter, until an attempt succeeds."""
+    max_backoff: float = 30.0
+    """The longest pause, in seconds."""
+    context: SinkContext = SinkContext()
+    """What the collector told; set by :meth:`bind`."""
+
+    _settings: ClassVar[tuple[str, ...]] = ("timeout", "backoff", "max_backoff")
+
+    def __init__(
+        self, *, name: str | None = None, timeout: float = 30.0, backoff: float = 0.5, max_backoff: float = 30.0
+    ) -> None:
+        """Set up the sink's delivery; a subclass that does not call this has the defaults.
+
+        Args:
+            name: key in ``stats().sinks``.
+            timeout: seconds an attempt may take.
+            backoff: seconds, at most, before the first retry.
+            max_backoff: seconds, at most, before any.
+
+        Raises:
+            ValueError: a number is not above 0.
+        """
+        for setting, value in (("timeout", timeout), ("backoff", backoff), ("max_backoff", max_backoff)):
+            _above_zero(setting, value)
+        self.name = name
+        self.timeout = timeout
+        self.backoff = backoff
+        self.max_backoff = max_backoff
+
+    def bind(self, context: SinkContext) -> None:
+        """Take what the collector tells as it opens. Synchronous, no I/O; what it raises, ``collector()`` raises."""
+        self.context = context
+
+    async def aclose(self) -> None:
+        """Release what the sink holds; called once, after the last attempt.
+
+        It may be called in a cancelled scope, like Trio's own ``aclose``: then release without waiting.
+        """
+
+
+def _above_zero(name: str, value: Any) -> None:
+    if isinstance(value, bool) or not isinstance(value, int | float) or not value > 0:
+        raise ValueError(f"{name} must be a number > 0 (got {value!r})")
+
+
+class EventSink(Sink, ABC, Generic[PartT]):
+    """A sink that delivers events.
+
+    Example:
+        >>> from trio_batchmetrics.abc import EventSink, Payload
+        >>> class Terminal(EventSink[str]):
+        ...     def encode(self, events):
+        ...         return "".join(f"{event}\\n" for event in events)
+        ...
+        ...     async def send(self, payload):
+        ...         print("".join(payload.parts), end="")
+    """
+
+    retry_budget: float = 300.0
+    """Seconds after a payload's first attempt from which on no retry begins."""
+    max_events: int | None = None
+    """Most events in a payload; None: all that is queued."""
+    max_payload_bytes: int | None = None
+    """Most bytes (``len`` of its parts) in a payload; one event may exceed it alone. None: no limit."""
+
+    def __init__(
+        self,
+        *,
+        name: str | None = None,
+        timeout: float = 30.0,
+        retry_budget: float = 300.0,
+        backoff: float = 0.5,
+        max_backoff: float = 30.0,
+        max_events: int | None = None,
+        max_payload_bytes: int | None = None,
+    ) -> None:
+        """Set up the sink's delivery; a subclass that does not call this has the class's defaults.
+
+        Args:
+            name: key in ``stats().sinks``.
+            timeout: seconds an attempt may take.
+            retry_budget: seconds after a payload's first attempt from which on no retry begins.
+            backoff: seconds, at most, before the first retry.
+            max_backoff: seconds, at most, before any.
+            max_events: most events in a payload; None keeps the class's.
+            max_payload_bytes: most bytes in a payload; None keeps the class's.
+
+        Raises:
+            ValueError: a number is not above 0.
+        """
+        super().__init__(name=name, timeout=timeout, backoff=backoff, max_backoff=max_backoff)
+        _above_zero("retry_budget", retry_budget)
+        self.retry_budget = retry_budget
+        if max_events is not None:
+            _above_zero("max_events", max_events)
+            self.max_events = max_events
+        if max_payload_bytes is not None:
+            _above_zero("max_payload_bytes", max_payload_bytes)
+            self.max_payload_bytes = max_payload_bytes
+
+    def encode(self, events: Sequence[MetricEvent]) -> PartT | None:
+        """Turn events into one part of a payload.
+
+        Synchronous and pure: it may be called again for the same events. At most 500 events a call, checkpoints between. An
+        event that it raises an ``Exception`` for is rejected, alone. By default there are no parts: ``send`` looks at
+        ``payload.events``.
+        """
+        raise NotImplementedError  # never called: the engine sees that it is not overridden
+
+    @abstractmethod
+    async def send(self, payload: Payload[PartT]) -> Receipt | None:
+        """Make one attempt.
+
+        Cancelled when ``timeout`` or the collector's shutdown deadline passes; the outcome is unknown then, and the payload
+        is sent again with the same ``key`` if there is time.
+
+        Returns:
+            None once it is delivered, in the sense the sink's docstring gives; else a :class:`Receipt`. To return anything
+            else, or to raise an ``Exception``, means: try again. Be careful to return with no checkpoint after the
+            back-end's word: what is cancelled there is sent again.
+        """
+
+
+class SeriesSink(Sink, ABC, Generic[PartT]):
+    """A sink that keeps cumulative series and pushes all of them at once.
+
+    A failed push loses nothing while a later one succeeds, so there is no retry budget and no queue. Events count as
+    delivered once a push that contains them succeeds; what no push contained by the end of the block has failed.
+    """
+
+    scraped: bool = False
+    """True: the back-end comes and fetches. Merged is delivered, and ``send`` is never called."""
+
+    @abstractmethod
+    def merge(self, events: Sequence[MetricEvent]) -> None:
+        """Add events to the series, each event once. Synchronous, no I/O; at most 500 a call, checkpoints between.
+
+        Should it raise an ``Exception``, the whole batch counts as failed here.
+        """
+
+    def snapshot(self) -> PartT | None:
+        """Return what the next attempt sends: all that is merged so far. Synchronous, no I/O; fresh for each attempt."""
+        return None
+
+    @abstractmethod
+    async def send(self, payload: Payload[PartT]) -> Receipt | None:
+        """Make one attempt to push ``payload.parts[0]``, the snapshot. Returns as :meth:`EventSink.send` does."""

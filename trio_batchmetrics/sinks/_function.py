@@ -1,0 +1,38 @@
+"""A plain ``async def`` as a sink."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Awaitable, Callable
+
+from .._batch import Batch
+from ..abc import EventSink, Payload, Receipt
+
+__all__ = ["FunctionSink", "SinkFunction"]
+
+SinkFunction = Callable[[Batch], Awaitable[Receipt | None]]
+"""``async def my_sink(batch)``: gets all that is queued; returns None once it is delivered."""
+
+
+class FunctionSink(EventSink[None]):
+    """Calls a function with each batch; delivered is what it returned None for. An ``Exception`` is retried."""
+
+    def __init__(self, function: SinkFunction) -> None:
+        """Wrap a function.
+
+        Args:
+            function: takes a batch; async.
+
+        Raises:
+            TypeError: it is a plain function.
+        """
+        if inspect.isfunction(function) and not inspect.iscoroutinefunction(function):
+            wraps = hasattr(function, "__wrapped__") or function.__name__ == "<lambda>"
+            if not wraps:
+                raise TypeError(f"a sink function must be async def (got {function!r})")
+        super().__init__(name=getattr(function, "__name__", None))
+        self._function = function
+
+    async def send(self, payload: Payload[None]) -> Receipt | None:
+        """Call the function."""
+        return await self._function(payload.events)
