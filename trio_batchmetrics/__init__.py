@@ -2,7 +2,8 @@
 
 Where things live::
 
-    _collector.py        collector(), BatchMetricsCollector: lifetime and account
+    _lifetime.py         collector(): opening and leaving the block
+    _collector.py        BatchMetricsCollector: what an application records with, and asks
     _recording.py        the recorders
     _config.py           BatchMetricsConfig
     _schema.py           MetricEvent, label, measure, metric_event: how an event class is declared
@@ -12,6 +13,7 @@ Where things live::
     _batch.py            Batch: a sequence of events
     _text.py             label values as text, the JSON form of an event
     _ledger.py           the only place where counts change; the state table
+    _accounts.py         what the ledger counts with
     _stats.py            what stats() and flush() return
     _waking.py           how plain data wakes a Trio task, from anywhere
     _intake.py           the buffer: rows gather into batches
@@ -30,7 +32,7 @@ Where things live::
 from __future__ import annotations
 
 from ._batch import Batch
-from ._collector import BatchMetricsCollector, collector
+from ._collector import BatchMetricsCollector
 from ._config import BatchMetricsConfig
 from ._events import (
     BackendRequest,
@@ -44,6 +46,7 @@ from ._events import (
 )
 from ._exceptions import BatchMetricsError, ConfigError, DeclarationError, WrongThreadError
 from ._instruments import BoundCounter, BoundGauge, BoundHistogram
+from ._lifetime import collector
 from ._recording import Recorder, ThreadRecorder
 from ._schema import MetricEvent, label, measure, metric_event
 from ._stats import BatchMetricsStats, FlushReport, SinkStats

@@ -11,8 +11,8 @@ from typing import Any
 import attrs
 import trio
 
-from ._ledger import Account
-from .abc import Payload, Receipt, Sink
+from ._accounts import Account
+from .abc import EventSink, Payload, Receipt, SeriesSink
 
 __all__ = ["Attempts", "describe"]
 
@@ -32,11 +32,11 @@ def describe(error: BaseException) -> str:
 class Attempts:
     """Makes attempts on a sink, each within its time, and pauses after failures.
 
-    The pause doubles with each failure, with full jitter, and is carried over from one payload to the next: a back-end that
-    is down is asked rarely. Closing cuts a pause short and starts again at the shortest.
+    The pause doubles with each failure, with full jitter, and is carried over from one payload to the next: a back-end
+    that is down is asked rarely. Closing cuts a pause short and starts again at the shortest.
     """
 
-    def __init__(self, sink: Sink, account: Account, trouble: Callable[[], object]) -> None:
+    def __init__(self, sink: EventSink[Any] | SeriesSink[Any], account: Account, trouble: Callable[[], object]) -> None:
         """Make attempts on this sink.
 
         Args:
@@ -71,13 +71,12 @@ class Attempts:
 
     async def _send(self, payload: Payload[Any]) -> object:
         try:
-            send: Any = self._sink.send  # type: ignore[attr-defined]  # pyright: ignore
-            return await send(payload)
+            return await self._sink.send(payload)
         except Exception as exc:  # noqa: BLE001 - whatever a sink raises is its own failed attempt, noted and retried
             return Receipt(retry=True, error=describe(exc))
         except BaseExceptionGroup as group:
-            # Cut by a deadline, a sink with a nursery may raise Cancelled together with errors of its own. Only the former
-            # may go on, and only if the rest is nothing that must leave the block.
+            # Cut by a deadline, a sink with a nursery may raise Cancelled together with errors of its own. Only the
+            # former may go on, and only if the rest is nothing that must leave the block.
             cancelled, rest = group.split(trio.Cancelled)
             if cancelled is None or not isinstance(rest, Exception):
                 raise

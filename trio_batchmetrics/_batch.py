@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from typing import overload
+from typing import cast, overload
 
 from ._schema import MetricEvent
 from ._validation import Row
@@ -65,9 +65,9 @@ class Batch(Sequence[MetricEvent]):
         """Compare with another sequence of events, a list or tuple included."""
         if not isinstance(other, Batch | list | tuple):
             return NotImplemented
-        return len(self) == len(other) and all(mine == theirs for mine, theirs in zip(self, other, strict=True))
+        return list(self) == list(cast("Sequence[object]", other))
 
-    __hash__ = None  # type: ignore[assignment]  # pyright: ignore
+    __hash__ = None  # type: ignore[assignment]  # pyright: ignore[reportAssignmentType]
 
     def __repr__(self) -> str:
         """Show how many events of which kinds it holds."""

@@ -1,18 +1,15 @@
-"""The collector: its lifetime, its recorders, its account.
+"""The collector: what an application records with, and asks.
 
 How this works
 ==============
 
-``collector()`` owns a nursery with one child, :meth:`BatchMetricsCollector._run`, which runs every task of the library in a
-shielded scope of its own: the flush task, a delivery task for each sink, one that collects bound instruments and one that
-reports loss. No cancellation from outside reaches them.
+One child task, :meth:`BatchMetricsCollector.run`, runs every task of the library in a shielded scope of its own: the
+flush task, a delivery task for each sink, one that collects bound instruments and one that reports loss. No
+cancellation from outside reaches them; leaving the block sets the scope's deadline
+(:mod:`trio_batchmetrics._lifetime`).
 
-Leaving the block, for whatever reason, closes the buffer, sets that scope's deadline, and waits. The wait is on an event, not
-in the nursery's exit: Trio keeps a Ctrl-C that arrives there until the children end, and here it must end the wait. The
-nursery is left with no exception in hand, so that it neither wraps the body's nor adds one of its own; the body's goes on as
-the same object.
-
-Whatever ends the child, ``Ledger.fail_rest`` runs last: nothing is pending after the block. (In a forked child nothing is
+Whatever ends the child, ``Ledger.fail_rest`` runs last: nothing is pending after the block. (In a forked child nothing
+is
 settled: what was pending is the parent's to send.)
 """
 
@@ -23,125 +20,27 @@ import uuid
 import weakref
 from collections.abc import Callable, Iterable, Mapping
 from functools import partial
-from types import TracebackType
 from typing import Any
 
 import trio
 
+from ._accounts import Account
 from ._config import BatchMetricsConfig
 from ._delivery import EventDelivery
 from ._flushing import FlushTask
 from ._instruments import BoundCounter, BoundGauge, BoundHistogram, Instruments
 from ._intake import Intake
-from ._ledger import Account, Ledger
+from ._ledger import Ledger
 from ._recording import Recorder, ThreadRecorder
 from ._reporting import LossReporter, warn
 from ._schema import MetricEvent
 from ._series_delivery import SeriesDelivery
-from ._sinks import AnySink, named_sinks
 from ._stats import BatchMetricsStats, FlushReport
 from ._text import text
 from ._waking import Waker
 from .abc import EventSink, SinkContext
-from .sinks._logging import LoggingSink
 
-__all__ = ["BatchMetricsCollector", "CollectorManager", "collector"]
-
-
-def collector(config: BatchMetricsConfig | None = None, *, sinks: Iterable[AnySink] | None = None) -> CollectorManager:
-    """Open a collector: ``async with collector(config, sinks=[...]) as metrics:``.
-
-    Opening does no I/O: a back-end that is down never stops an application from starting. Leaving flushes, shielded, within
-    ``config.shutdown_timeout`` seconds; what is not delivered by then is counted as failed, and said in one log line. The
-    body's exception leaves as the same object. Several collectors can be open at once.
-
-    Args:
-        config: the settings; by default ``BatchMetricsConfig()``.
-        sinks: where batches go: event sinks, series sinks, ``async def my_sink(batch)``. None: one ``LoggingSink``. Empty:
-            events are validated and count as processed.
-
-    Returns:
-        An async context manager, for one use, that gives a :class:`BatchMetricsCollector`.
-
-    Raises:
-        TypeError: the configuration or a sink is none.
-
-    Example:
-        >>> import trio
-        >>> from trio_batchmetrics import BatchMetricsConfig, collector
-        >>> async def main():
-        ...     async with collector(BatchMetricsConfig(batch_size=200), sinks=[]) as metrics:
-        ...         metrics.record_http_request("GET", "/api/data", 200, 0.150)
-        ...         metrics.record_cache_metric("redis", "hit")
-        ...     return str(metrics.stats())
-        >>> trio.run(main)
-        'total=2 processed=2 dropped=0 failed=0 spooled=0 pending=0 batches=1'
-    """
-    config = BatchMetricsConfig() if config is None else config
-    if not isinstance(config, BatchMetricsConfig):
-        raise TypeError(f"config must be a BatchMetricsConfig (got {config!r})")
-    return CollectorManager(config, named_sinks([LoggingSink()] if sinks is None else sinks))
-
-
-class CollectorManager:
-    """What ``async with collector(...)`` enters and leaves; for one use."""
-
-    def __init__(self, config: BatchMetricsConfig, sinks: Mapping[str, Any]) -> None:
-        """Made by :func:`collector`."""
-        self._config = config
-        self._sinks = sinks
-        self._nursery = trio.open_nursery()
-        self._collector: BatchMetricsCollector | None = None
-
-    @trio.lowlevel.enable_ki_protection
-    async def __aenter__(self) -> BatchMetricsCollector:
-        """Start the collector's tasks. No checkpoint, no I/O.
-
-        Raises:
-            RuntimeError: it was entered before.
-        """
-        if self._collector is not None:
-            raise RuntimeError("a collector can be opened once; call collector() again")
-        self._collector = BatchMetricsCollector(self._config, self._sinks)
-        nursery = await self._nursery.__aenter__()
-        if self._config.enabled:
-            self._collector.start(nursery)
-        return self._collector
-
-    @trio.lowlevel.enable_ki_protection
-    async def __aexit__(
-        self, _: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> bool:
-        """Flush, end the tasks, and let the body's exception go on as it is.
-
-        Raises:
-            KeyboardInterrupt: a Ctrl-C during the flush ended it; the body's exception is its ``__context__``.
-            BaseException: what a sink raised beside ``Exception``, likewise.
-        """
-        assert self._collector is not None  # noqa: S101 - entered before it is left
-        raised = await self._collector.leave() if self._config.enabled else None
-        try:
-            # With no exception in hand the nursery neither wraps the body's nor raises Cancelled while it waits (trio#1457).
-            await self._nursery.__aexit__(None, None, None)  # noqa: ASYNC102
-        except BaseExceptionGroup as group:
-            raised = raised or _leaf(group)
-        except KeyboardInterrupt as interrupt:
-            raised = raised or interrupt
-        if raised is None:
-            return False
-        raised.__context__ = None if isinstance(error, trio.Cancelled) else error
-        try:
-            raise raised
-        finally:
-            del raised, error
-
-
-def _leaf(error: BaseException) -> BaseException:
-    """Return the first exception in a group, however deep, that is no Cancelled."""
-    while isinstance(error, BaseExceptionGroup):
-        _, rest = error.split(trio.Cancelled)
-        error = rest.exceptions[0] if rest is not None else error.exceptions[0]
-    return error
+__all__ = ["BatchMetricsCollector"]
 
 
 def _nothing(_: object) -> None:
@@ -172,17 +71,24 @@ class BatchMetricsCollector(Recorder):
         self._event_sinks: list[EventDelivery] = []
         self._series_sinks: list[SeriesDelivery] = []
         self._flush_task = FlushTask(self._intake, self._ledger, self._event_sinks, self._series_sinks, self._clock)
+        freed, trouble = self._flush_task.room_freed, self._reporter.trouble
         for account, sink in zip(accounts, sinks.values(), strict=True):
             sink.bind(context)
-            shared: dict[str, Any] = {"run_id": run_id, "trouble": self._reporter.trouble}
             if account.series:
-                self._series_sinks.append(SeriesDelivery(sink, account, self._ledger, **shared))
+                self._series_sinks.append(SeriesDelivery(sink, account, self._ledger, run_id=run_id, trouble=trouble))
             else:
-                freed = self._flush_task.room_freed
-                capacity = config.buffer_size
                 self._event_sinks.append(
-                    EventDelivery(sink, account, self._ledger, capacity=capacity, freed=freed, **shared)
+                    EventDelivery(
+                        sink,
+                        account,
+                        self._ledger,
+                        capacity=config.buffer_size,
+                        run_id=run_id,
+                        freed=freed,
+                        trouble=trouble,
+                    )
                 )
+        self._deliveries: tuple[EventDelivery | SeriesDelivery, ...] = (*self._event_sinks, *self._series_sinks)
         super().__init__(*((self._intake.put, self.refuse) if config.enabled else (_nothing, _nothing)))
         _collectors.add(self)
 
@@ -192,8 +98,8 @@ class BatchMetricsCollector(Recorder):
     async def arecord(self, event: MetricEvent | object) -> None:
         """Record an event as soon as there is room, instead of dropping it; first come first served.
 
-        Always a checkpoint. Cancelled, it has recorded nothing: bound it with a cancel scope. Where the block is left while
-        it waits, the event counts as ``closed`` and it returns.
+        Always a checkpoint. Cancelled, it has recorded nothing: bound it with a cancel scope. Where the block is left
+        while it waits, the event counts as ``closed`` and it returns.
 
         Args:
             event: any :class:`MetricEvent`; anything else counts as ``invalid``.
@@ -310,8 +216,8 @@ class BatchMetricsCollector(Recorder):
     async def flush(self) -> FlushReport:
         """Hand over what is open, collect the bound instruments, and wait until all that was recorded is settled.
 
-        Always a checkpoint. It takes no timeout: put it under a cancel scope. Where the block is left meanwhile it returns
-        when that flush has ended.
+        Always a checkpoint. It takes no timeout: put it under a cancel scope. Where the block is left meanwhile it
+        returns when that flush has ended.
 
         Returns:
             What became of what was pending at the call (what it collects included).
@@ -337,7 +243,7 @@ class BatchMetricsCollector(Recorder):
 
     def start(self, nursery: trio.Nursery) -> None:
         """Start the one child. For the library's own use."""
-        nursery.start_soon(self._run, name="trio_batchmetrics")
+        nursery.start_soon(self.run, name="trio_batchmetrics")
 
     async def leave(self) -> BaseException | None:
         """Close, flush within the deadline, and return what must leave the block. For the library's own use."""
@@ -347,7 +253,7 @@ class BatchMetricsCollector(Recorder):
         else:
             self._collect()
             self._intake.close()
-            for delivery in (*self._event_sinks, *self._series_sinks):
+            for delivery in self._deliveries:
                 delivery.hurry()
             if self._config.shutdown_timeout == 0:
                 self._scope.cancel()
@@ -361,7 +267,7 @@ class BatchMetricsCollector(Recorder):
         return saved
 
     @trio.lowlevel.enable_ki_protection
-    async def _run(self) -> None:
+    async def run(self) -> None:
         """Run every task of the library until the block is left and all is settled."""
         reason = "shutdown"
         try:
@@ -383,10 +289,10 @@ class BatchMetricsCollector(Recorder):
             helpers.start_soon(self._collect_periodically)
             helpers.start_soon(self._reporter.run)
             async with trio.open_nursery() as deliveries:
-                for delivery in (*self._event_sinks, *self._series_sinks):
+                for delivery in self._deliveries:
                     deliveries.start_soon(delivery.run)
                 await self._flush_task.run()
-                for delivery in (*self._event_sinks, *self._series_sinks):
+                for delivery in self._deliveries:
                     delivery.finish()
             helpers.cancel_scope.cancel()
 

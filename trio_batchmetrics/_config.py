@@ -27,7 +27,7 @@ def _whole(least: int) -> Callable[[object, attrs.Attribute[int], object], None]
     return check
 
 
-def _seconds(value: object) -> object:
+def _seconds(value: float | timedelta) -> float:
     return value.total_seconds() if isinstance(value, timedelta) else value
 
 
@@ -48,13 +48,13 @@ def _flag(_: object, field: attrs.Attribute[bool], value: object) -> None:
         raise _fail(field.name, "True or False", value)
 
 
-def _policy(_: object, field: attrs.Attribute[str], value: object) -> None:
+def _policy(_: object, field: attrs.Attribute[Any], value: object) -> None:
     if value not in ("drop_newest", "drop_oldest"):
         raise _fail(field.name, "'drop_newest' or 'drop_oldest'", value)
 
 
-def _copied(value: object) -> object:
-    return dict(cast("Mapping[object, object]", value)) if isinstance(value, Mapping) else value
+def _copied(value: Mapping[str, object]) -> Mapping[str, object]:
+    return dict(value) if isinstance(value, Mapping) else value
 
 
 def _labels(_: object, field: attrs.Attribute[Any], value: object) -> None:
@@ -91,11 +91,10 @@ def checked_bounds(field: str, values: object) -> tuple[float, ...]:
     return tuple(bounds)
 
 
-def _named_bounds(value: object) -> object:
+def _named_bounds(value: Mapping[str, Iterable[float]]) -> Mapping[str, tuple[float, ...]]:
     if not isinstance(value, Mapping):
         return value
-    named = cast("Mapping[object, object]", value)
-    return {name: checked_bounds(f"bounds[{name!r}]", bounds) for name, bounds in named.items()}
+    return {name: checked_bounds(f"bounds[{name!r}]", bounds) for name, bounds in value.items()}
 
 
 def _bounds(_: object, field: attrs.Attribute[Any], value: object) -> None:
@@ -111,8 +110,8 @@ def _bounds(_: object, field: attrs.Attribute[Any], value: object) -> None:
 class BatchMetricsConfig:
     """The settings of one collector.
 
-    Immutable, keyword arguments only, checked when made. Durations are seconds or a ``timedelta``; ints are fine for floats;
-    bools are not numbers.
+    Immutable, keyword arguments only, checked when made. Durations are seconds or a ``timedelta``; ints are fine for
+    floats; bools are not numbers.
 
     Raises:
         ConfigError: (a ``ValueError``) a value is out of range; the message names the field, the rule and the value.
@@ -130,21 +129,17 @@ class BatchMetricsConfig:
     batch_size: int = attrs.field(default=100, validator=_whole(1))
     """Events that fill a batch; a batch leaves at ``min(batch_size, buffer_size)``."""
 
-    flush_interval: float = attrs.field(
-        default=5.0, converter=cast("Callable[[float | timedelta], float]", _seconds), validator=_duration(zero=False)
-    )
-    """Longest wait, in seconds, from a batch's first event to its hand-over; bound instruments are collected this often."""
+    flush_interval: float = attrs.field(default=5.0, converter=_seconds, validator=_duration(zero=False))
+    """Longest wait, in seconds, from a batch's first event to its hand-over; instruments are collected so often."""
 
     buffer_size: int = attrs.field(default=10_000, validator=_whole(1))
-    """Events that may wait for the flush task, the batch being gathered included; also the size of each sink's queue."""
+    """Events that may wait for the flush task, the batch being gathered included; each sink's queue is as long."""
 
     enable_compression: bool = attrs.field(default=False, validator=_flag)
     """Compress payloads, with the codec that suits each sink, above a size where it pays."""
 
-    shutdown_timeout: float = attrs.field(
-        default=10.0, converter=cast("Callable[[float | timedelta], float]", _seconds), validator=_duration(zero=True)
-    )
-    """The longest, in seconds, that leaving the block may take. 0: what is not delivered by then is counted as failed."""
+    shutdown_timeout: float = attrs.field(default=10.0, converter=_seconds, validator=_duration(zero=True))
+    """The longest, in seconds, that leaving the block may take; the rest is counted as failed. 0 is allowed."""
 
     on_full: Literal["drop_newest", "drop_oldest"] = attrs.field(default="drop_newest", validator=_policy)
     """What a full buffer does: refuse the new event, or let the oldest waiting one make room."""
@@ -159,7 +154,7 @@ class BatchMetricsConfig:
 
     bounds: Mapping[str, tuple[float, ...]] = attrs.field(
         factory=dict[str, tuple[float, ...]],
-        converter=cast("Callable[[Mapping[str, Iterable[float]]], dict[str, tuple[float, ...]]]", _named_bounds),
+        converter=_named_bounds,
         validator=_bounds,
     )
     """Histogram bucket bounds by instrument name; they win over the declared ones."""

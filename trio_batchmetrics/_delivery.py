@@ -10,8 +10,8 @@ How this works
       → delivered | some items rejected | retry after a pause | too large: halve | refused for good
       → settle each event once, through the ledger
 
-The payload that is under way is not in the queue any more, so a full queue never gives it up. The final flush is the same
-loop; the deadline is that of the scope around it. Cancelled, the task leaves events as they are: pending, for
+The payload that is under way is not in the queue any more, so a full queue never gives it up. The final flush is the
+same loop; the deadline is that of the scope around it. Cancelled, the task leaves events as they are: pending, for
 ``Ledger.fail_rest``.
 """
 
@@ -24,8 +24,9 @@ from typing import Any
 import attrs
 import trio
 
+from ._accounts import Account, Verdict
 from ._attempts import Attempts, describe
-from ._ledger import Account, Ledger, Verdict
+from ._ledger import Ledger
 from ._load import Load, Queue, Span
 from .abc import EventSink, Payload, Receipt, Sink
 
@@ -77,7 +78,7 @@ class EventDelivery:
         self._freed = freed
         self._trouble = trouble
         self._attempts = Attempts(sink, account, trouble)
-        self._encodes = type(sink).encode is not EventSink.encode
+        self._encodes = type(sink).encode is not EventSink[Any].encode
         self._queue = Queue()
         self._payloads = 0
         self._finished = False
@@ -232,7 +233,7 @@ class EventDelivery:
 
 
 def _bytes_of(part: object) -> int:
-    return len(part) if isinstance(part, bytes | bytearray | memoryview | str) else 0
+    return len(part) if isinstance(part, bytes | bytearray | str) else 0
 
 
 def _sorted(load: Load, receipt: Receipt) -> tuple[Load, Load, Load]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 import attrs
@@ -32,7 +32,7 @@ def captured(labels: Any) -> Any:
     What is no mapping, or raises while it is read, is returned as something that validation refuses; nothing is raised.
     """
     if type(labels) is dict:
-        return labels.copy()  # pyright: ignore[reportUnknownVariableType, reportUnknownMemberType]
+        return labels.copy()  # pyright: ignore[reportUnknownVariableType]
     if not isinstance(labels, Mapping):
         return labels
     try:
@@ -75,10 +75,6 @@ class Gauge(MetricEvent):
     """Label values as given, copied."""
     value: float = measure(Kind.GAUGE, "")
     """The value."""
-
-
-def _tuple(values: Sequence[float]) -> Any:
-    return tuple(values) if isinstance(values, list) else values
 
 
 @metric_event

@@ -26,8 +26,8 @@ class ConfigError(BatchMetricsError, ValueError):
 class DeclarationError(BatchMetricsError, TypeError, ValueError):
     """An event class declares something that cannot work; the message names the class and the field.
 
-    Raised when the class is made, never later. It is a ``TypeError`` (the class is wrong) and a ``ValueError`` (a value in
-    the declaration is), so that either catches it.
+    Raised when the class is made, never later. It is a ``TypeError`` (the class is wrong) and a ``ValueError`` (a value
+    in the declaration is), so that either catches it.
     """
 
 

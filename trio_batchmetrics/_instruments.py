@@ -1,10 +1,10 @@
 """Bound instruments: labels resolved once, values aggregated in place, collected every ``flush_interval``.
 
-An update is a few additions; there is nothing to drop. A collection takes what came since the last one and hands it on as
-events: a ``Counter`` or ``Gauge``, a ``HistogramPoint`` for a histogram. What was not touched hands on nothing.
+An update is a few additions; there is nothing to drop. A collection takes what came since the last one and hands it on
+as events: a ``Counter`` or ``Gauge``, a ``HistogramPoint`` for a histogram. What was not touched hands on nothing.
 
-An update may be interrupted by a signal handler that updates the same instrument: between two calls CPython runs no handler,
-and no update makes a call between reading and writing a sum.
+An update may be interrupted by a signal handler that updates the same instrument: between two calls CPython runs no
+handler, and no update makes a call between reading and writing a sum.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from bisect import bisect_left
 from collections.abc import Callable, Generator, Iterable, Mapping
 from contextlib import contextmanager
 from threading import get_ident
-from typing import Any, Generic, Protocol, TypeVar, cast
+from typing import Any, Protocol, TypeVar, cast
 
 import trio
 
@@ -28,7 +28,7 @@ from ._validation import Row, number
 __all__ = ["BoundCounter", "BoundGauge", "BoundHistogram", "Host", "Instruments"]
 
 OVERFLOW: Mapping[str, Any] = {"otel.metric.overflow": "true"}
-"""Labels of the series that all label sets beyond ``max_series`` share (OpenTelemetry metrics SDK, "Cardinality limits")."""
+"""Labels of the series that all label sets beyond ``max_series`` share (OpenTelemetry's "cardinality limits")."""
 
 
 class Host(Protocol):
@@ -231,13 +231,13 @@ class BoundHistogram(_Bound):
 _BoundT = TypeVar("_BoundT", BoundCounter, BoundGauge, BoundHistogram)
 
 
-class _Family(Generic[_BoundT]):
+class _Family:
     """The instruments of one name."""
 
     def __init__(self, measure: Measure, bounds: tuple[float, ...] | None) -> None:
         self.measure = measure
         self.bounds = bounds
-        self.members: dict[object, _BoundT] = {}
+        self.members: dict[object, Any] = {}
 
 
 class Instruments:
@@ -247,7 +247,7 @@ class Instruments:
         """Make instruments for this collector."""
         self._config = config
         self._host = host
-        self._families: dict[str, _Family[Any]] = {}
+        self._families: dict[str, _Family] = {}
         self._callbacks: dict[object, tuple[str, Mapping[str, Any], Measure, Callable[[], float]]] = {}
         self.first = trio.Event()
         """Set once there is an instrument."""
@@ -256,13 +256,21 @@ class Instruments:
         """Return the counter of that name and labels."""
         measure = _measure(Kind.COUNTER, name, unit, description)
         family, labels, key = self._family(measure, None, labels)
-        return self._member(family, key, labels, lambda labels: BoundCounter(name, labels, measure, self._host))
+
+        def make(labels: Mapping[str, Any]) -> BoundCounter:
+            return BoundCounter(name, labels, measure, self._host)
+
+        return self._member(family, key, labels, make)
 
     def gauge(self, name: str, labels: Any, unit: str, description: str) -> BoundGauge:
         """Return the gauge of that name and labels."""
         measure = _measure(Kind.GAUGE, name, unit, description)
         family, labels, key = self._family(measure, None, labels)
-        return self._member(family, key, labels, lambda labels: BoundGauge(name, labels, measure, self._host))
+
+        def make(labels: Mapping[str, Any]) -> BoundGauge:
+            return BoundGauge(name, labels, measure, self._host)
+
+        return self._member(family, key, labels, make)
 
     def histogram(
         self, name: str, labels: Any, unit: str, description: str, bounds: Iterable[float] | None
@@ -272,14 +280,16 @@ class Instruments:
         own = checked_bounds("bounds", bounds) if bounds is not None else None
         family, labels, key = self._family(measure, own, labels)
         chosen = self._config.bounds.get(name) or family.bounds or measure.default_bounds
-        return self._member(
-            family, key, labels, lambda labels: BoundHistogram(name, labels, measure, self._host, chosen)
-        )
+
+        def make(labels: Mapping[str, Any]) -> BoundHistogram:
+            return BoundHistogram(name, labels, measure, self._host, chosen)
+
+        return self._member(family, key, labels, make)
 
     def observable(self, name: str, callback: Callable[[], float], labels: Any, unit: str, description: str) -> None:
         """Have a callback read at each collection."""
         if not callable(callback):
-            raise ValueError(f"callback must be callable (got {callback!r})")
+            raise ValueError(f"callback must be callable (got {callback!r})")  # noqa: TRY004 - one error for bad set-up, as the spec has it
         measure = _measure(Kind.GAUGE, name, unit, description)
         _, labels, key = self._family(measure, None, labels)
         if (name, key) in self._callbacks:
@@ -310,10 +320,10 @@ class Instruments:
 
     def _family(
         self, measure: Measure, bounds: tuple[float, ...] | None, labels: Any
-    ) -> tuple[_Family[Any], Mapping[str, Any], object]:
+    ) -> tuple[_Family, Mapping[str, Any], object]:
         copied = captured({} if labels is None else labels)
         if not isinstance(copied, dict):
-            raise ValueError(f"labels must be a mapping (got {labels!r})")
+            raise ValueError(f"labels must be a mapping (got {labels!r})")  # noqa: TRY004 - one error for bad set-up, as the spec has it
         pairs = cast("dict[str, Any]", copied)
         key = frozenset((text(name), text(value)) for name, value in pairs.items())
         family = self._families.setdefault(measure.name, _Family(measure, bounds))
@@ -329,25 +339,21 @@ class Instruments:
 
     def _member(
         self,
-        family: _Family[_BoundT],
+        family: _Family,
         key: object,
         labels: Mapping[str, Any],
         make: Callable[[Mapping[str, Any]], _BoundT],
     ) -> _BoundT:
         self.first.set()
-        if key in family.members:
-            return family.members[key]
-        if len(family.members) >= self._config.max_series:
-            return family.members.setdefault(OVERFLOW_KEY, make(OVERFLOW))
-        return family.members.setdefault(key, make(labels))
-
-
-OVERFLOW_KEY = frozenset(OVERFLOW.items())
+        if key not in family.members and len(family.members) >= self._config.max_series:
+            key, labels = frozenset(OVERFLOW.items()), OVERFLOW
+        member: _BoundT = family.members.get(key) or family.members.setdefault(key, make(labels))
+        return member
 
 
 def _measure(kind: Kind, name: object, unit: object, description: object) -> Measure:
     if not isinstance(name, str) or not name:
         raise ValueError(f"an instrument's name must be a non-empty str (got {name!r})")
     if not isinstance(unit, str) or not isinstance(description, str):
-        raise ValueError(f"unit and description must be str (got {unit!r}, {description!r})")
+        raise ValueError(f"unit and description must be str (got {unit!r}, {description!r})")  # noqa: TRY004 - as above
     return Measure(None, kind, name, unit, description)

@@ -3,23 +3,23 @@
 How this works
 ==============
 
-A recorder appends a row to the open batch's list and then looks whether there is something to do: a row that stands in the
-list is safe, whatever re-enters the recorder afterwards. Two numbers decide, so that a record costs one comparison before
-and one after::
+A recorder appends a row to the open batch's list and then looks whether there is something to do: a row that stands in
+the list is safe, whatever re-enters the recorder afterwards. Two numbers decide, so that a record costs one comparison
+before and one after::
 
-    gate    the Trio thread's ident while there is room and the block is open, else 0: the check for a wrong thread, a full
-            buffer and a closed collector at once
+    gate    the Trio thread's ident while there is room and the block is open, else 0: the check for a wrong thread, a
+            full buffer and a closed collector at once
     limit   the length of the list at which somebody must look: its first row (a batch opens), its last (it is full and
             leaves), or the buffer's last
 
-:meth:`Intake.look` does what is due. It holds a lock against other threads (which record by the same code, but under the
-lock from the start) and a flag against itself: re-entered by a signal handler, ``__del__`` or a logging handler, it returns
-at once, and the outer call looks again after it has let go of the flag. A row that re-entry put beyond ``buffer_size`` is
-taken back there.
+:meth:`Intake.look` does what is due. It holds a lock against other threads (which record by the same code, but under
+the lock from the start) and a flag against itself: re-entered by a signal handler, ``__del__`` or a logging handler, it
+returns at once, and the outer call looks again after it has let go of the flag. A row that re-entry put beyond
+``buffer_size`` is taken back there.
 
-A batch is announced to the flush task through the memory channel when its first event comes, and fills up while it waits
-there; so a batch costs one wake-up and one timer, and idleness nothing. The batches themselves stand in a deque, where
-``drop_oldest`` finds the oldest event.
+A batch is announced to the flush task through the memory channel when its first event comes, and fills up while it
+waits there; so a batch costs one wake-up and one timer, and idleness nothing. The batches themselves stand in a deque,
+where ``drop_oldest`` finds the oldest event.
 """
 
 from __future__ import annotations
@@ -32,9 +32,10 @@ from threading import RLock, get_ident
 
 import trio
 
+from ._accounts import Cohort, Watch
 from ._config import BatchMetricsConfig
 from ._exceptions import WrongThreadError
-from ._ledger import Cohort, Ledger, Watch
+from ._ledger import Ledger
 from ._validation import Row
 from ._waking import Waker
 

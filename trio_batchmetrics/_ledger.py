@@ -3,8 +3,8 @@
 How this works
 ==============
 
-An event is counted from the moment its row stands in a list that the ledger watches (:meth:`Ledger.watch_rows`). From there
-each transition is one method here, and moves n events from one state to another::
+An event is counted from the moment its row stands in a list that the ledger watches (:meth:`Ledger.watch_rows`). From
+there each transition is one method here, and moves n events from one state to another::
 
     recorded → refused                                      dropped, by reason; it never stood in a list
     recorded → waiting ─┬→ pushed out                       dropped: buffer_full
@@ -16,186 +16,27 @@ each transition is one method here, and moves n events from one state to another
     anything pending at the end → failed                    (:meth:`Ledger.fail_rest`)
 
 Counters only grow, and each transition of events is one increment of one of them; *pending* is derived: recorded minus
-settled. So the equation ``total == processed + dropped + failed + spooled + pending`` cannot be broken by forgetting, and
-holds inside a signal handler that interrupts a transition. The same for each sink. (CPython runs signal handlers and switches
-threads after calls, at function entry and when it jumps back, so ``counts[reason] += n`` on a ``defaultdict`` is one step.
-``counts[reason] = counts.get(reason, 0) + n`` is not.)
+settled. So the equation ``total == processed + dropped + failed + spooled + pending`` cannot be broken by forgetting,
+and holds inside a signal handler that interrupts a transition. The same for each sink. (CPython runs signal handlers
+and switches threads after calls, at function entry and when it jumps back, so ``counts[reason] += n`` on a
+``defaultdict`` is one step. ``counts[reason] = counts.get(reason, 0) + n`` is not.)
 
-Events that were recorded together form a :class:`Cohort`, which lives until each of them is settled. With two or more event
-sinks a cohort has a byte for each event, ``3 × (sinks that have yet to settle it) + (the worst outcome so far)``, so that a
-range is settled by one ``bytes.translate``. What only series sinks still hold is kept as counts (a *tail*): a back-end that
-is down for a day costs a few numbers, not a byte an event.
+Events that were recorded together form a :class:`Cohort`, which lives until each of them is settled. With two or more
+event sinks a cohort has a byte for each event, ``3 × (sinks that have yet to settle it) + (the worst outcome so far)``,
+so that a range is settled by one ``bytes.translate``. What only series sinks still hold is kept as counts (a *tail*): a
+back-end that is down for a day costs a few numbers, not a byte an event.
 """
 
 from __future__ import annotations
 
-import enum
 from collections import defaultdict
 from collections.abc import Callable, Sequence, Sized
 from datetime import datetime
 
-from ._stats import BatchMetricsStats, FlushReport, SinkStats
+from ._accounts import FAILED, MAX_EVENT_SINKS, PROCESSED, SETTLING, SPOOLED, Account, Cohort, Verdict, Watch
+from ._stats import BatchMetricsStats
 
-__all__ = ["Account", "Cohort", "Ledger", "Verdict", "Watch"]
-
-MAX_EVENT_SINKS = 80
-"""A cohort's byte holds 3 × sinks + 2."""
-
-_PROCESSED, _SPOOLED, _FAILED = range(3)
-
-
-class Verdict(enum.Enum):
-    """How a sink settles an event."""
-
-    DELIVERED = _PROCESSED
-    SPOOLED = _SPOOLED
-    FAILED = _FAILED
-    REJECTED = -1
-
-    @property
-    def outcome(self) -> int:
-        """The event's own outcome, if this sink's is the worst."""
-        return _FAILED if self is Verdict.REJECTED else self.value
-
-
-def _settling(outcome: int) -> bytes:
-    """Return the table that settles an event's byte for one sink."""
-    return bytes(3 * (value // 3 - 1) + max(value % 3, outcome) if value >= 3 else value for value in range(256))
-
-
-_TABLES = tuple(_settling(outcome) for outcome in (_PROCESSED, _SPOOLED, _FAILED))
-
-
-class Account:
-    """One sink's counters; only the ledger changes them, but for ``retries``, ``last_error`` and ``last_success``."""
-
-    def __init__(self, name: str, *, series: bool) -> None:
-        """Open an account.
-
-        Args:
-            name: the sink's key in ``stats().sinks``.
-            series: a series sink's.
-        """
-        self.name = name
-        self.series = series
-        self.total = self.delivered = self.rejected = self.failed = self.spooled = 0
-        self.failures: defaultdict[str, int] = defaultdict(int)
-        self.unpushed = 0
-        """Events merged since the last snapshot."""
-        self.covered = 0
-        """Events in the last snapshot, until a push of it or of a later one succeeds."""
-        self.epoch = 0
-        """Number of snapshots taken; an event merged at epoch e is in every snapshot after the e-th."""
-        self.retries = 0
-        self.last_error: str | None = None
-        self.last_success: datetime | None = None
-
-    @property
-    def pending(self) -> int:
-        """What reached the sink and is not settled."""
-        return self.total - self.delivered - self.rejected - self.failed - self.spooled
-
-    def add(self, verdict: Verdict, count: int, reason: str) -> None:
-        """Settle n events of this account."""
-        if verdict is Verdict.DELIVERED:
-            self.delivered += count
-        elif verdict is Verdict.REJECTED:
-            self.rejected += count
-        elif verdict is Verdict.SPOOLED:
-            self.spooled += count
-        else:
-            self.failed += count
-            self.failures[reason] += count
-
-    def snapshot(self) -> SinkStats:
-        """Return the account as it stands."""
-        delivered, rejected, failed, spooled = self.delivered, self.rejected, self.failed, self.spooled
-        total = self.total
-        return SinkStats(
-            total=total,
-            delivered=delivered,
-            rejected=rejected,
-            failed=failed,
-            spooled=spooled,
-            pending=total - delivered - rejected - failed - spooled,
-            retries=self.retries,
-            failures=dict(self.failures),
-            last_error=self.last_error,
-            last_success=self.last_success,
-        )
-
-
-class Watch:
-    """Follows the events that were pending at one moment until all are settled."""
-
-    def __init__(self, done: Callable[[], object]) -> None:
-        """Call ``done`` once nothing remains."""
-        self.remaining = 0
-        self.counts = [0, 0, 0]
-        self.dropped = 0
-        self._done = done
-
-    def settle(self, count: int) -> None:
-        """N of the events are settled (and counted)."""
-        self.remaining -= count
-        if self.remaining == 0:
-            self._done()
-
-    def report(self) -> FlushReport:
-        """Return what became of them."""
-        processed, spooled, failed = self.counts
-        return FlushReport(
-            processed=processed, failed=failed, spooled=spooled, dropped=self.dropped, pending=self.remaining
-        )
-
-
-class Cohort:
-    """Events that were recorded together, until each is settled."""
-
-    __slots__ = ("_rows", "_size", "fates", "gone", "points", "series", "settled", "watches", "worst")
-
-    def __init__(self, rows: Sized, *, points: bool) -> None:
-        """Account for the rows of a list that may still grow.
-
-        Args:
-            rows: the list.
-            points: what bound instruments collected: takes no room in the buffer.
-        """
-        self._rows: Sized | None = rows
-        self._size = 0
-        self.points = points
-        self.gone = 0
-        """Rows pushed out while they waited."""
-        self.settled = 0
-        """Events that have their outcome, or are kept in a tail."""
-        self.worst = _PROCESSED
-        """An outcome that every event of the cohort has at least."""
-        self.fates: bytearray | None = None
-        self.series: dict[Account, int] = {}
-        """Series sinks that hold the events merged, and the epoch they were merged at."""
-        self.watches: tuple[Watch, ...] = ()
-
-    @property
-    def size(self) -> int:
-        """How many events were recorded in it."""
-        return self._size if self._rows is None else len(self._rows)
-
-    @property
-    def waiting(self) -> int:
-        """How many of them wait for the flush task."""
-        return len(self._rows) - self.gone if self._rows is not None else 0
-
-    @property
-    def unsettled(self) -> int:
-        """How many have no outcome yet and are in no tail."""
-        return self.size - self.settled
-
-    def close(self) -> int:
-        """Fix its size; return how many events it takes along."""
-        taken = self.waiting
-        self._size, self._rows = self.size, None
-        return taken
-
+__all__ = ["Ledger"]
 
 _TailKey = tuple[frozenset[tuple[Account, int]], tuple[Watch, ...]]
 
@@ -285,7 +126,7 @@ class Ledger:
     def not_merged(self, account: Account, cohort: Cohort, count: int) -> None:
         """A series sink failed to merge some of the cohort's events: given up, all of them."""
         account.add(Verdict.FAILED, count, "merge")
-        cohort.worst = _FAILED
+        cohort.worst = FAILED
 
     def scraped(self, account: Account, count: int) -> None:
         """Events stand in the series that a scrape reads: delivered."""
@@ -301,7 +142,7 @@ class Ledger:
         if self._event_sinks > 1:
             cohort.fates = bytearray([3 * self._event_sinks]) * count
         elif self._event_sinks == 0:
-            self._have_outcome(cohort, _PROCESSED, count)
+            self._have_outcome(cohort, PROCESSED, count)
 
     def settle(
         self, account: Account, cohort: Cohort, start: int, stop: int, verdict: Verdict, reason: str = ""
@@ -320,9 +161,9 @@ class Ledger:
         if cohort.fates is None:
             self._have_outcome(cohort, verdict.outcome, stop - start)
             return
-        settled = cohort.fates[start:stop].translate(_TABLES[verdict.outcome])
+        settled = cohort.fates[start:stop].translate(SETTLING[verdict.outcome])
         cohort.fates[start:stop] = settled
-        for outcome in (_PROCESSED, _SPOOLED, _FAILED):
+        for outcome in (PROCESSED, SPOOLED, FAILED):
             if count := settled.count(outcome):
                 self._have_outcome(cohort, outcome, count)
 
@@ -357,13 +198,13 @@ class Ledger:
         for cohort in tuple(self._cohorts):
             cohort.close()
         rest = self.pending
-        self._settled[_FAILED] += rest
+        self._settled[FAILED] += rest
         self._cohorts.clear()
         self._tails.clear()
         earlier, older, newer = self._recorded
         self._released = earlier + len(older) + len(newer)
         for watch in tuple(self._watches):
-            self._tell((watch,), _FAILED, watch.remaining)
+            self._tell((watch,), FAILED, watch.remaining)
 
     def watch(self, done: Callable[[], object]) -> Watch:
         """Follow everything that is pending now; ``done`` is called at once if nothing is."""
@@ -394,7 +235,7 @@ class Ledger:
     @property
     def lost(self) -> int:
         """How many events were dropped or failed."""
-        return sum(self._refused.values()) + sum(self._dropped.values()) + self._settled[_FAILED]
+        return sum(self._refused.values()) + sum(self._dropped.values()) + self._settled[FAILED]
 
     def snapshot(self, time_since_last_flush: float | None) -> BatchMetricsStats:
         """Return the books as they stand.

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator
-from typing import Self
 
 import attrs
 
+from ._accounts import Account, Cohort, Verdict
 from ._batch import Batch
-from ._ledger import Account, Cohort, Ledger, Verdict
+from ._ledger import Ledger
 from ._validation import Row
 
 __all__ = ["Load", "Queue", "Span"]
@@ -84,7 +84,7 @@ class Load:
 class Queue:
     """What waits for one sink: spans in recording order."""
 
-    __slots__ = ("spans", "count")
+    __slots__ = ("count", "spans")
 
     def __init__(self) -> None:
         """Be empty."""

@@ -137,6 +137,6 @@ class Recorder:
 class ThreadRecorder(Recorder):
     """A recorder for any thread; made by ``collector.from_thread()``.
 
-    Its events count towards ``buffer_size`` at once. It never raises; after the block its events count as ``closed``. It is
-    also what a signal handler needs where Trio does not run in the main thread.
+    Its events count towards ``buffer_size`` at once. It never raises; after the block its events count as ``closed``.
+    It is also what a signal handler needs where Trio does not run in the main thread.
     """

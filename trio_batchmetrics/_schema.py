@@ -7,12 +7,13 @@ reads the schema and knows no class by name.
 from __future__ import annotations
 
 import enum
+import inspect
 import re
 import time
 import types
 from collections.abc import Callable, Iterable
 from datetime import timedelta
-from typing import Any, ClassVar, Literal, TypeVar, cast, dataclass_transform, overload
+from typing import Any, ClassVar, Literal, TypeVar, dataclass_transform, overload
 
 import attrs
 
@@ -186,9 +187,10 @@ def measure(
         default: the field's default value; by default it has none.
 
     Returns:
-        A field specifier; use it as the field's value in the class body. What cannot work is said when the class is made.
+        A field specifier; use it as the field's value in the class body. What cannot work is said when the class is
+        made.
     """
-    spec = {"kind": kind, "name": name, "unit": unit, "description": description, "bounds": bounds}
+    spec: dict[str, object] = {"kind": kind, "name": name, "unit": unit, "description": description, "bounds": bounds}
     return _field(_Role.MEASURE, spec, default, seconds if unit == "s" else None)
 
 
@@ -224,16 +226,17 @@ def metric_event(*, counts: str | None = None) -> Callable[[type[_EventT]], type
 def metric_event(cls: Any = None, /, *, counts: str | None = None) -> Any:
     """Make an event class of a declaration: every field is a :func:`label` or a :func:`measure`.
 
-    The class becomes a frozen attrs class and a :class:`MetricEvent` (write that as its base where a type checker should
-    know of ``timestamp``). Every sink handles its events with no change.
+    The class becomes a frozen attrs class and a :class:`MetricEvent` (write that as its base where a type checker
+    should know of ``timestamp``). Every sink handles its events with no change.
 
     Args:
         cls: the class.
         counts: the name of a counter that each event adds 1 to.
 
     Raises:
-        DeclarationError: the declaration cannot work: two measures of one name that differ in kind or unit, a label that is
-            also measured, an illegal instrument name, a field that is neither label nor measure, bounds that do not rise.
+        DeclarationError: the declaration cannot work: two measures of one name that differ in kind or unit, a label
+            that is also measured, an illegal instrument name, a field that is neither label nor measure, bounds that do
+            not rise.
 
     Example:
         >>> from trio_batchmetrics import Counter, Histogram, label, measure, metric_event
@@ -247,9 +250,10 @@ def metric_event(cls: Any = None, /, *, counts: str | None = None) -> Any:
     """
 
     def make(cls: type) -> type:
-        made = attrs.frozen(_with_base(cls), weakref_slot=False, field_transformer=_timestamp_last)
+        made: Any = attrs.frozen(_with_base(cls), weakref_slot=False, field_transformer=_timestamp_last)
         made.__metric_schema__ = _read(made, counts)
-        return cast("type", made)
+        finished: type = made
+        return finished
 
     return make if cls is None else make(cls)
 
@@ -293,7 +297,7 @@ def _read(cls: type, counts: str | None) -> Schema:
             named = True
         else:
             raise DeclarationError(f"{cls.__name__}.{field.name} must be declared with label() or measure()")
-    if "timestamp" in cls.__dict__.get("__annotations__", {}):
+    if "timestamp" in inspect.get_annotations(cls):
         raise DeclarationError(f"{cls.__name__}.timestamp: every event has it already")
     if counts is not None:
         measures.append(Measure(None, Kind.COUNTER, _legal(cls, "counts", counts), "{event}"))
@@ -342,19 +346,18 @@ def _legal(cls: type, field: str | Literal["counts"], name: object) -> str:
 
 def _no_clash(cls: type, labels: list[LabelField], measures: list[Measure]) -> None:
     taken: dict[str, str] = {}
-    for item in labels:
-        if item.name in taken:
-            raise DeclarationError(
-                f"{cls.__name__}.{item.field}: {taken[item.name]!r} has the label {item.name!r} already"
-            )
-        taken[item.name] = item.field
+    for one in labels:
+        if one.name in taken:
+            where, other = f"{cls.__name__}.{one.field}", taken[one.name]
+            raise DeclarationError(f"{where}: {other!r} has the label {one.name!r} already")
+        taken[one.name] = one.field
     instruments: dict[str, Measure] = {}
     for item in measures:
         where = f"{cls.__name__}.{item.field or 'counts'}"
         if item.name in taken:
             raise DeclarationError(f"{where}: {item.name!r} is a label, it cannot be measured too")
-        other = instruments.setdefault(item.name.lower(), item)
-        if (other.kind, other.unit) != (item.kind, item.unit):
+        first = instruments.setdefault(item.name.lower(), item)
+        if (first.kind, first.unit) != (item.kind, item.unit):
             raise DeclarationError(
-                f"{where}: {item.name!r} is a {other.kind.value} in {other.unit!r} already ({other.field or 'counts'!r})"
+                f"{where}: {item.name!r} is a {first.kind.value} in {first.unit!r} by {first.field or 'counts'!r} already"
             )

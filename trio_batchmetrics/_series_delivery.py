@@ -1,7 +1,7 @@
 """Series sinks: merge at the hand-over, then push all that is merged, again and again until a push succeeds.
 
-Merging is CPU work without I/O, so the flush task does it, with checkpoints. The task here only pushes. A failed push loses
-nothing: the next snapshot contains what it contained.
+Merging is CPU work without I/O, so the flush task does it, with checkpoints. The task here only pushes. A failed push
+loses nothing: the next snapshot contains what it contained.
 """
 
 from __future__ import annotations
@@ -12,10 +12,11 @@ from typing import Any
 
 import trio
 
+from ._accounts import Account, Cohort
 from ._attempts import Attempts, describe
 from ._batch import Batch
 from ._delivery import CHUNK, close
-from ._ledger import Account, Cohort, Ledger
+from ._ledger import Ledger
 from ._validation import Row
 from .abc import Payload, Receipt, SeriesSink
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Any
+from typing import Any, cast
 
 from .abc import EventSink, SeriesSink
 from .sinks._function import FunctionSink, SinkFunction
@@ -37,4 +37,4 @@ def _sink(position: int, given: Any) -> EventSink[Any] | SeriesSink[Any]:
         return given  # pyright: ignore[reportUnknownVariableType]
     if isinstance(given, type) or not callable(given):
         raise TypeError(f"sinks[{position}] must be a sink or an async function (got {given!r})")
-    return FunctionSink(given)
+    return FunctionSink(cast("SinkFunction", given))

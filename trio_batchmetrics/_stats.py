@@ -29,7 +29,7 @@ class SinkStats:
     retries: int = 0
     """Attempts after the first, of any payload."""
     failures: Mapping[str, int] = attrs.field(factory=dict[str, int])
-    """Why events failed: ``queue_full``, ``retry_budget``, ``refused``, ``merge``, ``shutdown``, ``crash``; a count each."""
+    """Why events failed: ``queue_full``, ``retry_budget``, ``refused``, ``merge``, ``shutdown``, ``crash``; counts."""
     last_error: str | None = None
     """The last error, in the sink's or server's words; kept after later successes."""
     last_success: datetime | None = None

@@ -45,14 +45,15 @@ def labels_of(event: MetricEvent, static: Mapping[str, str] | None = None) -> di
     schema = _schema(event)
     labels = dict(static) if static else {}
     if schema.named:
-        own: Mapping[object, object] = event.labels  # type: ignore[attr-defined]  # pyright: ignore
-        pairs = [(text(name) or "", value) for name, value in own.items()]
+        named: Any = event
+        own: Mapping[object, object] = named.labels
+        pairs: list[tuple[object, object]] = [*own.items()]
     else:
         pairs = [(item.name, getattr(event, item.field)) for item in schema.labels]
     for name, value in pairs:
         string = text(value)
         if string is not None:
-            labels[name] = string
+            labels[text(name) or ""] = string
     return labels
 
 
@@ -79,10 +80,11 @@ def rfc3339(timestamp: int) -> str:
 
 
 def json_form(event: MetricEvent, static: Mapping[str, str] | None = None) -> dict[str, Any]:
-    """Return the JSON form of an event as a dict: ``@timestamp``, ``kind``, ``name`` (named events), ``labels``, ``fields``."""
+    """Return an event's JSON form: ``@timestamp``, ``kind``, ``name`` (of named events), ``labels``, ``fields``."""
     form: dict[str, Any] = {"@timestamp": rfc3339(event.timestamp), "kind": type(event).__name__}
     if _schema(event).named:
-        form["name"] = text(event.name)  # type: ignore[attr-defined]  # pyright: ignore
+        named: Any = event
+        form["name"] = text(named.name)
     form["labels"] = labels_of(event, static)
     form["fields"] = fields_of(event)
     return form

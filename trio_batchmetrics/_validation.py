@@ -7,8 +7,9 @@ class, its timestamp and its fields in order, or the event itself where the appl
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import timedelta
+from itertools import pairwise
 from typing import Any, cast
 
 from ._schema import Kind, Measure, MetricEvent, Schema
@@ -25,9 +26,9 @@ _PLAIN = frozenset({str, int, float, bool, type(None)})
 def checked(row: Row) -> Row | None:
     """Return the row with its durations in seconds, or None if the event is invalid.
 
-    Invalid is: a measured value that is not an int, a float or (for durations) a ``timedelta``; NaN and infinities; below 0
-    for counters and durations; an int that no float can hold; a name that is empty or no str; labels that are no mapping or
-    cannot be turned to text; a timestamp that is no int; an object that is no event.
+    Invalid is: a measured value that is not an int, a float or (for durations) a ``timedelta``; NaN and infinities;
+    below 0 for counters and durations; an int that no float can hold; a name that is empty or no str; labels that are
+    no mapping or cannot be turned to text; a timestamp that is no int; an object that is no event.
     """
     if type(row) is tuple:
         schema: Schema | None = row[0].__metric_schema__
@@ -118,9 +119,10 @@ def _is_point(count: object, total: object, bounds: object, counts: object) -> b
         return False
     if not isinstance(bounds, tuple) or not isinstance(counts, tuple):
         return False
-    sizes, limits = cast("tuple[Any, ...]", counts), cast("tuple[Any, ...]", bounds)
+    sizes = cast("Sequence[Any]", counts)
+    limits = cast("Sequence[Any]", bounds)
     if len(sizes) != len(limits) + 1 or not all(is_count(size) for size in sizes) or sum(sizes) != count:
         return False
     if not all(isinstance(limit, float | int) and math.isfinite(limit) for limit in limits):
         return False
-    return all(low < high for low, high in zip(limits, limits[1:], strict=False))
+    return all(low < high for low, high in pairwise(limits))

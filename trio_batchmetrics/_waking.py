@@ -1,9 +1,9 @@
 """How plain data that anything may touch wakes a Trio task.
 
-A recorder may run anywhere in Trio's thread: in a task, in a signal handler between any two bytecodes (Trio's own included),
-in ``__del__`` or a logging handler. Waking a task touches Trio's queues, which is safe from an ordinary task only: Trio takes
-its run queue as a list and clears it, and what is scheduled in between is never run. From anywhere else, and from other
-threads, ``run_sync_soon`` is the one call that is safe.
+A recorder may run anywhere in Trio's thread: in a task, in a signal handler between any two bytecodes (Trio's own
+included), in ``__del__`` or a logging handler. Waking a task touches Trio's queues, which is safe from an ordinary task
+only: Trio takes its run queue as a list and clears it, and what is scheduled in between is never run. From anywhere
+else, and from other threads, ``run_sync_soon`` is the one call that is safe.
 """
 
 from __future__ import annotations
@@ -21,7 +21,8 @@ __all__ = ["Waker"]
 class Waker:
     """Makes calls that touch Trio: at once from an ordinary task, else as soon as Trio's loop can.
 
-    Calls are made in the order they were asked for, each once, never two at a time. Asking never raises and never waits.
+    Calls are made in the order they were asked for, each once, never two at a time. Asking never raises and never
+    waits.
     """
 
     def __init__(self) -> None:
@@ -42,10 +43,10 @@ class Waker:
         if self._token is None:
             return
         self._asked.append(call)
-        if get_ident() == self._thread and trio.lowlevel.in_trio_task():
-            if trio.lowlevel.current_task() is not self.fragile:
-                self._make_calls()
-                return
+        in_task = get_ident() == self._thread and trio.lowlevel.in_trio_task()
+        if in_task and trio.lowlevel.current_task() is not self.fragile:
+            self._make_calls()
+            return
         with suppress(trio.RunFinishedError):  # nobody is left to wake
             self._token.run_sync_soon(self._make_calls, idempotent=True)
 

@@ -1,12 +1,13 @@
 """What the author of a sink implements, and what the library promises to call.
 
-A sink says how events become something to send, and makes *one attempt* to send it. Queue, retries, backoff, deadline and
-accounts are the library's, once, for all sinks. Calls to one sink never overlap. All of them are made in Trio's thread.
+A sink says how events become something to send, and makes *one attempt* to send it. Queue, retries, backoff, deadline
+and accounts are the library's, once, for all sinks. Calls to one sink never overlap. All of them are made in Trio's
+thread.
 
 * A plain ``async def my_sink(batch)`` is an event sink too.
-* A sink that waits without end or raises an ``Exception`` costs its own events and nobody else's. One that shields itself
-  from cancellation, or blocks the thread, outlives any deadline; what it raises beside ``Exception`` (``SystemExit``) leaves
-  the collector's block, unwrapped.
+* A sink that waits without end or raises an ``Exception`` costs its own events and nobody else's. One that shields
+  itself from cancellation, or blocks the thread, outlives any deadline; what it raises beside ``Exception``
+  (``SystemExit``) leaves the collector's block, unwrapped.
 * Construct a sink with no I/O; connect at the first attempt. ``aclose`` is called once, at the end.
 """
 
@@ -49,7 +50,7 @@ class Payload(Generic[PartT]):
     parts: tuple[PartT, ...]
     """What ``encode`` returned, one part for each call; for a series sink the one snapshot."""
     key: str
-    """Names the payload: the same for each attempt, unlike any other's. Use it where a back-end can tell a repetition."""
+    """Names the payload: the same for each attempt, unlike any other's; for back-ends that can tell a repetition."""
 
 
 @attrs.frozen(kw_only=True)
@@ -85,7 +86,7 @@ class Sink:
     timeout: float = 30.0
     """The longest an attempt may take, in seconds."""
     backoff: float = 0.5
-    """Longest pause before the first retry, in seconds; doubled each time, with full jitter, until an attempt succeeds."""
+    """Longest pause before the first retry, in seconds; doubled each time until one succeeds, with full jitter."""
     max_backoff: float = 30.0
     """The longest pause, in seconds."""
     context: SinkContext = SinkContext()
@@ -137,10 +138,10 @@ class EventSink(Sink, ABC, Generic[PartT]):
         >>> from trio_batchmetrics.abc import EventSink, Payload
         >>> class Terminal(EventSink[str]):
         ...     def encode(self, events):
-        ...         return "".join(f"{event}\\n" for event in events)
+        ...         return "; ".join(map(str, events))
         ...
         ...     async def send(self, payload):
-        ...         print("".join(payload.parts), end="")
+        ...         print("; ".join(payload.parts))
     """
 
     retry_budget: float = 300.0
@@ -188,9 +189,9 @@ class EventSink(Sink, ABC, Generic[PartT]):
     def encode(self, events: Sequence[MetricEvent]) -> PartT | None:
         """Turn events into one part of a payload.
 
-        Synchronous and pure: it may be called again for the same events. At most 500 events a call, checkpoints between. An
-        event that it raises an ``Exception`` for is rejected, alone. By default there are no parts: ``send`` looks at
-        ``payload.events``.
+        Synchronous and pure: it may be called again for the same events. At most 500 events a call, checkpoints
+        between. An event that it raises an ``Exception`` for is rejected, alone. By default there are no parts:
+        ``send`` looks at ``payload.events``.
         """
         raise NotImplementedError  # never called: the engine sees that it is not overridden
 
@@ -198,13 +199,13 @@ class EventSink(Sink, ABC, Generic[PartT]):
     async def send(self, payload: Payload[PartT]) -> Receipt | None:
         """Make one attempt.
 
-        Cancelled when ``timeout`` or the collector's shutdown deadline passes; the outcome is unknown then, and the payload
-        is sent again with the same ``key`` if there is time.
+        Cancelled when ``timeout`` or the collector's shutdown deadline passes; the outcome is unknown then, and the
+        payload is sent again with the same ``key`` if there is time.
 
         Returns:
-            None once it is delivered, in the sense the sink's docstring gives; else a :class:`Receipt`. To return anything
-            else, or to raise an ``Exception``, means: try again. Be careful to return with no checkpoint after the
-            back-end's word: what is cancelled there is sent again.
+            None once it is delivered, in the sense the sink's docstring gives; else a :class:`Receipt`. To return
+            anything else, or to raise an ``Exception``, means: try again. Be careful to return with no checkpoint after
+            the back-end's word: what is cancelled there is sent again.
         """
 
 
@@ -226,7 +227,7 @@ class SeriesSink(Sink, ABC, Generic[PartT]):
         """
 
     def snapshot(self) -> PartT | None:
-        """Return what the next attempt sends: all that is merged so far. Synchronous, no I/O; fresh for each attempt."""
+        """Return what the next attempt sends: all that is merged so far. Synchronous, no I/O, for each attempt anew."""
         return None
 
     @abstractmethod

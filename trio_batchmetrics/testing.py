@@ -28,7 +28,7 @@ __all__ = ["FlakySink", "PartialSink", "RecordingSink", "StuckSink"]
 
 
 class RecordingSink(EventSink[None]):
-    """Keeps everything in memory. Taking a batch is its last act: no checkpoint comes between that and its being settled."""
+    """Keeps everything in memory. Taking a batch is its last act: no checkpoint comes before it is settled."""
 
     def __init__(self, **settings: Any) -> None:
         """Start empty.

@@ -1,0 +1,173 @@
+"""What the ledger counts with: a sink's account, events recorded together, and who follows them.
+
+Only :class:`~trio_batchmetrics._ledger.Ledger` changes these.
+"""
+
+from __future__ import annotations
+
+import enum
+from collections import defaultdict
+from collections.abc import Callable, Sized
+from datetime import datetime
+
+from ._stats import FlushReport, SinkStats
+
+__all__ = ["FAILED", "MAX_EVENT_SINKS", "PROCESSED", "SETTLING", "SPOOLED", "Account", "Cohort", "Verdict", "Watch"]
+
+MAX_EVENT_SINKS = 80
+"""A cohort's byte holds 3 × sinks + 2."""
+
+PROCESSED, SPOOLED, FAILED = range(3)
+
+
+class Verdict(enum.Enum):
+    """How a sink settles an event."""
+
+    DELIVERED = PROCESSED
+    SPOOLED = SPOOLED
+    FAILED = FAILED
+    REJECTED = -1
+
+    @property
+    def outcome(self) -> int:
+        """The event's own outcome, if this sink's is the worst."""
+        return FAILED if self is Verdict.REJECTED else self.value
+
+
+def _settling(outcome: int) -> bytes:
+    """Return the table that settles an event's byte for one sink."""
+    return bytes(3 * (value // 3 - 1) + max(value % 3, outcome) if value >= 3 else value for value in range(256))
+
+
+SETTLING = tuple(_settling(outcome) for outcome in (PROCESSED, SPOOLED, FAILED))
+
+
+class Account:
+    """One sink's counters; only the ledger changes them, but for ``retries``, ``last_error`` and ``last_success``."""
+
+    def __init__(self, name: str, *, series: bool) -> None:
+        """Open an account.
+
+        Args:
+            name: the sink's key in ``stats().sinks``.
+            series: a series sink's.
+        """
+        self.name = name
+        self.series = series
+        self.total = self.delivered = self.rejected = self.failed = self.spooled = 0
+        self.failures: defaultdict[str, int] = defaultdict(int)
+        self.unpushed = 0
+        """Events merged since the last snapshot."""
+        self.covered = 0
+        """Events in the last snapshot, until a push of it or of a later one succeeds."""
+        self.epoch = 0
+        """Number of snapshots taken; an event merged at epoch e is in every snapshot after the e-th."""
+        self.retries = 0
+        self.last_error: str | None = None
+        self.last_success: datetime | None = None
+
+    @property
+    def pending(self) -> int:
+        """What reached the sink and is not settled."""
+        return self.total - self.delivered - self.rejected - self.failed - self.spooled
+
+    def add(self, verdict: Verdict, count: int, reason: str) -> None:
+        """Settle n events of this account."""
+        if verdict is Verdict.DELIVERED:
+            self.delivered += count
+        elif verdict is Verdict.REJECTED:
+            self.rejected += count
+        elif verdict is Verdict.SPOOLED:
+            self.spooled += count
+        else:
+            self.failed += count
+            self.failures[reason] += count
+
+    def snapshot(self) -> SinkStats:
+        """Return the account as it stands."""
+        delivered, rejected, failed, spooled = self.delivered, self.rejected, self.failed, self.spooled
+        total = self.total
+        return SinkStats(
+            total=total,
+            delivered=delivered,
+            rejected=rejected,
+            failed=failed,
+            spooled=spooled,
+            pending=total - delivered - rejected - failed - spooled,
+            retries=self.retries,
+            failures=dict(self.failures),
+            last_error=self.last_error,
+            last_success=self.last_success,
+        )
+
+
+class Watch:
+    """Follows the events that were pending at one moment until all are settled."""
+
+    def __init__(self, done: Callable[[], object]) -> None:
+        """Call ``done`` once nothing remains."""
+        self.remaining = 0
+        self.counts = [0, 0, 0]
+        self.dropped = 0
+        self._done = done
+
+    def settle(self, count: int) -> None:
+        """N of the events are settled (and counted)."""
+        self.remaining -= count
+        if self.remaining == 0:
+            self._done()
+
+    def report(self) -> FlushReport:
+        """Return what became of them."""
+        processed, spooled, failed = self.counts
+        return FlushReport(
+            processed=processed, failed=failed, spooled=spooled, dropped=self.dropped, pending=self.remaining
+        )
+
+
+class Cohort:
+    """Events that were recorded together, until each is settled."""
+
+    __slots__ = ("_rows", "_size", "fates", "gone", "points", "series", "settled", "watches", "worst")
+
+    def __init__(self, rows: Sized, *, points: bool) -> None:
+        """Account for the rows of a list that may still grow.
+
+        Args:
+            rows: the list.
+            points: what bound instruments collected: takes no room in the buffer.
+        """
+        self._rows: Sized | None = rows
+        self._size = 0
+        self.points = points
+        self.gone = 0
+        """Rows pushed out while they waited."""
+        self.settled = 0
+        """Events that have their outcome, or are kept in a tail."""
+        self.worst = PROCESSED
+        """An outcome that every event of the cohort has at least."""
+        self.fates: bytearray | None = None
+        self.series: dict[Account, int] = {}
+        """Series sinks that hold the events merged, and the epoch they were merged at."""
+        self.watches: tuple[Watch, ...] = ()
+
+    @property
+    def size(self) -> int:
+        """How many events were recorded in it."""
+        return self._size if self._rows is None else len(self._rows)
+
+    @property
+    def waiting(self) -> int:
+        """How many of them wait for the flush task."""
+        return len(self._rows) - self.gone if self._rows is not None else 0
+
+    @property
+    def unsettled(self) -> int:
+        """How many have no outcome yet and are in no tail."""
+        return self.size - self.settled
+
+    def close(self) -> int:
+        """Fix its size; return how many events it takes along."""
+        taken = self.waiting
+        self._size, self._rows = self.size, None
+        return taken
