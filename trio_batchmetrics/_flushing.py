@@ -53,7 +53,7 @@ class FlushTask:
     @trio.lowlevel.enable_ki_protection
     async def run(self) -> None:
         """Hand on until the buffer is closed and empty."""
-        async for _ in self._intake.receive:
+        while await self._intake.wait():
             await self._hand_on()
         await self._hand_on()  # what came when the channel was closed already
 

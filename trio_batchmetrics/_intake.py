@@ -86,7 +86,7 @@ class Intake:
         self.gate = self._thread = get_ident()
         self.limit = 1
         self.rows: list[Row | None] = []
-        self.send, self.receive = trio.open_memory_channel[Gathering](config.buffer_size)
+        self._send, self._receive = trio.open_memory_channel[Gathering](config.buffer_size)
         self._flush_interval = config.flush_interval
         self._buffer_size = config.buffer_size
         self._batch_size = min(config.batch_size, config.buffer_size)
@@ -102,6 +102,7 @@ class Intake:
         self._waiters: dict[trio.lowlevel.Task, Row] = {}
         self._lock = RLock()
         self._looking = False
+        self._kept: Row | None = None  # what arecord is putting: re-entry may not cost it its place
         self._rung = False
         ledger.watch_rows(self.rows)
 
@@ -134,8 +135,16 @@ class Intake:
         """
         self.check_thread()
         await trio.lowlevel.checkpoint_if_cancelled()
-        if self.gate or self.closed:
-            self.put(row)
+        if self.gate:
+            self._kept = row
+            self.rows.append(row)
+            if len(self.rows) >= self.limit:
+                self.look()
+            self._kept = None
+            await trio.lowlevel.cancel_shielded_checkpoint()
+            return
+        if self.closed:
+            self.refuse("closed")
             await trio.lowlevel.cancel_shielded_checkpoint()
             return
         task = trio.lowlevel.current_task()
@@ -184,38 +193,53 @@ class Intake:
     # -- gathering
 
     def look(self) -> None:
-        """Do what is due: take back what is too much, open a batch, let a full one leave."""
-        with self._lock:
-            while len(self.rows) >= self.limit:
+        """Do what is due: open a batch, let a full one leave, take back what is too much."""
+        while len(self.rows) >= self.limit:
+            with self._lock:
                 if self._looking:
-                    return  # re-entered: the outer look looks again once it has let go
-                with self._alone():
+                    return  # re-entered: the outer call looks again once it has let go
+                self._looking = True
+                try:
                     self._look_once()
+                finally:
+                    self._looking = False
 
     @contextmanager
     def _alone(self) -> Generator[None, None, None]:
-        """Keep other threads, and looks that re-enter, away from a change of the buffer's structure."""
+        """Keep other threads and re-entering looks away from a change of the buffer's structure, and look afterwards."""
         with self._lock:
             self._looking = True
             try:
                 yield
             finally:
                 self._looking = False
+                self.limit = 0
+        self.look()
 
     def _look_once(self) -> None:
+        self._open_batch()
+        if len(self.rows) >= self._batch_size and self._open is not None:
+            self._waker(self._open.full.set)
+            self._seal()
+        while self._ledger.waiting > self._buffer_size:
+            self._open_batch()
+            self._push_out()
+        filled = len(self.rows)  # before the room: what re-enters in between makes the next look come early, never late
+        room = self._buffer_size - self._ledger.waiting
+        self.gate = self._thread if room > 0 and not self.closed and not self._waiters else 0
+        if room < 0:
+            self.limit = 0  # re-entered since: look again
+        elif self._open is None:
+            self.limit = 1
+        else:
+            self.limit = max(min(self._batch_size, filled + room), filled + 1)
+
+    def _open_batch(self) -> None:
+        """The first event of a batch opens it."""
         if self.rows and self._open is None:
             cohort = self._ledger.open_cohort(self.rows)
             self._open = Gathering(self.rows, cohort, self._clock.current_time() + self._flush_interval)
             self._announce(self._open)
-        while self._ledger.waiting > self._buffer_size:
-            self._push_out()
-        if len(self.rows) >= self._batch_size and self._open is not None:
-            self._waker(self._open.full.set)
-            self._seal()
-        filled = len(self.rows)  # before the room: whatever re-enters in between makes the look come early, never late
-        room = self._buffer_size - self._ledger.waiting
-        self.limit = max(min(self._batch_size, filled + room), filled + 1)
-        self.gate = self._thread if room > 0 and not self.closed and not self._waiters else 0
 
     def _seal(self) -> None:
         """The open batch is complete."""
@@ -230,22 +254,33 @@ class Intake:
         self._waker(self._ring)
 
     def _ring(self) -> None:
-        """Wake the flush task, unless it has a message to wake for: it goes on while there is a backlog."""
+        """Wake the flush task, unless it has a message to wake for: it goes on while there is a backlog.
+
+        So there is never more than one message in the channel, and sending cannot block.
+        """
         if self._backlog and not self._rung and not self.closed:
             self._rung = True
-            self.send.send_nowait(self._backlog[0])
+            self._send.send_nowait(self._backlog[0])
 
     def _push_out(self) -> None:
         """Drop a waiting event: the oldest, or under ``drop_newest`` the newest (which came in by re-entry)."""
         if self._drop_oldest:
             batch = self._oldest()
-            at = batch.cohort.gone  # always the oldest: what is gone is at the front
+            at = batch.cohort.gone  # what is gone is at the front
         else:
-            batch = self._open if self._open is not None and self._open.cohort.waiting else self._oldest()
-            at = max(index for index, row in enumerate(batch.rows) if row is not None)
+            batch, at = self._newest()
         batch.rows[at] = None
         self._ledger.push_out(batch.cohort)
         self._trouble()
+
+    def _newest(self) -> tuple[Gathering, int]:
+        """Return where the newest waiting event stands that arecord did not just put there."""
+        for batch in reversed(self._backlog):
+            if self._takes_room(batch):
+                for at in reversed(range(len(batch.rows))):
+                    if batch.rows[at] is not None and batch.rows[at] is not self._kept:
+                        return batch, at
+        raise AssertionError("more events wait than were recorded")
 
     def _oldest(self) -> Gathering:
         """Return the batch with the oldest waiting event; forget batches that nothing waits in any more."""
@@ -261,10 +296,18 @@ class Intake:
 
     # -- the flush task's side
 
+    async def wait(self) -> bool:
+        """Wait until there may be a batch. Returns False once the buffer is closed."""
+        try:
+            await self._receive.receive()
+        except trio.EndOfChannel:
+            return False
+        self._rung = False
+        return True
+
     def next_batch(self) -> Gathering | None:
         """Take the oldest batch in hand; its events still wait. Returns None if there is none."""
         with self._alone():
-            self._rung = False
             self._hand = self._backlog.popleft() if self._backlog else None
         return self._hand
 
@@ -274,7 +317,6 @@ class Intake:
             if self._open is batch:
                 with self._alone():
                     self._seal()
-                self._look_again()
 
     def hurry(self) -> None:
         """Let the open batch, if there is one, leave at once. Call it from a task."""
@@ -299,13 +341,9 @@ class Intake:
             row = self._waiters.pop(task)
             self.rows.append(row)
             trio.lowlevel.reschedule(task)
-            self._look_again()
-        self._look_again()
+            self.limit = 0
+            self.look()
         return [row for row in batch.rows if row is not None]
-
-    def _look_again(self) -> None:
-        self.limit = 0
-        self.look()
 
     # -- bound instruments
 
@@ -331,7 +369,6 @@ class Intake:
         """Follow everything pending; nothing that re-enters changes it meanwhile. See :meth:`Ledger.watch`."""
         with self._alone():
             watch = self._ledger.watch(partial(self._waker, done))
-        self._look_again()
         return watch
 
     def close(self) -> None:
@@ -346,7 +383,7 @@ class Intake:
             self.refuse("closed")
             trio.lowlevel.reschedule(task)
         self._waiters.clear()
-        self.send.close()
+        self._send.close()
 
     def close_in_child(self) -> None:
         """Take no more, in a forked child: nothing is woken, and no lock is waited for that another thread held."""

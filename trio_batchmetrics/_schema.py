@@ -359,5 +359,5 @@ def _no_clash(cls: type, labels: list[LabelField], measures: list[Measure]) -> N
         first = instruments.setdefault(item.name.lower(), item)
         if (first.kind, first.unit) != (item.kind, item.unit):
             raise DeclarationError(
-                f"{where}: {item.name!r} is a {first.kind.value} in {first.unit!r} by {first.field or 'counts'!r} already"
+                f"{where}: {item.name!r} is a {first.kind.value} in {first.unit!r} already, by {first.field}"
             )

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from ._jsonlines import JSONLinesSink
 from ._logging import LoggingSink
+from ._sqlite import SQLiteSink
 
-__all__ = ["LoggingSink"]
+__all__ = ["JSONLinesSink", "LoggingSink", "SQLiteSink"]

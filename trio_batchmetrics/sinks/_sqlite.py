@@ -1,0 +1,301 @@
+"""An embedded database file that can be queried while it is written.
+
+How this works
+==============
+
+Each attempt is one call in a worker thread: connect if need be, begin, delete what is too old, insert, commit. The
+thread is waited for whatever happens, so that its outcome is always known. It looks for a cancellation (the attempt's
+timeout, the shutdown deadline, Ctrl-C) before each row and before the commit, then rolls back and raises: the file
+has all of a payload or nothing of it. It does not look afterwards, so what is committed is always reported. (SQLite's
+progress handler cannot do this: it may be asked once more when a commit has gone through, and would report it as
+interrupted.)
+"""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+import stat
+import time
+from collections.abc import Iterable, Iterator, Sequence
+from datetime import timedelta
+from pathlib import Path
+from typing import Any, cast
+
+import trio
+
+from .._exceptions import ConfigError
+from .._schema import MetricEvent
+from .._text import compact_json, fields_of, labels_of, text
+from ..abc import EventSink, Payload, Receipt
+
+__all__ = ["SQLiteSink"]
+
+_Row = tuple[int, str, str | None, str, str]
+
+_COLUMNS = ("id", "timestamp", "kind", "name", "labels", "fields")
+
+_TABLE = """
+CREATE TABLE IF NOT EXISTS events (
+    id INTEGER PRIMARY KEY,      -- in recording order
+    timestamp INTEGER NOT NULL,  -- ns since 1970 (UTC)
+    kind TEXT NOT NULL,          -- the event's class
+    name TEXT,                   -- of a Counter, Gauge, Histogram or HistogramPoint
+    labels TEXT NOT NULL,        -- JSON object, every value a string
+    fields TEXT NOT NULL         -- JSON object of what was measured
+)
+"""
+_INDEX = "CREATE INDEX IF NOT EXISTS events_timestamp ON events (timestamp)"
+_INSERT = "INSERT INTO events (timestamp, kind, name, labels, fields) VALUES (?, ?, ?, ?, ?)"
+_EXPIRE = "DELETE FROM events WHERE id IN (SELECT id FROM events WHERE timestamp < ? ORDER BY timestamp LIMIT ?)"
+
+_BUSY_SECONDS = 0.05
+"""How long SQLite itself waits for a lock: not to be cancelled, so short; the engine's backoff does the rest."""
+
+_EXPIRE_SECONDS = 60.0
+"""Old rows are looked for this often, or every tenth of ``max_age``."""
+
+_EXPIRE_ROWS = 10_000
+"""Most old rows that one payload deletes (about 10 ms); the next one goes on if there are more."""
+
+_BUSY = frozenset({sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED})
+
+_FOREVER = frozenset(
+    {
+        sqlite3.SQLITE_ERROR,
+        sqlite3.SQLITE_PERM,
+        sqlite3.SQLITE_READONLY,
+        sqlite3.SQLITE_CORRUPT,
+        sqlite3.SQLITE_CONSTRAINT,
+        sqlite3.SQLITE_MISMATCH,
+        sqlite3.SQLITE_AUTH,
+        sqlite3.SQLITE_NOTADB,
+    }
+)
+"""Result codes (sqlite.org/rescode.html) that do not change by waiting; any other may be tried again."""
+
+
+class _UnusableError(Exception):
+    """What is at the path cannot become the sink's database."""
+
+
+class SQLiteSink(EventSink[list[_Row]]):
+    """Writes events to the table ``events`` of a SQLite database, one row an event, one transaction a payload.
+
+    *Delivered* means: the transaction is committed. That survives the end of the process by any means, ``SIGKILL``
+    included; a crash of the system or a power cut may take the last commits with it, never the file (write-ahead log,
+    ``synchronous=NORMAL``). At the end the file has the rows that were delivered and no others.
+
+    Columns: ``id`` (in recording order), ``timestamp`` (ns since 1970, UTC), ``kind`` (the event's class), ``name``
+    (of a ``Counter``, ``Gauge``, ``Histogram``, ``HistogramPoint``; else NULL), ``labels`` and ``fields`` (JSON
+    objects as elsewhere; static labels included). ``timestamp`` is indexed. The table and the file are made with the
+    first payload; the database is switched to write-ahead logging, so that other processes read while this one
+    writes.
+
+    Failures:
+
+    * *Tried again*: the database is locked, the disk is full, an I/O error, too many open files.
+    * *Given up* with a clear ``last_error``: the file is no database, or has a table ``events`` without these columns
+      (it is left as it is); the path is a folder, its folder is missing, permission denied.
+    * *Rejected alone*: an event whose timestamp takes more than 64 bits, or whose name cannot be made text.
+
+    A file that is removed or replaced meanwhile is noticed before the next payload, which goes to the new one. A disk
+    that does not answer at all outlives any deadline.
+
+    Example:
+        >>> import sqlite3, tempfile, trio
+        >>> from contextlib import closing
+        >>> from trio_batchmetrics import collector
+        >>> from trio_batchmetrics.sinks import SQLiteSink
+        >>> async def main(path):
+        ...     async with collector(sinks=[SQLiteSink(path, max_age=7 * 24 * 3600)]) as metrics:
+        ...         metrics.record_cache_metric("redis", "hit")
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     path = f"{folder}/events.sqlite3"
+        ...     trio.run(main, path)
+        ...     with closing(sqlite3.connect(path)) as database:
+        ...         database.execute("SELECT kind, labels FROM events").fetchall()
+        [('CacheMetric', '{"cache.type":"redis","cache.operation":"hit"}')]
+    """
+
+    def __init__(
+        self, path: str | os.PathLike[str], *, max_age: float | timedelta | None = None, **settings: Any
+    ) -> None:
+        """Write to a file, which need not exist; its folder must by the first payload. No I/O here.
+
+        Args:
+            path: the database; a relative one is taken from the current directory, now.
+            max_age: rows whose timestamp is so many seconds old, by the wall clock, are deleted now and then as
+                others are written. The file's space is used again, the file does not shrink. None: never.
+            settings: ``name`` and the delivery settings of :class:`~trio_batchmetrics.abc.EventSink`.
+
+        Raises:
+            ValueError: ``max_age`` or a delivery setting is not above 0.
+        """
+        super().__init__(**settings)
+        self._path = Path(os.path.abspath(path))  # noqa: PTH100 - Path.absolute() leaves ".." in
+        self._max_age = _seconds(max_age)
+        self._expire_at = 0.0
+        self._connection: sqlite3.Connection | None = None
+        self._inode: tuple[int, int] | None = None
+        self._pid = 0  # of the process that connected
+        self._limiter = trio.CapacityLimiter(1)  # its own: an application that uses up Trio's does not hold up this
+
+    def encode(self, events: Sequence[MetricEvent]) -> list[_Row]:
+        """Return the events as rows.
+
+        Raises:
+            ValueError: a timestamp takes more than 64 bits.
+        """
+        static = self.context.static_labels
+        return [_row(event, static) for event in events]
+
+    async def send(self, payload: Payload[list[_Row]]) -> Receipt | None:
+        """Commit the payload, in a worker thread; a checkpoint.
+
+        Cancelled, it has rolled back; if the commit came first, it returns as if it had not been cancelled.
+        """
+        return await trio.to_thread.run_sync(self._attempt, payload.parts, limiter=self._limiter)
+
+    async def aclose(self) -> None:
+        """Close the connection, in a worker thread; a checkpoint.
+
+        It is waited for even when cancelled: it copies at most a few megabytes from the log into the database. A forked
+        child leaves its parent's connection alone.
+        """
+        with trio.CancelScope(shield=True):
+            if self._connection is None or os.getpid() != self._pid:
+                await trio.lowlevel.checkpoint()
+            else:
+                await trio.to_thread.run_sync(self._close, limiter=self._limiter)
+
+    # -- in the worker thread, one call at a time
+
+    def _attempt(self, parts: Iterable[list[_Row]]) -> Receipt | None:
+        if self._connection is not None and os.getpid() != self._pid:
+            return Receipt(error="connected before a fork: a child process needs a sink of its own")
+        try:
+            self._write(self._connected(), parts)
+        except _UnusableError as exc:
+            return Receipt(error=f"{self._path}: {exc}")
+        except sqlite3.Error as exc:
+            return self._receipt(exc)
+        return None
+
+    def _write(self, connection: sqlite3.Connection, parts: Iterable[list[_Row]]) -> None:
+        now = time.monotonic()
+        expired = 0
+        try:
+            connection.execute("BEGIN IMMEDIATE")
+            connection.execute(_TABLE)
+            connection.execute(_INDEX)
+            if self._max_age is not None and now >= self._expire_at:
+                oldest = max(time.time_ns() - int(self._max_age * 1e9), -(2**63))
+                expired = connection.execute(_EXPIRE, (oldest, _EXPIRE_ROWS)).rowcount
+            connection.executemany(_INSERT, _until_cancelled(parts))
+            connection.execute("COMMIT")
+        except BaseException:
+            self._undo(connection)
+            raise
+        if self._max_age is not None and now >= self._expire_at and expired < _EXPIRE_ROWS:
+            self._expire_at = now + min(_EXPIRE_SECONDS, self._max_age / 10)
+
+    def _undo(self, connection: sqlite3.Connection) -> None:
+        try:
+            connection.rollback()
+        except sqlite3.Error:
+            self._close()  # what it cannot roll back is rolled back by whoever opens the file next
+
+    def _connected(self) -> sqlite3.Connection:
+        if self._connection is not None and self._inode != _inode(self._path):
+            self._close()
+        if self._connection is None:
+            self._connection = self._connect()
+            self._inode, self._pid = _inode(self._path), os.getpid()
+        return self._connection
+
+    def _connect(self) -> sqlite3.Connection:
+        """Open the database and make sure of it, before anything in it is changed."""
+        connection = sqlite3.connect(self._path, timeout=_BUSY_SECONDS, isolation_level=None, check_same_thread=False)
+        try:
+            columns = {name for (name,) in connection.execute("SELECT name FROM pragma_table_info('events')")}
+            if columns and (missing := [name for name in _COLUMNS if name not in columns]):
+                raise _UnusableError(f"its table 'events' is another's (it has no {', '.join(missing)})")
+            [mode] = connection.execute("PRAGMA journal_mode").fetchone()
+            if mode != "wal":
+                connection.execute("PRAGMA journal_mode = WAL").fetchone()
+            connection.execute("PRAGMA synchronous = NORMAL")
+        except BaseException:
+            connection.close()
+            raise
+        return connection
+
+    def _close(self) -> None:
+        if self._connection is not None:
+            connection, self._connection = self._connection, None
+            connection.close()
+
+    def _receipt(self, error: sqlite3.Error) -> Receipt:
+        """Say what an error of SQLite's means for the payload."""
+        extended = getattr(error, "sqlite_errorcode", sqlite3.SQLITE_ERROR)
+        code = extended & 0xFF  # the low byte is the primary code: sqlite.org/rescode.html
+        if code in _BUSY:
+            return Receipt(retry=True, error=f"{self._path}: {error}")
+        self._close()
+        if code == sqlite3.SQLITE_TOOBIG:
+            return Receipt(too_large=True, error=str(error))
+        if code == sqlite3.SQLITE_CANTOPEN and (reason := self._why_not()) is not None:
+            return Receipt(error=f"{self._path}: {reason}")
+        moved = extended == sqlite3.SQLITE_READONLY_DBMOVED
+        return Receipt(retry=moved or code not in _FOREVER, error=f"{self._path}: {error}")
+
+    def _why_not(self) -> str | None:
+        """Say why the file cannot be opened, as far as one can tell without opening it; None: it may be soon."""
+        folder = self._path.parent
+        try:
+            if stat.S_ISDIR(self._path.stat().st_mode):
+                return "it is a folder"
+            readable = os.access(self._path, os.R_OK)
+        except (FileNotFoundError, NotADirectoryError):
+            if not folder.is_dir():
+                return "its folder does not exist"
+            readable = True  # to be made
+        except PermissionError:
+            readable = False
+        # The log stands beside the file, so it is not enough that the file itself is writable.
+        return None if readable and os.access(folder, os.W_OK | os.X_OK) else "permission denied"
+
+
+def _row(event: MetricEvent, static: Any) -> _Row:
+    if not -(2**63) <= event.timestamp < 2**63:
+        raise ValueError(f"timestamp must fit into 64 bits (got {event.timestamp})")
+    schema, named = event.__metric_schema__, cast("Any", event)
+    name = text(named.name) if schema is not None and schema.named else None
+    labels, fields = labels_of(event, static), fields_of(event)
+    return event.timestamp, type(event).__name__, name, compact_json(labels), compact_json(fields)
+
+
+def _until_cancelled(parts: Iterable[list[_Row]]) -> Iterator[_Row]:
+    """Yield the rows; raise ``Cancelled`` instead of the next one, or of the end, once the attempt is cancelled."""
+    for rows in parts:
+        for row in rows:
+            trio.from_thread.check_cancelled()
+            yield row
+    trio.from_thread.check_cancelled()
+
+
+def _inode(path: Path) -> tuple[int, int] | None:
+    try:
+        found = path.stat()
+    except OSError:
+        return None
+    return found.st_dev, found.st_ino
+
+
+def _seconds(max_age: float | timedelta | None) -> float | None:
+    if max_age is None:
+        return None
+    seconds = max_age.total_seconds() if isinstance(max_age, timedelta) else max_age
+    if isinstance(seconds, bool) or not isinstance(seconds, int | float) or not 0 < seconds < float("inf"):
+        raise ConfigError(f"max_age must be a number of seconds > 0, or a timedelta (got {max_age!r})")
+    return seconds
