@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import os
 import random
-from collections.abc import Callable, Collection
+from collections.abc import Callable
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, cast
 
-import attrs
 import trio
 
 from ._accounts import Account
@@ -23,8 +22,14 @@ _ERROR_MAX_CHARS = 500
 
 
 def describe(error: BaseException) -> str:
-    """Return an exception as one short line."""
-    message = " ".join(str(error).split())
+    """Return an exception as one short line; a group as what is in it."""
+    if isinstance(error, BaseExceptionGroup):
+        group = cast("BaseExceptionGroup[BaseException]", error)
+        return "; ".join(map(describe, group.exceptions))[:_ERROR_MAX_CHARS]
+    try:
+        message = " ".join(str(error).split())
+    except Exception:  # noqa: BLE001 - the error of a sink may fail to say what it is
+        message = ""
     line = f"{type(error).__name__}: {message}" if message else type(error).__name__
     return line[:_ERROR_MAX_CHARS]
 
@@ -114,16 +119,36 @@ class Attempts:
 
 
 def _read(answer: object, items: int) -> Receipt:
-    """Return what a sink answered, made sure of."""
+    """Return what a sink answered, made sure of; nonsense asks for a retry."""
     if answer is None:
         return Receipt()
     if not isinstance(answer, Receipt):
         return Receipt(retry=True, error=f"send() must return None or a Receipt (got {type(answer).__name__})")
-    chosen: list[int] = [*answer.rejected]
-    if isinstance(answer.retry, Collection):
-        chosen += answer.retry
-    if len(set(chosen)) != len(chosen) or not all(type(at) is int and 0 <= at < items for at in chosen):
-        return Receipt(retry=True, error=f"send() named items that the payload of {items} does not have, or twice")
-    if isinstance(answer.retry, Collection) and not answer.retry:
-        return attrs.evolve(answer, retry=False)
-    return answer
+    try:
+        return _understood(answer, items)
+    except Exception as exc:  # noqa: BLE001 - a sink's answer may hold any objects
+        return Receipt(retry=True, error=f"send() returned a Receipt that makes no sense: {describe(exc)}")
+
+
+def _understood(answer: Receipt, items: int) -> Receipt:
+    """Return a receipt of plain values that fit the payload.
+
+    Raises:
+        Exception: of any kind, where that cannot be done.
+    """
+    rejected = {at: str(reason) for at, reason in answer.rejected.items()}
+    retry = answer.retry if isinstance(answer.retry, bool) else tuple(answer.retry)
+    named = [*rejected, *(() if isinstance(retry, bool) else retry)]
+    if not all(type(at) is int and 0 <= at < items for at in named):
+        raise ValueError(f"it names items that the payload of {items} does not have")
+    if len(set(named)) != len(named):
+        raise ValueError("it names an item twice")
+    if not isinstance(answer.retry_after, int | float | None):
+        raise TypeError(f"retry_after must be seconds (got {answer.retry_after!r})")
+    return Receipt(
+        rejected=rejected,
+        retry=retry or False,
+        retry_after=answer.retry_after,
+        too_large=bool(answer.too_large),
+        error=None if answer.error is None else str(answer.error),
+    )

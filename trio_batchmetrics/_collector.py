@@ -33,7 +33,7 @@ from ._intake import Intake
 from ._ledger import Ledger
 from ._recording import Recorder, ThreadRecorder
 from ._reporting import LossReporter, warn
-from ._schema import MetricEvent
+from ._schema import MetricEvent, is_event
 from ._series_delivery import SeriesDelivery
 from ._stats import BatchMetricsStats, FlushReport
 from ._text import text
@@ -107,7 +107,7 @@ class BatchMetricsCollector(Recorder):
         Raises:
             WrongThreadError: called from another thread than Trio's.
         """
-        if self._config.enabled and isinstance(event, MetricEvent):
+        if self._config.enabled and is_event(event):
             await self._intake.put_when_room(event)
             return
         await trio.lowlevel.checkpoint_if_cancelled()
@@ -196,6 +196,10 @@ class BatchMetricsCollector(Recorder):
         if not self._config.enabled:
             return "disabled"
         return "closed" if self._intake.closed else "open"
+
+    def now(self) -> float:
+        """Return the time by the clock of the collector's Trio run. For the library's own use."""
+        return self._clock.current_time()
 
     def refuse(self, reason: str) -> None:
         """Count an event that is none, as ``closed`` after the block. For the library's own use."""

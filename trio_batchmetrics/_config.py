@@ -19,6 +19,17 @@ def _fail(field: str, rule: str, value: object) -> ConfigError:
     return ConfigError(f"{field} must be {rule} (got {value!r})")
 
 
+def as_float(value: object) -> float | None:
+    """Return an int or float as a finite float; None for anything else (a bool, an int that no float can hold)."""
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return None
+    try:
+        number = float(value)
+    except OverflowError:
+        return None
+    return number if math.isfinite(number) else None
+
+
 def _whole(least: int) -> Callable[[object, attrs.Attribute[int], object], None]:
     def check(_: object, field: attrs.Attribute[int], value: object) -> None:
         if isinstance(value, bool) or not isinstance(value, int) or value < least:
@@ -35,9 +46,8 @@ def _duration(*, zero: bool) -> Callable[[object, attrs.Attribute[float], object
     rule = f"a finite number of seconds {'>=' if zero else '>'} 0, or a timedelta"
 
     def check(_: object, field: attrs.Attribute[float], value: object) -> None:
-        if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value < math.inf:
-            raise _fail(field.name, rule, value)
-        if not zero and value == 0:
+        number = as_float(value)
+        if number is None or number < 0 or (number == 0 and not zero):
             raise _fail(field.name, rule, value)
 
     return check
@@ -61,9 +71,13 @@ def _labels(_: object, field: attrs.Attribute[Any], value: object) -> None:
     rule = "a mapping of non-empty str names to label values"
     if not isinstance(value, dict):
         raise _fail(field.name, rule, value)
-    for name in cast("dict[object, object]", value):
+    for name, given in cast("dict[object, object]", value).items():
         if not isinstance(name, str) or not name:
             raise _fail(field.name, rule, name)
+        try:
+            str(given)
+        except Exception as exc:
+            raise ConfigError(f"{field.name}[{name!r}] must have text (str() raised {exc!r})") from exc
 
 
 def checked_bounds(field: str, values: object) -> tuple[float, ...]:
@@ -81,11 +95,10 @@ def checked_bounds(field: str, values: object) -> tuple[float, ...]:
         raise _fail(field, rule, values)
     bounds: list[float] = []
     for value in cast("Iterable[object]", values):
-        if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+        number = as_float(value)
+        if number is None or (bounds and number <= bounds[-1]):
             raise _fail(field, rule, value)
-        if bounds and value <= bounds[-1]:
-            raise _fail(field, rule, value)
-        bounds.append(float(value))
+        bounds.append(number)
     if not bounds:
         raise _fail(field, rule, ())
     return tuple(bounds)

@@ -81,6 +81,7 @@ class EventDelivery:
         self._encodes = type(sink).encode is not EventSink[Any].encode
         self._queue = Queue()
         self._payloads = 0
+        self._bytes_each = 0.0
         self._finished = False
         self._news = trio.Event()
 
@@ -177,29 +178,35 @@ class EventDelivery:
 
     async def _take(self) -> _Parcel:
         """Take what is queued, up to the sink's limits, and encode it."""
-        most = self._sink.max_events
+        most = self._sink.max_events or math.inf
         if not self._encodes:
             parcel = self._parcel(self._queue.pull(most), ())
             self._freed()
             return parcel
-        taken, parts, size, step = Load(), list[Any](), 0, CHUNK
+        taken, parts, size = Load(), list[Any](), 0
         limit = self._sink.max_payload_bytes or math.inf
-        while self._queue.count and (most is None or len(taken) < most):
+        step = self._fitting(limit) or 1
+        while self._queue.count and step and len(taken) < most:
             if taken:
                 await trio.lowlevel.checkpoint()
-            chunk = self._queue.pull(step if most is None else min(step, most - len(taken)))
+            chunk = self._queue.pull(min(step, most - len(taken)))
             good, encoded = self._encode(chunk)
             extra = sum(map(_bytes_of, encoded))
+            if good:
+                self._bytes_each = extra / len(good)
             if size + extra > limit and (taken or len(good) > 1):
                 self._queue.put_back(good)
-                if taken:
-                    break
-                step = max(1, len(good) // 2)
+                step = min(self._fitting(limit - size), len(good) - 1) or (0 if taken else 1)
                 continue
             taken, size = taken + good, size + extra
             parts += encoded
+            step = self._fitting(limit - size)
         self._freed()
         return self._parcel(taken, parts)
+
+    def _fitting(self, room: float) -> int:
+        """Guess, from the last ones, how many events fit into so many bytes; at most a chunk."""
+        return int(min(CHUNK, max(room, 0) / self._bytes_each)) if self._bytes_each else CHUNK
 
     async def _pack(self, load: Load, *, tried: bool) -> _Parcel:
         """Make a payload of its own of some events of another."""

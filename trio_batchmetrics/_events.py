@@ -7,7 +7,7 @@ from typing import Any
 
 import attrs
 
-from ._schema import Kind, MetricEvent, instrument_name, label, label_set, measure, metric_event
+from ._schema import Kind, MetricEvent, instrument_name, label, label_set, measure, metric_event, value_of
 
 __all__ = [
     "BackendRequest",
@@ -22,9 +22,6 @@ __all__ = [
     "captured",
 ]
 
-_BACKEND_BOUNDS = tuple(0.01 * 2**n for n in range(14))
-"""0.01 to 81.92 s: OpenTelemetry's advice for ``gen_ai.client.operation.duration``; models answer slowly."""
-
 
 def captured(labels: Any) -> Any:
     """Return a copy of a mapping of labels, by value.
@@ -33,9 +30,9 @@ def captured(labels: Any) -> Any:
     """
     if type(labels) is dict:
         return labels.copy()  # pyright: ignore[reportUnknownVariableType]
-    if not isinstance(labels, Mapping):
-        return labels
     try:
+        if not isinstance(labels, Mapping):
+            return labels
         return dict(labels)  # pyright: ignore[reportUnknownVariableType, reportUnknownArgumentType]
     except Exception:  # noqa: BLE001 - a mapping may run any code; the event is counted as invalid
         return None
@@ -49,7 +46,7 @@ class Counter(MetricEvent):
     """The instrument's name."""
     labels: Mapping[str, Any] = label_set(captured)
     """Label values as given, copied."""
-    value: float = measure(Kind.COUNTER, "")
+    value: float = value_of(Kind.COUNTER)
     """How much to add; never negative."""
 
 
@@ -61,7 +58,7 @@ class Histogram(MetricEvent):
     """The instrument's name."""
     labels: Mapping[str, Any] = label_set(captured)
     """Label values as given, copied."""
-    value: float = measure(Kind.HISTOGRAM, "")
+    value: float = value_of(Kind.HISTOGRAM)
     """The value observed."""
 
 
@@ -73,7 +70,7 @@ class Gauge(MetricEvent):
     """The instrument's name."""
     labels: Mapping[str, Any] = label_set(captured)
     """Label values as given, copied."""
-    value: float = measure(Kind.GAUGE, "")
+    value: float = value_of(Kind.GAUGE)
     """The value."""
 
 
@@ -85,13 +82,13 @@ class HistogramPoint(MetricEvent):
     """The instrument's name."""
     labels: Mapping[str, Any] = label_set(captured)
     """Label values as given, copied."""
-    count: int = measure(Kind.HISTOGRAM, "")
+    count: int = value_of(Kind.HISTOGRAM)
     """How many values."""
-    sum: float = measure(Kind.HISTOGRAM, "")
+    sum: float = value_of(Kind.HISTOGRAM)
     """Their sum."""
-    bounds: tuple[float, ...] = measure(Kind.HISTOGRAM, "")
+    bounds: tuple[float, ...] = value_of(Kind.HISTOGRAM)
     """Upper bounds of the buckets, rising; a value equal to a bound belongs to that bound's bucket."""
-    counts: tuple[int, ...] = measure(Kind.HISTOGRAM, "")
+    counts: tuple[int, ...] = value_of(Kind.HISTOGRAM)
     """How many values in each bucket, not cumulative; one more than ``bounds``, for what is above the last."""
 
 
@@ -130,7 +127,6 @@ class BackendRequest(MetricEvent):
         "backend.request.duration",
         unit="s",
         description="Duration of requests to a backend.",
-        bounds=_BACKEND_BOUNDS,
     )
     """How long it took, in seconds."""
     error_type: str | None = label("error.type", default=None)

@@ -43,6 +43,7 @@ class FlushTask:
         self._series_sinks = series_sinks
         self._clock = clock
         self._freed = trio.Event()
+        intake.hand_shrunk = self.room_freed
         self.last_flush: float | None = None
         """When a batch was last handed over, by Trio's clock."""
 

@@ -13,6 +13,7 @@ import time
 from bisect import bisect_left
 from collections.abc import Callable, Generator, Iterable, Mapping
 from contextlib import contextmanager
+from datetime import timedelta
 from threading import get_ident
 from typing import Any, Protocol, TypeVar, cast
 
@@ -41,6 +42,10 @@ class Host(Protocol):
 
     def refuse(self, reason: str) -> None:
         """Count an event that is not taken."""
+        ...
+
+    def now(self) -> float:
+        """Return the time by the clock of the collector's Trio run, also after it."""
         ...
 
 
@@ -81,6 +86,10 @@ class _Bound:
             self._host.refuse("invalid")
         return good
 
+    def _overflow(self) -> None:
+        """Leave the sum alone: with this value no float could hold it."""
+        self._host.refuse("invalid")
+
 
 class BoundCounter(_Bound):
     """A counter with its labels."""
@@ -102,9 +111,14 @@ class BoundCounter(_Bound):
             WrongThreadError: called from another thread than Trio's.
         """
         good = self._checked(value)
-        if good is not None:
-            self._sum += good
+        if good is None:
+            return
+        total = self._sum + good
+        if total - total == 0:
+            self._sum = total
             self._touched = True
+        else:
+            self._overflow()
 
     def collect(self) -> Row | None:
         """Take what was added since the last collection; None if nothing was."""
@@ -143,16 +157,22 @@ class BoundGauge(_Bound):
         """Add to the value, which starts at 0. As :meth:`set` otherwise."""
         good = self._checked(value)
         if good is not None:
-            self._value += good
-            self._touched = True
+            self._change(good)
 
     @trio.lowlevel.enable_ki_protection
     def dec(self, value: float = 1) -> None:
         """Subtract from the value, which starts at 0. As :meth:`set` otherwise."""
         good = self._checked(value)
         if good is not None:
-            self._value -= good
+            self._change(-good)
+
+    def _change(self, by: float) -> None:
+        value = self._value + by
+        if value - value == 0:
+            self._value = value
             self._touched = True
+        else:
+            self._overflow()
 
     @contextmanager
     def track(self) -> Generator[None, None, None]:
@@ -186,7 +206,7 @@ class BoundHistogram(_Bound):
         self._sum: float = 0
 
     @trio.lowlevel.enable_ki_protection
-    def observe(self, value: float) -> None:
+    def observe(self, value: float | timedelta) -> None:
         """Count a value, an int or float; in seconds, where that is the unit, also a ``timedelta``, and never negative.
 
         A bad one counts as one ``invalid`` event and leaves the counts alone; after the block, as one ``closed`` event.
@@ -195,20 +215,25 @@ class BoundHistogram(_Bound):
             WrongThreadError: called from another thread than Trio's.
         """
         good = self._checked(value)
-        if good is not None:
-            bucket = bisect_left(self.bounds, good)
+        if good is None:
+            return
+        bucket = bisect_left(self.bounds, good)
+        total = self._sum + good
+        if total - total == 0:
             self._counts[bucket] += 1
-            self._sum += good
+            self._sum = total
             self._touched = True
+        else:
+            self._overflow()
 
     @contextmanager
     def time(self) -> Generator[None, None, None]:
         """Observe how many seconds the ``with`` block takes, by Trio's clock, however it ends."""
-        start = trio.current_time()
+        start = self._host.now()
         try:
             yield
         finally:
-            self.observe(trio.current_time() - start)
+            self.observe(self._host.now() - start)
 
     def collect(self) -> Row | None:
         """Take what was observed since the last collection; None if nothing was."""
@@ -234,7 +259,7 @@ _BoundT = TypeVar("_BoundT", BoundCounter, BoundGauge, BoundHistogram)
 class _Family:
     """The instruments of one name."""
 
-    def __init__(self, measure: Measure, bounds: tuple[float, ...] | None) -> None:
+    def __init__(self, measure: Measure, bounds: tuple[float, ...]) -> None:
         self.measure = measure
         self.bounds = bounds
         self.members: dict[object, Any] = {}
@@ -279,7 +304,7 @@ class Instruments:
         measure = _measure(Kind.HISTOGRAM, name, unit, description)
         own = checked_bounds("bounds", bounds) if bounds is not None else None
         family, labels, key = self._family(measure, own, labels)
-        chosen = self._config.bounds.get(name) or family.bounds or measure.default_bounds
+        chosen = self._config.bounds.get(name) or family.bounds
 
         def make(labels: Mapping[str, Any]) -> BoundHistogram:
             return BoundHistogram(name, labels, measure, self._host, chosen)
@@ -325,8 +350,8 @@ class Instruments:
         if not isinstance(copied, dict):
             raise ValueError(f"labels must be a mapping (got {labels!r})")  # noqa: TRY004 - one error for bad set-up, as the spec has it
         pairs = cast("dict[str, Any]", copied)
-        key = frozenset((text(name), text(value)) for name, value in pairs.items())
-        family = self._families.setdefault(measure.name, _Family(measure, bounds))
+        key = frozenset((text(name), string) for name, value in pairs.items() if (string := text(value)) is not None)
+        family = self._families.setdefault(measure.name, _Family(measure, bounds or measure.default_bounds))
         known = family.measure
         if (known.kind, known.unit) != (measure.kind, measure.unit):
             raise ValueError(

@@ -91,6 +91,8 @@ class Intake:
         self._buffer_size = config.buffer_size
         self._batch_size = min(config.batch_size, config.buffer_size)
         self._drop_oldest = config.on_full == "drop_oldest"
+        self.hand_shrunk: Callable[[], object] = lambda: None
+        """Called when the batch in the flush task's hand has lost an event: it may fit now where it did not."""
         self._ledger = ledger
         self._waker = waker
         self._clock = clock
@@ -271,6 +273,8 @@ class Intake:
             batch, at = self._newest()
         batch.rows[at] = None
         self._ledger.push_out(batch.cohort)
+        if batch is self._hand:
+            self._waker(self.hand_shrunk)
         self._trouble()
 
     def _newest(self) -> tuple[Gathering, int]:
@@ -368,8 +372,7 @@ class Intake:
     def watch(self, done: Callable[[], object]) -> Watch:
         """Follow everything pending; nothing that re-enters changes it meanwhile. See :meth:`Ledger.watch`."""
         with self._alone():
-            watch = self._ledger.watch(partial(self._waker, done))
-        return watch
+            return self._ledger.watch(partial(self._waker, done))
 
     def close(self) -> None:
         """Take no more; what waits for room counts as ``closed``, what is open leaves. Call it from a task."""

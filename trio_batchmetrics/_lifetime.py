@@ -89,7 +89,7 @@ class CollectorManager:
     @trio.lowlevel.enable_ki_protection
     async def __aexit__(
         self, _: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> bool:
+    ) -> None:
         """Flush, end the tasks, and let the body's exception go on as it is.
 
         Raises:
@@ -107,11 +107,11 @@ class CollectorManager:
         except KeyboardInterrupt as interrupt:
             raised = raised or interrupt
         if raised is None:
-            return False
-        raised.__context__ = None if isinstance(error, trio.Cancelled) else error
+            return
         try:
             raise raised
-        finally:
+        finally:  # only now: raising sets the context, and a Cancelled of this very block is none
+            raised.__context__ = None if isinstance(error, trio.Cancelled) else error
             del raised, error
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Collection, Iterator
 
 import attrs
@@ -84,32 +85,35 @@ class Load:
 class Queue:
     """What waits for one sink: spans in recording order."""
 
-    __slots__ = ("count", "spans")
+    __slots__ = ("_spans", "count")
 
     def __init__(self) -> None:
         """Be empty."""
-        self.spans: list[Span] = []
+        self._spans: deque[Span] = deque()
         self.count = 0
         """How many events wait."""
 
     def append(self, span: Span) -> None:
         """Put events at the end."""
-        self.spans.append(span)
+        self._spans.append(span)
         self.count += len(span)
 
     def put_back(self, load: Load) -> None:
         """Put events at the front, where they came from."""
-        self.spans[:0] = load.spans
+        self._spans.extendleft(reversed(load.spans))
         self.count += len(load)
 
-    def pull(self, most: int | None) -> Load:
+    def pull(self, most: float) -> Load:
         """Take the oldest events, at most so many."""
-        load = Load(self.spans)
-        if most is None or len(load) <= most:
-            self.spans.clear()
-            self.count = 0
-            return load
-        first, rest = load.split(most)
-        self.spans[:] = rest.spans
-        self.count = len(rest)
-        return first
+        pulled: list[Span] = []
+        while self._spans and most > 0:
+            span = self._spans.popleft()
+            if len(span) > most:
+                cut = span.start + int(most)
+                self._spans.appendleft(attrs.evolve(span, start=cut))
+                span = attrs.evolve(span, stop=cut)
+            most -= len(span)
+            pulled.append(span)
+        load = Load(pulled)
+        self.count -= len(load)
+        return load

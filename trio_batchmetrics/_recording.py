@@ -10,7 +10,7 @@ from typing import Any
 import trio
 
 from ._events import BackendRequest, CacheMetric, Counter, Gauge, HealthCheck, Histogram, HttpRequest, captured
-from ._schema import MetricEvent
+from ._schema import MetricEvent, is_event
 from ._validation import Row
 
 __all__ = ["Recorder", "ThreadRecorder"]
@@ -44,7 +44,7 @@ class Recorder:
         Args:
             event: any :class:`MetricEvent`; anything else counts as ``invalid``.
         """
-        if isinstance(event, MetricEvent):
+        if is_event(event):
             self._put(event)
         else:
             self._refuse("invalid")

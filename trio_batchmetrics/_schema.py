@@ -13,7 +13,7 @@ import time
 import types
 from collections.abc import Callable, Iterable
 from datetime import timedelta
-from typing import Any, ClassVar, Literal, TypeVar, dataclass_transform, overload
+from typing import Any, ClassVar, Literal, TypeGuard, TypeVar, dataclass_transform, overload
 
 import attrs
 
@@ -28,6 +28,7 @@ __all__ = [
     "Measure",
     "MetricEvent",
     "Schema",
+    "is_event",
     "label",
     "measure",
     "metric_event",
@@ -49,6 +50,10 @@ DEFAULT_BOUNDS = (
     10_000.0,
 )
 """Bounds of any other histogram: the default of OpenTelemetry's explicit bucket aggregation."""
+
+
+_NAMED_BOUNDS = {"backend.request.duration": tuple(0.01 * 2**n for n in range(14))}
+"""0.01 to 81.92 s: OpenTelemetry's advice for ``gen_ai.client.operation.duration``; models answer slowly."""
 
 
 class Kind(enum.Enum):
@@ -102,7 +107,7 @@ class Measure:
     @property
     def default_bounds(self) -> tuple[float, ...]:
         """The declared bounds, else those that suit the unit."""
-        return self.bounds or (SECONDS_BOUNDS if self.seconds else DEFAULT_BOUNDS)
+        return self.bounds or _NAMED_BOUNDS.get(self.name) or (SECONDS_BOUNDS if self.seconds else DEFAULT_BOUNDS)
 
 
 @attrs.frozen
@@ -121,7 +126,13 @@ class Schema:
     """The event is a ``HistogramPoint``: values already counted by bucket."""
 
 
-@attrs.frozen(kw_only=True, weakref_slot=False)
+@dataclass_transform(frozen_default=True, kw_only_default=True, field_specifiers=(attrs.field,))
+def _event_base(cls: type[_EventT]) -> type[_EventT]:
+    """Make the base an attrs class in a way that tells type checkers of its field, in subclasses too."""
+    return attrs.frozen(cls, kw_only=True, weakref_slot=False)
+
+
+@_event_base
 class MetricEvent:
     """What every event is; the base of all event classes.
 
@@ -132,6 +143,11 @@ class MetricEvent:
 
     timestamp: int = attrs.field(factory=time.time_ns)
     """Wall-clock time in nanoseconds since 1970 (UTC), taken when the event is recorded or made."""
+
+
+def is_event(event: object) -> TypeGuard[MetricEvent]:
+    """Tell whether something is an event, without asking it: ``isinstance`` would run a ``__class__`` property."""
+    return issubclass(type(event), MetricEvent)
 
 
 class _Role(enum.Enum):
@@ -168,7 +184,7 @@ def label(name: str | None = None, *, default: Any = ...) -> Any:
 
 
 def measure(
-    kind: type[MetricEvent] | Kind,
+    kind: type[MetricEvent],
     name: str,
     *,
     unit: str = "",
@@ -192,6 +208,11 @@ def measure(
     """
     spec: dict[str, object] = {"kind": kind, "name": name, "unit": unit, "description": description, "bounds": bounds}
     return _field(_Role.MEASURE, spec, default, seconds if unit == "s" else None)
+
+
+def value_of(kind: Kind) -> Any:
+    """Declare the field that is measured by the instrument that the event names (``Counter`` and its like)."""
+    return _field(_Role.MEASURE, {"kind": kind, "name": ""}, ...)
 
 
 def instrument_name() -> Any:
@@ -222,7 +243,7 @@ def seconds(value: object) -> object:
 def metric_event(cls: type[_EventT], /) -> type[_EventT]: ...
 @overload
 def metric_event(*, counts: str | None = None) -> Callable[[type[_EventT]], type[_EventT]]: ...
-@dataclass_transform(frozen_default=True, field_specifiers=(label, measure, instrument_name, label_set, attrs.field))
+@dataclass_transform(frozen_default=True, field_specifiers=(label, measure, value_of, instrument_name, label_set))
 def metric_event(cls: Any = None, /, *, counts: str | None = None) -> Any:
     """Make an event class of a declaration: every field is a :func:`label` or a :func:`measure`.
 
@@ -250,7 +271,12 @@ def metric_event(cls: Any = None, /, *, counts: str | None = None) -> Any:
     """
 
     def make(cls: type) -> type:
-        made: Any = attrs.frozen(_with_base(cls), weakref_slot=False, field_transformer=_timestamp_last)
+        try:
+            made: Any = attrs.frozen(
+                _with_base(cls), auto_attribs=True, weakref_slot=False, field_transformer=_timestamp_last
+            )
+        except attrs.exceptions.UnannotatedAttributeError as exc:
+            raise DeclarationError(f"{cls.__name__}: {exc}") from None
         made.__metric_schema__ = _read(made, counts)
         finished: type = made
         return finished
@@ -267,6 +293,7 @@ def _with_base(cls: type) -> type:
     if issubclass(cls, MetricEvent):
         return cls
     namespace = {name: value for name, value in cls.__dict__.items() if name not in ("__dict__", "__weakref__")}
+    namespace["__qualname__"] = cls.__qualname__
     bases = (*(base for base in cls.__bases__ if base is not object), MetricEvent)
     made = types.new_class(cls.__name__, bases, exec_body=lambda body: body.update(namespace))
     for value in namespace.values():  # super() and __class__ in its methods must mean the new class
@@ -317,7 +344,7 @@ def _measure(cls: type, field: str, spec: dict[str, Any]) -> Measure:
     if isinstance(
         spec["kind"], Kind
     ):  # the built-in Counter, Histogram and Gauge: name and labels come with each event
-        return Measure(field, spec["kind"], "")
+        return Measure(field, spec["kind"], spec["name"])
     schema: Schema | None = getattr(spec["kind"], "__metric_schema__", None)
     if schema is None or not schema.named or schema.buckets:
         raise DeclarationError(f"{where}: measure() takes Counter, Histogram or Gauge (got {spec['kind']!r})")

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any, cast
 
-from .abc import EventSink, SeriesSink
+from .abc import EventSink, SeriesSink, Sink
 from .sinks._function import FunctionSink, SinkFunction
 
 __all__ = ["AnySink", "named_sinks"]
 
-AnySink = EventSink[Any] | SeriesSink[Any] | SinkFunction
+AnySink = Sink | SinkFunction
 """An event sink, a series sink, or an ``async def my_sink(batch)``."""
 
 

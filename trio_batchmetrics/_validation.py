@@ -30,6 +30,13 @@ def checked(row: Row) -> Row | None:
     below 0 for counters and durations; an int that no float can hold; a name that is empty or no str; labels that are
     no mapping or cannot be turned to text; a timestamp that is no int; an object that is no event.
     """
+    try:
+        return _checked(row)
+    except Exception:  # noqa: BLE001 - an event's values may be any objects, and run any code: counted as invalid
+        return None
+
+
+def _checked(row: Row) -> Row | None:
     if type(row) is tuple:
         schema: Schema | None = row[0].__metric_schema__
         timestamp: object = row[1]
@@ -47,17 +54,20 @@ def checked(row: Row) -> Row | None:
 
 def number(value: object, measure: Measure) -> float | None:
     """Return a measured value if it is valid (durations as float seconds), else None."""
+    try:
+        return _number(value, measure)
+    except Exception:  # noqa: BLE001 - a subclass of a number may run any code, an int be too large for a float
+        return None
+
+
+def _number(value: object, measure: Measure) -> float | None:
     if type(value) is float:
         good = value
     elif isinstance(value, bool):
         return value if measure.kind is Kind.GAUGE and measure.field is not None and measure.name else None
     elif isinstance(value, int):
-        try:
-            good = float(value) if measure.seconds else value
-            if not math.isfinite(float(value)):
-                return None
-        except OverflowError:
-            return None
+        as_float = float(value)
+        good = as_float if measure.seconds else value
     elif isinstance(value, float):
         good = value
     elif measure.seconds and isinstance(value, timedelta):
@@ -90,12 +100,10 @@ def _well_formed(schema: Schema, values: list[Any]) -> bool:
 
 
 def _readable(value: object) -> bool:
+    """Tell that a value has text; raise if it has not."""
     if type(value) in _PLAIN:
         return True
-    try:
-        text(value)
-    except Exception:  # noqa: BLE001 - a label's value may be any object; one that has no text is counted as invalid
-        return False
+    text(value)
     return True
 
 
@@ -103,15 +111,12 @@ def _readable_labels(labels: object) -> bool:
     if not isinstance(labels, Mapping):
         return False
     pairs = cast("Mapping[object, object]", labels)
-    try:
-        return all(_readable(name) and _readable(value) for name, value in pairs.items())
-    except Exception:  # noqa: BLE001 - a mapping may run any code
-        return False
+    return all(_readable(name) and _readable(value) for name, value in pairs.items())
 
 
 def is_count(value: object) -> bool:
-    """Tell whether a value is a whole number of things."""
-    return isinstance(value, int) and not isinstance(value, bool) and value >= 0
+    """Tell whether a value is a whole number of things that a float can hold."""
+    return isinstance(value, int) and not isinstance(value, bool) and float(value) >= 0
 
 
 def _is_point(count: object, total: object, bounds: object, counts: object) -> bool:

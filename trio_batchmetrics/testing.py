@@ -39,7 +39,7 @@ class RecordingSink(EventSink[None]):
         super().__init__(**settings)
         self.batches: list[Batch] = []
         """The payloads taken, in order."""
-        self.attempts = 0
+        self.attempts: int = 0
         """How often something was tried."""
 
     @property

@@ -185,11 +185,15 @@ class LineStream:
         while self._written < len(data):
             trio.from_thread.check_cancelled()
             piece = data[self._written : _end_of_lines(data, self._written)]
-            if binary is None:
-                self._stream.write(piece.decode())
-                self._written += len(piece)
-            else:
-                self._written += _write(binary, piece)
+            try:
+                if binary is None:
+                    self._stream.write(piece.decode())
+                    self._written += len(piece)
+                else:
+                    self._written += _write(binary, piece)
+            except BlockingIOError as exc:  # a buffer may have taken some of it
+                self._written += getattr(exc, "characters_written", 0)
+                raise
         (self._stream if binary is None else binary).flush()
 
 

@@ -58,6 +58,9 @@ _EXPIRE_SECONDS = 60.0
 _EXPIRE_ROWS = 10_000
 """Most old rows that one payload deletes (about 10 ms); the next one goes on if there are more."""
 
+_EVER = 1e10
+"""Seconds: 317 years; what is longer has no time in 64 bits."""
+
 _BUSY = frozenset({sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED})
 
 _FOREVER = frozenset(
@@ -190,7 +193,7 @@ class SQLiteSink(EventSink[list[_Row]]):
             connection.execute(_TABLE)
             connection.execute(_INDEX)
             if self._max_age is not None and now >= self._expire_at:
-                oldest = max(time.time_ns() - int(self._max_age * 1e9), -(2**63))
+                oldest = time.time_ns() - int(min(self._max_age, _EVER) * 1e9)
                 expired = connection.execute(_EXPIRE, (oldest, _EXPIRE_ROWS)).rowcount
             connection.executemany(_INSERT, _until_cancelled(parts))
             connection.execute("COMMIT")

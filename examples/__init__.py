@@ -1,0 +1,1 @@
+"""Programs to read, run and copy: each folder is one."""

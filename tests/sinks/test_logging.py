@@ -1,0 +1,115 @@
+"""LoggingSink: a readable line a batch, and the sink of a collector that is given none."""
+
+import logging
+
+import pytest
+import trio
+import trio.testing
+from trio.testing import MockClock
+
+from tests.helpers import balanced
+from trio_batchmetrics import BatchMetricsConfig, collector
+from trio_batchmetrics.sinks import LoggingSink
+
+
+def messages(caplog: pytest.LogCaptureFixture, name: str = "trio_batchmetrics") -> list[tuple[int, str]]:
+    """Return what was logged: level and text."""
+    return [(record.levelno, record.getMessage()) for record in caplog.records if record.name == name]
+
+
+async def test_it_is_the_sink_of_a_collector_that_is_given_none(
+    caplog: pytest.LogCaptureFixture, autojump_clock: MockClock
+) -> None:
+    """One line a batch, at INFO, how many of each kind, in the order of their names."""
+    caplog.set_level(logging.INFO)
+    async with collector(BatchMetricsConfig(batch_size=4, flush_interval=10)) as metrics:
+        metrics.record_http_request("GET", "/api/data", 200, 0.150)
+        metrics.record_cache_metric("redis", "hit")
+        metrics.record_cache_metric("redis", "miss")
+        metrics.record_backend_request("openai", "gpt-4", True, 0.850, None)
+        await trio.testing.wait_all_tasks_blocked()
+        metrics.record_health_check("backend-1", True, 0.050)
+        await trio.sleep(10.001)
+        assert len(messages(caplog)) == 2
+    assert messages(caplog) == [
+        (logging.INFO, "4 events: 1 BackendRequest, 2 CacheMetric, 1 HttpRequest"),
+        (logging.INFO, "1 events: 1 HealthCheck"),
+    ]
+    assert balanced(metrics.stats()).sinks["logging"].delivered == 5
+
+
+@pytest.mark.parametrize("by_name", [True, False])
+async def test_it_logs_to_the_logger_and_at_the_level_it_is_given(
+    caplog: pytest.LogCaptureFixture, autojump_clock: MockClock, by_name: bool
+) -> None:
+    """By name or by object."""
+    caplog.set_level(logging.DEBUG)
+    logger = "myapp.metrics" if by_name else logging.getLogger("myapp.metrics")
+    async with collector(sinks=[LoggingSink(logger, logging.DEBUG)]) as metrics:
+        metrics.record_cache_metric("redis", "hit")
+    assert messages(caplog, "myapp.metrics") == [(logging.DEBUG, "1 events: 1 CacheMetric")]
+    assert messages(caplog) == []
+
+
+async def test_a_level_that_is_not_logged_is_delivered_all_the_same(
+    caplog: pytest.LogCaptureFixture, autojump_clock: MockClock
+) -> None:
+    """Handed to the logger is all that can be told."""
+    caplog.set_level(logging.WARNING)
+    async with collector(sinks=[LoggingSink()]) as metrics:
+        metrics.record_cache_metric("redis", "hit")
+    assert messages(caplog) == []
+    assert balanced(metrics.stats()).processed_events == 1
+
+
+class Broken(logging.Handler):
+    """Raises, as a handler should not."""
+
+    def __init__(self, times: int) -> None:
+        super().__init__()
+        self.times = times
+        self.lines = list[str]()
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Raise, or keep the line."""
+        if self.times:
+            self.times -= 1
+            raise OSError("log disk full")
+        self.lines.append(record.getMessage())
+
+
+async def test_a_handler_that_raises_is_tried_again(autojump_clock: MockClock) -> None:
+    """It costs nobody anything, as with any sink."""
+    logger, handler = logging.Logger("broken"), Broken(2)  # noqa: LOG001 - one that nobody else has a handler on
+    logger.addHandler(handler)
+    async with collector(sinks=[LoggingSink(logger)]) as metrics:
+        metrics.record_cache_metric("redis", "hit")
+        assert (await metrics.flush()).ok
+    account = balanced(metrics.stats()).sinks["logging"]
+    assert (account.delivered, account.retries, account.last_error) == (1, 2, "OSError: log disk full")
+    assert handler.lines == ["1 events: 1 CacheMetric"]
+
+
+async def test_a_handler_that_records_is_no_endless_loop(autojump_clock: MockClock) -> None:
+    """What it records while a batch is logged belongs to a later batch."""
+
+    class Recorder(logging.Handler):
+        """Records an event for each of the first two lines."""
+
+        lines = 0
+
+        def emit(self, record: logging.LogRecord) -> None:
+            """Record."""
+            self.lines += 1
+            if self.lines <= 2:
+                metrics.record_cache_metric("log", "line")
+
+    logger, handler = logging.Logger("recording"), Recorder()  # noqa: LOG001 - one that nobody else has a handler on
+    logger.addHandler(handler)
+    async with collector(sinks=[LoggingSink(logger)]) as metrics:
+        metrics.record_cache_metric("redis", "hit")
+        await metrics.flush()
+        await metrics.flush()
+        await metrics.flush()
+    assert balanced(metrics.stats()).processed_events == 3
+    assert handler.lines == 3

@@ -1,0 +1,140 @@
+"""Batch: a sequence of events in recording order, which are made when they are looked at."""
+
+from collections import Counter as Multiset
+from collections.abc import Sequence
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tests.test_events import EVENTS
+from trio_batchmetrics import Batch, CacheMetric, Counter, HealthCheck, MetricEvent
+from trio_batchmetrics._batch import event_of
+from trio_batchmetrics._validation import Row
+
+
+def as_row(event: MetricEvent) -> Row:
+    """Return what a recorder would have left behind."""
+    schema = event.__metric_schema__
+    assert schema is not None
+    return (type(event), event.timestamp, *(getattr(event, field) for field in schema.fields))
+
+
+BATCHES = st.lists(EVENTS, max_size=8)
+SMALL = [CacheMetric("redis", operation, timestamp=at) for at, operation in enumerate(["hit", "miss", "eviction"])]
+
+
+@given(events=BATCHES, data=st.data())
+def test_a_batch_is_the_sequence_of_its_events(events: list[MetricEvent], data: st.DataObject) -> None:
+    """Whether they were recorded as rows or as events: len, iteration, indexing, slicing, like a list."""
+    rows = [as_row(event) if data.draw(st.booleans()) else event for event in events]
+    batch = Batch(rows)
+    assert len(batch) == len(events)
+    assert list(batch) == events
+    assert list(reversed(batch)) == events[::-1]
+    assert [batch[at] for at in range(-len(events), len(events))] == [*events, *events]
+    part = data.draw(st.slices(len(events)))
+    assert list(batch[part]) == events[part]
+    assert isinstance(batch[part], Batch)
+    assert all(event in batch for event in events)
+
+
+@given(events=BATCHES)
+def test_kinds_counts_the_events_by_the_names_of_their_classes(events: list[MetricEvent]) -> None:
+    """Sorted by name; looking at the events changes nothing."""
+    batch = Batch([as_row(event) for event in events])
+    expected = Multiset(type(event).__name__ for event in events)
+    assert batch.kinds() == expected
+    list(batch)
+    assert batch.kinds() == expected
+    assert list(batch.kinds()) == sorted(expected)
+
+
+@given(event=EVENTS)
+def test_a_row_stands_for_its_event(event: MetricEvent) -> None:
+    """Timestamp included."""
+    assert event_of(as_row(event)) == event
+    assert event_of(event) is event
+
+
+def test_an_event_is_made_once() -> None:
+    """However often and by whichever way it is looked at."""
+    batch = Batch([as_row(event) for event in SMALL])
+    assert batch[1] is batch[1]
+    assert batch[-2] is batch[1]
+    assert list(batch)[1] is batch[1]
+    assert batch[:2][1] is batch[1]
+
+
+def test_an_event_that_the_application_made_is_the_one_in_the_batch() -> None:
+    """No copy."""
+    assert Batch(SMALL)[1] is SMALL[1]
+
+
+def test_counting_makes_no_event() -> None:
+    """The default sink never looks at one."""
+
+    class Unmakeable(CacheMetric):
+        """Cannot be made."""
+
+        def __init__(self, *_: Any, **__: Any) -> None:
+            """Refuse."""
+            raise AssertionError("an event was made")
+
+    batch = Batch([(Unmakeable, 1, "redis", "hit"), (Unmakeable, 2, "redis", "miss")])
+    assert batch.kinds() == {"Unmakeable": 2}
+    assert len(batch) == 2
+    assert repr(batch) == "<Batch of 2: 2 Unmakeable>"
+    with pytest.raises(AssertionError, match="an event was made"):
+        batch[0]
+
+
+def test_an_index_beyond_the_end_raises_as_for_any_sequence() -> None:
+    """So iteration by index ends."""
+    batch = Batch(SMALL)
+    for index in (3, -4):
+        with pytest.raises(IndexError):
+            batch[index]
+    with pytest.raises(IndexError):
+        Batch([])[0]
+
+
+def test_a_batch_prints_how_many_of_each_kind_it_holds() -> None:
+    """An empty one says so."""
+    assert repr(Batch([*SMALL, HealthCheck("b", True, 1)])) == "<Batch of 4: 3 CacheMetric, 1 HealthCheck>"
+    assert repr(Batch([])) == "<Batch of 0>"
+
+
+def test_batches_compare_by_their_events() -> None:
+    """With lists and tuples too; with nothing else."""
+    assert Batch([as_row(event) for event in SMALL]) == Batch(SMALL)
+    assert Batch(SMALL) == SMALL
+    assert Batch(SMALL) == tuple(SMALL)
+    assert Batch(SMALL) != SMALL[:2]
+    assert Batch(SMALL) != SMALL[::-1]
+    assert Batch(SMALL) != Batch([])
+    assert Batch([]) != "" and Batch([]) != set[int]()  # noqa: PT018 - one thought
+    with pytest.raises(TypeError, match="unhashable"):
+        hash(Batch(SMALL))
+
+
+def test_a_batch_is_a_sequence_that_cannot_be_changed() -> None:
+    """There is no way to put something in or take it out."""
+    batch: Any = Batch(SMALL)
+    assert issubclass(Batch, Sequence)
+    assert (batch.index(SMALL[2]), batch.count(SMALL[1])) == (2, 1)
+    with pytest.raises(TypeError, match="item assignment"):
+        batch[0] = SMALL[1]
+    with pytest.raises(TypeError, match="item deletion"):
+        del batch[0]
+    assert not hasattr(batch, "append")
+
+
+def test_a_batch_of_a_tuple_is_not_the_tuple() -> None:
+    """Any sequence will do, and is left alone."""
+    rows = tuple(as_row(event) for event in SMALL)
+    batch = Batch(rows)
+    assert list(batch) == SMALL
+    assert rows == tuple(as_row(event) for event in SMALL)
+    assert Counter("a", {}, 1) not in batch

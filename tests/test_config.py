@@ -1,0 +1,440 @@
+"""BatchMetricsConfig: what it takes, what it refuses, and in which words."""
+
+import math
+import re
+from datetime import timedelta
+from itertools import pairwise
+from typing import Any
+
+import attrs
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tests.bad_values import HUGE, Unprintable, shown
+from trio_batchmetrics import BatchMetricsConfig, BatchMetricsError, ConfigError, collector
+
+DEFAULTS: dict[str, Any] = {
+    "batch_size": 100,
+    "flush_interval": 5.0,
+    "buffer_size": 10_000,
+    "enable_compression": False,
+    "shutdown_timeout": 10.0,
+    "on_full": "drop_newest",
+    "max_series": 2000,
+    "static_labels": {},
+    "bounds": {},
+    "enabled": True,
+}
+
+FIELDS = list(DEFAULTS)
+SIZES = ["batch_size", "buffer_size", "max_series"]
+DURATIONS = ["flush_interval", "shutdown_timeout"]
+FLAGS = ["enable_compression", "enabled"]
+
+
+def make(**values: Any) -> BatchMetricsConfig:
+    """Make a configuration of values that no type checker would let through."""
+    return BatchMetricsConfig(**values)
+
+
+def refused(field: str, value: object, rule: str) -> "pytest.RaisesExc[ConfigError]":
+    """Expect an error that names the field, the rule and the value."""
+    words = f"{re.escape(field)} must be .*{rule}.* {re.escape(f'(got {value!r})')}"
+    return pytest.raises(ConfigError, match=f"^{words}$")
+
+
+def test_the_defaults_are_those_of_the_documentation() -> None:
+    """Every field has its documented default, and there is no other field."""
+    assert attrs.asdict(BatchMetricsConfig()) == DEFAULTS
+
+
+def test_the_fields_are_keyword_only() -> None:
+    """A positional value is refused: nobody remembers the order of ten settings."""
+    with pytest.raises(TypeError, match="positional"):
+        BatchMetricsConfig(200)  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
+
+
+@pytest.mark.parametrize("field", FIELDS)
+def test_a_configuration_cannot_be_changed(field: str) -> None:
+    """Setting a field raises, and leaves it as it was."""
+    config = BatchMetricsConfig()
+    with pytest.raises(attrs.exceptions.FrozenInstanceError):
+        setattr(config, field, DEFAULTS[field])
+    assert config == BatchMetricsConfig()
+
+
+def test_a_changed_copy_is_checked_too() -> None:
+    """`attrs.evolve` makes a copy by the same rules."""
+    config = attrs.evolve(BatchMetricsConfig(batch_size=7), buffer_size=70)
+    assert (config.batch_size, config.buffer_size) == (7, 70)
+    with refused("batch_size", 0, ">= 1"):
+        attrs.evolve(config, batch_size=0)
+
+
+def test_a_config_error_is_a_value_error_and_one_of_the_library() -> None:
+    """Either may be caught."""
+    assert issubclass(ConfigError, ValueError)
+    assert issubclass(ConfigError, BatchMetricsError)
+
+
+# -- whole numbers
+
+
+@pytest.mark.parametrize("field", SIZES)
+@given(value=st.integers(min_value=1))
+def test_a_size_may_be_any_int_from_one_on(field: str, value: int) -> None:
+    """What is given is what is kept."""
+    assert getattr(make(**{field: value}), field) == value
+
+
+@pytest.mark.parametrize("field", SIZES)
+@given(value=st.integers(max_value=0))
+def test_a_size_below_one_is_refused(field: str, value: int) -> None:
+    """Zero and negative sizes make no sense."""
+    with refused(field, value, ">= 1"):
+        make(**{field: value})
+
+
+@pytest.mark.parametrize("value", [True, False, 1.0, math.nan, "1", None, timedelta(seconds=1), [1]], ids=shown)
+@pytest.mark.parametrize("field", SIZES)
+def test_a_size_must_be_an_int_and_a_bool_is_none(field: str, value: object) -> None:
+    """Nothing is converted silently."""
+    with refused(field, value, "an int"):
+        make(**{field: value})
+
+
+# -- durations
+
+
+@pytest.mark.parametrize("field", DURATIONS)
+@given(value=st.floats() | st.integers())
+def test_a_duration_is_taken_if_and_only_if_it_is_finite_and_in_range(field: str, value: float) -> None:
+    """Zero is a shutdown timeout but no flush interval."""
+    in_range = math.isfinite(value) and (value >= 0 if field == "shutdown_timeout" else value > 0)
+    if in_range:
+        assert getattr(make(**{field: value}), field) == value
+    else:
+        with refused(field, value, "a finite number of seconds"):
+            make(**{field: value})
+
+
+@pytest.mark.parametrize("field", DURATIONS)
+@given(value=st.timedeltas(min_value=timedelta(microseconds=1)))
+def test_a_timedelta_will_do_for_a_duration(field: str, value: timedelta) -> None:
+    """It becomes float seconds."""
+    seconds = getattr(make(**{field: value}), field)
+    assert type(seconds) is float
+    assert seconds == value.total_seconds()
+
+
+@pytest.mark.parametrize("field", DURATIONS)
+def test_a_negative_timedelta_is_refused(field: str) -> None:
+    """The message shows it in seconds."""
+    with refused(field, -1.5, "seconds"):
+        make(**{field: timedelta(seconds=-1.5)})
+
+
+def test_zero_is_a_shutdown_timeout_but_no_flush_interval() -> None:
+    """Both as a number and as a timedelta."""
+    assert make(shutdown_timeout=0).shutdown_timeout == 0
+    assert make(shutdown_timeout=timedelta()).shutdown_timeout == 0
+    with refused("flush_interval", 0, "> 0"):
+        make(flush_interval=0)
+    with refused("flush_interval", 0.0, "> 0"):
+        make(flush_interval=timedelta())
+
+
+@pytest.mark.parametrize("value", [True, False, "5", None, 5j, [5.0]], ids=shown)
+@pytest.mark.parametrize("field", DURATIONS)
+def test_a_duration_must_be_a_number_and_a_bool_is_none(field: str, value: object) -> None:
+    """Nothing is converted silently."""
+    with refused(field, value, "seconds"):
+        make(**{field: value})
+
+
+# Deviation reported: taken.
+@pytest.mark.parametrize("field", DURATIONS)
+def test_an_int_that_no_float_can_hold_is_no_duration(field: str) -> None:
+    """It could not be added to a time."""
+    with refused(field, HUGE, "a finite number of seconds"):
+        make(**{field: HUGE})
+
+
+# -- flags and the policy
+
+
+@pytest.mark.parametrize("value", [0, 1, "true", None, []], ids=shown)
+@pytest.mark.parametrize("field", FLAGS)
+def test_a_flag_must_be_a_bool(field: str, value: object) -> None:
+    """Not merely truthy."""
+    with refused(field, value, "True or False"):
+        make(**{field: value})
+
+
+@pytest.mark.parametrize("value", [True, False])
+@pytest.mark.parametrize("field", FLAGS)
+def test_a_flag_is_kept(field: str, value: bool) -> None:
+    """Either way."""
+    assert getattr(make(**{field: value}), field) is value
+
+
+def test_both_policies_are_known() -> None:
+    """What a full buffer does."""
+    assert make(on_full="drop_newest").on_full == "drop_newest"
+    assert make(on_full="drop_oldest").on_full == "drop_oldest"
+
+
+@pytest.mark.parametrize("value", ["", "block", "DROP_OLDEST", None, True, ["drop_oldest"]], ids=shown)
+def test_any_other_policy_is_refused_and_the_two_are_named(value: object) -> None:
+    """The message lists what is allowed."""
+    with refused("on_full", value, "'drop_newest' or 'drop_oldest'"):
+        make(on_full=value)
+
+
+# -- labels
+
+
+def test_static_labels_are_captured_by_value() -> None:
+    """What becomes of the caller's dict afterwards does not matter."""
+    given_labels: dict[str, object] = {"service.name": "gateway", "shard": 3}
+    config = make(static_labels=given_labels)
+    given_labels["late"] = "label"
+    del given_labels["shard"]
+    assert config.static_labels == {"service.name": "gateway", "shard": 3}
+
+
+@pytest.mark.parametrize("value", [None, "a=b", [("a", "b")], 3, {"a"}], ids=shown)
+def test_static_labels_must_be_a_mapping(value: object) -> None:
+    """Pairs are not enough."""
+    with refused("static_labels", value, "a mapping"):
+        make(static_labels=value)
+
+
+@pytest.mark.parametrize("name", ["", 3, None, ("a",)], ids=shown)
+def test_a_static_label_must_have_a_name(name: object) -> None:
+    """The message shows the bad one."""
+    with refused("static_labels", name, "non-empty str names"):
+        make(static_labels={"good": "value", name: "value"})
+
+
+# Deviation reported: the error comes only when the collector opens, and is the value's own.
+def test_a_static_label_without_text_is_refused_when_the_configuration_is_made() -> None:
+    """It would go onto everything, so nothing could be sent."""
+    with pytest.raises(ConfigError, match="static_labels"):
+        make(static_labels={"bad": Unprintable()})
+
+
+# -- bounds
+
+
+RISING = st.lists(st.floats(allow_nan=False, allow_infinity=False), min_size=1, unique=True).map(sorted)
+
+
+@given(bounds=RISING)
+def test_any_rising_finite_numbers_are_bounds(bounds: list[float]) -> None:
+    """They become a tuple of floats."""
+    assert make(bounds={"response_time": bounds}).bounds == {"response_time": tuple(bounds)}
+
+
+@given(bounds=st.lists(st.floats() | st.integers(-3, 3), max_size=6))
+def test_bounds_are_taken_if_and_only_if_they_are_finite_and_rise(bounds: list[float]) -> None:
+    """Empty ones are refused too."""
+    fine = bool(bounds) and all(map(math.isfinite, bounds)) and all(low < high for low, high in pairwise(bounds))
+    if fine:
+        assert make(bounds={"name": bounds}).bounds["name"] == tuple(bounds)
+    else:
+        with pytest.raises(ConfigError, match=r"^bounds\['name'\] must be finite numbers, strictly increasing"):
+            make(bounds={"name": bounds})
+
+
+def test_ints_are_fine_as_bounds_and_become_floats() -> None:
+    """So are generators, once."""
+    bounds = make(bounds={"a": [1, 2, 5], "b": (n / 2 for n in range(3))}).bounds
+    assert bounds == {"a": (1.0, 2.0, 5.0), "b": (0.0, 0.5, 1.0)}
+    assert [type(bound) for bound in bounds["a"]] == [float] * 3
+
+
+@pytest.mark.parametrize("value", [[True, 2], ["1"], [None], "123", b"123", 5, None, [math.nan]], ids=str)
+def test_what_are_no_numbers_are_no_bounds(value: object) -> None:
+    """The message names the instrument."""
+    with pytest.raises(ConfigError, match=r"^bounds\['slow'\] must be finite numbers, strictly increasing"):
+        make(bounds={"fast": [1.0], "slow": value})
+
+
+# Deviation reported: an OverflowError, which is no ValueError.
+def test_an_int_that_no_float_can_hold_is_no_bound() -> None:
+    """Bounds become floats."""
+    with refused("bounds['slow']", HUGE, "finite numbers"):
+        make(bounds={"fast": [1.0], "slow": [1, HUGE]})
+
+
+# Deviation reported: taken, though the two bounds are one.
+def test_bounds_must_rise_as_the_floats_that_they_become() -> None:
+    """Two ints next to each other may be the same float."""
+    with refused("bounds['name']", 2**53 + 1, "strictly increasing"):
+        make(bounds={"name": [2**53, 2**53 + 1]})
+
+
+@pytest.mark.parametrize("value", [None, [1.0, 2.0], "a=1", 3], ids=str)
+def test_bounds_must_be_a_mapping(value: object) -> None:
+    """Bounds for no instrument are none."""
+    with refused("bounds", value, "a mapping of instrument names"):
+        make(bounds=value)
+
+
+@pytest.mark.parametrize("name", ["", 3, None], ids=shown)
+def test_bounds_must_be_for_a_named_instrument(name: object) -> None:
+    """The message shows the bad name."""
+    with refused("bounds", name, "a mapping of instrument names"):
+        make(bounds={name: [1.0]})
+
+
+def test_bounds_are_captured_by_value() -> None:
+    """What becomes of the caller's lists afterwards does not matter."""
+    given_bounds = {"a": [1.0, 2.0]}
+    config = make(bounds=given_bounds)
+    given_bounds["a"].append(0.0)
+    given_bounds["b"] = [3.0]
+    assert config.bounds == {"a": (1.0, 2.0)}
+
+
+# -- the environment
+
+
+@pytest.fixture
+def env(monkeypatch: pytest.MonkeyPatch) -> pytest.MonkeyPatch:
+    """Make sure that no variable of the library's is set beforehand."""
+    for field in FIELDS:
+        monkeypatch.delenv(f"TRIO_BATCHMETRICS_{field.upper()}", raising=False)
+    return monkeypatch
+
+
+def test_without_variables_the_environment_gives_the_defaults(env: pytest.MonkeyPatch) -> None:
+    """Variables that merely look alike are left alone."""
+    env.setenv("TRIO_BATCHMETRIC_BATCH_SIZE", "3")
+    env.setenv("BATCH_SIZE", "3")
+    env.setenv("trio_batchmetrics_batch_size", "3")
+    assert BatchMetricsConfig.from_env() == BatchMetricsConfig()
+
+
+def test_every_field_can_come_from_the_environment(env: pytest.MonkeyPatch) -> None:
+    """Each by its name in capitals."""
+    texts = {
+        "batch_size": "200",
+        "flush_interval": "2.5",
+        "buffer_size": " 5000 ",
+        "enable_compression": "true",
+        "shutdown_timeout": "0",
+        "on_full": "drop_oldest",
+        "max_series": "7",
+        "static_labels": "service.name=gateway, instance = a=b:1,",
+        "bounds": "response_time=1:2:5,size=0.5",
+        "enabled": "no",
+    }
+    assert list(texts) == FIELDS
+    for field, text in texts.items():
+        env.setenv(f"TRIO_BATCHMETRICS_{field.upper()}", text)
+    assert BatchMetricsConfig.from_env() == BatchMetricsConfig(
+        batch_size=200,
+        flush_interval=2.5,
+        buffer_size=5000,
+        enable_compression=True,
+        shutdown_timeout=0.0,
+        on_full="drop_oldest",
+        max_series=7,
+        static_labels={"service.name": "gateway", "instance": "a=b:1"},
+        bounds={"response_time": (1.0, 2.0, 5.0), "size": (0.5,)},
+        enabled=False,
+    )
+
+
+def test_the_prefix_can_be_chosen(env: pytest.MonkeyPatch) -> None:
+    """Then the usual one is not looked at."""
+    env.setenv("TRIO_BATCHMETRICS_BATCH_SIZE", "3")
+    env.setenv("GATEWAY_BATCH_SIZE", "4")
+    assert BatchMetricsConfig.from_env("GATEWAY_").batch_size == 4
+    assert BatchMetricsConfig.from_env(prefix="OTHER_").batch_size == 100
+
+
+def test_unknown_variables_are_an_error_that_lists_the_known_ones(env: pytest.MonkeyPatch) -> None:
+    """A slip of the pen is not to go unnoticed; every one is named."""
+    env.setenv("TRIO_BATCHMETRICS_BATCHSIZE", "3")
+    env.setenv("TRIO_BATCHMETRICS_FLUSH", "3")
+    env.setenv("TRIO_BATCHMETRICS_BATCH_SIZE", "3")
+    with pytest.raises(ConfigError, match="TRIO_BATCHMETRICS_BATCHSIZE, TRIO_BATCHMETRICS_FLUSH") as caught:
+        BatchMetricsConfig.from_env()
+    for field in FIELDS:
+        assert f"TRIO_BATCHMETRICS_{field.upper()}" in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("field", "text"),
+    [
+        ("batch_size", "many"),
+        ("batch_size", "1.5"),
+        ("batch_size", ""),
+        ("flush_interval", "5 s"),
+        ("shutdown_timeout", ""),
+        ("enable_compression", "maybe"),
+        ("enabled", ""),
+        ("static_labels", "a=b,c"),
+        ("static_labels", "=b"),
+        ("bounds", "name"),
+        ("bounds", "name=1:x"),
+        ("bounds", "name="),
+    ],
+)
+def test_a_text_that_cannot_be_read_is_named_with_its_variable(env: pytest.MonkeyPatch, field: str, text: str) -> None:
+    """So that it can be found where it was set."""
+    env.setenv(f"TRIO_BATCHMETRICS_{field.upper()}", text)
+    with pytest.raises(ConfigError, match=f"^TRIO_BATCHMETRICS_{field.upper()} must be .* \\(got '.*'\\)$"):
+        BatchMetricsConfig.from_env()
+
+
+@pytest.mark.parametrize(
+    ("field", "text"),
+    [
+        ("batch_size", "0"),
+        ("buffer_size", "-1"),
+        ("max_series", "0"),
+        ("flush_interval", "0"),
+        ("flush_interval", "nan"),
+        ("shutdown_timeout", "inf"),
+        ("shutdown_timeout", "-1"),
+        ("on_full", "block"),
+        ("bounds", "name=2:1"),
+        ("bounds", "name=nan"),
+    ],
+)
+def test_what_comes_from_the_environment_is_validated_by_the_same_rules(
+    env: pytest.MonkeyPatch, field: str, text: str
+) -> None:
+    """The message names the field."""
+    env.setenv(f"TRIO_BATCHMETRICS_{field.upper()}", text)
+    with pytest.raises(ConfigError, match=f"^{field}.* must be .* \\(got .*\\)$"):
+        BatchMetricsConfig.from_env()
+
+
+@pytest.mark.parametrize("text", ["1", "true", "TRUE", "Yes", "on"])
+def test_a_flag_can_be_switched_on_in_words(env: pytest.MonkeyPatch, text: str) -> None:
+    """In any case."""
+    env.setenv("TRIO_BATCHMETRICS_ENABLE_COMPRESSION", text)
+    assert BatchMetricsConfig.from_env().enable_compression is True
+
+
+@pytest.mark.parametrize("text", ["0", "false", "FALSE", "No", "off"])
+def test_a_flag_can_be_switched_off_in_words(env: pytest.MonkeyPatch, text: str) -> None:
+    """In any case."""
+    env.setenv("TRIO_BATCHMETRICS_ENABLED", text)
+    assert BatchMetricsConfig.from_env().enabled is False
+
+
+# -- where it is used
+
+
+@pytest.mark.parametrize("config", [{"batch_size": 3}, 3, BatchMetricsConfig], ids=["dict", "int", "class"])
+def test_a_collector_takes_nothing_else_as_its_configuration(config: Any) -> None:
+    """It is said at the call, not when the block is entered."""
+    with pytest.raises(TypeError, match="config must be a BatchMetricsConfig"):
+        collector(config)

@@ -1,0 +1,137 @@
+"""After a fork: the child's recorders count closed, nothing is sent twice, and the parent goes on as if nothing was."""
+
+from __future__ import annotations
+
+import json
+import os
+import warnings
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import trio
+import trio.testing
+
+from tests.helpers import balanced, ids
+from trio_batchmetrics import BatchMetricsConfig, Counter, collector
+from trio_batchmetrics.testing import RecordingSink
+
+pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="this system has no fork")
+
+
+def forked(child: Callable[[], Any]) -> Any:
+    """Run a function in a forked child; return what it returns."""
+    reader, writer = os.pipe()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)  # 3.12: "this process is multi-threaded"
+        pid = os.fork()
+    if pid == 0:
+        status = 1
+        try:
+            os.write(writer, json.dumps(child()).encode())
+            status = 0
+        finally:
+            os._exit(status)
+    os.close(writer)
+    with os.fdopen(reader, "rb") as pipe:
+        answer = pipe.read()
+    _, status = os.waitpid(pid, 0)
+    assert status == 0, "the child failed"
+    return json.loads(answer)
+
+
+async def test_a_childs_recorders_count_closed_and_the_parents_go_on() -> None:
+    """Each keeps its own books from there on."""
+    sink = RecordingSink()
+    async with collector(sinks=[sink]) as metrics:
+        thread_recorder = metrics.from_thread()
+        counter = metrics.counter("n")
+        for number in range(3):
+            metrics.record_counter("c", {"id": number}, 1)
+
+        def child() -> Any:
+            metrics.record_counter("c", {"id": 99}, 1)
+            thread_recorder.record_counter("c", {"id": 99}, 1)
+            counter.add()
+            stats = balanced(metrics.stats())
+            return stats.dropped, stats.pending_events
+
+        assert forked(child) == [{"closed": 3}, 3]
+        metrics.record_counter("c", {"id": 3}, 1)
+        assert balanced(metrics.stats()).pending_events == 4
+    assert ids(sink.events) == [0, 1, 2, 3]
+    assert balanced(metrics.stats()).processed_events == 4
+
+
+def test_a_child_that_goes_on_running_trio_sends_nothing() -> None:
+    """Not what is gathered, not what is queued, not what it records; flush() says what is pending and does not wait."""
+    attempts: list[int] = []
+    reports: list[Any] = []
+    sent = trio.Event()
+
+    async def sink(batch: Any) -> None:
+        attempts.append(os.getpid())
+        sent.set()
+
+    reader, writer = os.pipe()
+    parent = os.getpid()
+
+    async def main() -> None:
+        async with collector(BatchMetricsConfig(batch_size=2), sinks=[sink]) as metrics:
+            for number in range(5):
+                metrics.record_counter("c", {"id": number}, 1)
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore", DeprecationWarning)
+                pid = os.fork()
+            if pid == 0:
+                report = await metrics.flush()
+                await metrics.arecord(Counter("c", {}, 1))
+                await trio.sleep(0.05)
+                stats = balanced(metrics.stats())
+                os.write(writer, json.dumps([report.pending, report.ok, stats.dropped, attempts]).encode())
+            else:
+                reports.append(await metrics.flush())
+                _, status = os.waitpid(pid, 0)
+                assert status == 0
+        if os.getpid() != parent:
+            os.write(writer, b"left")
+            os._exit(0)
+
+    trio.run(main)
+    os.close(writer)
+    with os.fdopen(reader, "rb") as pipe:
+        answer = pipe.read()
+    assert answer.endswith(b"left"), "the child leaves the block"
+    assert json.loads(answer[:-4]) == [5, False, {"closed": 1}, []]
+    assert reports[0].processed == 5
+    assert set(attempts) == {parent}
+
+
+def test_a_child_of_a_thread_that_holds_the_lock_is_not_stuck() -> None:
+    """The fork may come while another thread records; the child's recorders do not wait for a lock nobody will release."""
+
+    async def main() -> None:
+        async with collector(BatchMetricsConfig(batch_size=1), sinks=[]) as metrics:
+            recorder = metrics.from_thread()
+            stop = False
+
+            def record() -> None:
+                while not stop:
+                    recorder.record_cache_metric("redis", "hit")
+
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(trio.to_thread.run_sync, record)
+                for _ in range(20):
+                    await trio.sleep(0.001)
+
+                    def child() -> Any:
+                        before = metrics.stats().dropped.get("closed", 0)
+                        recorder.record_cache_metric("redis", "hit")
+                        metrics.record_cache_metric("redis", "hit")
+                        return balanced(metrics.stats()).dropped["closed"] - before
+
+                    assert forked(child) == 2
+                stop = True
+        balanced(metrics.stats())
+
+    trio.run(main)

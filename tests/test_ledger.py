@@ -1,0 +1,482 @@
+"""The ledger against a model that knows every single event; and the buffer above it, with everything that may record."""
+
+from __future__ import annotations
+
+import logging
+import signal
+import threading
+from typing import Any
+
+import attrs
+import pytest
+import trio
+from hypothesis import HealthCheck as Check
+from hypothesis import settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
+from trio.testing import MockClock
+
+from tests.helpers import balanced
+from trio_batchmetrics import Counter, collector
+from trio_batchmetrics._accounts import Account, Cohort, Verdict, Watch
+from trio_batchmetrics._config import BatchMetricsConfig
+from trio_batchmetrics._intake import Gathering, Intake
+from trio_batchmetrics._ledger import Ledger
+from trio_batchmetrics._stats import FlushReport
+
+EVENT, SERIES = ["e0", "e1", "e2"], ["s0", "s1"]
+
+
+@attrs.define(eq=False)
+class Modelled:
+    """One event, as the model sees it."""
+
+    reached: set[str] = attrs.field(factory=set[str])
+    settled: dict[str, str] = attrs.field(factory=dict[str, str])
+    dropped: str | None = None
+    over: bool = False
+    """Failed because the end came before it reached the sinks."""
+
+    def outcome(self, sinks: list[str], *, handed: bool) -> str:
+        """Say what it counts as."""
+        if self.dropped:
+            return "dropped"
+        if self.over:
+            return "failed"
+        if not handed or any(sink not in self.settled for sink in sinks):
+            return "pending"
+        verdicts = set(self.settled.values())
+        if verdicts & {"failed", "rejected"}:
+            return "failed"
+        return "spooled" if "spooled" in verdicts else "processed"
+
+
+@attrs.define(eq=False)
+class Group:
+    """A cohort, and what the model knows of it."""
+
+    cohort: Cohort
+    rows: list[Modelled]
+    stage: str = "waiting"
+    valid: list[Modelled] = attrs.field(factory=list[Modelled])
+    unmerged: list[str] = attrs.field(factory=list[str])
+
+
+@attrs.define(eq=False)
+class Following:
+    """A watch, and the events it follows."""
+
+    watch: Watch
+    events: list[Modelled]
+    done: list[bool]
+
+
+class LedgerMachine(RuleBasedStateMachine):
+    """Every transition in any order, each count compared with the model after each."""
+
+    @initialize(event_sinks=st.integers(0, 3), series_sinks=st.integers(0, 2))
+    def open(self, event_sinks: int, series_sinks: int) -> None:
+        """Open the books for some sinks."""
+        self.event, self.series = EVENT[:event_sinks], SERIES[:series_sinks]
+        self.accounts = {name: Account(name, series=name in SERIES) for name in [*self.series, *self.event]}
+        self.ledger = Ledger(list(self.accounts.values()))
+        self.events: list[Modelled] = []
+        self.handed: set[Modelled] = set()
+        self.groups: list[Group] = []
+        self.merged: dict[str, list[Modelled]] = {name: [] for name in SERIES}
+        self.snapshot: dict[str, list[Modelled] | None] = dict.fromkeys(SERIES)
+        self.watches: list[Following] = []
+        self.rows: list[Modelled] = []
+        self.ledger.watch_rows(self.rows)
+        self.open_group: Group | None = None
+        self.ended = False
+
+    def _new(self) -> Modelled:
+        event = Modelled()
+        self.events.append(event)
+        return event
+
+    @rule(count=st.integers(1, 5))
+    @precondition(lambda self: not self.ended)
+    def record(self, count: int) -> None:
+        """Events are recorded; the first opens a cohort."""
+        for _ in range(count):
+            self.rows.append(self._new())
+        if self.open_group is None:
+            self.open_group = Group(self.ledger.open_cohort(self.rows), self.rows)
+            self.groups.append(self.open_group)
+
+    @rule(count=st.integers(1, 3))
+    @precondition(lambda self: not self.ended)
+    def record_points(self, count: int) -> None:
+        """A collection hands on points."""
+        rows = [self._new() for _ in range(count)]
+        self.groups.append(Group(self.ledger.record_points(rows), rows))
+
+    @rule(reason=st.sampled_from(["buffer_full", "closed", "invalid"]))
+    def refuse(self, reason: str) -> None:
+        """An event is not taken."""
+        self.ledger.refuse(reason)
+        self._new().dropped = reason
+
+    @rule()
+    @precondition(lambda self: self.open_group is not None and not self.ended)
+    def seal(self) -> None:
+        """The open batch is complete; a new list begins."""
+        self.open_group = None
+        self.rows = []
+        self.ledger.watch_rows(self.rows)
+
+    @rule(data=st.data())
+    @precondition(lambda self: any(group.stage == "waiting" for group in self.groups))
+    def push_out(self, data: st.DataObject) -> None:
+        """A waiting event makes room."""
+        waiting = [g for g in self.groups if g.stage == "waiting" and g.cohort.waiting and not g.cohort.points]
+        if waiting:
+            group = data.draw(st.sampled_from(waiting))
+            next(event for event in group.rows if not event.dropped).dropped = "buffer_full"
+            self.ledger.push_out(group.cohort)
+
+    @rule(data=st.data())
+    @precondition(lambda self: any(g.stage == "waiting" and g is not self.open_group for g in self.groups))
+    def take(self, data: st.DataObject) -> None:
+        """The flush task takes a batch, and finds some of it invalid."""
+        group = data.draw(st.sampled_from([g for g in self.groups if g.stage == "waiting" and g is not self.open_group]))
+        self.ledger.take(group.cohort)
+        group.stage = "taken"
+        alive = [event for event in group.rows if not event.dropped]
+        bad = data.draw(st.integers(0, len(alive)))
+        for event in alive[:bad]:
+            event.dropped = "invalid"
+        self.ledger.invalid(group.cohort, bad)
+        group.valid = alive[bad:]
+        group.unmerged = list(self.series)
+        if not group.valid:
+            group.stage = "gone"
+
+    @rule(data=st.data(), works=st.booleans())
+    @precondition(lambda self: any(g.stage == "taken" and g.unmerged for g in self.groups))
+    def merge(self, data: st.DataObject, works: bool) -> None:
+        """A series sink merges a batch, or fails to."""
+        group = data.draw(st.sampled_from([g for g in self.groups if g.stage == "taken" and g.unmerged]))
+        name = group.unmerged.pop(0)
+        account = self.accounts[name]
+        self.ledger.reach(account, len(group.valid))
+        for event in group.valid:
+            event.reached.add(name)
+        if works:
+            self.ledger.merged(account, group.cohort, len(group.valid))
+            self.merged[name] += group.valid
+        else:
+            self.ledger.not_merged(account, group.cohort, len(group.valid))
+            for event in group.valid:
+                event.settled[name] = "failed"
+
+    @rule(data=st.data())
+    @precondition(lambda self: any(g.stage == "taken" and not g.unmerged for g in self.groups))
+    def hand_over(self, data: st.DataObject) -> None:
+        """A batch reaches the event sinks."""
+        group = data.draw(st.sampled_from([g for g in self.groups if g.stage == "taken" and not g.unmerged]))
+        now: Any = None
+        self.ledger.hand_over(group.cohort, len(group.valid), now)
+        group.stage = "handed"
+        for event in group.valid:
+            event.reached.update(self.event)
+            self.handed.add(event)
+
+    @rule(data=st.data(), verdict=st.sampled_from(list(Verdict)))
+    @precondition(lambda self: self.event and any(g.stage == "handed" for g in self.groups))
+    def settle(self, data: st.DataObject, verdict: Verdict) -> None:
+        """An event sink settles a run of events it has not settled."""
+        name = data.draw(st.sampled_from(self.event))
+        group = data.draw(st.sampled_from([g for g in self.groups if g.stage == "handed"]))
+        open_positions = [at for at, event in enumerate(group.valid) if name not in event.settled]
+        if not open_positions:
+            return
+        start = data.draw(st.sampled_from(open_positions))
+        stop = start + 1
+        while stop in open_positions and data.draw(st.booleans()):
+            stop += 1
+        self.ledger.settle(self.accounts[name], group.cohort, start, stop, verdict, "why")
+        for event in group.valid[start:stop]:
+            event.settled[name] = verdict.name.lower()
+
+    @rule(data=st.data())
+    @precondition(lambda self: bool(self.series))
+    def begin_push(self, data: st.DataObject) -> None:
+        """A series sink takes a snapshot."""
+        name = data.draw(st.sampled_from(self.series))
+        self.ledger.begin_push(self.accounts[name])
+        self.snapshot[name] = list(self.merged[name])
+
+    @rule(data=st.data())
+    @precondition(lambda self: any(self.snapshot[name] is not None for name in self.series))
+    def pushed(self, data: st.DataObject) -> None:
+        """The push of the last snapshot succeeds."""
+        name = data.draw(st.sampled_from([name for name in self.series if self.snapshot[name] is not None]))
+        self.ledger.pushed(self.accounts[name])
+        for event in self.snapshot[name] or []:
+            event.settled.setdefault(name, "delivered")
+        self.snapshot[name] = None
+
+    def _outcome(self, event: Modelled) -> str:
+        return event.outcome([*self.event, *self.series], handed=event in self.handed)
+
+    @rule()
+    @precondition(lambda self: len(self.watches) < 4)
+    def watch(self) -> None:
+        """A flush begins."""
+        done: list[bool] = []
+        watch = self.ledger.watch(lambda: done.append(True))
+        self.watches.append(Following(watch, [e for e in self.events if self._outcome(e) == "pending"], done))
+
+    @rule(data=st.data())
+    @precondition(lambda self: bool(self.watches))
+    def unwatch(self, data: st.DataObject) -> None:
+        """A flush is cancelled."""
+        following = data.draw(st.sampled_from(self.watches))
+        self.watches.remove(following)
+        self.ledger.unwatch(following.watch)
+
+    @rule()
+    def end(self) -> None:
+        """The block's deadline passes."""
+        for event in self.events:
+            if self._outcome(event) == "pending":
+                event.over = True
+            for name in event.reached:
+                if not event.dropped:
+                    event.settled.setdefault(name, "failed")
+        self.ledger.fail_rest("shutdown")
+        self.groups.clear()
+        self.open_group = None
+        self.merged = {name: [] for name in SERIES}
+        self.snapshot = dict.fromkeys(SERIES)
+        self.ended = True
+
+    @invariant()
+    def agrees_with_the_model(self) -> None:
+        """Each count is the model's; both equations hold."""
+        if not hasattr(self, "ledger"):
+            return
+        stats = balanced(self.ledger.snapshot(None))
+        outcomes = [self._outcome(event) for event in self.events]
+        assert stats.total_events == len(self.events)
+        assert stats.processed_events == outcomes.count("processed")
+        assert stats.dropped_events == outcomes.count("dropped")
+        assert stats.failed_events == outcomes.count("failed")
+        assert stats.spooled_events == outcomes.count("spooled")
+        assert stats.pending_events == outcomes.count("pending")
+        for name, sink in stats.sinks.items():
+            verdicts = [event.settled.get(name) for event in self.events if name in event.reached]
+            assert sink.total == len(verdicts)
+            assert sink.delivered == verdicts.count("delivered")
+            assert sink.rejected == verdicts.count("rejected")
+            assert sink.failed == verdicts.count("failed")
+            assert sink.spooled == verdicts.count("spooled")
+        for following in self.watches:
+            expected = [self._outcome(event) for event in following.events]
+            assert following.watch.report() == FlushReport(
+                processed=expected.count("processed"),
+                failed=expected.count("failed"),
+                spooled=expected.count("spooled"),
+                dropped=expected.count("dropped"),
+                pending=expected.count("pending"),
+            )
+            assert bool(following.done) == ("pending" not in expected)
+
+    @invariant()
+    def keeps_little(self) -> None:
+        """What is settled is forgotten; what only series sinks hold is a handful of numbers."""
+        if hasattr(self, "ledger"):
+            unsettled = [g for g in self.groups if any(self._outcome(event) == "pending" for event in g.rows)]
+            empty = [g for g in self.groups if g.stage == "waiting"]
+            assert len(self.ledger._cohorts) <= len(unsettled) + len(empty)
+            assert len(self.ledger._tails) <= 3 ** len(self.series) * (2 ** len(self.watches))
+
+
+TestLedgerMachine = LedgerMachine.TestCase
+TestLedgerMachine.settings = settings(
+    max_examples=100, stateful_step_count=40, deadline=None, suppress_health_check=list(Check)
+)
+
+
+class _LoggingHandler(logging.Handler):
+    def __init__(self, machine: BufferMachine) -> None:
+        super().__init__()
+        self.machine = machine
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self.machine.put_one()
+
+
+class _Dying:
+    def __init__(self, machine: BufferMachine) -> None:
+        self.machine = machine
+
+    def __del__(self) -> None:
+        self.machine.put_one()
+
+
+class BufferMachine(RuleBasedStateMachine):
+    """The buffer without a run loop: recorded to by tasks, signal handlers, threads, finalizers and logging handlers."""
+
+    @initialize(
+        batch_size=st.integers(1, 6), buffer_size=st.integers(1, 12), policy=st.sampled_from(["drop_newest", "drop_oldest"])
+    )
+    def open(self, batch_size: int, buffer_size: int, policy: Any) -> None:
+        """Open a buffer whose calls into Trio are kept in a list."""
+        self.config = BatchMetricsConfig(batch_size=batch_size, buffer_size=buffer_size, on_full=policy)
+        self.ledger = Ledger([])
+        self.calls: list[Any] = []
+        waker: Any = self.calls.append
+        self.intake = Intake(self.config, self.ledger, waker, MockClock(), lambda: None)
+        self.put = 0
+        self.kept: list[int] = []
+        self.hand: Gathering | None = None
+        self.out: list[int] = []
+        self.closed = False
+        self.logger = logging.Logger("machine")
+        self.logger.addHandler(_LoggingHandler(self))
+        signal.signal(signal.SIGUSR2, lambda _signum, _frame: self.put_one())
+
+    def teardown(self) -> None:
+        """Leave the signal as it was."""
+        signal.signal(signal.SIGUSR2, signal.SIG_DFL)
+
+    def _expect(self) -> int:
+        """Say what the model does with one more event; return its number."""
+        self.put += 1
+        if self.closed:
+            return self.put
+        if len(self.kept) < self.config.buffer_size:
+            self.kept.append(self.put)
+        elif self.config.on_full == "drop_oldest":
+            self.kept.pop(0)
+            self.kept.append(self.put)
+        return self.put
+
+    def put_one(self) -> None:
+        """Record from Trio's thread."""
+        self.intake.put(Counter("c", {"id": self._expect()}, 1))
+
+    @rule(count=st.integers(1, 9))
+    def record(self, count: int) -> None:
+        """A task records."""
+        for _ in range(count):
+            self.put_one()
+
+    @rule()
+    def record_in_a_signal_handler(self) -> None:
+        """A signal handler records."""
+        signal.raise_signal(signal.SIGUSR2)
+
+    @rule()
+    def record_in_a_finalizer(self) -> None:
+        """``__del__`` records."""
+        _Dying(self)
+
+    @rule()
+    def record_in_a_logging_handler(self) -> None:
+        """A logging handler records."""
+        self.logger.warning("anything")
+
+    @rule(count=st.integers(1, 4))
+    def record_in_a_thread(self, count: int) -> None:
+        """Another thread records."""
+        events = [Counter("c", {"id": self._expect()}, 1) for _ in range(count)]
+        thread = threading.Thread(target=lambda: [self.intake.put_from_thread(event) for event in events])
+        thread.start()
+        thread.join()
+
+    @rule()
+    @precondition(lambda self: self.hand is None)
+    def take_in_hand(self) -> None:
+        """The flush task takes the oldest batch in hand; its events still wait."""
+        self.hand = self.intake.next_batch()
+
+    @rule()
+    @precondition(lambda self: self.hand is not None)
+    def take(self) -> None:
+        """The flush task takes the batch's events."""
+        assert self.hand is not None
+        self.intake.seal(self.hand)
+        rows = self.intake.take(self.hand)
+        taken = [row.labels["id"] for row in rows if isinstance(row, Counter)]
+        assert taken == self.kept[: len(taken)], "first in, first out"
+        assert len(taken) <= min(self.config.batch_size, self.config.buffer_size)
+        del self.kept[: len(taken)]
+        self.out += taken
+        self.hand = None
+
+    @rule()
+    def hurry(self) -> None:
+        """A flush lets the open batch leave."""
+        self.intake.hurry()
+
+    @rule()
+    @precondition(lambda self: not self.closed)
+    def close(self) -> None:
+        """The block is left."""
+        self.intake.close()
+        self.closed = True
+
+    @invariant()
+    def agrees_with_the_model(self) -> None:
+        """What waits is what the model keeps, never more than the buffer holds, and everything is counted."""
+        if hasattr(self, "ledger"):
+            stats = balanced(self.ledger.snapshot(None))
+            assert self.ledger.waiting == len(self.kept) <= self.config.buffer_size
+            assert stats.total_events == self.put
+            assert stats.dropped_events == self.put - len(self.kept) - len(self.out)
+            assert (self.intake.gate != 0) == (len(self.kept) < self.config.buffer_size and not self.closed)
+
+
+TestBufferMachine = BufferMachine.TestCase
+TestBufferMachine.settings = settings(
+    max_examples=100, stateful_step_count=40, deadline=None, suppress_health_check=list(Check)
+)
+
+
+def test_more_event_sinks_than_a_byte_can_count_are_refused() -> None:
+    """80 are fine, 81 are not."""
+    Ledger([Account(f"s{n}", series=False) for n in range(80)])
+    with pytest.raises(ValueError, match="at most 80"):
+        Ledger([Account(f"s{n}", series=False) for n in range(81)])
+
+
+@pytest.mark.parametrize("count", [2, 80])
+def test_the_last_of_many_sinks_settles_an_event(count: int) -> None:
+    """One byte holds the state of as many sinks as are allowed."""
+    accounts = [Account(f"s{n}", series=False) for n in range(count)]
+    ledger = Ledger(accounts)
+    rows = [1, 2]
+    ledger.watch_rows(rows)
+    cohort = ledger.open_cohort(rows)
+    ledger.take(cohort)
+    now: Any = None
+    ledger.hand_over(cohort, 2, now)
+    for account in accounts[:-1]:
+        ledger.settle(account, cohort, 0, 2, Verdict.DELIVERED)
+        assert ledger.pending == 2
+    ledger.settle(accounts[-1], cohort, 0, 1, Verdict.DELIVERED)
+    ledger.settle(accounts[-1], cohort, 1, 2, Verdict.SPOOLED)
+    stats = balanced(ledger.snapshot(None))
+    assert (stats.processed_events, stats.spooled_events, stats.pending_events) == (1, 1, 0)
+
+
+def test_a_trio_run_is_not_needed_to_read_the_books() -> None:
+    """stats() works after trio.run, with the time since the last flush by the run's clock."""
+
+    async def main() -> Any:
+        async with collector(sinks=[]) as metrics:
+            metrics.record_cache_metric("redis", "hit")
+            metrics.record_cache_metric("redis", "miss")
+        return metrics
+
+    metrics = trio.run(main)
+    stats = balanced(metrics.stats())
+    assert stats.processed_events == 2
+    assert stats.time_since_last_flush is not None
+    assert stats.last_flush_time is not None
+    assert stats.last_flush_time.tzinfo is not None

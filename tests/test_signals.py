@@ -1,0 +1,90 @@
+"""Ctrl-C for real: a process of its own, SIGINT sent from outside."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+PROGRAM = """
+import sys
+import trio
+from trio_batchmetrics import BatchMetricsConfig, collector
+from trio_batchmetrics.testing import RecordingSink, StuckSink
+
+class Slow(RecordingSink):
+    async def send(self, payload):
+        await trio.sleep(0.3)
+        return await super().send(payload)
+
+async def say_that_it_flushes(left):
+    await left.wait()
+    await trio.sleep(0.1)
+    print("flushing", flush=True)
+
+async def main():
+    left = trio.Event()
+    trio.lowlevel.spawn_system_task(say_that_it_flushes, left)
+    sink = {sink}
+    try:
+        async with collector(BatchMetricsConfig(batch_size=2, shutdown_timeout=3600), sinks=[sink]) as metrics:
+            for _ in range(3):
+                metrics.record_cache_metric("redis", "hit")
+            try:
+                print("recorded", flush=True)
+                {body}
+            finally:
+                left.set()
+    finally:
+        stats = metrics.stats()
+        print(stats.total_events, stats.processed_events, stats.failed_events, stats.pending_events, flush=True)
+
+try:
+    trio.run(main)
+except KeyboardInterrupt as interrupt:
+    print("interrupted in the middle of", type(interrupt.__context__).__name__, flush=True)
+"""
+
+
+def run(tmp_path: Path, *, sink: str, body: str, at: tuple[str, ...]) -> list[str]:
+    """Run the program and press Ctrl-C whenever it says one of these words; return what it prints."""
+    program = PROGRAM.format(sink=sink, body=body)
+    process = subprocess.Popen(
+        [sys.executable, "-c", program], cwd=tmp_path, stdout=subprocess.PIPE, text=True, env={**os.environ}
+    )
+    assert process.stdout is not None
+    lines: list[str] = []
+    try:
+        for line in process.stdout:
+            lines.append(line.strip())
+            if line.startswith(at):
+                process.send_signal(signal.SIGINT)
+        assert process.wait(30) == 0
+    finally:
+        process.kill()
+        process.stdout.close()
+        process.wait()
+    return lines
+
+
+@pytest.mark.parametrize("body", ["await trio.sleep_forever()", "while True: metrics.stats()"], ids=["asleep", "busy"])
+def test_a_ctrl_c_flushes_everything_and_leaves_as_keyboard_interrupt(tmp_path: Path, body: str) -> None:
+    """Whether the body waits or works."""
+    lines = run(tmp_path, sink="Slow()", body=body, at=("recorded",))
+    assert lines == ["recorded", "flushing", "3 3 0 0", "interrupted in the middle of NoneType"]
+
+
+def test_a_second_ctrl_c_ends_the_flush_at_once(tmp_path: Path) -> None:
+    """An hour of patience is left; nobody waits for it, and the loss is counted."""
+    lines = run(tmp_path, sink="StuckSink()", body="await trio.sleep_forever()", at=("recorded", "flushing"))
+    assert lines == ["recorded", "flushing", "3 0 3 0", "interrupted in the middle of KeyboardInterrupt"]
+
+
+def test_a_ctrl_c_in_the_flush_keeps_the_bodys_error_as_its_context(tmp_path: Path) -> None:
+    """The body failed, the flush was interrupted: both can be seen."""
+    lines = run(tmp_path, sink="StuckSink()", body="raise RuntimeError", at=("flushing",))
+    assert lines[-1:] == ["interrupted in the middle of RuntimeError"]

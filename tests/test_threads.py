@@ -1,0 +1,276 @@
+"""Other threads: a recorder of their own, an error for the one that is not theirs."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from typing import Any, Literal
+
+import pytest
+import trio
+import trio.testing
+from trio.testing import MockClock
+
+from tests.helpers import balanced, ids
+from trio_batchmetrics import BatchMetricsCollector, BatchMetricsConfig, Counter, WrongThreadError, collector
+from trio_batchmetrics.testing import RecordingSink, StuckSink
+
+
+def in_a_thread(function: Callable[[], object]) -> None:
+    """Run a function in a thread, to its end, while Trio's thread stands still; raise what it raises."""
+    errors: list[BaseException] = []
+
+    def target() -> None:
+        try:
+            function()
+        except BaseException as exc:  # noqa: BLE001 - raised again in the test's thread
+            errors.append(exc)
+
+    thread = threading.Thread(target=target)
+    thread.start()
+    thread.join()
+    if errors:
+        raise errors[0]
+
+
+WRONG: list[Callable[[BatchMetricsCollector], Any]] = [
+    lambda metrics: metrics.record(Counter("c", {}, 1)),
+    lambda metrics: metrics.record("no event"),
+    lambda metrics: metrics.record_http_request("GET", "/", 200, 0.1),
+    lambda metrics: metrics.record_backend_request("p", "m", True, 0.1),
+    lambda metrics: metrics.record_health_check("b", True, 0.1),
+    lambda metrics: metrics.record_cache_metric("redis", "hit"),
+    lambda metrics: metrics.record_counter("c", {}, 1),
+    lambda metrics: metrics.record_histogram("h", {}, 1),
+    lambda metrics: metrics.record_gauge("g", {}, 1),
+    lambda metrics: metrics.counter("bound").add(),
+    lambda metrics: metrics.gauge("bound gauge").set(1),
+    lambda metrics: metrics.gauge("bound gauge").inc(),
+    lambda metrics: metrics.gauge("bound gauge").dec(),
+    lambda metrics: metrics.histogram("bound histogram").observe(1),
+]
+
+
+@pytest.mark.parametrize("call", WRONG)
+async def test_a_recorder_in_another_thread_raises_and_records_nothing(
+    call: Callable[[BatchMetricsCollector], Any], autojump_clock: MockClock
+) -> None:
+    """Instead of corrupting Trio's state; while there is room, when the buffer is full, and after the block."""
+    sink = RecordingSink()
+    async with collector(BatchMetricsConfig(buffer_size=2), sinks=[sink]) as metrics:
+        metrics.counter("bound"), metrics.gauge("bound gauge"), metrics.histogram("bound histogram")
+        with pytest.raises(WrongThreadError, match="from_thread"):
+            in_a_thread(lambda: call(metrics))
+        assert metrics.stats().total_events == 0
+        for _ in range(2):
+            metrics.record_cache_metric("redis", "hit")
+        with pytest.raises(WrongThreadError, match="from_thread"):
+            in_a_thread(lambda: call(metrics))
+        assert balanced(metrics.stats()).total_events == 2
+    with pytest.raises(WrongThreadError, match="from_thread"):
+        in_a_thread(lambda: call(metrics))
+    assert balanced(metrics.stats()).total_events == 2 == len(sink.events)
+
+
+async def test_async_calls_from_another_run_in_another_thread_raise(autojump_clock: MockClock) -> None:
+    """A task of another Trio run is in the wrong thread too."""
+    async with collector(sinks=[]) as metrics:
+        for call in (lambda: metrics.arecord(Counter("c", {}, 1)), metrics.flush):
+            with pytest.raises(WrongThreadError):
+                in_a_thread(lambda call=call: trio.run(call))  # type: ignore[misc]
+        assert balanced(metrics.stats()).total_events == 0
+
+
+async def test_a_threads_events_count_towards_the_buffer_at_once(autojump_clock: MockClock) -> None:
+    """Before Trio has run a single step: the thread fills the buffer, and the next event is refused, whoever records it."""
+    sink = RecordingSink()
+    async with collector(BatchMetricsConfig(batch_size=3, buffer_size=5), sinks=[sink]) as metrics:
+        recorder = metrics.from_thread()
+
+        def record() -> None:
+            for number in range(4):
+                recorder.record_counter("c", {"id": number}, 1)
+
+        in_a_thread(record)
+        assert balanced(metrics.stats()).pending_events == 4
+        metrics.record_counter("c", {"id": 4}, 1)
+        metrics.record_counter("c", {"id": 5}, 1)
+        in_a_thread(record)
+        stats = balanced(metrics.stats())
+        assert (stats.pending_events, stats.dropped) == (5, {"buffer_full": 5})
+    assert ids(sink.events) == [0, 1, 2, 3, 4]
+
+
+async def test_a_thread_pushes_out_the_oldest_under_drop_oldest(autojump_clock: MockClock) -> None:
+    """As Trio's own thread does."""
+    sink = RecordingSink()
+    config = BatchMetricsConfig(batch_size=2, buffer_size=3, on_full="drop_oldest")
+    async with collector(config, sinks=[sink]) as metrics:
+        recorder = metrics.from_thread()
+        for number in range(3):
+            metrics.record_counter("c", {"id": number}, 1)
+        in_a_thread(lambda: [recorder.record_counter("c", {"id": number}, 1) for number in (3, 4)])
+        assert balanced(metrics.stats()).dropped == {"buffer_full": 2}
+    assert ids(sink.events) == [2, 3, 4]
+
+
+async def test_a_thread_wakes_a_trio_that_sleeps() -> None:
+    """A batch filled in a thread leaves at once, though every task is asleep."""
+    arrived = trio.Event()
+
+    async def sink(batch: object) -> None:
+        arrived.set()
+
+    async with collector(BatchMetricsConfig(batch_size=2, flush_interval=3600), sinks=[sink]) as metrics:
+        recorder = metrics.from_thread()
+
+        def record() -> None:
+            recorder.record_cache_metric("redis", "hit")
+            recorder.record_cache_metric("redis", "miss")
+
+        with trio.fail_after(30):
+            await trio.to_thread.run_sync(record)
+            await arrived.wait()
+
+
+async def test_every_recorder_works_from_a_thread_and_on_trios_own(autojump_clock: MockClock) -> None:
+    """One event of each kind, twice; a bad one is counted as invalid and raises nothing."""
+    sink = RecordingSink()
+    async with collector(sinks=[sink]) as metrics:
+        recorder = metrics.from_thread()
+
+        def record() -> None:
+            recorder.record(Counter("c", {}, 1))
+            recorder.record_http_request("GET", "/", 200, 0.1)
+            recorder.record_backend_request("p", "m", True, 0.1)
+            recorder.record_health_check("b", True, 0.1)
+            recorder.record_cache_metric("redis", "hit")
+            recorder.record_counter("c", {}, 1)
+            recorder.record_histogram("h", {}, 1)
+            recorder.record_gauge("g", {}, 1)
+            recorder.record(object())
+            recorder.record_counter("c", {}, float("nan"))
+
+        in_a_thread(record)
+        record()
+    assert len(sink.events) == 16
+    assert balanced(metrics.stats()).dropped == {"invalid": 4}
+
+
+async def test_after_the_block_a_threads_events_are_closed(autojump_clock: MockClock) -> None:
+    """Also after the run; nothing raises."""
+    async with collector(sinks=[]) as metrics:
+        recorder = metrics.from_thread()
+    in_a_thread(lambda: [recorder.record_cache_metric("redis", "hit") for _ in range(2)])
+    in_a_thread(lambda: recorder.record(object()))
+    assert balanced(metrics.stats()).dropped == {"closed": 3}
+
+
+def test_after_the_run_a_threads_events_are_closed() -> None:
+    """There is no loop to wake any more."""
+
+    async def main() -> Any:
+        async with collector(sinks=[]) as metrics:
+            return metrics, metrics.from_thread()
+
+    metrics, recorder = trio.run(main)
+    in_a_thread(lambda: recorder.record_cache_metric("redis", "hit"))
+    recorder.record_cache_metric("redis", "hit")
+    assert balanced(metrics.stats()).dropped == {"closed": 2}
+
+
+@pytest.mark.parametrize("policy", ["drop_newest", "drop_oldest"])
+async def test_many_threads_and_trio_record_at_once_and_every_event_is_counted_once(
+    policy: Literal["drop_newest", "drop_oldest"],
+) -> None:
+    """Four threads and Trio's, 5 000 events each, a small buffer: totals exact, order kept within each, the limit too."""
+    sink = RecordingSink()
+    async with collector(BatchMetricsConfig(batch_size=7, buffer_size=30, on_full=policy), sinks=[sink]) as metrics:
+        recorder = metrics.from_thread()
+        overshot: list[int] = []
+
+        def record(thread: int) -> None:
+            for number in range(5000):
+                recorder.record_counter("c", {"id": (thread, number)}, 1)
+                if number % 100 == 0:
+                    overshot.append(metrics.stats().pending_events)
+
+        async with trio.open_nursery() as nursery:
+            for thread in range(1, 5):
+                nursery.start_soon(trio.to_thread.run_sync, record, thread)
+            for number in range(5000):
+                metrics.record_counter("c", {"id": (0, number)}, 1)
+                if number % 50 == 0:
+                    balanced(metrics.stats())
+                    await trio.lowlevel.checkpoint()
+    stats = balanced(metrics.stats())
+    assert stats.total_events == 25_000
+    assert len(sink.events) == stats.processed_events == 25_000 - stats.dropped_events
+    for thread in range(5):
+        numbers = [number for source, number in ids(sink.events) if source == thread]
+        assert numbers == sorted(set(numbers))
+
+
+async def test_stats_may_be_read_from_any_thread_at_any_time() -> None:
+    """The books balance in every reading, also while Trio's thread settles events."""
+    async with collector(BatchMetricsConfig(batch_size=3), sinks=[RecordingSink(), RecordingSink()]) as metrics:
+        stop = threading.Event()
+
+        def read() -> int:
+            readings = 0
+            while not stop.is_set():
+                balanced(metrics.stats())
+                readings += 1
+            return readings
+
+        async def record() -> None:
+            for _ in range(300):
+                for _ in range(10):
+                    metrics.record_cache_metric("redis", "hit")
+                await trio.lowlevel.checkpoint()
+            stop.set()
+
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(record)
+            assert await trio.to_thread.run_sync(read) > 10
+
+
+def test_where_trio_runs_in_another_thread_a_signal_handler_records_with_from_thread() -> None:
+    """Python runs signal handlers in the main thread; their events arrive."""
+    import signal
+
+    recorders: list[Any] = []
+    opened, finish = threading.Event(), threading.Event()
+    sink = RecordingSink()
+
+    async def main() -> None:
+        async with collector(BatchMetricsConfig(batch_size=2), sinks=[sink]) as metrics:
+            recorders.append(metrics.from_thread())
+            opened.set()
+            await trio.to_thread.run_sync(finish.wait)
+
+    thread = threading.Thread(target=trio.run, args=(main,))
+    thread.start()
+    opened.wait(30)
+    before = signal.signal(
+        signal.SIGUSR1, lambda _signum, _frame: recorders[0].record_counter("c", {"id": len(sink.events)}, 1)
+    )
+    try:
+        for _ in range(50):
+            signal.raise_signal(signal.SIGUSR1)
+    finally:
+        signal.signal(signal.SIGUSR1, before)
+    finish.set()
+    thread.join(30)
+    assert len(sink.events) == 50
+
+
+async def test_a_stuck_sink_does_not_let_threads_overfill_the_buffer(autojump_clock: MockClock) -> None:
+    """In flight, queued and waiting: never more than buffer_size each."""
+    async with collector(BatchMetricsConfig(batch_size=5, buffer_size=5), sinks=[StuckSink()]) as metrics:
+        recorder = metrics.from_thread()
+        for _ in range(6):
+            in_a_thread(lambda: [recorder.record_cache_metric("redis", "hit") for _ in range(5)])
+            await trio.testing.wait_all_tasks_blocked()
+        stats = balanced(metrics.stats())
+        assert (stats.pending_events, stats.dropped) == (15, {"buffer_full": 15})
