@@ -1090,7 +1090,7 @@ async def test_a_flush_that_is_cancelled_leaves_no_trace(moment: float, autojump
             with trio.move_on_after(moment) as scope:
                 await metrics.flush()
             assert scope.cancelled_caught
-        ledger = metrics._ledger
+        ledger = metrics._engine.ledger
         assert not ledger._watches
         assert not any(cohort.watches for cohort in ledger._cohorts)
         assert not any(watches for _, watches in ledger._tails)
@@ -1105,7 +1105,7 @@ async def test_flush_leaves_nothing_behind_when_all_is_settled(autojump_clock: M
         for repetition in range(30):
             record(metrics, 5 * repetition + 1, 5 * repetition + 5)
             assert report_balanced(await metrics.flush(), 5).ok
-        ledger = metrics._ledger
+        ledger = metrics._engine.ledger
         assert not ledger._cohorts
         assert not ledger._watches
         assert not ledger._tails

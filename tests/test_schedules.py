@@ -228,7 +228,7 @@ class Meddler(trio.abc.Instrument):
     def _check(self) -> None:
         if self.recorder is not None:
             balanced(self.recorder.metrics.stats())
-            assert self.recorder.metrics._ledger.waiting <= self.buffer_size
+            assert self.recorder.metrics._engine.ledger.waiting <= self.buffer_size
 
 
 @contextmanager

@@ -395,7 +395,7 @@ async def test_hours_of_outage_lose_nothing_and_cost_a_few_numbers(beside: str, 
     config = BatchMetricsConfig(batch_size=100, buffer_size=1000, shutdown_timeout=0)
     largest = 0
     async with collector(config, sinks=sinks) as metrics:
-        ledger = metrics._ledger
+        ledger = metrics._engine.ledger
         for step in range(1000):
             record(metrics, 100 * step + 1, 100 * step + 100)
             await trio.sleep(18)
@@ -428,7 +428,7 @@ async def test_flushes_that_give_up_in_an_outage_leave_the_books_small(autojump_
             record(metrics, step + 1, step + 1)
             with trio.move_on_after(1):
                 await metrics.flush()
-        ledger = metrics._ledger
+        ledger = metrics._engine.ledger
         assert not ledger._watches
         assert len(ledger._tails) + len(ledger._cohorts) <= 8
         sink.down = False
@@ -575,8 +575,8 @@ async def test_an_event_is_processed_only_after_every_sink_has_it(autojump_clock
             report = report_balanced(await metrics.flush(), 5)
             assert trio.current_time() - start == 4
             assert report.processed == 5
-        assert not metrics._ledger._tails
-        assert not metrics._ledger._cohorts
+        assert not metrics._engine.ledger._tails
+        assert not metrics._engine.ledger._cohorts
 
 
 class SlowSink(EventSink[None]):
@@ -785,6 +785,6 @@ async def test_any_mix_of_sinks_accounts_as_a_model_does_event_by_event(seed: in
         await metrics.flush()
         assert_as_modelled(balanced(metrics.stats()), sinks, recorded)
         assert balanced(metrics.stats()).pending_events == 0
-        assert not metrics._ledger._tails
-        assert not metrics._ledger._cohorts
-        assert not metrics._ledger._watches
+        assert not metrics._engine.ledger._tails
+        assert not metrics._engine.ledger._cohorts
+        assert not metrics._engine.ledger._watches

@@ -4,6 +4,7 @@ Where things live::
 
     _lifetime.py         collector(): opening and leaving the block
     _collector.py        BatchMetricsCollector: what an application records with, and asks
+    _engine.py           what runs behind it: every part put together, every task
     _recording.py        the recorders
     _config.py           BatchMetricsConfig
     _schema.py           MetricEvent, label, measure, metric_event: how an event class is declared

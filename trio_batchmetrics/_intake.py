@@ -208,7 +208,7 @@ class Intake:
 
     @contextmanager
     def _alone(self) -> Generator[None, None, None]:
-        """Keep other threads and re-entering looks away from a change of the buffer's structure, and look afterwards."""
+        """Keep other threads and re-entering looks away from a change of the structure, and look afterwards."""
         with self._lock:
             self._looking = True
             try:

@@ -13,6 +13,7 @@ exception; or ``KeyboardInterrupt``, or what a sink raised beside ``Exception``,
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from contextlib import AbstractAsyncContextManager
 from types import TracebackType
 from typing import Any, cast
 
@@ -20,7 +21,9 @@ import trio
 
 from ._collector import BatchMetricsCollector
 from ._config import BatchMetricsConfig
+from ._engine import Engine
 from ._sinks import AnySink, named_sinks
+from .abc import Sink
 from .sinks._logging import LoggingSink
 
 __all__ = ["CollectorManager", "collector"]
@@ -55,6 +58,8 @@ def collector(config: BatchMetricsConfig | None = None, *, sinks: Iterable[AnySi
         >>> trio.run(main)
         'total=2 processed=2 dropped=0 failed=0 spooled=0 pending=0 batches=1'
     """
+    if isinstance(sinks, Sink) or callable(sinks):
+        raise TypeError(f"sinks must be a list of sinks (got {sinks!r})")
     config = BatchMetricsConfig() if config is None else config
     if not isinstance(config, BatchMetricsConfig):
         raise TypeError(f"config must be a BatchMetricsConfig (got {config!r})")
@@ -68,23 +73,24 @@ class CollectorManager:
         """Made by :func:`collector`."""
         self._config = config
         self._sinks = sinks
-        self._nursery = trio.open_nursery()
-        self._collector: BatchMetricsCollector | None = None
+        self._engine: Engine | None = None
+        self._nursery: AbstractAsyncContextManager[trio.Nursery] | None = None
 
     @trio.lowlevel.enable_ki_protection
     async def __aenter__(self) -> BatchMetricsCollector:
         """Start the collector's tasks. No checkpoint, no I/O.
 
         Raises:
-            RuntimeError: it was entered before.
+            RuntimeError: it was entered before, or Trio does not run.
         """
-        if self._collector is not None:
+        if self._engine is not None:
             raise RuntimeError("a collector can be opened once; call collector() again")
-        self._collector = BatchMetricsCollector(self._config, self._sinks)
+        self._engine = Engine(self._config, self._sinks)
+        self._nursery = trio.open_nursery()
         nursery = await self._nursery.__aenter__()
         if self._config.enabled:
-            self._collector.start(nursery)
-        return self._collector
+            nursery.start_soon(self._engine.run, name="trio_batchmetrics")
+        return BatchMetricsCollector(self._engine)
 
     @trio.lowlevel.enable_ki_protection
     async def __aexit__(
@@ -96,8 +102,8 @@ class CollectorManager:
             KeyboardInterrupt: a Ctrl-C during the flush ended it; the body's exception is its ``__context__``.
             BaseException: what a sink raised beside ``Exception``, likewise.
         """
-        assert self._collector is not None  # noqa: S101 - entered before it is left
-        raised = await self._collector.leave() if self._config.enabled else None
+        assert self._engine is not None and self._nursery is not None  # noqa: S101, PT018 - entered before it is left
+        raised = await self._engine.leave() if self._config.enabled else None
         try:
             # With no exception in hand the nursery neither wraps the body's nor raises Cancelled while it waits
             # (trio#1457).

@@ -23,6 +23,9 @@ def named_sinks(sinks: Iterable[AnySink]) -> dict[str, EventSink[Any] | SeriesSi
     named: dict[str, EventSink[Any] | SeriesSink[Any]] = {}
     for position, given in enumerate(sinks):
         sink = _sink(position, given)
+        for other, taken in enumerate(named.values()):
+            if taken is sink:
+                raise TypeError(f"sinks[{position}] is sinks[{other}] again: each needs a sink of its own")
         base = sink.name or type(sink).__name__.lower().removesuffix("sink") or "sink"
         name, number = base, 1
         while name in named:

@@ -1,0 +1,249 @@
+"""What runs behind a collector: every part put together, every task, and how they end.
+
+How this works
+==============
+
+One child task, :meth:`Engine.run`, runs every task of the library in a shielded scope of its own: the flush task, a
+delivery task for each sink, one that collects bound instruments and one that reports loss. No cancellation from outside
+reaches them; leaving the block sets the scope's deadline (:mod:`trio_batchmetrics._lifetime`).
+
+Whatever ends the child, ``Ledger.fail_rest`` runs last: nothing is pending after the block. In a forked child nothing
+is settled: what was pending is the parent's to send.
+"""
+
+from __future__ import annotations
+
+import os
+import uuid
+import weakref
+from collections.abc import Mapping
+from functools import partial
+from typing import Any
+
+import trio
+
+from ._accounts import Account
+from ._config import BatchMetricsConfig
+from ._delivery import EventDelivery
+from ._flushing import FlushTask
+from ._instruments import Instruments
+from ._intake import Intake
+from ._ledger import Ledger
+from ._reporting import LossReporter, warn
+from ._series_delivery import SeriesDelivery
+from ._stats import BatchMetricsStats, FlushReport
+from ._text import text
+from ._waking import Waker
+from .abc import EventSink, SinkContext
+
+__all__ = ["Engine"]
+
+
+class Engine:
+    """All parts of one collector. Made, started and left in Trio's thread."""
+
+    def __init__(self, config: BatchMetricsConfig, sinks: Mapping[str, Any]) -> None:
+        """Put the parts together; no I/O.
+
+        Args:
+            config: the settings.
+            sinks: event and series sinks by name.
+        """
+        self.config = config
+        accounts = [Account(name, series=not isinstance(sink, EventSink)) for name, sink in sinks.items()]
+        self.ledger = Ledger(accounts)
+        self._clock = trio.lowlevel.current_clock()
+        self._waker = Waker()
+        self._reporter = LossReporter(self.ledger, self._waker)
+        self.intake = Intake(config, self.ledger, self._waker, self._clock, self._reporter.trouble)
+        self.instruments = Instruments(config, self)
+        self._forked = False
+        self._scope = trio.CancelScope(shield=True)
+        self._done = trio.Event()
+        self._event_sinks: list[EventDelivery] = []
+        self._series_sinks: list[SeriesDelivery] = []
+        self._flush_task = FlushTask(self.intake, self.ledger, self._event_sinks, self._series_sinks, self._clock)
+        self._connect(accounts, sinks)
+        self._deliveries: tuple[EventDelivery | SeriesDelivery, ...] = (*self._event_sinks, *self._series_sinks)
+        _engines.add(self)
+
+    def _connect(self, accounts: list[Account], sinks: Mapping[str, Any]) -> None:
+        """Give each sink its delivery."""
+        context = _context(self.config)
+        run_id = uuid.uuid4().hex
+        trouble = self._reporter.trouble
+        for account, sink in zip(accounts, sinks.values(), strict=True):
+            sink.bind(context)
+            if account.series:
+                self._series_sinks.append(SeriesDelivery(sink, account, self.ledger, run_id=run_id, trouble=trouble))
+            else:
+                self._event_sinks.append(
+                    EventDelivery(
+                        sink,
+                        account,
+                        self.ledger,
+                        capacity=self.config.buffer_size,
+                        run_id=run_id,
+                        freed=self._flush_task.room_freed,
+                        trouble=trouble,
+                    )
+                )
+
+    # -- what instruments need of it
+
+    @property
+    def state(self) -> str:
+        """``open``, ``closed`` (what is recorded counts as closed) or ``disabled`` (it does not count)."""
+        if not self.config.enabled:
+            return "disabled"
+        return "closed" if self.intake.closed else "open"
+
+    def now(self) -> float:
+        """Return the time by the clock of the Trio run, also after it."""
+        return self._clock.current_time()
+
+    def refuse(self, reason: str) -> None:
+        """Count an event that is none, by reason; as ``closed`` after the block.
+
+        Raises:
+            WrongThreadError: called from another thread than Trio's.
+        """
+        self.intake.check_thread()
+        self.refuse_from_thread(reason)
+
+    def refuse_from_thread(self, reason: str) -> None:
+        """Count an event that is none, from any thread."""
+        self.intake.refuse("closed" if self.intake.closed else reason)
+
+    # -- the account
+
+    def stats(self) -> BatchMetricsStats:
+        """Return the account as it stands."""
+        last = self._flush_task.last_flush
+        return self.ledger.snapshot(None if last is None else self.now() - last)
+
+    async def flush(self) -> FlushReport:
+        """Hand over what is open, collect the bound instruments, wait until all of it is settled. A checkpoint."""
+        if not self.config.enabled or self._forked:
+            await trio.lowlevel.checkpoint()
+            return FlushReport(pending=self.ledger.pending)
+        self.intake.check_thread()
+        self._collect()
+        self.intake.hurry()
+        done = trio.Event()
+        watch = self.intake.watch(done.set)
+        try:
+            await done.wait()
+        finally:
+            self.ledger.unwatch(watch)
+        return watch.report()
+
+    # -- its life
+
+    async def leave(self) -> BaseException | None:
+        """Close, flush within the deadline, and return what must leave the block."""
+        saved = await _saved_interrupt()
+        if self._forked:
+            self._scope.cancel()
+        else:
+            self._collect()
+            self.intake.close()
+            for delivery in self._deliveries:
+                delivery.hurry()
+            if self.config.shutdown_timeout == 0:
+                self._scope.cancel()
+            self._scope.deadline = trio.current_time() + self.config.shutdown_timeout
+        try:
+            with trio.CancelScope(shield=True):
+                await self._done.wait()
+        except KeyboardInterrupt as interrupt:
+            self._scope.cancel()
+            saved = interrupt
+        return saved
+
+    @trio.lowlevel.enable_ki_protection
+    async def run(self) -> None:
+        """Run every task of the library until the block is left and all is settled."""
+        reason = "shutdown"
+        try:
+            with self._scope:
+                await self._run_tasks()
+        except Exception as exc:  # noqa: BLE001 - a defect of this library must not reach the application: logged, counted
+            reason = "crash"
+            warn("metrics: the collector has crashed; what is recorded from now on counts as closed", error=exc)
+        finally:
+            if not self._forked:
+                self.intake.close()
+                self.ledger.fail_rest(reason)
+                self._reporter.tell_at_the_end()
+            self._done.set()
+
+    async def _run_tasks(self) -> None:
+        self._waker.fragile = trio.lowlevel.current_task()
+        async with trio.open_nursery() as helpers:
+            helpers.start_soon(self._collect_periodically)
+            helpers.start_soon(self._reporter.run)
+            async with trio.open_nursery() as deliveries:
+                for delivery in self._deliveries:
+                    deliveries.start_soon(delivery.run)
+                await self._flush_task.run()
+                for delivery in self._deliveries:
+                    delivery.finish()
+            helpers.cancel_scope.cancel()
+
+    @trio.lowlevel.enable_ki_protection
+    async def _collect_periodically(self) -> None:
+        await self.instruments.first.wait()
+        due = trio.current_time()
+        while True:
+            due = max(due + self.config.flush_interval, trio.current_time())
+            await trio.sleep_until(due)
+            if not self.intake.points_waiting:
+                self._collect()
+
+    def _collect(self) -> None:
+        if self.intake.closed:
+            return
+        points = self.instruments.collect(partial(warn, "metrics: the callback of gauge %r raised: %r"))
+        if points:
+            self.intake.put_points(points)
+
+    def forked(self) -> None:
+        """Be still, in a forked child: recorders count ``closed``, nothing is sent."""
+        self._forked = True
+        self.intake.close_in_child()
+        self._waker.close_in_child()
+        if trio.lowlevel.in_trio_task():
+            self._scope.cancel()
+
+
+async def _saved_interrupt() -> KeyboardInterrupt | None:
+    """Return a Ctrl-C that came while a recorder was protected from it: it belongs to the body, not to the flush."""
+    try:
+        with trio.CancelScope(shield=True):
+            await trio.lowlevel.checkpoint()
+    except KeyboardInterrupt as interrupt:
+        return interrupt
+    return None
+
+
+def _context(config: BatchMetricsConfig) -> SinkContext:
+    static = {name: string for name, value in config.static_labels.items() if (string := text(value)) is not None}
+    return SinkContext(
+        static_labels=static,
+        enable_compression=config.enable_compression,
+        max_series=config.max_series,
+        bounds=dict(config.bounds),
+    )
+
+
+_engines: weakref.WeakSet[Engine] = weakref.WeakSet()
+"""Every engine of this process; only the fork hook looks at it."""
+
+
+def _after_fork_in_child() -> None:
+    for one in tuple(_engines):
+        one.forked()
+
+
+os.register_at_fork(after_in_child=_after_fork_in_child)
