@@ -225,7 +225,9 @@ class LedgerMachine(RuleBasedStateMachine):
     @rule()
     @precondition(lambda self: len(self.watches) < 4)
     def watch(self) -> None:
-        """A flush begins."""
+        """A flush begins; what is open leaves."""
+        if self.open_group is not None:
+            self.seal()
         done: list[bool] = []
         watch = self.ledger.watch(lambda: done.append(True))
         self.watches.append(Following(watch, [e for e in self.events if self._outcome(e) == "pending"], done))

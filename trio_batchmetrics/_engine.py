@@ -129,7 +129,6 @@ class Engine:
             return FlushReport(pending=self.ledger.pending)
         self.intake.check_thread()
         self._collect()
-        self.intake.hurry()
         done = trio.Event()
         watch = self.intake.watch(done.set)
         try:

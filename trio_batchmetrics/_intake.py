@@ -370,8 +370,14 @@ class Intake:
     # -- questions, and the end
 
     def watch(self, done: Callable[[], object]) -> Watch:
-        """Follow everything pending; nothing that re-enters changes it meanwhile. See :meth:`Ledger.watch`."""
+        """Let the open batch leave at once, and follow everything pending. Call it from a task.
+
+        Nothing that re-enters is taken for pending before. See :meth:`Ledger.watch`.
+        """
         with self._alone():
+            if self._open is not None:
+                self._waker(self._open.full.set)
+                self._seal()
             return self._ledger.watch(partial(self._waker, done))
 
     def close(self) -> None:

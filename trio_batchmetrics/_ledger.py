@@ -207,7 +207,7 @@ class Ledger:
             self._tell((watch,), FAILED, watch.remaining)
 
     def watch(self, done: Callable[[], object]) -> Watch:
-        """Follow everything that is pending now; ``done`` is called at once if nothing is."""
+        """Follow all that is pending now; ``done`` is called at once if nothing is. What is followed must not grow."""
         watch = Watch(done)
         self._watches[watch] = None
         for cohort in tuple(self._cohorts):

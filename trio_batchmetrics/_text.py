@@ -9,7 +9,7 @@ from typing import Any
 
 from ._schema import MetricEvent, Schema
 
-__all__ = ["fields_of", "json_line", "labels_of", "rfc3339", "text"]
+__all__ = ["compact_json", "fields_of", "json_form", "json_line", "labels_of", "rfc3339", "text"]
 
 _NS = 1_000_000_000
 

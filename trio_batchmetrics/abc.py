@@ -8,6 +8,7 @@ thread.
 * A sink that waits without end or raises an ``Exception`` costs its own events and nobody else's. One that shields
   itself from cancellation, or blocks the thread, outlives any deadline; what it raises beside ``Exception``
   (``SystemExit``) leaves the collector's block, unwrapped.
+* :func:`labels_of`, :func:`fields_of`, :func:`json_form` and :func:`json_line` read any event, a user's own included.
 * Construct a sink with no I/O; connect at the first attempt. ``aclose`` is called once, at the end.
 """
 
@@ -21,8 +22,20 @@ import attrs
 
 from ._batch import Batch
 from ._schema import MetricEvent
+from ._text import fields_of, json_form, json_line, labels_of
 
-__all__ = ["EventSink", "Payload", "Receipt", "SeriesSink", "Sink", "SinkContext"]
+__all__ = [
+    "EventSink",
+    "Payload",
+    "Receipt",
+    "SeriesSink",
+    "Sink",
+    "SinkContext",
+    "fields_of",
+    "json_form",
+    "json_line",
+    "labels_of",
+]
 
 PartT = TypeVar("PartT")
 
