@@ -10,7 +10,6 @@ from typing import Any
 
 import pytest
 import trio
-import trio.testing
 
 from tests.helpers import balanced, ids
 from trio_batchmetrics import BatchMetricsConfig, Counter, collector
@@ -91,7 +90,7 @@ def test_a_child_that_goes_on_running_trio_sends_nothing() -> None:
                 os.write(writer, json.dumps([report.pending, report.ok, stats.dropped, attempts]).encode())
             else:
                 reports.append(await metrics.flush())
-                _, status = os.waitpid(pid, 0)
+                _, status = os.waitpid(pid, 0)  # noqa: ASYNC222 - the parent stands still, so that only the child runs
                 assert status == 0
         if os.getpid() != parent:
             os.write(writer, b"left")
@@ -108,7 +107,7 @@ def test_a_child_that_goes_on_running_trio_sends_nothing() -> None:
 
 
 def test_a_child_of_a_thread_that_holds_the_lock_is_not_stuck() -> None:
-    """The fork may come while another thread records; the child's recorders do not wait for a lock nobody will release."""
+    """The fork may come while another thread records; the child's recorders wait for no lock of that thread."""
 
     async def main() -> None:
         async with collector(BatchMetricsConfig(batch_size=1), sinks=[]) as metrics:
