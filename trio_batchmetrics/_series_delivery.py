@@ -98,7 +98,7 @@ class SeriesDelivery:
     async def _push(self) -> None:
         while True:
             receipt = await self._attempt()
-            if receipt == Receipt():
+            if not (receipt.rejected or receipt.retry or receipt.too_large or receipt.error is not None):
                 self._attempts.succeeded()
                 self._ledger.pushed(self.account)
                 return

@@ -1,12 +1,13 @@
 """Cancellation that strikes at a known place of what a worker thread does.
 
-All of it goes through the Trio token: a `trio.from_thread` call without one raises `Cancelled` by itself, and would do the
-work of the sink under test.
+All of it goes through the Trio token: a `trio.from_thread` call without one raises `Cancelled` by itself, and would do
+the work of the sink under test.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
+import outcome
 import trio
 
 __all__ = ["Items", "cancel", "wait_until_cancelled"]
@@ -19,18 +20,14 @@ def cancel(scope: trio.CancelScope, token: trio.lowlevel.TrioToken) -> None:
 
 def wait_until_cancelled(token: trio.lowlevel.TrioToken) -> None:
     """Wait, in a worker thread, until what waits for it is cancelled; raise nothing."""
-    while True:
-        try:
-            trio.from_thread.check_cancelled()
-        except trio.Cancelled:
-            return
+    while outcome.capture(trio.from_thread.check_cancelled) == outcome.Value(None):
         trio.from_thread.run_sync(int, trio_token=token)
 
 
 class Items(tuple[Any, ...]):
     """A part's rows, or a payload's parts, between which something happens."""
 
-    happens: Any = None
+    happens: Callable[[int], None]
     """Called before each item with its number, and at the end, in the thread that iterates."""
     passes = 0
     """How many more times it is iterated before anything happens."""
@@ -53,16 +50,22 @@ class Items(tuple[Any, ...]):
     def cancelled_at(cls, items: Iterable[Any], at: int, scope: trio.CancelScope, *, passes: int = 0) -> "Items":
         """Cancel a scope before the n-th item."""
         token = trio.lowlevel.current_trio_token()
-        made = cls(items)
-        made.passes = passes
-        made.happens = lambda number: cancel(scope, token) if number == at else None
-        return made
+        return cls.when(items, at, lambda: cancel(scope, token), passes)
 
     @classmethod
     def held_up_at(cls, items: Iterable[Any], at: int, *, passes: int = 0) -> "Items":
         """Wait for a cancellation before the n-th item."""
         token = trio.lowlevel.current_trio_token()
+        return cls.when(items, at, lambda: wait_until_cancelled(token), passes)
+
+    @classmethod
+    def when(cls, items: Iterable[Any], at: int, action: Callable[[], None], passes: int) -> "Items":
+        """Call something before the n-th item."""
+
+        def happens(number: int) -> None:
+            if number == at:
+                action()
+
         made = cls(items)
-        made.passes = passes
-        made.happens = lambda number: wait_until_cancelled(token) if number == at else None
+        made.happens, made.passes = happens, passes
         return made

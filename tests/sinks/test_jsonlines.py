@@ -154,7 +154,7 @@ async def test_rotation_keeps_so_many_backups_and_no_more(path: Path) -> None:
 async def test_a_line_longer_than_a_file_has_a_file_of_its_own(path: Path) -> None:
     """It is written, not refused."""
     async with collector(sinks=[JSONLinesSink(path, max_bytes=1000)]) as metrics:
-        for number, size in enumerate([10, 5000, 10]):
+        for number, size in enumerate([5000, 10, 5000]):
             metrics.record_counter("jobs", {"id": number, "x": "x" * size}, 1)
     assert [numbers(file) for file in oldest_first(path)] == [[0], [1], [2]]
 
@@ -204,6 +204,22 @@ async def test_a_file_that_is_emptied_meanwhile_has_no_gap(path: Path) -> None:
     assert numbers(path) == list(range(10, 15))
 
 
+async def test_a_file_that_is_emptied_meanwhile_is_cut_back_to_nothing(path: Path) -> None:
+    """Not to where it ended before."""
+    sink = JSONLinesSink(path)
+    events = [Counter("jobs", {"id": number}, 1) for number in range(10)]
+    encoded = sink.encode(events)
+    assert await sink.send(Payload(Batch(events), (encoded,), "key 1")) is None
+    put(path, b"")
+    scope = trio.CancelScope()
+    parts = Items.cancelled_at([encoded[:100], encoded[100:]], 1, scope, passes=1)
+    with scope:
+        await sink.send(Payload(Batch(events), parts, "key 2"))
+    assert scope.cancelled_caught
+    assert get(path) == b""
+    await sink.aclose()
+
+
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
@@ -237,6 +253,14 @@ async def test_a_half_line_that_a_killed_process_left_is_cut_off(path: Path, bef
     async with collector(sinks=[JSONLinesSink(path)]) as metrics:
         metrics.record(HIT)
     assert text(path) == LINE * (before + 1)
+
+
+async def test_a_half_line_is_cut_off_after_lines_of_other_kinds(path: Path) -> None:
+    """A file that something else began."""
+    put(path, '{"log": "started"}\n' + LINE[:30])
+    async with collector(sinks=[JSONLinesSink(path)]) as metrics:
+        metrics.record(HIT)
+    assert text(path) == '{"log": "started"}\n' + LINE
 
 
 async def test_a_half_line_may_be_longer_than_what_is_read_at_once(path: Path) -> None:
@@ -296,8 +320,9 @@ async def test_cancelled_at_any_part_it_has_written_all_or_nothing(path: Path, a
     assert await sink.send(first) is None
     encoded = [sink.encode(events[start : start + 10]) for start in range(0, 100, 10)]
     arrived = 0
-    with trio.CancelScope() as scope:
-        parts = Items.cancelled_at(encoded, at, scope, passes=1)  # the first pass sums up their sizes
+    scope = trio.CancelScope()
+    parts = Items.cancelled_at(encoded, at, scope, passes=1)  # the first pass sums up their sizes
+    with scope:
         assert await sink.send(Payload(Batch(events), parts, "key 1")) is None
         arrived = 100
     assert scope.cancel_called
@@ -534,6 +559,7 @@ async def main():
 trio.run(main)
 """
     environment = {**os.environ, "PYTHONIOENCODING": "ascii"}
+    environment.pop("PYTHONUNBUFFERED", None)
     done = await trio.run_process([sys.executable, "-c", script], capture_stdout=True, env=environment)
     before, line, after = done.stdout.decode("utf-8").splitlines()
     assert (before, after) == ("before", "after 1")
@@ -696,3 +722,23 @@ async def test_a_stream_that_was_blocked_over_a_timeout_gets_every_line_once() -
         stream.released.set()
     assert balanced(metrics.stats()).processed_events == 1000
     assert numbers(stream.data) == list(range(1000))
+
+
+def test_a_thread_left_behind_in_one_run_does_not_hold_up_the_next() -> None:
+    """A sink may be used again once its stream takes something."""
+    stream = Blocked()
+    target: Any = stream
+    sink = JSONLinesSink(target)
+
+    async def run(number: int) -> int:
+        async with collector(BatchMetricsConfig(shutdown_timeout=0.3), sinks=[sink]) as metrics:
+            record(metrics, [number])
+        return balanced(metrics.stats()).processed_events
+
+    assert trio.run(run, 0) == 1
+    assert trio.run(run, 1) == 0
+    stream.released.set()
+    while stream.writing:
+        threading.Event().wait(0.001)
+    assert trio.run(run, 2) == 1
+    assert numbers(stream.data) == [0, 1, 2]

@@ -454,8 +454,9 @@ async def test_cancelled_before_the_commit_it_has_written_nothing(path: Path, at
     sink = SQLiteSink(path)
     events = [Counter("jobs", {"id": number}, 1) for number in range(500)]
     encoded = sink.encode(events)
-    with trio.CancelScope() as scope:
-        part: Any = Items.cancelled_at(encoded, at, scope)
+    scope = trio.CancelScope()
+    part: Any = Items.cancelled_at(encoded, at, scope)
+    with scope:
         await sink.send(Payload(Batch(events), (part,), "key"))
     assert scope.cancelled_caught
     assert part.seen <= at + 1

@@ -131,9 +131,7 @@ class JSONLinesSink(EventSink[bytes]):
     def bind(self, context: SinkContext) -> None:
         """Take what the collector tells."""
         super().bind(context)
-        self._limiter = trio.CapacityLimiter(
-            1
-        )  # anew: a thread left behind in an earlier run never gives its token back
+        self._limiter = trio.CapacityLimiter(1)  # a thread left behind in an earlier run never gives its token back
 
     def encode(self, events: Sequence[MetricEvent]) -> bytes:
         """Return the events as lines.
