@@ -142,7 +142,7 @@ def test_the_matrix_of_states_and_endings(state: str, ending: str) -> None:
 
     try:
         trio.run(main, clock=MockClock(autojump_threshold=0))
-    except BaseException as caught:  # noqa: BLE001 - KeyboardInterrupt is among the outcomes; all are looked at
+    except BaseException as caught:  # noqa: BLE001, ASYNC103 - what came out is looked at here
         out = caught
         while isinstance(out, BaseExceptionGroup):  # of the nursery in this test
             out = cast("BaseExceptionGroup[BaseException]", out).exceptions[0]

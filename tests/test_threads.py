@@ -23,7 +23,7 @@ def in_a_thread(function: Callable[[], object]) -> None:
     def target() -> None:
         try:
             function()
-        except BaseException as exc:  # noqa: BLE001 - raised again in the test's thread
+        except BaseException as exc:  # noqa: BLE001, ASYNC103 - raised again in the test's thread
             errors.append(exc)
 
     thread = threading.Thread(target=target)

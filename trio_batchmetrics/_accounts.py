@@ -45,6 +45,21 @@ SETTLING = tuple(_settling(outcome) for outcome in (PROCESSED, SPOOLED, FAILED))
 class Account:
     """One sink's counters; only the ledger changes them, but for ``retries``, ``last_error`` and ``last_success``."""
 
+    total: int = 0
+    delivered: int = 0
+    rejected: int = 0
+    failed: int = 0
+    spooled: int = 0
+    unpushed: int = 0
+    """Events merged since the last snapshot."""
+    covered: int = 0
+    """Events in the last snapshot, until a push of it or of a later one succeeds."""
+    epoch: int = 0
+    """Number of snapshots taken; an event merged at epoch e is in every snapshot after the e-th."""
+    retries: int = 0
+    last_error: str | None = None
+    last_success: datetime | None = None
+
     def __init__(self, name: str, *, series: bool) -> None:
         """Open an account.
 
@@ -52,19 +67,9 @@ class Account:
             name: the sink's key in ``stats().sinks``.
             series: a series sink's.
         """
-        self.name = name
-        self.series = series
-        self.total = self.delivered = self.rejected = self.failed = self.spooled = 0
+        self.name: str = name
+        self.series: bool = series
         self.failures: defaultdict[str, int] = defaultdict(int)
-        self.unpushed = 0
-        """Events merged since the last snapshot."""
-        self.covered = 0
-        """Events in the last snapshot, until a push of it or of a later one succeeds."""
-        self.epoch = 0
-        """Number of snapshots taken; an event merged at epoch e is in every snapshot after the e-th."""
-        self.retries = 0
-        self.last_error: str | None = None
-        self.last_success: datetime | None = None
 
     @property
     def pending(self) -> int:
@@ -106,9 +111,9 @@ class Watch:
 
     def __init__(self, done: Callable[[], object]) -> None:
         """Call ``done`` once nothing remains."""
-        self.remaining = 0
-        self.counts = [0, 0, 0]
-        self.dropped = 0
+        self.remaining: int = 0
+        self.counts: list[int] = [0, 0, 0]
+        self.dropped: int = 0
         self._done = done
 
     def settle(self, count: int) -> None:
@@ -139,12 +144,12 @@ class Cohort:
         """
         self._rows: Sized | None = rows
         self._size = 0
-        self.points = points
-        self.gone = 0
+        self.points: bool = points
+        self.gone: int = 0
         """Rows pushed out while they waited."""
-        self.settled = 0
+        self.settled: int = 0
         """Events that have their outcome, or are kept in a tail."""
-        self.worst = PROCESSED
+        self.worst: int = PROCESSED
         """An outcome that every event of the cohort has at least."""
         self.fates: bytearray | None = None
         self.series: dict[Account, int] = {}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from typing import cast, overload
+from typing import ClassVar, cast, overload
 
 from ._schema import MetricEvent
 from ._validation import Row
@@ -67,7 +67,7 @@ class Batch(Sequence[MetricEvent]):
             return NotImplemented
         return list(self) == list(cast("Sequence[object]", other))
 
-    __hash__ = None  # type: ignore[assignment]  # pyright: ignore[reportAssignmentType]
+    __hash__: ClassVar[None] = None  # type: ignore[assignment]  # pyright: ignore[reportIncompatibleMethodOverride]
 
     def __repr__(self) -> str:
         """Show how many events of which kinds it holds."""

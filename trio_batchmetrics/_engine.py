@@ -49,14 +49,14 @@ class Engine:
             config: the settings.
             sinks: event and series sinks by name.
         """
-        self.config = config
+        self.config: BatchMetricsConfig = config
         accounts = [Account(name, series=not isinstance(sink, EventSink)) for name, sink in sinks.items()]
-        self.ledger = Ledger(accounts)
+        self.ledger: Ledger = Ledger(accounts)
         self._clock = trio.lowlevel.current_clock()
         self._waker = Waker()
         self._reporter = LossReporter(self.ledger, self._waker)
-        self.intake = Intake(config, self.ledger, self._waker, self._clock, self._reporter.trouble)
-        self.instruments = Instruments(config, self)
+        self.intake: Intake = Intake(config, self.ledger, self._waker, self._clock, self._reporter.trouble)
+        self.instruments: Instruments = Instruments(config, self)
         self._forked = False
         self._scope = trio.CancelScope(shield=True)
         self._done = trio.Event()

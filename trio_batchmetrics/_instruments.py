@@ -55,8 +55,8 @@ class _Bound:
     __slots__ = ("_host", "_measure", "_thread", "_touched", "labels", "name")
 
     def __init__(self, name: str, labels: Mapping[str, Any], measure: Measure, host: Host) -> None:
-        self.name = name
-        self.labels = labels
+        self.name: str = name
+        self.labels: Mapping[str, Any] = labels
         self._measure = measure
         self._host = host
         self._thread = get_ident()
@@ -201,7 +201,7 @@ class BoundHistogram(_Bound):
     ) -> None:
         """Made by ``collector.histogram()``."""
         super().__init__(name, labels, measure, host)
-        self.bounds = bounds
+        self.bounds: tuple[float, ...] = bounds
         self._counts = [0] * (len(bounds) + 1)
         self._sum: float = 0
 
@@ -274,7 +274,7 @@ class Instruments:
         self._host = host
         self._families: dict[str, _Family] = {}
         self._callbacks: dict[object, tuple[str, Mapping[str, Any], Measure, Callable[[], float]]] = {}
-        self.first = trio.Event()
+        self.first: trio.Event = trio.Event()
         """Set once there is an instrument."""
 
     def counter(self, name: str, labels: Any, unit: str, description: str) -> BoundCounter:

@@ -55,10 +55,10 @@ class Gathering:
             cohort: where they are accounted.
             due: when the batch leaves at the latest, by Trio's clock.
         """
-        self.rows = rows
-        self.cohort = cohort
-        self.due = due
-        self.full = trio.Event()
+        self.rows: list[Row | None] = rows
+        self.cohort: Cohort = cohort
+        self.due: float = due
+        self.full: trio.Event = trio.Event()
         """Set when the batch is to leave at once."""
 
 
@@ -82,9 +82,10 @@ class Intake:
             clock: the Trio run's.
             trouble: called once an event was lost, from anywhere.
         """
-        self.closed = False
-        self.gate = self._thread = get_ident()
-        self.limit = 1
+        self.closed: bool = False
+        self._thread = get_ident()
+        self.gate: int = self._thread
+        self.limit: int = 1
         self.rows: list[Row | None] = []
         self._send, self._receive = trio.open_memory_channel[Gathering](config.buffer_size)
         self._flush_interval = config.flush_interval

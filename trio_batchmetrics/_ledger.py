@@ -46,7 +46,7 @@ class Ledger:
 
     def __init__(self, accounts: Sequence[Account]) -> None:
         """Keep the books for these sinks."""
-        self.accounts = tuple(accounts)
+        self.accounts: tuple[Account, ...] = tuple(accounts)
         self._event_sinks = sum(not account.series for account in accounts)
         if self._event_sinks > MAX_EVENT_SINKS:
             raise ValueError(f"sinks must be at most {MAX_EVENT_SINKS} event sinks (got {self._event_sinks})")
@@ -59,7 +59,7 @@ class Ledger:
         self._cohorts: dict[Cohort, None] = {}
         self._tails: dict[_TailKey, list[int]] = {}
         self._watches: dict[Watch, None] = {}
-        self.batch_count = 0
+        self.batch_count: int = 0
         self.last_flush_time: datetime | None = None
 
     # -- recorded

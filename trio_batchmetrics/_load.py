@@ -37,7 +37,7 @@ class Load:
 
     def __init__(self, spans: Collection[Span] = ()) -> None:
         """Hold these spans."""
-        self.spans = [span for span in spans if len(span)]
+        self.spans: list[Span] = [span for span in spans if len(span)]
         self._count = sum(map(len, self.spans))
 
     def __len__(self) -> int:
@@ -90,7 +90,7 @@ class Queue:
     def __init__(self) -> None:
         """Be empty."""
         self._spans: deque[Span] = deque()
-        self.count = 0
+        self.count: int = 0
         """How many events wait."""
 
     def append(self, span: Span) -> None:

@@ -42,6 +42,9 @@ class RecordingSink(EventSink[None]):
         self.attempts: int = 0
         """How often something was tried."""
 
+    def _tried(self) -> None:
+        self.attempts += 1
+
     @property
     def events(self) -> list[MetricEvent]:
         """Every event taken, in order."""
@@ -49,7 +52,7 @@ class RecordingSink(EventSink[None]):
 
     async def send(self, payload: Payload[None]) -> Receipt | None:
         """Take the batch."""
-        self.attempts += 1
+        self._tried()
         self.batches.append(payload.events)
         return None
 
@@ -70,7 +73,7 @@ class FlakySink(RecordingSink):
     async def send(self, payload: Payload[None]) -> Receipt | None:
         """Fail, or take the batch."""
         if self.attempts < self.fail:
-            self.attempts += 1
+            self._tried()
             raise ConnectionError(f"attempt {self.attempts} of {self.fail} that fail")
         return await super().send(payload)
 
@@ -80,7 +83,7 @@ class StuckSink(RecordingSink):
 
     async def send(self, payload: Payload[None]) -> Receipt | None:
         """Wait for ever."""
-        self.attempts += 1
+        self._tried()
         await trio.sleep_forever()
 
 
@@ -101,7 +104,7 @@ class PartialSink(RecordingSink):
 
     async def send(self, payload: Payload[None]) -> Receipt | None:
         """Take the batch, without what is refused."""
-        self.attempts += 1
+        self._tried()
         refused = {at: "refused" for at, event in enumerate(payload.events) if self.reject(event)}
         self.rejected += [payload.events[at] for at in refused]
         self.batches.append(Batch([event for at, event in enumerate(payload.events) if at not in refused]))

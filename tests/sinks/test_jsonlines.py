@@ -730,15 +730,15 @@ def test_a_thread_left_behind_in_one_run_does_not_hold_up_the_next() -> None:
     target: Any = stream
     sink = JSONLinesSink(target)
 
-    async def run(number: int) -> int:
-        async with collector(BatchMetricsConfig(shutdown_timeout=0.3), sinks=[sink]) as metrics:
+    async def run(number: int, timeout: float) -> int:
+        async with collector(BatchMetricsConfig(shutdown_timeout=timeout), sinks=[sink]) as metrics:
             record(metrics, [number])
         return balanced(metrics.stats()).processed_events
 
-    assert trio.run(run, 0) == 1
-    assert trio.run(run, 1) == 0
+    assert trio.run(run, 0, 20) == 1
+    assert trio.run(run, 1, 0.3) == 0
     stream.released.set()
     while stream.writing:
         threading.Event().wait(0.001)
-    assert trio.run(run, 2) == 1
+    assert trio.run(run, 2, 20) == 1
     assert numbers(stream.data) == [0, 1, 2]

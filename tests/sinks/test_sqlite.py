@@ -318,6 +318,7 @@ async def test_when_the_disk_is_full_it_tries_again(path: Path) -> None:
             assert account.last_error == f"{path}: database or disk is full"
             assert numbers(path) == list(range(100))
             sink.pages = 100_000
+            await until(lambda: metrics.stats().pending_events == 0)
     assert numbers(path) == list(range(3000))
 
 

@@ -119,7 +119,7 @@ class JSONLinesSink(EventSink[bytes]):
         if isinstance(path_or_stream, str | os.PathLike):
             if max_bytes is not None:
                 _positive("max_bytes", max_bytes)
-                self.max_payload_bytes = min(max_bytes, self.max_payload_bytes or max_bytes)
+                self.max_payload_bytes: int | None = min(max_bytes, self.max_payload_bytes or max_bytes)
             path = Path(os.path.abspath(path_or_stream))  # noqa: PTH100 - Path.absolute() leaves ".." in
             self._file = LineFile(path, max_bytes, backups)
         elif hasattr(path_or_stream, "write") and hasattr(path_or_stream, "flush"):
