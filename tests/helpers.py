@@ -70,9 +70,12 @@ def _points(code: CodeType) -> frozenset[int]:
 
 def _warm_up() -> None:
     """Have a function traced once by opcode: CPython 3.12 leaves out the first that ever is."""
+
+    def traced() -> None:
+        len("")
+
     sys.settrace(lambda frame, _event, _arg: setattr(frame, "f_trace_opcodes", True))
-    len("")
-    (lambda: len(""))()
+    traced()
     sys.settrace(None)
 
 
