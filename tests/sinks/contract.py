@@ -603,7 +603,7 @@ class SeriesSinkContract:
 
     async def test_what_no_push_contained_has_failed(self, series: SeriesSinkCase) -> None:
         """A back-end that does not answer, and no time left."""
-        async with collector(BatchMetricsConfig(shutdown_timeout=0.05), sinks=[series.make(hang=True)]) as metrics:
+        async with collector(BatchMetricsConfig(shutdown_timeout=0.3), sinks=[series.make(hang=True)]) as metrics:
             for _ in range(100):
                 metrics.record_counter("jobs", {}, 2)
         account = balanced(metrics.stats()).sinks[series.name]

@@ -604,7 +604,7 @@ async def test_a_stream_with_a_full_disk_beneath_is_tried_again() -> None:
     """A device that is always full."""
     with opened(FULL, "bare") as stream:
         sink = JSONLinesSink(stream, backoff=0.01, max_backoff=0.01)
-        async with collector(BatchMetricsConfig(shutdown_timeout=0.2), sinks=[sink]) as metrics:
+        async with collector(BatchMetricsConfig(shutdown_timeout=0.5), sinks=[sink]) as metrics:
             record(metrics, range(3))
     account = balanced(metrics.stats()).sinks["jsonlines"]
     assert (account.failed, account.delivered) == (3, 0)
