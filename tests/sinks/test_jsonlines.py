@@ -3,6 +3,7 @@
 Every line is read back with a JSON parser, never through the sink.
 """
 
+import errno
 import io
 import json
 import os
@@ -24,6 +25,7 @@ from tests.sinks.processes import AS_NOBODY, child, give_to_nobody
 from trio_batchmetrics import Batch, BatchMetricsConfig, CacheMetric, Counter, collector
 from trio_batchmetrics.abc import Payload, Receipt
 from trio_batchmetrics.sinks import JSONLinesSink
+from trio_batchmetrics.sinks._lines import LineFile
 
 BIG = BatchMetricsConfig(batch_size=20_000, buffer_size=20_000)
 
@@ -332,6 +334,49 @@ async def test_cancelled_at_any_part_it_has_written_all_or_nothing(path: Path, a
     assert await sink.send(Payload(Batch(events), tuple(encoded), "key 2")) is None
     await sink.aclose()
     assert numbers(path) == [0, *range(arrived), *range(100)]
+
+
+class Uncuttable(io.FileIO):
+    """A file that cannot be cut off, a few times."""
+
+    refusals = 2
+
+    def truncate(self, size: int | None = None, /) -> int:
+        """Fail, or truncate."""
+        if self.refusals:
+            self.refusals -= 1
+            raise OSError(errno.EIO, os.strerror(errno.EIO))
+        return super().truncate(size)
+
+
+class UncuttableFile(LineFile):
+    """Opens such a file."""
+
+    def _open(self) -> io.FileIO:
+        super()._open().close()
+        self._file = Uncuttable(self._path, "a+b")
+        return self._file
+
+
+async def test_what_could_not_be_cut_off_is_cut_off_before_anything_else(path: Path) -> None:
+    """Until that has worked nothing is written, and nothing arrives twice."""
+    sink = JSONLinesSink(path)
+    sink._file = UncuttableFile(path, None, 1)
+    events = [Counter("jobs", {"id": number}, 1) for number in range(10)]
+    encoded = sink.encode(events)
+    scope = trio.CancelScope()
+    parts = Items.cancelled_at([encoded[:300], encoded[300:]], 1, scope, passes=1)
+    with scope:
+        await sink.send(Payload(Batch(events), parts, "key 1"))
+    assert scope.cancelled_caught
+    assert get(path) == encoded[:300]
+    again = Payload(Batch(events), (encoded,), "key 1")
+    error = f"{path}: what a failed write left cannot be cut off"
+    assert await sink.send(again) == Receipt(retry=True, error=error)
+    assert get(path) == encoded[:300]
+    assert await sink.send(again) is None
+    await sink.aclose()
+    assert numbers(path) == list(range(10))
 
 
 async def test_unwritten_at_the_shutdown_deadline_is_cut_off_and_counted(path: Path) -> None:
@@ -730,8 +775,8 @@ def test_a_thread_left_behind_in_one_run_does_not_hold_up_the_next() -> None:
     target: Any = stream
     sink = JSONLinesSink(target)
 
-    async def run(number: int, timeout: float) -> int:
-        async with collector(BatchMetricsConfig(shutdown_timeout=timeout), sinks=[sink]) as metrics:
+    async def run(number: int, seconds: float) -> int:
+        async with collector(BatchMetricsConfig(shutdown_timeout=seconds), sinks=[sink]) as metrics:
             record(metrics, [number])
         return balanced(metrics.stats()).processed_events
 

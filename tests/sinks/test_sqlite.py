@@ -349,6 +349,27 @@ async def test_a_disk_that_takes_no_more_bytes_is_tried_again(path: Path) -> Non
     assert rows(path, "SELECT count(*) FROM pragma_integrity_check WHERE integrity_check = 'ok'") == 1
 
 
+class NarrowSink(SQLiteSink):
+    """A database that takes no text of more than 20 000 bytes: SQLite's own limit, which gives its own error."""
+
+    def _connect(self) -> sqlite3.Connection:
+        connection = super()._connect()
+        connection.setlimit(sqlite3.SQLITE_LIMIT_LENGTH, 20_000)
+        return connection
+
+
+async def test_an_event_too_large_for_the_database_is_rejected_alone(path: Path) -> None:
+    """Its payload is halved until it is found."""
+    async with collector(sinks=[NarrowSink(path, name="narrow")]) as metrics:
+        record(metrics, range(20))
+        metrics.record_counter("jobs", {"id": 20, "x": "x" * 50_000}, 1)
+        record(metrics, range(21, 40))
+    account = balanced(metrics.stats()).sinks["narrow"]
+    assert (account.delivered, account.rejected) == (39, 1)
+    assert account.last_error == "string or blob too big"
+    assert numbers(path) == [number for number in range(40) if number != 20]
+
+
 def _foreign_table(path: Path) -> None:
     with closing(sqlite3.connect(path)) as database:
         database.execute("CREATE TABLE events (at TEXT, what TEXT)")
