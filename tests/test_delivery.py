@@ -238,6 +238,23 @@ async def test_events_that_cannot_be_encoded_are_rejected_alone(bad: list[int], 
     assert stats.last_error == "cannot be encoded: ValueError: no way to say this"
 
 
+async def test_an_event_that_cannot_be_encoded_is_rejected_once_though_its_neighbours_are_encoded_again(
+    autojump_clock: MockClock,
+) -> None:
+    """Where a payload turns out too long, or is halved, or tried again in part, nothing is counted twice."""
+    sink = EncodingSink(
+        Receipt(too_large=True), Receipt(retry=[1], retry_after=1), bad=[2, 5, 30], max_payload_bytes=8, name="scripted"
+    )
+    async with collector(BatchMetricsConfig(batch_size=30), sinks=[sink]) as metrics:
+        record(metrics, 1, 30)
+        report = report_balanced(await metrics.flush(), 30)
+        assert (report.processed, report.failed) == (27, 3)
+    stats = account(metrics)
+    assert (stats.total, stats.delivered, stats.rejected) == (30, 27, 3)
+    assert sink.payloads[:4] == [[1, 3, 4, 6, 7, 8, 9, 10], [1, 3, 4, 6], [3], [7, 8, 9, 10]]
+    assert [event for payload in sink.payloads[3:] for event in payload] == upto(29, 7)
+
+
 # -- what its answer means
 
 

@@ -500,3 +500,29 @@ async def test_a_sinks_aclose_is_called_once_and_its_error_stays_inside(autojump
     stats = balanced(metrics.stats())
     assert stats.processed_events == 2
     assert "cannot close" in str(stats.sinks["closing"].last_error)
+
+
+async def test_an_attempt_under_way_when_the_block_is_left_may_fail_and_is_soon_made_again(
+    autojump_clock: MockClock,
+) -> None:
+    """However many have failed before: the pauses are short from then on, so the next attempt is within the time."""
+
+    class Down(RecordingSink):
+        """Fails twelve times, the twelfth time slowly."""
+
+        async def send(self, payload: Payload[None]) -> Receipt | None:
+            """Fail, or take the batch."""
+            if self.attempts < 12:
+                self.attempts += 1
+                await trio.sleep(1 if self.attempts == 12 else 0)
+                if self.attempts == 12:
+                    twelfth.set()
+                    await trio.sleep(1)
+                raise OSError("no route")
+            return await super().send(payload)
+
+    twelfth = trio.Event()
+    async with collector(BatchMetricsConfig(batch_size=2, shutdown_timeout=10), sinks=[Down()]) as metrics:
+        record(metrics, 2)
+        await twelfth.wait()
+    assert balanced(metrics.stats()).processed_events == 2

@@ -58,7 +58,8 @@ class Attempts:
         self._pid = os.getpid()
 
     def hurry(self) -> None:
-        """The block is being left: no more time for long pauses."""
+        """The block is being left: no time for long pauses, neither the one under way nor the next."""
+        self._failures = 0
         self._hurry.set()
 
     async def attempt(self, payload: Payload[Any]) -> Receipt:
@@ -115,7 +116,6 @@ class Attempts:
             return
         with trio.move_on_at(deadline):
             await self._hurry.wait()
-            self._failures = 0
 
 
 def _read(answer: object, items: int) -> Receipt:

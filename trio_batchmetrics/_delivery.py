@@ -42,7 +42,8 @@ class _Parcel:
 
     load: Load
     payload: Payload[Any]
-    tried: bool
+    budget_ends: float | None
+    """When no retry begins any more, by Trio's clock; None until the first attempt."""
 
 
 class EventDelivery:
@@ -127,16 +128,16 @@ class EventDelivery:
     async def _deliver(self) -> None:
         """Take one payload and see it through, with its halves and leftovers."""
         parcels = [await self._take()]
-        budget_ends = trio.current_time() + self._sink.retry_budget
         while parcels:
             parcel = parcels.pop()
             if not parcel.load:
                 continue
-            if parcel.tried:
+            if parcel.budget_ends is None:
+                parcel.budget_ends = trio.current_time() + self._sink.retry_budget
+            else:
                 self.account.retries += 1
-            parcel.tried = True
             receipt = await self._attempts.attempt(parcel.payload)
-            parcels += reversed(await self._settle(parcel, receipt, budget_ends))
+            parcels += reversed(await self._settle(parcel, receipt, parcel.budget_ends))
 
     async def _settle(self, parcel: _Parcel, receipt: Receipt, budget_ends: float) -> list[_Parcel]:
         """Settle what an attempt settled; return what is left to be sent, in order."""
@@ -144,7 +145,7 @@ class EventDelivery:
         self._attempts.note(receipt.error)
         if receipt.too_large:
             if len(load) > 1:
-                return [await self._pack(half, tried=False) for half in load.split(len(load) // 2)]
+                return [await self._pack(half, None) for half in load.split(len(load) // 2)]
             self._give_up(load, Verdict.REJECTED, receipt.error or "too large")
             return []
         if receipt.retry is True and not receipt.rejected:
@@ -168,7 +169,7 @@ class EventDelivery:
             self._give_up(rest, Verdict.FAILED, receipt.error, reason="retry_budget")
             return []
         await self._attempts.pause(receipt.retry_after, budget_ends)
-        return [parcel if rest is load else await self._pack(rest, tried=True)]
+        return [parcel if rest is load else await self._pack(rest, budget_ends)]
 
     def _give_up(self, load: Load, verdict: Verdict, error: str | None, *, reason: str = "") -> None:
         load.settle(self._ledger, self.account, verdict, reason)
@@ -208,8 +209,8 @@ class EventDelivery:
         """Guess, from the last ones, how many events fit into so many bytes; at most a chunk."""
         return int(min(CHUNK, max(room, 0) / self._bytes_each)) if self._bytes_each else CHUNK
 
-    async def _pack(self, load: Load, *, tried: bool) -> _Parcel:
-        """Make a payload of its own of some events of another."""
+    async def _pack(self, load: Load, budget_ends: float | None) -> _Parcel:
+        """Make a payload of its own of some events of another; what is left after an attempt shares its budget."""
         taken, parts = Load(), list[Any]()
         while self._encodes and load:
             if taken:
@@ -218,12 +219,12 @@ class EventDelivery:
             good, encoded = self._encode(chunk)
             taken += good
             parts += encoded
-        return self._parcel(taken if self._encodes else load, parts, tried=tried)
+        return self._parcel(taken if self._encodes else load, parts, budget_ends)
 
-    def _parcel(self, load: Load, parts: Collection[Any], *, tried: bool = False) -> _Parcel:
+    def _parcel(self, load: Load, parts: Collection[Any], budget_ends: float | None = None) -> _Parcel:
         self._payloads += 1
         key = f"{self._run_id}-{self.account.name}-{self._payloads}"
-        return _Parcel(load, Payload(load.batch(), tuple(parts), key), tried)
+        return _Parcel(load, Payload(load.batch(), tuple(parts), key), budget_ends)
 
     def _encode(self, load: Load) -> tuple[Load, list[Any]]:
         """Encode events; those that cannot be are rejected. Returns the others, and their parts."""

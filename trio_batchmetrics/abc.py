@@ -84,7 +84,7 @@ class Receipt:
     retry: bool | Collection[int] = False
     """Whether to try again: all that is not rejected, or these items."""
     retry_after: float | None = None
-    """Seconds to wait before; capped; None, 0 or less means the ordinary backoff."""
+    """Seconds to wait before; at most 300, and never past the payload's budget; None, 0 or less: the usual backoff."""
     too_large: bool = False
     """The payload as a whole is too large."""
     error: str | None = None
