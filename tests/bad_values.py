@@ -111,9 +111,9 @@ class EvilInt(int):
 class EvilFloat(float):
     """A float that raises when it is worked with."""
 
-    def __sub__(self, other: object) -> float:
+    def __float__(self) -> float:
         """Refuse."""
-        raise RuntimeError("no difference")
+        raise RuntimeError("no float")
 
     def __lt__(self, other: object) -> bool:
         """Refuse."""

@@ -10,10 +10,11 @@ from typing import Any
 
 import pytest
 import trio
+import trio.testing
 
 from tests.helpers import balanced, ids
 from trio_batchmetrics import BatchMetricsConfig, Counter, collector
-from trio_batchmetrics.testing import RecordingSink
+from trio_batchmetrics.testing import RecordingSink, StuckSink
 
 pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="this system has no fork")
 
@@ -104,6 +105,43 @@ def test_a_child_that_goes_on_running_trio_sends_nothing() -> None:
     assert json.loads(answer[:-4]) == [5, False, {"closed": 1}, []]
     assert reports[0].processed == 5
     assert set(attempts) == {parent}
+
+
+def test_in_a_child_what_waits_in_flush_and_arecord_returns() -> None:
+    """flush() with what is pending; arecord, whose event counts as closed. The child ends."""
+
+    async def main() -> None:
+        returned: list[Any] = []
+
+        async def flush() -> None:
+            report = await metrics.flush()
+            returned.append(report.pending)
+
+        async def arecord() -> None:
+            await metrics.arecord(Counter("c", {}, 1))
+            returned.append("arecord")
+
+        config = BatchMetricsConfig(batch_size=1, buffer_size=1, shutdown_timeout=0.1)
+        async with trio.open_nursery() as outer:
+            async with collector(config, sinks=[StuckSink()]) as metrics:
+                for _ in range(3):
+                    metrics.record_cache_metric("a", "b")
+                    await trio.testing.wait_all_tasks_blocked()
+                outer.start_soon(flush)  # noqa: ASYNC111 - they wait when the block is left
+                outer.start_soon(arecord)  # noqa: ASYNC111
+                await trio.testing.wait_all_tasks_blocked()
+                with warnings.catch_warnings():
+                    warnings.simplefilter("ignore", DeprecationWarning)
+                    pid = os.fork()
+        if pid == 0:
+            os._exit(0 if returned.count("arecord") == 1 and returned.count(3) == 1 else 1)
+        with trio.fail_after(20):
+            while os.waitpid(pid, os.WNOHANG) == (0, 0):  # noqa: ASYNC222
+                await trio.sleep(0.01)
+        assert sorted(map(str, returned)) == ["0", "arecord"]
+        assert balanced(metrics.stats()).dropped == {"closed": 1}
+
+    trio.run(main)
 
 
 def test_a_child_of_a_thread_that_holds_the_lock_is_not_stuck() -> None:

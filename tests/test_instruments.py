@@ -842,3 +842,25 @@ async def test_updates_are_no_checkpoints(autojump_clock: MockClock) -> None:
             metrics.gauge("g").set(1)
             with metrics.gauge("g").track():
                 metrics.histogram("h").observe(1)
+
+
+async def test_a_sum_of_huge_ints_stays_what_a_float_can_hold(autojump_clock: MockClock) -> None:
+    """The value that would make it more is invalid; what was added before stays, and nothing raises."""
+    sink = RecordingSink()
+    async with collector(sinks=[sink]) as metrics:
+        counter = metrics.counter("c")
+        counter.add(5)
+        counter.add(2**1023)
+        counter.add(2**1023)
+        counter.add(0.5)
+    assert balanced(metrics.stats()).dropped == {"invalid": 1}
+    (event,) = sink.events
+    assert plain(event)[3] == 5 + 2**1023 + 0.5
+
+
+async def test_a_collector_that_is_not_enabled_takes_instruments_from_any_thread() -> None:
+    """Every call is accepted and does nothing."""
+    async with collector(BatchMetricsConfig(enabled=False), sinks=[]) as metrics:
+        await trio.to_thread.run_sync(lambda: metrics.counter("q").add())
+        await trio.to_thread.run_sync(lambda: metrics.gauge("g").set(1))
+    assert metrics.stats().total_events == 0

@@ -417,8 +417,8 @@ async def test_a_crash_of_the_librarys_own_tasks_is_logged_and_the_application_g
 ) -> None:
     """Everything pending is failed, recorders count closed, nothing raises."""
     sink = RecordingSink()
-    sink.timeout = "soon"  # type: ignore[assignment]  # pyright: ignore[reportAttributeAccessIssue]
     async with collector(BatchMetricsConfig(batch_size=2), sinks=[sink]) as metrics:
+        sink.timeout = "soon"  # type: ignore[assignment]  # pyright: ignore[reportAttributeAccessIssue]
         record(metrics, 3)
         await trio.sleep(1)
         stats = balanced(metrics.stats())
@@ -526,3 +526,105 @@ async def test_an_attempt_under_way_when_the_block_is_left_may_fail_and_is_soon_
         record(metrics, 2)
         await twelfth.wait()
     assert balanced(metrics.stats()).processed_events == 2
+
+
+class _Exits(logging.Handler):
+    """A logging handler that ends the program."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Raise SystemExit."""
+        raise SystemExit(3)
+
+
+async def test_a_logging_handler_that_exits_ends_the_block_and_does_not_hang_it(autojump_clock: MockClock) -> None:
+    """SystemExit from the closing line comes out, the books are closed."""
+    logger, handler = logging.getLogger("trio_batchmetrics"), _Exits()
+    logger.addHandler(handler)
+    try:
+        with pytest.raises(SystemExit):
+            async with collector(BatchMetricsConfig(batch_size=1, shutdown_timeout=1), sinks=[StuckSink()]) as metrics:
+                record(metrics, 2)
+    finally:
+        logger.removeHandler(handler)
+    assert balanced(metrics.stats()).failed_events == 2
+
+
+async def test_a_callback_that_exits_while_the_block_is_left_comes_out(autojump_clock: MockClock) -> None:
+    """Unwrapped, and the nursery is left in order."""
+
+    def callback() -> float:
+        raise SystemExit(3)
+
+    with pytest.raises(SystemExit):
+        async with collector(sinks=[RecordingSink()]) as metrics:
+            metrics.observable_gauge("g", callback)
+            record(metrics, 2)
+    assert balanced(metrics.stats()).pending_events == 0
+
+
+async def test_an_aclose_cut_off_by_the_deadline_is_no_crash(autojump_clock: MockClock) -> None:
+    """Its own errors stay inside, though its nursery raises them together with Cancelled."""
+
+    class Closing(RecordingSink):
+        """Cannot close in time."""
+
+        async def aclose(self) -> None:
+            """Fail when cancelled."""
+
+            async def fail_when_cancelled() -> None:
+                try:
+                    await trio.sleep_forever()
+                finally:
+                    raise BodyError("while closing")
+
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(fail_when_cancelled)
+                await trio.sleep_forever()
+
+    config = BatchMetricsConfig(batch_size=2, shutdown_timeout=1)
+    async with collector(config, sinks=[Closing(), StuckSink()]) as metrics:
+        record(metrics, 2)
+    stats = balanced(metrics.stats())
+    assert stats.sinks["stuck"].failures == {"shutdown": 2}
+    assert "while closing" in str(stats.sinks["closing"].last_error)
+
+
+async def test_a_sink_that_raises_a_cancelled_of_another_scope_has_failed_and_is_tried_again(
+    autojump_clock: MockClock,
+) -> None:
+    """It stops neither its own later batches nor another sink's."""
+
+    class Foreign(RecordingSink):
+        """Raises, the first time, what it caught in a scope of its own."""
+
+        async def send(self, payload: Payload[None]) -> Receipt | None:
+            """Raise it, or take the batch."""
+            if self.attempts:
+                return await super().send(payload)
+            self.attempts += 1
+            saved: list[BaseException] = []
+            with trio.CancelScope() as scope:
+                scope.cancel()
+                try:
+                    await trio.sleep(1)
+                except trio.Cancelled as exc:
+                    saved.append(exc)
+                    raise
+            raise saved[0]
+
+    good, foreign = RecordingSink(), Foreign()
+    async with collector(BatchMetricsConfig(batch_size=2), sinks=[foreign, good]) as metrics:
+        record(metrics, 4)
+        await metrics.flush()
+        assert (len(good.events), len(foreign.events)) == (4, 4)
+    assert balanced(metrics.stats()).processed_events == 4
+
+
+@pytest.mark.parametrize("setting", ["timeout", "backoff", "max_backoff", "retry_budget", "max_events"])
+@pytest.mark.parametrize("value", [0, -1, "3", True, float("nan")])
+async def test_a_sink_whose_settings_cannot_work_is_refused_at_once(setting: str, value: object) -> None:
+    """However they were set: as an attribute too."""
+    sink = RecordingSink()
+    setattr(sink, setting, value)
+    with pytest.raises(ValueError, match=setting):
+        collector(sinks=[RecordingSink(), sink])

@@ -391,6 +391,48 @@ async def test_an_event_recorded_inside_trios_loop_leaves_when_it_is_due(
         trio.lowlevel.remove_instrument(instrument)
 
 
+@pytest.mark.parametrize("before", [1, 2, 3])
+def test_a_record_in_the_middle_of_a_record_while_the_flush_task_waits_for_the_open_batch(before: int) -> None:
+    """The batch is in the flush task's hand: what comes in by re-entry is taken back from there, and nothing raises."""
+
+    async def play(point: int) -> int:
+        config = BatchMetricsConfig(batch_size=3, buffer_size=3, flush_interval=100)
+        async with collector(config, sinks=[]) as metrics:
+            numbered = Numbered(metrics)
+            for _ in range(before):
+                numbered.record()
+            await trio.testing.wait_all_tasks_blocked()
+            with interrupted_at(point, numbered.burst) as passed:
+                numbered.record()
+            stats = balanced(metrics.stats())
+            assert stats.total_events == numbered.count
+            assert stats.pending_events == min(numbered.count - stats.processed_events, 3)
+        assert balanced(metrics.stats()).failed_events == 0
+        return passed[0]
+
+    run_at_every_point(play, least=5)
+
+
+def test_a_record_in_the_middle_of_leaving_does_not_hold_it_up() -> None:
+    """At each place: delivered at once or refused as closed; the long flush_interval is not waited for."""
+
+    async def play(point: int) -> int:
+        sink = RecordingSink()
+        manager = collector(BatchMetricsConfig(batch_size=3, flush_interval=100, shutdown_timeout=5), sinks=[sink])
+        metrics = await manager.__aenter__()
+        numbered = Numbered(metrics)
+        await trio.sleep(1)
+        with interrupted_at(point, numbered.record) as passed:
+            await manager.__aexit__(None, None, None)
+        assert trio.current_time() == 1
+        stats = balanced(metrics.stats())
+        assert stats.failed_events == 0
+        assert len(sink.events) == stats.processed_events == numbered.count - stats.dropped.get("closed", 0)
+        return passed[0]
+
+    run_at_every_point(play, least=100)
+
+
 def test_recording_needs_no_clock_tick() -> None:
     """The timestamp is the wall clock's, in ns, at the call."""
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import threading
 from collections.abc import Callable
 from typing import Any, Literal
@@ -272,3 +273,42 @@ async def test_a_stuck_sink_does_not_let_threads_overfill_the_buffer(autojump_cl
             await trio.testing.wait_all_tasks_blocked()
         stats = balanced(metrics.stats())
         assert (stats.pending_events, stats.dropped) == (15, {"buffer_full": 15})
+
+
+def test_after_the_block_a_logging_handler_that_records_and_a_thread_do_not_wait_for_each_other() -> None:
+    """The line about an event after the block is logged while no lock of the buffer is held."""
+    recorders: list[Any] = []
+    entered = threading.Event()
+
+    class Records(logging.Handler):
+        """Records for each line of the application, a moment later."""
+
+        def emit(self, record: logging.LogRecord) -> None:
+            if record.name == "tests.app":
+                entered.set()
+                finished.wait(0.3)
+                recorders[0].record_counter("log.lines", {}, 1)
+
+    async def main() -> Any:
+        async with collector(sinks=[]) as metrics:
+            recorders.append(metrics.from_thread())
+        return metrics
+
+    metrics = trio.run(main)
+    finished = threading.Event()
+    root, handler = logging.getLogger(), Records()
+    root.addHandler(handler)
+    try:
+        one = threading.Thread(target=lambda: logging.getLogger("tests.app").warning("x"), daemon=True)
+        one.start()
+        entered.wait(10)
+        two = threading.Thread(target=lambda: recorders[0].record_counter("c", {}, 1), daemon=True)
+        two.start()
+        one.join(10)
+        two.join(10)
+        assert not one.is_alive()
+        assert not two.is_alive()
+    finally:
+        finished.set()
+        root.removeHandler(handler)
+    assert balanced(metrics.stats()).dropped == {"closed": 2}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import random
 from collections.abc import Callable
@@ -80,14 +81,22 @@ class Attempts:
             return await self._sink.send(payload)
         except Exception as exc:  # noqa: BLE001 - whatever a sink raises is its own failed attempt, noted and retried
             return Receipt(retry=True, error=describe(exc))
+        except trio.Cancelled:
+            if trio.current_effective_deadline() == -math.inf:
+                raise
+            return Receipt(retry=True, error="Cancelled, though nothing here was")  # of a scope that the sink had left
         except BaseExceptionGroup as group:
             # Cut by a deadline, a sink with a nursery may raise Cancelled together with errors of its own. Only the
             # former may go on, and only if the rest is nothing that must leave the block.
-            cancelled, rest = group.split(trio.Cancelled)
-            if cancelled is None or not isinstance(rest, Exception):
-                raise
-            self.note(describe(rest))
-            raise cancelled from None
+            raise self.only_cancelled(group) from None
+
+    def only_cancelled(self, group: BaseExceptionGroup[BaseException]) -> BaseException:
+        """Return a group's Cancelled, and note what else is in it; the whole group if that must leave the block."""
+        cancelled, rest = group.split(trio.Cancelled)
+        if cancelled is None or not isinstance(rest, Exception):
+            return group
+        self.note(describe(rest))
+        return cancelled
 
     def note(self, error: str | None) -> None:
         """Keep an error for ``last_error``."""

@@ -135,7 +135,8 @@ class BatchMetricsCollector(Recorder):
         self._instruments().observable(name, callback, labels, unit, description)
 
     def _instruments(self) -> Instruments:
-        self._engine.intake.check_thread()
+        if self._engine.config.enabled:
+            self._engine.intake.check_thread()
         return self._engine.instruments
 
     # -- the account

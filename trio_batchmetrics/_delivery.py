@@ -246,13 +246,13 @@ def _bytes_of(part: object) -> int:
 
 def _sorted(load: Load, receipt: Receipt) -> tuple[Load, Load, Load]:
     """Sort a payload's events: delivered, rejected, to be tried again."""
-    rejected = set(receipt.rejected)
-    if isinstance(receipt.retry, bool):
-        again = set(range(len(load))) - rejected if receipt.retry else set[int]()
-    else:
-        again = set(receipt.retry)
-    delivered = set(range(len(load))) - rejected - again
-    return load.pick(delivered), load.pick(rejected), load.pick(again)
+    kinds = bytearray([2 if receipt.retry is True else 0]) * len(load)
+    for at in () if isinstance(receipt.retry, bool) else receipt.retry:
+        kinds[at] = 2
+    for at in receipt.rejected:
+        kinds[at] = 1
+    delivered, rejected, again = load.sort(kinds, 3)
+    return delivered, rejected, again
 
 
 async def close(sink: Sink, attempts: Attempts) -> None:
@@ -261,3 +261,5 @@ async def close(sink: Sink, attempts: Attempts) -> None:
         await sink.aclose()
     except Exception as exc:  # noqa: BLE001 - the sink's last act; the application is not to fail because of it
         attempts.note(f"aclose: {describe(exc)}")
+    except BaseExceptionGroup as group:
+        raise attempts.only_cancelled(group) from None

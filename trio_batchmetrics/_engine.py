@@ -16,7 +16,7 @@ from __future__ import annotations
 import os
 import uuid
 import weakref
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any
 
@@ -58,6 +58,7 @@ class Engine:
         self.intake: Intake = Intake(config, self.ledger, self._waker, self._clock, self._reporter.trouble)
         self.instruments: Instruments = Instruments(config, self)
         self._forked = False
+        self._flushes: set[trio.Event] = set()
         self._scope = trio.CancelScope(shield=True)
         self._done = trio.Event()
         self._event_sinks: list[EventDelivery] = []
@@ -73,7 +74,8 @@ class Engine:
         run_id = uuid.uuid4().hex
         trouble = self._reporter.trouble
         for account, sink in zip(accounts, sinks.values(), strict=True):
-            sink.bind(context)
+            if self.config.enabled:
+                sink.bind(context)
             if account.series:
                 self._series_sinks.append(SeriesDelivery(sink, account, self.ledger, run_id=run_id, trouble=trouble))
             else:
@@ -97,6 +99,14 @@ class Engine:
         if not self.config.enabled:
             return "disabled"
         return "closed" if self.intake.closed else "open"
+
+    def wake(self, call: Callable[[], object]) -> None:
+        """Make a call that touches Trio, as soon as that is safe."""
+        self._waker(call)
+
+    def abandon(self) -> None:
+        """Leave at once."""
+        self._scope.cancel()
 
     def now(self) -> float:
         """Return the time by the clock of the Trio run, also after it."""
@@ -130,10 +140,12 @@ class Engine:
         self.intake.check_thread()
         self._collect()
         done = trio.Event()
+        self._flushes.add(done)
         watch = self.intake.watch(done.set)
         try:
             await done.wait()
         finally:
+            self._flushes.discard(done)
             self.ledger.unwatch(watch)
         return watch.report()
 
@@ -171,11 +183,13 @@ class Engine:
             reason = "crash"
             warn("metrics: the collector has crashed; what is recorded from now on counts as closed", error=exc)
         finally:
-            if not self._forked:
-                self.intake.close()
-                self.ledger.fail_rest(reason)
-                self._reporter.tell_at_the_end()
-            self._done.set()
+            try:
+                if not self._forked:
+                    self.intake.close()
+                    self.ledger.fail_rest(reason)
+                    self._reporter.tell_at_the_end()
+            finally:
+                self._done.set()
 
     async def _run_tasks(self) -> None:
         self._waker.fragile = trio.lowlevel.current_task()
@@ -210,10 +224,13 @@ class Engine:
     def forked(self) -> None:
         """Be still, in a forked child: recorders count ``closed``, nothing is sent."""
         self._forked = True
+        self._reporter.be_still()
         self.intake.close_in_child()
         self._waker.close_in_child()
         if trio.lowlevel.in_trio_task():
             self._scope.cancel()
+            for event in tuple(self._flushes):
+                event.set()
 
 
 async def _saved_interrupt() -> KeyboardInterrupt | None:

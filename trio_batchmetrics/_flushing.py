@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from datetime import UTC, datetime
 
@@ -60,7 +61,7 @@ class FlushTask:
 
     async def _hand_on(self) -> None:
         while (batch := self._intake.next_batch()) is not None:
-            with trio.move_on_at(batch.due):
+            with trio.move_on_at(-math.inf if self._intake.closed else batch.due):
                 await batch.full.wait()
             self._intake.seal(batch)
             await self._wait_for_room(batch)

@@ -9,6 +9,7 @@ handler, and no update makes a call between reading and writing a sum.
 
 from __future__ import annotations
 
+import sys
 import time
 from bisect import bisect_left
 from collections.abc import Callable, Generator, Iterable, Mapping
@@ -26,6 +27,9 @@ from ._schema import Kind, Measure
 from ._text import text
 from ._validation import Row, number
 
+_MOST = sys.float_info.max
+"""What a sum may come to: what a float holds. Compared without a call, so that no signal handler comes in between."""
+
 __all__ = ["BoundCounter", "BoundGauge", "BoundHistogram", "Host", "Instruments"]
 
 OVERFLOW: Mapping[str, Any] = {"otel.metric.overflow": "true"}
@@ -42,6 +46,10 @@ class Host(Protocol):
 
     def refuse(self, reason: str) -> None:
         """Count an event that is not taken."""
+        ...
+
+    def wake(self, call: Callable[[], object]) -> None:
+        """Make a call that touches Trio, as soon as that is safe."""
         ...
 
     def now(self) -> float:
@@ -114,7 +122,7 @@ class BoundCounter(_Bound):
         if good is None:
             return
         total = self._sum + good
-        if total - total == 0:
+        if -_MOST <= total <= _MOST:
             self._sum = total
             self._touched = True
         else:
@@ -168,7 +176,7 @@ class BoundGauge(_Bound):
 
     def _change(self, by: float) -> None:
         value = self._value + by
-        if value - value == 0:
+        if -_MOST <= value <= _MOST:
             self._value = value
             self._touched = True
         else:
@@ -219,7 +227,7 @@ class BoundHistogram(_Bound):
             return
         bucket = bisect_left(self.bounds, good)
         total = self._sum + good
-        if total - total == 0:
+        if -_MOST <= total <= _MOST:
             self._counts[bucket] += 1
             self._sum = total
             self._touched = True
@@ -320,7 +328,7 @@ class Instruments:
         if (name, key) in self._callbacks:
             raise ValueError(f"{name!r} with these labels is observed already")
         self._callbacks[name, key] = (name, labels, measure, callback)
-        self.first.set()
+        self._host.wake(self.first.set)
 
     def collect(self, failed: Callable[[str, Exception], object]) -> list[Row]:
         """Take what came since the last collection, as rows.
@@ -369,7 +377,7 @@ class Instruments:
         labels: Mapping[str, Any],
         make: Callable[[Mapping[str, Any]], _BoundT],
     ) -> _BoundT:
-        self.first.set()
+        self._host.wake(self.first.set)
         if key not in family.members and len(family.members) >= self._config.max_series:
             key, labels = frozenset(OVERFLOW.items()), OVERFLOW
         member: _BoundT = family.members.get(key) or family.members.setdefault(key, make(labels))

@@ -126,10 +126,11 @@ class Intake:
     def put_from_thread(self, row: Row) -> None:
         """Record a row, or refuse it and count it, from any thread."""
         with self._lock:
-            if not self.gate and not self._make_room():
+            if self.gate or (self._drop_oldest and not self.closed):
+                self.rows.append(row)
+                self.look()
                 return
-            self.rows.append(row)
-            self.look()
+        self._make_room()  # there is none; told without the lock, since to tell may be to log
 
     async def put_when_room(self, row: Row) -> None:
         """Record a row as soon as there is room, first come first served. Always a checkpoint.
@@ -223,6 +224,7 @@ class Intake:
         self._open_batch()
         if len(self.rows) >= self._batch_size and self._open is not None:
             self._waker(self._open.full.set)
+            self._waker(self._ring)
             self._seal()
         while self._ledger.waiting > self._buffer_size:
             self._open_batch()
@@ -241,8 +243,10 @@ class Intake:
         """The first event of a batch opens it."""
         if self.rows and self._open is None:
             cohort = self._ledger.open_cohort(self.rows)
-            self._open = Gathering(self.rows, cohort, self._clock.current_time() + self._flush_interval)
-            self._announce(self._open)
+            batch = Gathering(self.rows, cohort, self._clock.current_time() + self._flush_interval)
+            self._backlog.append(batch)
+            self._open = batch
+            self._waker(self._ring)
 
     def _seal(self) -> None:
         """The open batch is complete."""
@@ -252,18 +256,17 @@ class Intake:
         self.limit = 1
         self._open = None
 
-    def _announce(self, batch: Gathering) -> None:
-        self._backlog.append(batch)
-        self._waker(self._ring)
-
     def _ring(self) -> None:
         """Wake the flush task, unless it has a message to wake for: it goes on while there is a backlog.
 
         So there is never more than one message in the channel, and sending cannot block.
         """
         if self._backlog and not self._rung and not self.closed:
+            try:
+                self._send.send_nowait(self._backlog[0])
+            except trio.WouldBlock:  # re-entered: it is there already
+                pass
             self._rung = True
-            self._send.send_nowait(self._backlog[0])
 
     def _push_out(self) -> None:
         """Drop a waiting event: the oldest, or under ``drop_newest`` the newest (which came in by re-entry)."""
@@ -279,13 +282,10 @@ class Intake:
         self._trouble()
 
     def _newest(self) -> tuple[Gathering, int]:
-        """Return where the newest waiting event stands that arecord did not just put there."""
-        for batch in reversed(self._backlog):
-            if self._takes_room(batch):
-                for at in reversed(range(len(batch.rows))):
-                    if batch.rows[at] is not None and batch.rows[at] is not self._kept:
-                        return batch, at
-        raise AssertionError("more events wait than were recorded")
+        """Return where the newest waiting event stands; what arecord just put there only if there is no other."""
+        waiting = [batch for batch in (self._hand, *self._backlog) if batch is not None and self._takes_room(batch)]
+        places = [(batch, at) for batch in waiting for at, row in enumerate(batch.rows) if row is not None]
+        return next((place for place in reversed(places) if place[0].rows[place[1]] is not self._kept), places[-1])
 
     def _oldest(self) -> Gathering:
         """Return the batch with the oldest waiting event; forget batches that nothing waits in any more."""
@@ -366,7 +366,8 @@ class Intake:
                 batch = Gathering(rows, self._ledger.record_points(rows), self._clock.current_time())
                 batch.full.set()
                 self._points_waiting += 1
-                self._announce(batch)
+                self._backlog.append(batch)
+                self._waker(self._ring)
 
     # -- questions, and the end
 
@@ -379,24 +380,30 @@ class Intake:
             if self._open is not None:
                 self._waker(self._open.full.set)
                 self._seal()
-            return self._ledger.watch(partial(self._waker, done))
+            return self._ledger.watch(partial(self._waker.later, done))
 
     def close(self) -> None:
         """Take no more; what waits for room counts as ``closed``, what is open leaves. Call it from a task."""
         with self._lock:
             if self.closed:
                 return
-            self.hurry()
-            self.closed = True
+            self.closed = True  # first: what re-enters from here on is refused
             self.gate = 0
-        for task in self._waiters:
+            self.hurry()
+        self._let_go()
+        self._send.close()
+
+    def _let_go(self) -> None:
+        """What waits for room counts as closed."""
+        for task in tuple(self._waiters):
+            del self._waiters[task]
             self.refuse("closed")
             trio.lowlevel.reschedule(task)
-        self._waiters.clear()
-        self._send.close()
 
     def close_in_child(self) -> None:
         """Take no more, in a forked child: nothing is woken, and no lock is waited for that another thread held."""
         self._lock = RLock()
         self.closed = True
         self.gate = 0
+        if trio.lowlevel.in_trio_task():
+            self._let_go()

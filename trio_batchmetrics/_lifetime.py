@@ -103,7 +103,13 @@ class CollectorManager:
             BaseException: what a sink raised beside ``Exception``, likewise.
         """
         assert self._engine is not None and self._nursery is not None  # noqa: S101, PT018 - entered before it is left
-        raised = await self._engine.leave() if self._config.enabled else None  # noqa: ASYNC102 - it shields itself
+        raised: BaseException | None = None
+        if self._config.enabled:
+            try:
+                raised = await self._engine.leave()  # noqa: ASYNC102 - it shields itself
+            except BaseException as exc:  # noqa: BLE001, ASYNC103 - an instrument's callback; raised again below
+                self._engine.abandon()
+                raised = exc
         try:
             # With no exception in hand the nursery neither wraps the body's nor raises Cancelled while it waits
             # (trio#1457).

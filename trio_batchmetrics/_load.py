@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Sequence
+from itertools import groupby
 
 import attrs
 
@@ -66,20 +67,28 @@ class Load:
             at -= len(span)
         return Load(first), Load(rest)
 
-    def pick(self, chosen: Collection[int]) -> Load:
-        """Return the events at these positions."""
-        spans = [span for at, span in enumerate(self._each()) if at in chosen]
-        return Load(spans)
+    def sort(self, kinds: Sequence[int], count: int) -> list[Load]:
+        """Part the events by kind.
+
+        Args:
+            kinds: each event's, from 0 on.
+            count: how many kinds there are.
+        """
+        parted: list[list[Span]] = [[] for _ in range(count)]
+        offset = 0
+        for span in self.spans:
+            start = span.start
+            for kind, run in groupby(kinds[offset : offset + len(span)]):
+                stop = start + sum(1 for _ in run)
+                parted[kind].append(attrs.evolve(span, start=start, stop=stop))
+                start = stop
+            offset += len(span)
+        return [Load(spans) for spans in parted]
 
     def settle(self, ledger: Ledger, account: Account, verdict: Verdict, reason: str = "") -> None:
         """Settle all of them one way."""
         for span in self.spans:
             ledger.settle(account, span.cohort, span.start, span.stop, verdict, reason)
-
-    def _each(self) -> Iterator[Span]:
-        for span in self.spans:
-            for at in range(span.start, span.stop):
-                yield attrs.evolve(span, start=at, stop=at + 1)
 
 
 class Queue:

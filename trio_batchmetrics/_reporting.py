@@ -53,7 +53,11 @@ class LossReporter:
         if self._ended:
             warn("metrics: recorded after the collector's block was left; counted as closed")
         else:
-            self._waker(self._wake)
+            self._waker.later(self._wake)
+
+    def be_still(self) -> None:
+        """Say nothing more, in a forked child."""
+        self._noticed = True
 
     def _wake(self) -> None:
         self._trouble.set()

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any, cast
 
-from .abc import EventSink, SeriesSink, Sink
+from .abc import EventSink, SeriesSink, Sink, check_settings
 from .sinks._function import FunctionSink, SinkFunction
 
 __all__ = ["AnySink", "named_sinks"]
@@ -18,7 +18,8 @@ def named_sinks(sinks: Iterable[AnySink]) -> dict[str, EventSink[Any] | SeriesSi
     """Return sinks by name: their own, or their class's without "Sink"; a number from the second of a name on.
 
     Raises:
-        TypeError: something is no sink; the message says which.
+        TypeError: something is no sink, or there twice; the message says which.
+        ValueError: a sink has a delivery setting that cannot work.
     """
     named: dict[str, EventSink[Any] | SeriesSink[Any]] = {}
     for position, given in enumerate(sinks):
@@ -37,7 +38,9 @@ def named_sinks(sinks: Iterable[AnySink]) -> dict[str, EventSink[Any] | SeriesSi
 
 def _sink(position: int, given: Any) -> EventSink[Any] | SeriesSink[Any]:
     if isinstance(given, EventSink | SeriesSink):
-        return given  # pyright: ignore[reportUnknownVariableType]
+        sink = cast("EventSink[Any] | SeriesSink[Any]", given)
+        check_settings(sink)
+        return sink
     if isinstance(given, type) or not callable(given):
         raise TypeError(f"sinks[{position}] must be a sink or an async function (got {given!r})")
     return FunctionSink(cast("SinkFunction", given))

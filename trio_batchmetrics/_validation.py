@@ -67,9 +67,9 @@ def _number(value: object, measure: Measure) -> float | None:
         return value if measure.kind is Kind.GAUGE and measure.field is not None and measure.name else None
     elif isinstance(value, int):
         as_float = float(value)
-        good = as_float if measure.seconds else value
+        good = as_float if measure.seconds else int(value)
     elif isinstance(value, float):
-        good = value
+        good = float(value)
     elif measure.seconds and isinstance(value, timedelta):
         good = value.total_seconds()
     else:

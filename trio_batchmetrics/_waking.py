@@ -38,7 +38,7 @@ class Waker:
         """Ask for a call.
 
         Args:
-            call: takes nothing, raises nothing, is no checkpoint.
+            call: takes nothing, raises nothing, is no checkpoint; twice is as good as once.
         """
         if self._token is None:
             return
@@ -49,6 +49,12 @@ class Waker:
             return
         with suppress(trio.RunFinishedError):  # nobody is left to wake
             self._token.run_sync_soon(self._make_calls, idempotent=True)
+
+    def later(self, call: Callable[[], object]) -> None:
+        """Ask for a call that is never made at once: for what wakes a task of the application's."""
+        if self._token is not None:
+            with suppress(trio.RunFinishedError):
+                self._token.run_sync_soon(call)
 
     def close_in_child(self) -> None:
         """Make no more calls, in a forked child: the run's wake-up socket is the parent's too."""
@@ -62,6 +68,7 @@ class Waker:
             self._calling = True
             try:
                 while self._asked:
-                    self._asked.popleft()()
+                    self._asked[0]()  # should the stack be too deep for it, it is still there to be made later
+                    self._asked.popleft()
             finally:
                 self._calling = False

@@ -16,7 +16,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Collection, Mapping, Sequence
-from typing import Any, ClassVar, Generic, TypeVar
+from typing import Generic, TypeVar
 
 import attrs
 
@@ -105,8 +105,6 @@ class Sink:
     context: SinkContext = SinkContext()
     """What the collector told; set by :meth:`bind`."""
 
-    _settings: ClassVar[tuple[str, ...]] = ("timeout", "backoff", "max_backoff")
-
     def __init__(
         self, *, name: str | None = None, timeout: float = 30.0, backoff: float = 0.5, max_backoff: float = 30.0
     ) -> None:
@@ -121,12 +119,11 @@ class Sink:
         Raises:
             ValueError: a number is not above 0.
         """
-        for setting, value in (("timeout", timeout), ("backoff", backoff), ("max_backoff", max_backoff)):
-            _above_zero(setting, value)
         self.name = name
         self.timeout = timeout
         self.backoff = backoff
         self.max_backoff = max_backoff
+        check_settings(self)
 
     def bind(self, context: SinkContext) -> None:
         """Take what the collector tells as it opens. Synchronous, no I/O; what it raises, ``collector()`` raises."""
@@ -139,9 +136,20 @@ class Sink:
         """
 
 
-def _above_zero(name: str, value: Any) -> None:
-    if isinstance(value, bool) or not isinstance(value, int | float) or not value > 0:
-        raise ValueError(f"{name} must be a number > 0 (got {value!r})")
+def check_settings(sink: Sink) -> None:
+    """Look at a sink's delivery settings, however they were set.
+
+    Raises:
+        ValueError: seconds that are not above 0, or a number of things that is no int >= 1.
+    """
+    for setting in ("timeout", "backoff", "max_backoff", "retry_budget"):
+        seconds: object = getattr(sink, setting, 1.0)
+        if isinstance(seconds, bool) or not isinstance(seconds, int | float) or not seconds > 0:
+            raise ValueError(f"{setting} must be a number > 0 (got {seconds!r})")
+    for setting in ("max_events", "max_payload_bytes"):
+        most: object = getattr(sink, setting, None)
+        if most is not None and (isinstance(most, bool) or not isinstance(most, int) or most < 1):
+            raise ValueError(f"{setting} must be an int >= 1 or None (got {most!r})")
 
 
 class EventSink(Sink, ABC, Generic[PartT]):
@@ -190,14 +198,12 @@ class EventSink(Sink, ABC, Generic[PartT]):
             ValueError: a number is not above 0.
         """
         super().__init__(name=name, timeout=timeout, backoff=backoff, max_backoff=max_backoff)
-        _above_zero("retry_budget", retry_budget)
         self.retry_budget = retry_budget
         if max_events is not None:
-            _above_zero("max_events", max_events)
             self.max_events = max_events
         if max_payload_bytes is not None:
-            _above_zero("max_payload_bytes", max_payload_bytes)
             self.max_payload_bytes = max_payload_bytes
+        check_settings(self)
 
     def encode(self, events: Sequence[MetricEvent]) -> PartT | None:
         """Turn events into one part of a payload.
