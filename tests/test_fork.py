@@ -136,7 +136,7 @@ def test_in_a_child_what_waits_in_flush_and_arecord_returns() -> None:
         if pid == 0:
             os._exit(0 if returned.count("arecord") == 1 and returned.count(3) == 1 else 1)
         with trio.fail_after(20):
-            while os.waitpid(pid, os.WNOHANG) == (0, 0):  # noqa: ASYNC222
+            while os.waitpid(pid, os.WNOHANG) == (0, 0):  # noqa: ASYNC110, ASYNC222 - there is no event for it
                 await trio.sleep(0.01)
         assert sorted(map(str, returned)) == ["0", "arecord"]
         assert balanced(metrics.stats()).dropped == {"closed": 1}
@@ -156,19 +156,20 @@ def test_a_child_of_a_thread_that_holds_the_lock_is_not_stuck() -> None:
                 while not stop:
                     recorder.record_cache_metric("redis", "hit")
 
+            def child() -> Any:
+                before = metrics.stats().dropped.get("closed", 0)
+                recorder.record_cache_metric("redis", "hit")
+                metrics.record_cache_metric("redis", "hit")
+                return balanced(metrics.stats()).dropped["closed"] - before
+
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(trio.to_thread.run_sync, record)
-                for _ in range(20):
-                    await trio.sleep(0.001)
-
-                    def child() -> Any:
-                        before = metrics.stats().dropped.get("closed", 0)
-                        recorder.record_cache_metric("redis", "hit")
-                        metrics.record_cache_metric("redis", "hit")
-                        return balanced(metrics.stats()).dropped["closed"] - before
-
-                    assert forked(child) == 2
-                stop = True
+                try:
+                    for _ in range(20):
+                        await trio.sleep(0.001)
+                        assert forked(child) == 2
+                finally:
+                    stop = True
         balanced(metrics.stats())
 
     trio.run(main)

@@ -540,12 +540,14 @@ async def test_a_logging_handler_that_exits_ends_the_block_and_does_not_hang_it(
     """SystemExit from the closing line comes out, the books are closed."""
     logger, handler = logging.getLogger("trio_batchmetrics"), _Exits()
     logger.addHandler(handler)
+    metrics: BatchMetricsCollector | None = None
     try:
         with pytest.raises(SystemExit):
             async with collector(BatchMetricsConfig(batch_size=1, shutdown_timeout=1), sinks=[StuckSink()]) as metrics:
                 record(metrics, 2)
     finally:
         logger.removeHandler(handler)
+    assert metrics is not None
     assert balanced(metrics.stats()).failed_events == 2
 
 
@@ -555,10 +557,12 @@ async def test_a_callback_that_exits_while_the_block_is_left_comes_out(autojump_
     def callback() -> float:
         raise SystemExit(3)
 
+    metrics: BatchMetricsCollector | None = None
     with pytest.raises(SystemExit):
         async with collector(sinks=[RecordingSink()]) as metrics:
             metrics.observable_gauge("g", callback)
             record(metrics, 2)
+    assert metrics is not None
     assert balanced(metrics.stats()).pending_events == 0
 
 

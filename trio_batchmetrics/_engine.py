@@ -139,13 +139,15 @@ class Engine:
             return FlushReport(pending=self.ledger.pending)
         self.intake.check_thread()
         self._collect()
-        done = trio.Event()
+        done, task = trio.Event(), trio.lowlevel.current_task()
         self._flushes.add(done)
+        self._waker.fragile.add(task)
         watch = self.intake.watch(done.set)
         try:
             await done.wait()
         finally:
             self._flushes.discard(done)
+            self._waker.fragile.discard(task)
             self.ledger.unwatch(watch)
         return watch.report()
 
@@ -192,7 +194,7 @@ class Engine:
                 self._done.set()
 
     async def _run_tasks(self) -> None:
-        self._waker.fragile = trio.lowlevel.current_task()
+        self._waker.fragile.add(trio.lowlevel.current_task())
         async with trio.open_nursery() as helpers:
             helpers.start_soon(self._collect_periodically)
             helpers.start_soon(self._reporter.run)
@@ -206,6 +208,7 @@ class Engine:
 
     @trio.lowlevel.enable_ki_protection
     async def _collect_periodically(self) -> None:
+        self._waker.fragile.add(trio.lowlevel.current_task())
         await self.instruments.first.wait()
         due = trio.current_time()
         while True:

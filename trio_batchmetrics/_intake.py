@@ -380,7 +380,7 @@ class Intake:
             if self._open is not None:
                 self._waker(self._open.full.set)
                 self._seal()
-            return self._ledger.watch(partial(self._waker.later, done))
+            return self._ledger.watch(partial(self._waker, done))
 
     def close(self) -> None:
         """Take no more; what waits for room counts as ``closed``, what is open leaves. Call it from a task."""

@@ -53,7 +53,7 @@ class LossReporter:
         if self._ended:
             warn("metrics: recorded after the collector's block was left; counted as closed")
         else:
-            self._waker.later(self._wake)
+            self._waker(self._wake)
 
     def be_still(self) -> None:
         """Say nothing more, in a forked child."""
@@ -65,6 +65,7 @@ class LossReporter:
     @trio.lowlevel.enable_ki_protection
     async def run(self) -> None:
         """Report until cancelled."""
+        self._waker.fragile.add(trio.lowlevel.current_task())
         while True:
             await self._trouble.wait()
             self._tell()

@@ -38,9 +38,8 @@ def named_sinks(sinks: Iterable[AnySink]) -> dict[str, EventSink[Any] | SeriesSi
 
 def _sink(position: int, given: Any) -> EventSink[Any] | SeriesSink[Any]:
     if isinstance(given, EventSink | SeriesSink):
-        sink = cast("EventSink[Any] | SeriesSink[Any]", given)
-        check_settings(sink)
-        return sink
+        check_settings(given)  # pyright: ignore[reportUnknownArgumentType]
+        return given  # pyright: ignore[reportUnknownVariableType]
     if isinstance(given, type) or not callable(given):
         raise TypeError(f"sinks[{position}] must be a sink or an async function (got {given!r})")
     return FunctionSink(cast("SinkFunction", given))

@@ -31,8 +31,8 @@ class Waker:
         self._thread = get_ident()
         self._asked: deque[Callable[[], object]] = deque()
         self._calling = False
-        self.fragile: trio.lowlevel.Task | None = None
-        """The task whose own steps must not be woken into: a handler that interrupts it looks like an ordinary task."""
+        self.fragile: set[trio.lowlevel.Task] = set()
+        """The tasks that such calls wake: a handler that interrupts one looks like an ordinary task, and is none."""
 
     def __call__(self, call: Callable[[], object]) -> None:
         """Ask for a call.
@@ -44,17 +44,11 @@ class Waker:
             return
         self._asked.append(call)
         in_task = get_ident() == self._thread and trio.lowlevel.in_trio_task()
-        if in_task and trio.lowlevel.current_task() is not self.fragile:
+        if in_task and trio.lowlevel.current_task() not in self.fragile:
             self._make_calls()
             return
         with suppress(trio.RunFinishedError):  # nobody is left to wake
             self._token.run_sync_soon(self._make_calls, idempotent=True)
-
-    def later(self, call: Callable[[], object]) -> None:
-        """Ask for a call that is never made at once: for what wakes a task of the application's."""
-        if self._token is not None:
-            with suppress(trio.RunFinishedError):
-                self._token.run_sync_soon(call)
 
     def close_in_child(self) -> None:
         """Make no more calls, in a forked child: the run's wake-up socket is the parent's too."""
