@@ -143,23 +143,26 @@ class LedgerMachine(RuleBasedStateMachine):
         """The flush task takes a batch, and finds some of it invalid."""
         sealed = [g for g in self.groups if g.stage == "waiting" and g is not self.open_group]
         group = data.draw(st.sampled_from(sealed))
-        self.ledger.take(group.cohort)
-        group.stage = "taken"
         alive = [event for event in group.rows if not event.dropped]
-        bad = data.draw(st.integers(0, len(alive)))
+        self._take(group, data.draw(st.integers(0, len(alive))))
+
+    def _take(self, group: Group, bad: int) -> None:
+        self.ledger.take(group.cohort)
+        alive = [event for event in group.rows if not event.dropped]
         for event in alive[:bad]:
             event.dropped = "invalid"
         self.ledger.invalid(group.cohort, bad)
         group.valid = alive[bad:]
         group.unmerged = list(self.series)
-        if not group.valid:
-            group.stage = "gone"
+        group.stage = "taken" if group.valid else "gone"
 
     @rule(data=st.data(), works=st.booleans())
     @precondition(lambda self: any(g.stage == "taken" and g.unmerged for g in self.groups))
     def merge(self, data: st.DataObject, works: bool) -> None:
         """A series sink merges a batch, or fails to."""
-        group = data.draw(st.sampled_from([g for g in self.groups if g.stage == "taken" and g.unmerged]))
+        self._merge(data.draw(st.sampled_from([g for g in self.groups if g.stage == "taken" and g.unmerged])), works)
+
+    def _merge(self, group: Group, works: bool) -> None:
         name = group.unmerged.pop(0)
         account = self.accounts[name]
         self.ledger.reach(account, len(group.valid))
@@ -177,7 +180,22 @@ class LedgerMachine(RuleBasedStateMachine):
     @precondition(lambda self: any(g.stage == "taken" and not g.unmerged for g in self.groups))
     def hand_over(self, data: st.DataObject) -> None:
         """A batch reaches the event sinks."""
-        group = data.draw(st.sampled_from([g for g in self.groups if g.stage == "taken" and not g.unmerged]))
+        self._hand_over(data.draw(st.sampled_from([g for g in self.groups if g.stage == "taken" and not g.unmerged])))
+
+    @rule(count=st.integers(1, 6))
+    @precondition(lambda self: not self.ended)
+    def whole_batch(self, count: int) -> None:
+        """A batch goes all the way to the sinks in one step, so that there is always something to settle."""
+        self.record(count)
+        group = self.open_group
+        assert group is not None
+        self.seal()
+        self._take(group, 0)
+        while group.unmerged:
+            self._merge(group, True)
+        self._hand_over(group)
+
+    def _hand_over(self, group: Group) -> None:
         now: Any = None
         self.ledger.hand_over(group.cohort, len(group.valid), now)
         group.stage = "handed"

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import logging
+import sys
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Generator
 from typing import Any, Literal
 
 import pytest
@@ -182,6 +183,16 @@ def test_after_the_run_a_threads_events_are_closed() -> None:
     assert balanced(metrics.stats()).dropped == {"closed": 2}
 
 
+@pytest.fixture
+def restless() -> Generator[None, None, None]:
+    """Threads take turns as often as they can."""
+    before = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    yield
+    sys.setswitchinterval(before)
+
+
+@pytest.mark.usefixtures("restless")
 @pytest.mark.parametrize("policy", ["drop_newest", "drop_oldest"])
 async def test_many_threads_and_trio_record_at_once_and_every_event_is_counted_once(
     policy: Literal["drop_newest", "drop_oldest"],

@@ -81,7 +81,7 @@ class Attempts:
             return await self._sink.send(payload)
         except Exception as exc:  # noqa: BLE001 - whatever a sink raises is its own failed attempt, noted and retried
             return Receipt(retry=True, error=describe(exc))
-        except trio.Cancelled:
+        except trio.Cancelled:  # noqa: ASYNC103 - swallowed only where it is none of ours
             if trio.current_effective_deadline() == -math.inf:
                 raise
             return Receipt(retry=True, error="Cancelled, though nothing here was")  # of a scope that the sink had left
