@@ -84,7 +84,8 @@ class Attempts:
         except trio.Cancelled:  # noqa: ASYNC103 - swallowed only where it is none of ours
             if trio.current_effective_deadline() == -math.inf:
                 raise
-            return Receipt(retry=True, error="Cancelled, though nothing here was")  # of a scope that the sink had left
+            # It belongs to a scope that the sink has left: the attempt has failed, and nothing here was cancelled.
+            return Receipt(retry=True, error="Cancelled, of another scope")  # noqa: ASYNC104
         except BaseExceptionGroup as group:
             # Cut by a deadline, a sink with a nursery may raise Cancelled together with errors of its own. Only the
             # former may go on, and only if the rest is nothing that must leave the block.
