@@ -20,8 +20,10 @@ from tests.helpers import balanced
 from trio_batchmetrics import Counter, collector
 from trio_batchmetrics._accounts import Account, Cohort, Verdict, Watch
 from trio_batchmetrics._config import BatchMetricsConfig
-from trio_batchmetrics._intake import Gathering, Intake
+from trio_batchmetrics._gathering import Gathering
+from trio_batchmetrics._intake import Intake
 from trio_batchmetrics._ledger import Ledger
+from trio_batchmetrics._reporting import LossReporter
 from trio_batchmetrics._stats import FlushReport
 
 EVENT, SERIES = ["e0", "e1", "e2"], ["s0", "s1"]
@@ -356,7 +358,7 @@ class BufferMachine(RuleBasedStateMachine):
         self.ledger = Ledger([])
         self.calls: list[Any] = []
         waker: Any = self.calls.append
-        self.intake = Intake(self.config, self.ledger, waker, MockClock(), lambda: None)
+        self.intake = Intake(self.config, self.ledger, waker, MockClock(), LossReporter(self.ledger, waker))
         self.put = 0
         self.kept: list[int] = []
         self.hand: Gathering | None = None

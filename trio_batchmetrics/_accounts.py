@@ -12,7 +12,18 @@ from datetime import datetime
 
 from ._stats import FlushReport, SinkStats
 
-__all__ = ["FAILED", "MAX_EVENT_SINKS", "PROCESSED", "SETTLING", "SPOOLED", "Account", "Cohort", "Verdict", "Watch"]
+__all__ = [
+    "FAILED",
+    "MAX_EVENT_SINKS",
+    "PROCESSED",
+    "SETTLING",
+    "SPOOLED",
+    "Account",
+    "Cohort",
+    "Tally",
+    "Verdict",
+    "Watch",
+]
 
 MAX_EVENT_SINKS = 80
 """A cohort's byte holds 3 × sinks + 2."""
@@ -40,6 +51,16 @@ def _settling(outcome: int) -> bytes:
 
 
 SETTLING = tuple(_settling(outcome) for outcome in (PROCESSED, SPOOLED, FAILED))
+
+
+class Tally:
+    """A count that only grows."""
+
+    __slots__ = ("count",)
+
+    def __init__(self) -> None:
+        """Start at 0."""
+        self.count: int = 0
 
 
 class Account:

@@ -4,12 +4,17 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from typing import ClassVar, cast, overload
+from typing import Any, ClassVar, cast, overload
 
 from ._schema import MetricEvent
-from ._validation import Row
 
-__all__ = ["Batch", "event_of"]
+__all__ = ["Batch", "Groups", "Row", "event_of", "rows_and_groups"]
+
+Row = tuple[Any, ...] | MetricEvent
+"""What a recorder leaves behind: ``(class, timestamp, *fields)``, or an event that the application made."""
+
+Groups = dict[type[MetricEvent], list[tuple[Any, ...]]]
+"""Rows by class, in recording order; the labels in them are equal only where their texts are."""
 
 
 def event_of(row: Row) -> MetricEvent:
@@ -34,11 +39,17 @@ class Batch(Sequence[MetricEvent]):
         (2, {'CacheMetric': 2}, 'miss')
     """
 
-    __slots__ = ("_rows",)
+    __slots__ = ("_groups", "_rows")
 
-    def __init__(self, rows: Sequence[Row]) -> None:
-        """Make a batch of rows; a list is kept, not copied, and its rows become events as they are looked at."""
+    def __init__(self, rows: Sequence[Row], groups: Groups | None = None) -> None:
+        """Make a batch of rows; a list is kept, not copied, and its rows become events as they are looked at.
+
+        Args:
+            rows: the events, in recording order.
+            groups: the same by class, where they have been sorted.
+        """
         self._rows: list[Row] = rows if isinstance(rows, list) else list(rows)
+        self._groups: Groups | None = groups
 
     def __len__(self) -> int:
         """Return how many events it holds."""
@@ -78,3 +89,8 @@ class Batch(Sequence[MetricEvent]):
         """Count the events by kind: class name to count, sorted by name."""
         counts = Counter(row[0].__name__ if type(row) is tuple else type(row).__name__ for row in self._rows)
         return dict(sorted(counts.items()))
+
+
+def rows_and_groups(batch: Batch) -> tuple[list[Row], Groups | None]:
+    """Return the rows of a batch, which are its own, and the same by class where they have been sorted."""
+    return batch._rows, batch._groups  # pyright: ignore[reportPrivateUsage]  # the library's own; not for users

@@ -9,18 +9,14 @@ import trio
 
 from ._engine import Engine
 from ._instruments import BoundCounter, BoundGauge, BoundHistogram, Instruments
-from ._recording import Recorder, ThreadRecorder
+from ._recording import IntakeRecorder, ThreadRecorder
 from ._schema import MetricEvent, is_event
 from ._stats import BatchMetricsStats, FlushReport
 
 __all__ = ["BatchMetricsCollector"]
 
 
-def _nothing(_: object) -> None:
-    """Take what a disabled collector is given."""
-
-
-class BatchMetricsCollector(Recorder):
+class BatchMetricsCollector(IntakeRecorder):
     """Records events and keeps account of them; made by :func:`collector`.
 
     Its methods belong to the thread of its Trio run, ``from_thread()``'s recorder and ``stats()`` to any.
@@ -29,8 +25,7 @@ class BatchMetricsCollector(Recorder):
     def __init__(self, engine: Engine) -> None:
         """Made by :func:`collector`."""
         self._engine = engine
-        enabled = engine.config.enabled
-        super().__init__(*((engine.intake.put, engine.refuse) if enabled else (_nothing, _nothing)))
+        super().__init__(engine.intake, engine.refuse)
 
     def __repr__(self) -> str:
         """Show whether it is open, and its account."""
@@ -60,8 +55,6 @@ class BatchMetricsCollector(Recorder):
 
     def from_thread(self) -> ThreadRecorder:
         """Return a recorder for other threads. It may be kept, shared, and used after the block."""
-        if not self._engine.config.enabled:
-            return ThreadRecorder(_nothing, _nothing)
         return ThreadRecorder(self._engine.intake.put_from_thread, self._engine.refuse_from_thread)
 
     def counter(
@@ -135,8 +128,7 @@ class BatchMetricsCollector(Recorder):
         self._instruments().observable(name, callback, labels, unit, description)
 
     def _instruments(self) -> Instruments:
-        if self._engine.config.enabled:
-            self._engine.intake.check_thread()
+        self._engine.intake.check_thread()
         return self._engine.instruments
 
     # -- the account

@@ -55,7 +55,7 @@ class Engine:
         self._clock = trio.lowlevel.current_clock()
         self._waker = Waker()
         self._reporter = LossReporter(self.ledger, self._waker)
-        self.intake: Intake = Intake(config, self.ledger, self._waker, self._clock, self._reporter.trouble)
+        self.intake: Intake = Intake(config, self.ledger, self._waker, self._clock, self._reporter)
         self.instruments: Instruments = Instruments(config, self)
         self._forked = False
         self._flushes: set[trio.Event] = set()

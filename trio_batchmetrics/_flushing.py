@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from datetime import UTC, datetime
 
 import trio
 
+from ._batch import Batch, rows_and_groups
 from ._delivery import CHUNK, EventDelivery
-from ._intake import Gathering, Intake
+from ._gathering import Gathering
+from ._intake import Intake
 from ._ledger import Ledger
 from ._load import Span
 from ._series_delivery import SeriesDelivery
-from ._validation import Row, checked
+from ._validation import valid
 
 __all__ = ["FlushTask"]
 
@@ -61,8 +62,8 @@ class FlushTask:
 
     async def _hand_on(self) -> None:
         while (batch := self._intake.next_batch()) is not None:
-            with trio.move_on_at(-math.inf if self._intake.closed else batch.due):
-                await batch.full.wait()
+            if not self._intake.closed:
+                await batch.gathered()
             self._intake.seal(batch)
             await self._wait_for_room(batch)
             await self._hand_over(batch)
@@ -78,11 +79,12 @@ class FlushTask:
 
     async def _hand_over(self, batch: Gathering) -> None:
         cohort = batch.cohort
-        rows = await self._check(batch)
+        chunks = await self._check(batch)
+        rows = [row for chunk in chunks for row in rows_and_groups(chunk)[0]]
         if not rows:
             return
         for series_sink in self._series_sinks:
-            await series_sink.merge(cohort, rows)
+            await series_sink.merge(cohort, chunks, len(rows))
         self._ledger.hand_over(cohort, len(rows), datetime.now(UTC))
         self.last_flush = self._clock.current_time()
         for series_sink in self._series_sinks:
@@ -90,18 +92,17 @@ class FlushTask:
         for event_sink in self._event_sinks:
             event_sink.offer(Span(cohort, rows, 0, len(rows)))
 
-    async def _check(self, batch: Gathering) -> list[Row]:
-        """Take a batch and return its valid events."""
+    async def _check(self, batch: Gathering) -> list[Batch]:
+        """Take a batch and return its valid events; a checkpoint between any 500."""
         rows = self._intake.take(batch)
-        good: list[Row] = []
+        chunks: list[Batch] = []
         for start in range(0, len(rows), CHUNK):
             if start:
                 await trio.lowlevel.checkpoint()
-            for row in rows[start : start + CHUNK]:
-                valid = checked(row)
-                if valid is not None:
-                    good.append(valid)
-        if len(good) < len(rows):
-            self._ledger.invalid(batch.cohort, len(rows) - len(good))
+            if chunk := valid(rows[start : start + CHUNK] if len(rows) > CHUNK else rows):
+                chunks.append(chunk)
+        bad = len(rows) - sum(map(len, chunks))
+        if bad:
+            self._ledger.invalid(batch.cohort, bad)
             self._intake.lost()
-        return good
+        return chunks

@@ -25,7 +25,8 @@ from ._events import Counter, Gauge, HistogramPoint, captured
 from ._exceptions import WrongThreadError
 from ._schema import Kind, Measure
 from ._text import text
-from ._validation import Row, number
+from ._batch import Row
+from ._validation import number
 
 _MOST = sys.float_info.max
 """What a sum may come to: what a float holds. Compared without a call, so that no signal handler comes in between."""

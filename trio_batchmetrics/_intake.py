@@ -5,10 +5,11 @@ How this works
 
 A recorder appends a row to the open batch's list and then looks whether there is something to do: a row that stands in
 the list is safe, whatever re-enters the recorder afterwards. Two numbers decide, so that a record costs one comparison
-before and one after::
+before and one after (:meth:`Intake.put` says it once; :mod:`trio_batchmetrics._compiled` writes the same into each
+recorder, which saves a call)::
 
     gate    the Trio thread's ident while there is room and the block is open, else 0: the check for a wrong thread, a
-            full buffer and a closed collector at once
+            full buffer and a closed or disabled collector at once
     limit   the length of the list at which somebody must look: its first row (a batch opens), its last (it is full and
             leaves), or the buffer's last
 
@@ -29,37 +30,20 @@ from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from functools import partial
 from threading import RLock, get_ident
+from typing import cast
 
 import trio
 
-from ._accounts import Cohort, Watch
+from ._accounts import Tally, Watch
+from ._batch import Row
 from ._config import BatchMetricsConfig
 from ._exceptions import WrongThreadError
+from ._gathering import Gathering
 from ._ledger import Ledger
-from ._validation import Row
+from ._reporting import LossReporter
 from ._waking import Waker
 
-__all__ = ["Gathering", "Intake"]
-
-
-class Gathering:
-    """A batch that gathers, or waits for the flush task."""
-
-    __slots__ = ("cohort", "due", "full", "rows")
-
-    def __init__(self, rows: list[Row | None], cohort: Cohort, due: float) -> None:
-        """Gather in this list.
-
-        Args:
-            rows: the events; None where one was pushed out.
-            cohort: where they are accounted.
-            due: when the batch leaves at the latest, by Trio's clock.
-        """
-        self.rows: list[Row | None] = rows
-        self.cohort: Cohort = cohort
-        self.due: float = due
-        self.full: trio.Event = trio.Event()
-        """Set when the batch is to leave at once."""
+__all__ = ["Intake"]
 
 
 class Intake:
@@ -71,7 +55,7 @@ class Intake:
         ledger: Ledger,
         waker: Waker,
         clock: trio.abc.Clock,
-        trouble: Callable[[], object],
+        reporter: LossReporter,
     ) -> None:
         """Open the buffer in the calling thread, which is Trio's.
 
@@ -80,24 +64,25 @@ class Intake:
             ledger: where every event is accounted.
             waker: makes calls that touch Trio.
             clock: the Trio run's.
-            trouble: called once an event was lost, from anywhere.
+            reporter: told of what was lost.
         """
         self.closed: bool = False
         self._thread = get_ident()
         self.gate: int = self._thread
         self.limit: int = 1
         self.rows: list[Row | None] = []
-        self._send, self._receive = trio.open_memory_channel[Gathering](config.buffer_size)
+        self._send, self._receive = trio.open_memory_channel[Gathering | None](config.buffer_size)
         self._flush_interval = config.flush_interval
         self._buffer_size = config.buffer_size
         self._batch_size = min(config.batch_size, config.buffer_size)
         self._drop_oldest = config.on_full == "drop_oldest"
+        self._refusals: Tally | None = None if self._drop_oldest else ledger.refusals("buffer_full")
         self.hand_shrunk: Callable[[], object] = lambda: None
         """Called when the batch in the flush task's hand has lost an event: it may fit now where it did not."""
         self._ledger = ledger
         self._waker = waker
         self._clock = clock
-        self._trouble = trouble
+        self._reporter = reporter
         self._open: Gathering | None = None
         self._hand: Gathering | None = None
         self._backlog: deque[Gathering] = deque()
@@ -106,8 +91,13 @@ class Intake:
         self._lock = RLock()
         self._looking = False
         self._kept: Row | None = None  # what arecord is putting: re-entry may not cost it its place
-        self._rung = False
+        self._awake = False
         ledger.watch_rows(self.rows)
+        self._enabled = config.enabled
+        if not config.enabled:
+            self.gate = 0
+            self._refusals = Tally()  # nobody's: nothing is counted, and nothing told
+            reporter.be_still()
 
     # -- recording
 
@@ -117,20 +107,40 @@ class Intake:
         Raises:
             WrongThreadError: another thread called it.
         """
-        if get_ident() != self.gate and not self._may_push_out():
+        ident = get_ident()
+        if ident != self.gate and self.refuses(ident):
             return
         self.rows.append(row)
         if len(self.rows) >= self.limit:
             self.look()
 
+    def refuses(self, ident: int) -> bool:
+        """Tell, where the gate is shut, whether no row may be appended; count the event that is refused then.
+
+        Args:
+            ident: the calling thread's.
+
+        Raises:
+            WrongThreadError: it is not Trio's.
+        """
+        if ident != self._thread:
+            self.check_thread()
+        refusals = self._refusals
+        if refusals is None:
+            return False  # the look that follows pushes out the oldest
+        refusals.count += 1
+        if not self._reporter.noticed:
+            self._reporter.trouble()
+        return True
+
     def put_from_thread(self, row: Row) -> None:
         """Record a row, or refuse it and count it, from any thread."""
         with self._lock:
-            if self.gate or (self._drop_oldest and not self.closed):
+            if self.gate or self._refusals is None:
                 self.rows.append(row)
                 self.look()
                 return
-        self._make_room()  # there is none; told without the lock, since to tell may be to log
+        self.refuses(self._thread)  # without the lock, since to tell may be to log
 
     async def put_when_room(self, row: Row) -> None:
         """Record a row as soon as there is room, first come first served. Always a checkpoint.
@@ -162,37 +172,24 @@ class Intake:
 
     def refuse(self, reason: str) -> None:
         """Count an event that is not taken."""
-        self._ledger.refuse(reason)
-        self._trouble()
+        if self._enabled:
+            self._ledger.refuse(reason)
+            self._reporter.trouble()
 
     def lost(self) -> None:
         """Events were lost: have it reported."""
-        self._trouble()
+        self._reporter.trouble()
 
     def check_thread(self) -> None:
-        """Let Trio's thread pass.
+        """Let Trio's thread pass; where the collector is disabled, any.
 
         Raises:
             WrongThreadError: another thread called it.
         """
-        if get_ident() != self._thread:
+        if self._enabled and get_ident() != self._thread:
             raise WrongThreadError(
                 "a collector is recorded to from the thread of its Trio run; other threads use collector.from_thread()"
             )
-
-    def _may_push_out(self) -> bool:
-        self.check_thread()
-        return self._make_room()
-
-    def _make_room(self) -> bool:
-        """Tell whether a row may be appended though the gate is shut; refuse it if not."""
-        if self.closed:
-            self.refuse("closed")
-            return False
-        if self._drop_oldest:
-            return True  # the look that follows pushes out the oldest
-        self.refuse("buffer_full")
-        return False
 
     # -- gathering
 
@@ -221,16 +218,15 @@ class Intake:
         self.look()
 
     def _look_once(self) -> None:
-        self._open_batch()
-        if len(self.rows) >= self._batch_size and self._open is not None:
-            self._waker(self._open.full.set)
-            self._waker(self._ring)
-            self._seal()
-        while self._ledger.waiting > self._buffer_size:
+        if self._open is None and self.rows:
             self._open_batch()
-            self._push_out()
+        if len(self.rows) >= self._batch_size and self._open is not None:
+            self._open.complete(self._waker)
+            self._seal()
         filled = len(self.rows)  # before the room: what re-enters in between makes the next look come early, never late
         room = self._buffer_size - self._ledger.waiting
+        if room < 0:
+            room = self._take_back()
         self.gate = self._thread if room > 0 and not self.closed and not self._waiters else 0
         if room < 0:
             self.limit = 0  # re-entered since: look again
@@ -239,13 +235,24 @@ class Intake:
         else:
             self.limit = max(min(self._batch_size, filled + room), filled + 1)
 
+    def _take_back(self) -> int:
+        """Drop what is beyond ``buffer_size``; return how much room there is then."""
+        while (room := self._buffer_size - self._ledger.waiting) < 0:
+            if self._open is None and self.rows:
+                self._open_batch()
+            self._push_out()
+        return room
+
     def _open_batch(self) -> None:
         """The first event of a batch opens it."""
-        if self.rows and self._open is None:
-            cohort = self._ledger.open_cohort(self.rows)
-            batch = Gathering(self.rows, cohort, self._clock.current_time() + self._flush_interval)
-            self._backlog.append(batch)
-            self._open = batch
+        cohort = self._ledger.open_cohort(self.rows)
+        self._open = Gathering(self.rows, cohort, self._clock.current_time() + self._flush_interval)
+        self._announce(self._open)
+
+    def _announce(self, batch: Gathering) -> None:
+        """Put a batch where the flush task finds it, which is woken unless it is awake."""
+        self._backlog.append(batch)
+        if not self._awake:
             self._waker(self._ring)
 
     def _seal(self) -> None:
@@ -257,16 +264,13 @@ class Intake:
         self._open = None
 
     def _ring(self) -> None:
-        """Wake the flush task, unless it has a message to wake for: it goes on while there is a backlog.
-
-        So there is never more than one message in the channel, and sending cannot block.
-        """
-        if self._backlog and not self._rung and not self.closed:
+        """Wake the flush task. It looks for batches before it sleeps, so one message will do: sending cannot block."""
+        if not self._awake and not self.closed:
+            self._awake = True
             try:
-                self._send.send_nowait(self._backlog[0])
-            except trio.WouldBlock:  # re-entered: it is there already
+                self._send.send_nowait(self._backlog[0] if self._backlog else None)
+            except trio.WouldBlock:  # there is one already
                 pass
-            self._rung = True
 
     def _push_out(self) -> None:
         """Drop a waiting event: the oldest, or under ``drop_newest`` the newest (which came in by re-entry)."""
@@ -279,7 +283,7 @@ class Intake:
         self._ledger.push_out(batch.cohort)
         if batch is self._hand:
             self._waker(self.hand_shrunk)
-        self._trouble()
+        self._reporter.trouble()
 
     def _newest(self) -> tuple[Gathering, int]:
         """Return where the newest waiting event stands; what arecord just put there only if there is no other."""
@@ -302,12 +306,14 @@ class Intake:
     # -- the flush task's side
 
     async def wait(self) -> bool:
-        """Wait until there may be a batch. Returns False once the buffer is closed."""
-        try:
-            await self._receive.receive()
-        except trio.EndOfChannel:
-            return False
-        self._rung = False
+        """Wait until there may be a batch. Returns False once the buffer is closed. Not always a checkpoint."""
+        self._awake = False
+        if not self._backlog:  # whoever puts one there from here on rings
+            try:
+                await self._receive.receive()
+            except trio.EndOfChannel:
+                return False
+        self._awake = True
         return True
 
     def next_batch(self) -> Gathering | None:
@@ -327,7 +333,7 @@ class Intake:
         """Let the open batch, if there is one, leave at once. Call it from a task."""
         with self._lock:
             if self._open is not None:
-                self._waker(self._open.full.set)
+                self._open.complete(self._waker)
                 self.seal(self._open)
 
     def take(self, batch: Gathering) -> list[Row]:
@@ -348,7 +354,7 @@ class Intake:
             trio.lowlevel.reschedule(task)
             self.limit = 0
             self.look()
-        return [row for row in batch.rows if row is not None]
+        return [row for row in batch.rows if row is not None] if batch.cohort.gone else cast("list[Row]", batch.rows)
 
     # -- bound instruments
 
@@ -364,10 +370,9 @@ class Intake:
             for start in range(0, len(points), self._batch_size):
                 rows: list[Row | None] = [*points[start : start + self._batch_size]]
                 batch = Gathering(rows, self._ledger.record_points(rows), self._clock.current_time())
-                batch.full.set()
+                batch.full = True
                 self._points_waiting += 1
-                self._backlog.append(batch)
-                self._waker(self._ring)
+                self._announce(batch)
 
     # -- questions, and the end
 
@@ -378,7 +383,7 @@ class Intake:
         """
         with self._alone():
             if self._open is not None:
-                self._waker(self._open.full.set)
+                self._open.complete(self._waker)
                 self._seal()
             return self._ledger.watch(partial(self._waker, done))
 
@@ -387,11 +392,15 @@ class Intake:
         with self._lock:
             if self.closed:
                 return
-            self.closed = True  # first: what re-enters from here on is refused
-            self.gate = 0
+            self._shut()  # first: what re-enters from here on is refused
             self.hurry()
         self._let_go()
         self._send.close()
+
+    def _shut(self) -> None:
+        self._refusals = self._ledger.refusals("closed")
+        self.closed = True
+        self.gate = 0
 
     def _let_go(self) -> None:
         """What waits for room counts as closed."""
@@ -403,7 +412,6 @@ class Intake:
     def close_in_child(self) -> None:
         """Take no more, in a forked child: nothing is woken, and no lock is waited for that another thread held."""
         self._lock = RLock()
-        self.closed = True
-        self.gate = 0
+        self._shut()
         if trio.lowlevel.in_trio_task():
             self._let_go()

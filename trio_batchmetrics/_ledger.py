@@ -33,7 +33,7 @@ from collections import defaultdict
 from collections.abc import Callable, Sequence, Sized
 from datetime import datetime
 
-from ._accounts import FAILED, MAX_EVENT_SINKS, PROCESSED, SETTLING, SPOOLED, Account, Cohort, Verdict, Watch
+from ._accounts import FAILED, MAX_EVENT_SINKS, PROCESSED, SETTLING, SPOOLED, Account, Cohort, Tally, Verdict, Watch
 from ._stats import BatchMetricsStats
 
 __all__ = ["Ledger"]
@@ -53,7 +53,7 @@ class Ledger:
         self._recorded: tuple[int, Sized, Sized] = (0, (), ())
         self._points = 0
         self._released = 0
-        self._refused: defaultdict[str, int] = defaultdict(int)
+        self._refused: dict[str, Tally] = {}
         self._dropped: defaultdict[str, int] = defaultdict(int)
         self._settled = [0, 0, 0]
         self._cohorts: dict[Cohort, None] = {}
@@ -79,9 +79,18 @@ class Ledger:
         self._points += len(rows)
         return cohort
 
+    def refusals(self, reason: str) -> Tally:
+        """Return the tally of events that were not taken, recorded and dropped at once. Counting is ``count += 1``."""
+        return self._refused.setdefault(reason, Tally())
+
     def refuse(self, reason: str, count: int = 1) -> None:
-        """An event was not taken: recorded and dropped at once."""
-        self._refused[reason] += count
+        """Events were not taken."""
+        self.refusals(reason).count += count
+
+    @property
+    def refused(self) -> dict[str, int]:
+        """How many events were not taken, by reason."""
+        return {reason: tally.count for reason, tally in tuple(self._refused.items()) if tally.count}
 
     # -- waiting
 
@@ -235,7 +244,7 @@ class Ledger:
     @property
     def lost(self) -> int:
         """How many events were dropped or failed."""
-        return sum(self._refused.values()) + sum(self._dropped.values()) + self._settled[FAILED]
+        return sum(self.refused.values()) + sum(self._dropped.values()) + self._settled[FAILED]
 
     def snapshot(self, time_since_last_flush: float | None) -> BatchMetricsStats:
         """Return the books as they stand.
@@ -244,7 +253,7 @@ class Ledger:
             time_since_last_flush: seconds, for the field of that name.
         """
         processed, spooled, failed = self._settled
-        dropped, refused = dict(self._dropped), dict(self._refused)
+        dropped, refused = dict(self._dropped), self.refused
         earlier, older, newer = self._recorded
         recorded = earlier + len(older) + len(newer) + self._points
         all_dropped = sum(dropped.values()) + sum(refused.values())

@@ -11,7 +11,7 @@ import attrs
 from ._accounts import Account, Cohort, Verdict
 from ._batch import Batch
 from ._ledger import Ledger
-from ._validation import Row
+from ._batch import Row
 
 __all__ = ["Load", "Queue", "Span"]
 

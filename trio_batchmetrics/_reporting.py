@@ -40,16 +40,17 @@ class LossReporter:
         """Report from this ledger."""
         self._ledger = ledger
         self._waker = waker
-        self._noticed = False
+        self.noticed: bool = False
+        """Whether calling :meth:`trouble` again would do nothing."""
         self._ended = False
         self._trouble = trio.Event()
         self._told = BatchMetricsStats()
 
     def trouble(self) -> None:
         """Something was lost or has failed; called from anywhere, often."""
-        if self._noticed:
+        if self.noticed:
             return
-        self._noticed = True
+        self.noticed = True
         if self._ended:
             warn("metrics: recorded after the collector's block was left; counted as closed")
         else:
@@ -57,7 +58,7 @@ class LossReporter:
 
     def be_still(self) -> None:
         """Say nothing more, in a forked child."""
-        self._noticed = True
+        self.noticed = True
 
     def _wake(self) -> None:
         self._trouble.set()
@@ -71,7 +72,7 @@ class LossReporter:
             self._tell()
             await trio.sleep(_QUIET)
             self._trouble = trio.Event()
-            self._noticed = False
+            self.noticed = False
             if self._news():
                 self.trouble()
 
@@ -95,7 +96,7 @@ class LossReporter:
 
     def tell_at_the_end(self) -> None:
         """Say in one line what was lost of all that was recorded, if anything was."""
-        self._ended, self._noticed = True, False
+        self._ended, self.noticed = True, False
         stats = self._ledger.snapshot(None)
         if stats.dropped_events + stats.failed_events:
             warn(

@@ -140,6 +140,7 @@ class MetricEvent:
     """
 
     __metric_schema__: ClassVar[Schema | None] = None
+    __metric_plan__: ClassVar[object] = None
 
     timestamp: int = attrs.field(factory=time.time_ns)
     """Wall-clock time in nanoseconds since 1970 (UTC), taken when the event is recorded or made."""

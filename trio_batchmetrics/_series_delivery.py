@@ -7,7 +7,7 @@ loses nothing: the next snapshot contains what it contained.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import trio
@@ -15,9 +15,8 @@ import trio
 from ._accounts import Account, Cohort
 from ._attempts import Attempts, describe
 from ._batch import Batch
-from ._delivery import CHUNK, close
+from ._delivery import close
 from ._ledger import Ledger
-from ._validation import Row
 from .abc import Payload, Receipt, SeriesSink
 
 __all__ = ["SeriesDelivery"]
@@ -47,23 +46,28 @@ class SeriesDelivery:
         self._finished = False
         self._news = trio.Event()
 
-    async def merge(self, cohort: Cohort, rows: list[Row]) -> None:
-        """Merge a cohort's events; a checkpoint between any 500."""
-        self._ledger.reach(self.account, len(rows))
-        batch = Batch(rows)
-        for start in range(0, len(rows), CHUNK):
-            if start:
+    async def merge(self, cohort: Cohort, chunks: Sequence[Batch], count: int) -> None:
+        """Merge a cohort's events; a checkpoint between any 500.
+
+        Args:
+            cohort: where they are accounted.
+            chunks: the events, at most 500 each.
+            count: how many there are in all.
+        """
+        self._ledger.reach(self.account, count)
+        for number, chunk in enumerate(chunks):
+            if number:
                 await trio.lowlevel.checkpoint()
             try:
-                self._sink.merge(batch[start : start + CHUNK] if len(rows) > CHUNK else batch)
+                self._sink.merge(chunk)
             except Exception as exc:  # noqa: BLE001 - the sink's own failure: its events are counted as failed
-                self._ledger.not_merged(self.account, cohort, len(rows))
+                self._ledger.not_merged(self.account, cohort, count)
                 self._attempts.note(f"merge: {describe(exc)}")
                 return
         if self._sink.scraped:
-            self._ledger.scraped(self.account, len(rows))
+            self._ledger.scraped(self.account, count)
         else:
-            self._ledger.merged(self.account, cohort, len(rows))
+            self._ledger.merged(self.account, cohort, count)
 
     def wake(self) -> None:
         """Something was merged and handed over."""

@@ -1,26 +1,102 @@
 """What makes an event invalid, and how a batch is checked.
 
-Checked in the flush task, off the application's path. A *row* is what a recorder leaves behind: a tuple of the event's
-class, its timestamp and its fields in order, or the event itself where the application made one.
+Checked in the flush task, off the application's path. Rows are sorted by class once, for the check and for every series
+sink; a function compiled from the class's declaration then tells whether all of them are valid as they stand, which is
+what nearly all are. Where it cannot tell, each row of that class is looked at by itself.
 """
 
 from __future__ import annotations
 
 import math
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from datetime import timedelta
 from itertools import pairwise
 from typing import Any, cast
 
+from ._batch import Batch, Groups, Row, rows_and_groups
+from ._compiled import plan_of
 from ._schema import Kind, Measure, MetricEvent, Schema
 from ._text import text
 
-__all__ = ["Row", "checked", "is_count", "number"]
+__all__ = ["Row", "checked", "groups_of", "is_count", "number", "valid"]
 
-Row = tuple[Any, ...] | MetricEvent
-"""``(class, timestamp, *fields)``, or an event."""
+_PLAIN = frozenset({str, float, bool, type(None)})
 
-_PLAIN = frozenset({str, int, float, bool, type(None)})
+
+def valid(rows: list[Row]) -> Batch:
+    """Return those of the rows that are valid, in order, and sorted by class.
+
+    Args:
+        rows: at most a few hundred; kept, where all are valid.
+    """
+    groups, suspects = _sort(rows)
+    for event_class, group in groups.items():
+        if event_class not in suspects and not plan_of(event_class).check(group):
+            suspects.add(event_class)
+    return _looked_closer(rows, suspects) if suspects else Batch(rows, groups)
+
+
+def groups_of(events: Sequence[MetricEvent]) -> Groups:
+    """Return events sorted by class; for other sequences than the library's batches, those that are valid."""
+    _, groups = rows_and_groups(events if isinstance(events, Batch) else Batch([]))
+    if groups is None:
+        _, groups = rows_and_groups(valid([*events]))
+    return groups or {}
+
+
+def _sort(rows: list[Row]) -> tuple[Groups, set[type]]:
+    """Return rows by class, and the classes whose rows are to be looked at one by one."""
+    groups: Groups = defaultdict(list)
+    suspects: set[type] = set()
+    for row in rows:
+        if type(row) is tuple:
+            groups[row[0]].append(row)
+            continue
+        event_class: Any = type(row)
+        try:
+            groups[event_class].append(plan_of(event_class).row(row))
+        except Exception:  # noqa: BLE001 - a field may be a property that raises, the object no event
+            suspects.add(event_class)
+    return groups, suspects
+
+
+def _looked_closer(rows: list[Row], suspects: set[type]) -> Batch:
+    """Look at each row of some classes by itself."""
+    good: list[Row] = []
+    groups: Groups = defaultdict(list)
+    for row in rows:
+        event_class: Any = row[0] if type(row) is tuple else type(row)
+        if event_class not in suspects:
+            good.append(row)
+            groups[event_class].append(row if type(row) is tuple else plan_of(event_class).row(row))
+            continue
+        fine = checked(row)
+        if fine is not None:
+            good.append(fine)
+            groups[event_class].append(_plain(fine))
+    return Batch(good, groups)
+
+
+def _plain(row: Row) -> tuple[Any, ...]:
+    """Return the row of a valid event with labels that are equal only where their texts are, and plain numbers."""
+    event_class: Any = row[0] if type(row) is tuple else type(row)
+    if type(row) is not tuple:
+        row = plan_of(event_class).row(row)
+    if plan_of(event_class).check([row]):
+        return row
+    schema: Schema = event_class.__metric_schema__
+    values = dict(zip(schema.fields, row[2:], strict=True))
+    for item in schema.labels:
+        values[item.field] = text(values[item.field])
+    if schema.named:
+        values["name"] = text(values["name"])
+        values["labels"] = {text(name): text(value) for name, value in values["labels"].items()}
+    if not schema.buckets:
+        for measure in schema.measures:
+            if measure.field is not None:
+                values[measure.field] = number(values[measure.field], measure)
+    return (event_class, row[1], *values.values())
 
 
 def checked(row: Row) -> Row | None:
