@@ -1,19 +1,32 @@
-"""What many tests need: the law of the ledger, and a way to interrupt code wherever CPython may."""
+"""What many tests need: the law of the ledger, that of random pauses, a way to interrupt code wherever CPython may."""
 
 from __future__ import annotations
 
 import dis
 import sys
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from types import CodeType, FrameType
 from typing import Any
 
-from trio_batchmetrics import BatchMetricsStats, Counter, FlushReport, MetricEvent
+import trio
+from trio.testing import MockClock
+
+from trio_batchmetrics import BatchMetricsCollector, BatchMetricsStats, Counter, FlushReport, MetricEvent
 from trio_batchmetrics import __file__ as package_file
 
-__all__ = ["PACKAGE", "balanced", "ids", "interrupted_at", "report_balanced"]
+__all__ = [
+    "MANY",
+    "PACKAGE",
+    "RECORDERS",
+    "assert_full_jitter",
+    "balanced",
+    "ids",
+    "interrupted_at",
+    "report_balanced",
+    "run_at_every_point",
+]
 
 PACKAGE = str(Path(package_file).parent)
 """The folder of the library under test."""
@@ -51,6 +64,35 @@ def ids(events: list[MetricEvent]) -> list[Any]:
     return [event.labels["id"] for event in events if isinstance(event, Counter) and "id" in event.labels]
 
 
+RECORDERS: dict[str, Callable[[BatchMetricsCollector], object]] = {
+    "record": lambda metrics: metrics.record(Counter("c", {}, 1)),
+    "record_http_request": lambda metrics: metrics.record_http_request("GET", "/", 200, 0.1),
+    "record_backend_request": lambda metrics: metrics.record_backend_request("p", "m", True, 0.1),
+    "record_health_check": lambda metrics: metrics.record_health_check("b", True, 0.1),
+    "record_cache_metric": lambda metrics: metrics.record_cache_metric("redis", "hit"),
+    "record_counter": lambda metrics: metrics.record_counter("c", {}, 1),
+    "record_histogram": lambda metrics: metrics.record_histogram("h", {}, 1),
+    "record_gauge": lambda metrics: metrics.record_gauge("g", {}, 1),
+    "add": lambda metrics: metrics.counter("bound").add(),
+    "set": lambda metrics: metrics.gauge("bound gauge").set(1),
+    "inc": lambda metrics: metrics.gauge("bound gauge").inc(),
+    "dec": lambda metrics: metrics.gauge("bound gauge").dec(),
+    "observe": lambda metrics: metrics.histogram("bound histogram").observe(1),
+}
+"""Each plain method that records, by its name: a call of it."""
+
+MANY = 60
+"""Sinks at a time, to see where random pauses lie: a quarter that none of 60 falls into is a chance of 3 in 10⁸."""
+
+
+def assert_full_jitter(pauses: Sequence[float], longest: float) -> None:
+    """Assert that random pauses fill 0 … longest and keep within."""
+    assert min(pauses) >= 0
+    assert max(pauses) <= longest
+    assert min(pauses) < longest / 4
+    assert max(pauses) > longest * 3 / 4
+
+
 _POINTS: dict[CodeType, frozenset[int]] = {}
 
 
@@ -84,12 +126,15 @@ if sys.version_info[:2] == (3, 12):
 
 
 @contextmanager
-def interrupted_at(point: int, action: Callable[[], object]) -> Generator[list[int], None, None]:
+def interrupted_at(
+    point: int, action: Callable[[], object], *, within: str = PACKAGE
+) -> Generator[list[int], None, None]:
     """Run an action in the middle of the library's code, once, at the n-th place where a signal handler may run.
 
     Args:
         point: which place, from 0 on, counted over all that runs inside the ``with`` block in this thread.
         action: what to run there, in the frame that stands there.
+        within: the folder of another library to interrupt instead.
 
     Yields:
         A list of one number: how many places were passed.
@@ -97,7 +142,7 @@ def interrupted_at(point: int, action: Callable[[], object]) -> Generator[list[i
     passed = [0]
 
     def trace(frame: FrameType, event: str, _: object) -> Any:
-        if not frame.f_code.co_filename.startswith(PACKAGE):
+        if not frame.f_code.co_filename.startswith(within):
             return None
         frame.f_trace_opcodes = True
         if event == "opcode" and frame.f_lasti in _points(frame.f_code):
@@ -114,3 +159,17 @@ def interrupted_at(point: int, action: Callable[[], object]) -> Generator[list[i
         yield passed
     finally:
         sys.settrace(before)
+
+
+def run_at_every_point(play: Callable[[int], Any], least: int, *, stride: int = 1) -> None:
+    """Play a scenario interrupted at its first place, its second …, until there is none left.
+
+    Args:
+        play: takes the place, returns how many there were.
+        least: how many places the scenario has at least.
+        stride: 1 to try every place; long scenarios try one in so many (``POINTS_STRIDE=1`` tries all).
+    """
+    point = 0
+    while trio.run(play, point, clock=MockClock(autojump_threshold=0)) > point:
+        point += stride
+    assert point >= least, "the scenario did not run the library's code"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import gc
 import logging
 import math
 import time
@@ -16,7 +17,7 @@ import pytest
 import trio
 from trio.testing import MockClock, wait_all_tasks_blocked
 
-from tests.helpers import balanced, ids, report_balanced
+from tests.helpers import MANY, assert_full_jitter, balanced, ids, report_balanced
 from trio_batchmetrics import Batch, BatchMetricsCollector, BatchMetricsConfig, MetricEvent, SinkStats, collector
 from trio_batchmetrics.abc import EventSink, Payload, Receipt
 from trio_batchmetrics.testing import FlakySink, PartialSink, RecordingSink, StuckSink
@@ -112,10 +113,42 @@ class EncodingSink(ScriptedSink):
         return "".join(chr(event_id) * self.widths.get(event_id, self.width) for event_id in found)
 
 
+class GatedSink(ScriptedSink):
+    """Answers once it is opened."""
+
+    def __init__(self, **settings: Any) -> None:
+        """Start shut, and willing to wait for ever."""
+        super().__init__(timeout=1e9, **settings)
+        self.gate = trio.Event()
+
+    async def send(self, payload: Payload[Any]) -> Any:
+        """Wait, then deliver."""
+        answer = await super().send(payload)
+        await self.gate.wait()
+        return answer
+
+
+class GatedEncodingSink(GatedSink, EncodingSink):
+    """Encodes, and answers once it is opened."""
+
+
 def record(metrics: BatchMetricsCollector, first: int, last: int) -> None:
     """Record events numbered like this."""
     for number in range(first, last + 1):
         metrics.record_counter("c", {"id": number}, 1)
+
+
+async def record_batches(metrics: BatchMetricsCollector, first: int, last: int, size: int) -> None:
+    """Record so many at a time, and let them go as far as they can."""
+    for start in range(first, last + 1, size):
+        record(metrics, start, min(start + size - 1, last))
+        await wait_all_tasks_blocked()
+
+
+def kept() -> int:
+    """Count the objects of the library's own classes that are alive."""
+    gc.collect()
+    return sum(str(type(one).__module__).startswith("trio_batchmetrics") for one in gc.get_objects())
 
 
 def assert_let_in(seen: list[int]) -> None:
@@ -187,6 +220,18 @@ async def test_an_event_that_is_larger_than_max_payload_bytes_goes_alone(autojum
         record(metrics, 1, 9)
         await metrics.flush()
     assert sink.payloads == [[1, 2, 3], [4], [5], [6, 7, 8], [9]]
+
+
+async def test_what_does_not_fit_into_a_payload_keeps_its_place_across_batches(autojump_clock: MockClock) -> None:
+    """Events of several batches, put back because they are too many bytes, leave in the order they came in."""
+    sink = GatedEncodingSink(width=17, max_payload_bytes=35, name="scripted")
+    sink.widths = {1: 10}  # the first is small: so more are taken at a time than fit
+    async with collector(BatchMetricsConfig(batch_size=1, buffer_size=100), sinks=[sink]) as metrics:
+        await record_batches(metrics, 1, 20, 1)
+        sink.gate.set()
+        await metrics.flush()
+    assert [event for payload in sink.payloads for event in payload] == upto(20)
+    assert max(map(len, sink.payloads)) == 2
 
 
 async def test_encode_gets_at_most_500_events_at_a_time_with_checkpoints_between(autojump_clock: MockClock) -> None:
@@ -547,6 +592,45 @@ async def test_an_attempt_is_cut_off_at_its_timeout_and_made_again(autojump_cloc
     assert "7 s" in str(stats.last_error)
 
 
+async def test_a_timeout_is_what_is_told_of_a_sink_whose_tasks_fail_as_they_are_cut_off(
+    autojump_clock: MockClock,
+) -> None:
+    """Its own errors come from being cut off; that there was no answer in time is the reason."""
+
+    class Nested(ScriptedSink):
+        """Has a nursery, the first time, and a task that fails when it is cancelled."""
+
+        async def send(self, payload: Payload[Any]) -> Any:
+            """Hang and fail, or take the batch."""
+            if self.attempts:
+                return await super().send(payload)
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(trio.sleep_forever)
+                try:
+                    await super().send(payload)
+                finally:
+                    raise ValueError("cut off")
+
+    sink = Nested(..., timeout=2, name="scripted")
+    async with collector(BatchMetricsConfig(batch_size=2), sinks=[sink]) as metrics:
+        record(metrics, 1, 2)
+        await metrics.flush()
+    assert sink.ended[0] == 2
+    stats = account(metrics)
+    assert (stats.delivered, stats.retries, stats.last_error) == (2, 1, "no answer within 2 s")
+
+
+async def test_a_retry_counts_from_its_beginning(autojump_clock: MockClock) -> None:
+    """Also one that the deadline cuts off."""
+    sink = ScriptedSink(OSError(), ...)
+    async with collector(BatchMetricsConfig(batch_size=2), sinks=[sink]) as metrics:
+        record(metrics, 1, 2)
+        await trio.sleep(5)
+        assert account(metrics).retries == 1
+    assert len(sink.attempts) == 2
+    assert (account(metrics).retries, account(metrics).failures) == (1, {"shutdown": 2})
+
+
 async def test_the_timeout_is_thirty_seconds_by_default(autojump_clock: MockClock) -> None:
     """Also for a function, and for a subclass that does not call ``__init__``."""
 
@@ -624,18 +708,6 @@ async def test_the_budget_is_300_seconds_by_default(autojump_clock: MockClock) -
         assert (await metrics.flush()).failed == 2
         assert trio.current_time() == 300
     assert account(metrics, "flaky").failures == {"retry_budget": 2}
-
-
-MANY = 60
-"""Sinks at a time, to see where random pauses lie: a quarter that none of 60 falls into is a chance of 3 in 10⁸."""
-
-
-def assert_full_jitter(pauses: Sequence[float], longest: float) -> None:
-    """Assert that random pauses fill 0 … longest and keep within."""
-    assert min(pauses) >= 0
-    assert max(pauses) <= longest
-    assert min(pauses) < longest / 4
-    assert max(pauses) > longest * 3 / 4
 
 
 async def test_pauses_double_up_to_the_longest_with_full_jitter(autojump_clock: MockClock) -> None:
@@ -744,28 +816,6 @@ async def test_an_error_is_kept_short(autojump_clock: MockClock) -> None:
 # -- queues
 
 
-class GatedSink(ScriptedSink):
-    """Answers once it is opened."""
-
-    def __init__(self, **settings: Any) -> None:
-        """Start shut, and willing to wait for ever."""
-        super().__init__(timeout=1e9, **settings)
-        self.gate = trio.Event()
-
-    async def send(self, payload: Payload[Any]) -> Any:
-        """Wait, then deliver."""
-        answer = await super().send(payload)
-        await self.gate.wait()
-        return answer
-
-
-async def record_batches(metrics: BatchMetricsCollector, first: int, last: int, size: int) -> None:
-    """Record so many at a time, and let them go as far as they can."""
-    for start in range(first, last + 1, size):
-        record(metrics, start, min(start + size - 1, last))
-        await wait_all_tasks_blocked()
-
-
 @pytest.mark.parametrize("policy", ["drop_newest", "drop_oldest"])
 async def test_while_every_queue_is_full_the_buffer_fills_and_on_full_decides(
     policy: Policy, autojump_clock: MockClock
@@ -847,6 +897,17 @@ async def test_room_wakes_what_waits_for_it_at_once(autojump_clock: MockClock) -
     assert balanced(metrics.stats()).processed_events == 14
 
 
+async def test_a_sink_that_encodes_tells_of_its_room_too(autojump_clock: MockClock) -> None:
+    """What waits for room in its queue goes on as soon as the queue is taken."""
+    sink = GatedEncodingSink(name="scripted")
+    async with collector(BatchMetricsConfig(batch_size=2, buffer_size=2), sinks=[sink]) as metrics:
+        await record_batches(metrics, 1, 6, 2)  # a batch under way, one in the queue, one that waits for room
+        sink.gate.set()
+        with trio.fail_after(1):
+            assert (await metrics.flush()).processed == 6
+    assert sink.payloads == [[1, 2], [3, 4], [5, 6]]
+
+
 async def test_a_batch_that_waits_for_room_may_be_pushed_out_and_is_then_forgotten(autojump_clock: MockClock) -> None:
     """What comes after it is handed over in its place."""
     sink = GatedSink(name="scripted")
@@ -892,6 +953,33 @@ async def test_the_work_for_a_long_queue_grows_with_its_length_and_not_with_the_
         await metrics.flush()
         assert time.process_time() - start < 5
     assert [event for payload in bad.payloads for event in payload] == upto(2001)
+
+
+async def test_batches_that_are_pushed_out_whole_take_no_memory(autojump_clock: MockClock) -> None:
+    """However long a sink is stuck: what waits is bounded, also the batches that nothing is left of."""
+
+    async def push_out(count: int) -> None:
+        for number in range(count):
+            record(metrics, number, number)
+            await trio.lowlevel.checkpoint()
+
+    config = BatchMetricsConfig(batch_size=1, buffer_size=3, on_full="drop_oldest")
+    async with collector(config, sinks=[StuckSink()]) as metrics:
+        await push_out(100)
+        before = kept()
+        await push_out(500)
+        assert balanced(metrics.stats()).dropped["buffer_full"] > 500
+        assert kept() - before < 20
+
+
+async def test_pushing_out_takes_no_longer_the_longer_a_sink_is_stuck(autojump_clock: MockClock) -> None:
+    """Ten thousand batches that nothing is left of: a fraction of a second, they are not looked through each time."""
+    config = BatchMetricsConfig(batch_size=1, buffer_size=3, on_full="drop_oldest")
+    async with collector(config, sinks=[StuckSink()]) as metrics:
+        start = time.process_time()
+        record(metrics, 1, 10_000)
+        assert time.process_time() - start < 2
+        assert balanced(metrics.stats()).dropped == {"buffer_full": 9997}
 
 
 # -- sinks beside each other
@@ -1126,6 +1214,17 @@ async def test_flush_leaves_nothing_behind_when_all_is_settled(autojump_clock: M
         assert not ledger._cohorts
         assert not ledger._watches
         assert not ledger._tails
+
+
+async def test_a_batch_of_invalid_events_leaves_nothing_behind(autojump_clock: MockClock) -> None:
+    """It is forgotten like any other that is settled."""
+    async with collector(BatchMetricsConfig(batch_size=2), sinks=[]) as metrics:
+        before = kept()
+        for _ in range(100):
+            metrics.record_counter("", {}, 1)
+            metrics.record_counter("", {}, 1)
+            assert (await metrics.flush()).dropped == 2
+        assert kept() - before < 20
 
 
 # -- what a sink is, and what it is called

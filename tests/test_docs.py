@@ -252,7 +252,7 @@ def test_the_reference_has_a_heading_for_every_public_name(module: ModuleType) -
     assert [name for name in module.__all__ if not re.search(rf"`{name}\b", headings)] == []
 
 
-INTERNAL = frozenset({"collect"})
+INTERNAL = frozenset({"close", "collect"})
 """Public by name, for the library's own use, without a docstring that says so."""
 
 

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 import trio
 import trio.testing
+from trio.testing import MockClock
 
 from tests.helpers import balanced, ids
 from trio_batchmetrics import BatchMetricsConfig, Counter, collector
@@ -19,12 +20,17 @@ from trio_batchmetrics.testing import RecordingSink, StuckSink
 pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="this system has no fork")
 
 
+def fork() -> int:
+    """Fork without a warning."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)  # 3.12: "this process is multi-threaded"
+        return os.fork()
+
+
 def forked(child: Callable[[], Any]) -> Any:
     """Run a function in a forked child; return what it returns."""
     reader, writer = os.pipe()
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", DeprecationWarning)  # 3.12: "this process is multi-threaded"
-        pid = os.fork()
+    pid = fork()
     if pid == 0:
         status = 1
         try:
@@ -80,9 +86,7 @@ def test_a_child_that_goes_on_running_trio_sends_nothing() -> None:
         async with collector(BatchMetricsConfig(batch_size=2), sinks=[sink]) as metrics:
             for number in range(5):
                 metrics.record_counter("c", {"id": number}, 1)
-            with warnings.catch_warnings():
-                warnings.simplefilter("ignore", DeprecationWarning)
-                pid = os.fork()
+            pid = fork()
             if pid == 0:
                 report = await metrics.flush()
                 await metrics.arecord(Counter("c", {}, 1))
@@ -105,6 +109,67 @@ def test_a_child_that_goes_on_running_trio_sends_nothing() -> None:
     assert json.loads(answer[:-4]) == [5, False, {"closed": 1}, []]
     assert reports[0].processed == 5
     assert set(attempts) == {parent}
+
+
+class _ForkInTheLoop(trio.abc.Instrument):
+    """Forks once, in Trio's own loop, where no task runs."""
+
+    pid: int | None = None
+
+    def before_io_wait(self, timeout: float) -> None:
+        if self.pid is None:
+            self.pid = fork()
+
+
+@pytest.mark.parametrize("where", ["in a task", "in Trio's loop"])
+def test_what_was_pending_at_a_fork_is_neither_sent_nor_settled_by_a_child_that_leaves_the_block(
+    where: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    """An attempt under way ends with the fork; what is gathered stays pending, and no loss is told."""
+    sent: list[int] = []
+    parent = os.getpid()
+    reader, writer = os.pipe()
+
+    async def slow(_: object) -> None:
+        await trio.sleep(2)
+        sent.append(os.getpid())
+
+    async def main() -> None:
+        in_a_task = where == "in a task"
+        config = BatchMetricsConfig(batch_size=2 if in_a_task else 100, flush_interval=2)
+        async with collector(config, sinks=[slow]) as metrics:
+            metrics.record_counter("c", {"id": 1}, 1)
+            metrics.record_counter("c", {"id": 2}, 1)
+            if in_a_task:
+                await trio.sleep(1)  # the attempt is under way
+                pid: int | None = fork()
+            else:
+                instrument = _ForkInTheLoop()
+                trio.lowlevel.add_instrument(instrument)
+                await trio.lowlevel.checkpoint()
+                pid = instrument.pid
+            assert pid is not None
+            await trio.sleep(20)
+            left = trio.current_time()
+        stats = balanced(metrics.stats())
+        if pid == 0:
+            lines = [line.getMessage() for line in caplog.records]
+            answer = [stats.pending_events, stats.failed_events, sent, lines, trio.current_time() - left]
+            os.write(writer, json.dumps(answer).encode())
+            os._exit(0)
+        _, status = os.waitpid(pid, 0)  # noqa: ASYNC222 - the block is left; nothing else is to run
+        assert status == 0, "the child failed"
+        assert stats.processed_events == 2
+
+    try:
+        trio.run(main, clock=MockClock(autojump_threshold=0))
+    finally:
+        if os.getpid() != parent:
+            os._exit(1)
+    os.close(writer)
+    with os.fdopen(reader, "rb") as pipe:
+        assert json.loads(pipe.read()) == [2, 0, [], [], 0]
+    assert sent == [parent]
 
 
 def test_in_a_child_what_waits_in_flush_and_arecord_returns() -> None:
@@ -130,9 +195,7 @@ def test_in_a_child_what_waits_in_flush_and_arecord_returns() -> None:
                 outer.start_soon(flush)  # noqa: ASYNC111 - they wait when the block is left
                 outer.start_soon(arecord)  # noqa: ASYNC111
                 await trio.testing.wait_all_tasks_blocked()
-                with warnings.catch_warnings():
-                    warnings.simplefilter("ignore", DeprecationWarning)
-                    pid = os.fork()
+                pid = fork()
         if pid == 0:
             os._exit(0 if returned.count("arecord") == 1 and returned.count(3) == 1 else 1)
         with trio.fail_after(20):

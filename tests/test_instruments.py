@@ -2,7 +2,7 @@
 
 import logging
 import math
-import threading
+import sys
 from collections.abc import Callable
 from datetime import timedelta
 from itertools import pairwise
@@ -29,10 +29,9 @@ from trio_batchmetrics import (
     Gauge,
     HistogramPoint,
     MetricEvent,
-    WrongThreadError,
     collector,
 )
-from trio_batchmetrics.testing import RecordingSink
+from trio_batchmetrics.testing import RecordingSink, StuckSink
 
 TEN = BatchMetricsConfig(flush_interval=10)
 
@@ -320,6 +319,26 @@ async def test_points_take_no_room_in_the_buffer_and_are_never_pushed_out(autoju
         assert balanced(metrics.stats()).processed_events == 12
 
 
+async def test_points_in_the_flush_tasks_hand_are_never_pushed_out(autojump_clock: MockClock) -> None:
+    """Behind a sink that is stuck, the oldest event makes room, not an older point."""
+    sink = GatedSink()
+    config = BatchMetricsConfig(on_full="drop_oldest", batch_size=2, buffer_size=2, flush_interval=10)
+    async with collector(config, sinks=[sink]) as metrics:
+        for number in (1, 2, 3, 4):  # 1 and 2 under way, 3 and 4 in the sink's queue
+            metrics.record(numbered(number))
+            await trio.testing.wait_all_tasks_blocked()
+        metrics.counter("c").add(7)
+        with trio.move_on_after(1):
+            await metrics.flush()  # the point waits for room in the queue
+        for number in (5, 6, 7):
+            metrics.record(numbered(number))
+            await trio.testing.wait_all_tasks_blocked()
+        assert balanced(metrics.stats()).dropped == {"buffer_full": 1}
+        sink.gate.set()
+    assert numbers(sink.events) == [1, 2, 3, 4, 6, 7]
+    assert [event.value for event in sink.events if isinstance(event, Counter)] == [7]
+
+
 async def test_collection_is_skipped_while_points_wait_for_the_flush_task(autojump_clock: MockClock) -> None:
     """A sink that is down costs a bounded number of points, and nothing that was added."""
     sink = GatedSink()
@@ -535,6 +554,41 @@ async def test_a_callback_is_read_at_each_collection_and_only_then(autojump_cloc
     assert len(reads) == 4
 
 
+async def test_nothing_is_collected_once_the_block_is_being_left(autojump_clock: MockClock) -> None:
+    """Not by the interval while the last flush goes on, nor by a flush() after it."""
+    reads: list[float] = []
+
+    def read() -> float:
+        reads.append(trio.current_time())
+        return 1
+
+    config = BatchMetricsConfig(flush_interval=10, shutdown_timeout=100)
+    async with collector(config, sinks=[StuckSink()]) as metrics:
+        metrics.observable_gauge("one", read)
+        metrics.observable_gauge("two", read)
+        await trio.sleep(1)
+    with trio.fail_after(1):
+        await metrics.flush()
+    assert reads == [1.0, 1.0]
+    stats = balanced(metrics.stats())
+    assert (stats.total_events, stats.failed_events) == (2, 2)
+
+
+async def test_a_collection_that_comes_late_does_not_delay_the_next(autojump_clock: MockClock) -> None:
+    """Here each takes 3 s of every 10: they stay 10 s apart."""
+    reads: list[float] = []
+
+    def read() -> float:
+        reads.append(trio.current_time())
+        autojump_clock.jump(3)
+        return 1
+
+    async with collector(TEN, sinks=[]) as metrics:
+        metrics.observable_gauge("g", read)
+        await trio.sleep(45)
+        assert reads == [10.0, 20.0, 30.0, 40.0]
+
+
 async def test_a_callback_that_raises_is_logged_and_skipped(
     autojump_clock: MockClock, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -727,28 +781,43 @@ def test_after_the_run_a_timer_counts_as_closed_and_raises_nothing() -> None:
     assert metrics.stats().dropped == {"closed": 2}
 
 
-async def test_off_the_trio_thread_an_update_raises_and_changes_nothing(autojump_clock: MockClock) -> None:
-    """Each of them; the sum is not corrupted."""
+async def test_updates_from_many_threads_all_count() -> None:
+    """Without a lock, switching threads as often as can be, while the Trio thread updates and collects too."""
     sink = RecordingSink()
     async with collector(sinks=[sink]) as metrics:
-        counter, gauge, histogram = metrics.counter("c"), metrics.gauge("g"), metrics.histogram("h")
-        counter.add()
-        raised: list[BaseException] = []
+        counter, gauge, histogram = metrics.counter("c"), metrics.gauge("g"), metrics.histogram("h", bounds=[1, 2])
 
-        def elsewhere() -> None:
-            for update in (counter.add, gauge.set, gauge.inc, gauge.dec, histogram.observe):
-                try:
-                    update(1)
-                except WrongThreadError as exc:
-                    raised.append(exc)
+        def update(times: int) -> None:
+            for _ in range(times):
+                counter.add()
+                counter.add(0.5)
+                gauge.inc(2)
+                gauge.dec()
+                histogram.observe(1.5)
+                histogram.observe(3)
 
-        thread = threading.Thread(target=elsewhere)
-        thread.start()
-        thread.join()
-        assert len(raised) == 5
-        assert all("from_thread()" in str(exc) for exc in raised)
-        assert metrics.stats().total_events == 0
-    assert [plain(event) for event in sink.events] == [("counter", "c", {}, 1)]
+        async def in_a_thread() -> None:
+            await trio.to_thread.run_sync(update, 5000)
+
+        interval = sys.getswitchinterval()
+        sys.setswitchinterval(1e-6)
+        try:
+            async with trio.open_nursery() as nursery:
+                for _ in range(4):
+                    nursery.start_soon(in_a_thread)
+                for _ in range(50):
+                    update(10)
+                    await metrics.flush()
+        finally:
+            sys.setswitchinterval(interval)
+    times = 4 * 5000 + 50 * 10
+    counters = [event.value for event in sink.events if isinstance(event, Counter)]
+    gauges = [event.value for event in sink.events if isinstance(event, Gauge)]
+    points = [event for event in sink.events if isinstance(event, HistogramPoint)]
+    assert sum(counters) == 1.5 * times
+    assert gauges[-1] == times
+    assert [sum(column) for column in zip(*(point.counts for point in points), strict=True)] == [0, times, times]
+    assert sum(point.sum for point in points) == 4.5 * times
 
 
 async def test_a_disabled_collectors_instruments_do_nothing(autojump_clock: MockClock) -> None:

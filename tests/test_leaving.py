@@ -15,7 +15,7 @@ import trio
 import trio.testing
 from trio.testing import MockClock
 
-from tests.helpers import balanced, ids
+from tests.helpers import MANY, assert_full_jitter, balanced, ids
 from trio_batchmetrics import BatchMetricsCollector, BatchMetricsConfig, Counter, collector
 from trio_batchmetrics.abc import EventSink, Payload, Receipt
 from trio_batchmetrics.testing import FlakySink, RecordingSink, StuckSink
@@ -238,6 +238,35 @@ async def test_retries_go_on_until_the_deadline(autojump_clock: MockClock) -> No
     assert trio.current_time() - left <= 0.5 + 1 + 2 + 4 + 8 + 16
 
 
+async def test_a_backoff_that_leaving_cuts_short_starts_again_at_the_shortest(autojump_clock: MockClock) -> None:
+    """After minutes of pauses of up to 30 s: at once, then up to 0.5 s, 1 s, 2 s later."""
+
+    class Down(RecordingSink):
+        """Fails."""
+
+        def __init__(self) -> None:
+            """Note when."""
+            super().__init__()
+            self.times: list[float] = []
+
+        async def send(self, payload: Payload[None]) -> Receipt | None:
+            """Note the time, and fail."""
+            self.times.append(trio.current_time())
+            return Receipt(retry=True, error="down")
+
+    sinks = [Down() for _ in range(MANY)]
+    async with collector(BatchMetricsConfig(batch_size=2, shutdown_timeout=5), sinks=sinks) as metrics:
+        record(metrics, 2)
+        await trio.sleep(200)
+        for sink in sinks:
+            sink.times.clear()
+        left = trio.current_time()
+    assert {sink.times[0] for sink in sinks} == {left}
+    for n, longest in enumerate([0.5, 1, 2]):
+        assert_full_jitter([sink.times[n + 1] - sink.times[n] for sink in sinks], longest)
+    assert balanced(metrics.stats()).failed_events == 2
+
+
 async def test_what_the_deadline_cuts_off_is_failed_and_what_was_confirmed_is_not(autojump_clock: MockClock) -> None:
     """One second a batch, 3.5 s: three batches are delivered, the others failed."""
     sink = SlowSink(1)
@@ -384,6 +413,51 @@ async def test_what_a_sink_raises_beside_exception_leaves_the_block_unwrapped(
     assert balanced(metrics.stats()).failed_events == 2
 
 
+async def test_what_must_leave_the_block_leaves_it_also_where_a_sink_is_cut_off_with_it(
+    autojump_clock: MockClock,
+) -> None:
+    """A SystemExit from one of a sink's tasks, beside the Cancelled of the others."""
+
+    class Nested(RecordingSink):
+        """Has a nursery, and a task that exits when it is cancelled."""
+
+        async def send(self, payload: Payload[None]) -> Receipt | None:
+            """Hang, and exit in the end."""
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(trio.sleep_forever)
+                try:
+                    await trio.sleep_forever()
+                finally:
+                    raise error
+
+    error = SystemExit(3)
+    with pytest.raises(SystemExit) as caught:
+        async with collector(BatchMetricsConfig(batch_size=2), sinks=[Nested(timeout=2)]) as metrics:
+            record(metrics, 2)
+            await trio.sleep(10)
+    assert caught.value is error
+    assert trio.current_time() == 2
+
+
+@pytest.mark.filterwarnings("ignore::trio.TrioDeprecationWarning")
+def test_what_a_sink_raises_leaves_the_block_also_where_nurseries_do_not_wrap() -> None:
+    """Under the old option ``strict_exception_groups=False``, a nursery raises what its one task raised as it is."""
+    interrupt, bodys = KeyboardInterrupt(), BodyError()
+
+    async def sink(_: object) -> None:
+        raise interrupt
+
+    async def main() -> None:
+        async with collector(BatchMetricsConfig(batch_size=2), sinks=[sink]) as metrics:
+            record(metrics, 2)
+            raise bodys
+
+    with pytest.raises(KeyboardInterrupt) as caught:
+        trio.run(main, strict_exception_groups=False)
+    assert caught.value is interrupt
+    assert interrupt.__context__ is bodys
+
+
 class GroupSink(EventSink[None]):
     """When its attempt is cut, its own nursery raises Cancelled together with an error of its own."""
 
@@ -500,6 +574,25 @@ async def test_a_sinks_aclose_is_called_once_and_its_error_stays_inside(autojump
     stats = balanced(metrics.stats())
     assert stats.processed_events == 2
     assert "cannot close" in str(stats.sinks["closing"].last_error)
+
+
+async def test_a_sink_is_closed_also_where_the_deadline_cuts_it_off(autojump_clock: MockClock) -> None:
+    """Once; its checkpoints raise, so that it can only let go."""
+    closed: list[float] = []
+
+    class Closing(StuckSink):
+        """Notes when it is closed."""
+
+        async def aclose(self) -> None:
+            """Try to wait."""
+            closed.append(trio.current_time())
+            with pytest.raises(trio.Cancelled):
+                await trio.lowlevel.checkpoint()
+
+    async with collector(BatchMetricsConfig(batch_size=2, shutdown_timeout=3), sinks=[Closing()]) as metrics:
+        record(metrics, 2)
+        await trio.sleep(1)
+    assert closed == [4.0]
 
 
 async def test_an_attempt_under_way_when_the_block_is_left_may_fail_and_is_soon_made_again(

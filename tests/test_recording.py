@@ -2,6 +2,7 @@
 
 import inspect
 import time
+import traceback
 from collections.abc import Awaitable, Callable, Iterator, Mapping
 from datetime import timedelta
 from types import MappingProxyType
@@ -26,7 +27,7 @@ from tests.bad_values import (
     shown,
 )
 from tests.fakes import GatedSink, TimedSink, numbered, numbers
-from tests.helpers import balanced
+from tests.helpers import RECORDERS, balanced, interrupted_at
 from trio_batchmetrics import (
     BackendRequest,
     BatchMetricsCollector,
@@ -239,6 +240,29 @@ async def test_recorders_are_no_checkpoints(autojump_clock: MockClock) -> None:
     with trio.testing.assert_no_checkpoints():
         metrics.record_cache_metric("redis", "hit")
     assert balanced(metrics.stats()).dropped == {"buffer_full": 18, "closed": 1}
+
+
+@pytest.mark.parametrize("name", RECORDERS)
+async def test_a_ctrl_c_in_the_middle_of_a_record_waits_for_its_end(name: str, autojump_clock: MockClock) -> None:
+    """At each place of it: no half of an event."""
+    protected: list[bool] = []
+
+    def look() -> None:
+        if name in (frame.name for frame in traceback.extract_stack()):
+            protected.append(trio.lowlevel.currently_ki_protected())
+
+    async with collector(BatchMetricsConfig(batch_size=1), sinks=[]) as metrics:
+        metrics.counter("bound")
+        metrics.gauge("bound gauge")
+        metrics.histogram("bound histogram")
+        point, places = 0, 1
+        while point < places:
+            with interrupted_at(point, look) as passed:
+                RECORDERS[name](metrics)
+            places = passed[0]
+            point += 1
+    assert protected
+    assert all(protected)
 
 
 # -- what is captured at the call
@@ -488,6 +512,25 @@ async def test_invalid_events_are_pending_until_their_batch_is_made_up(autojump_
         await trio.sleep(10.5)
         assert metrics.stats().dropped == {"invalid": 2}
         assert metrics.stats().pending_events == 0
+
+
+async def test_checking_a_long_batch_does_not_hold_the_run_loop(autojump_clock: MockClock) -> None:
+    """A checkpoint between any 500 events."""
+    rounds = 0
+
+    async def count() -> None:
+        nonlocal rounds
+        while True:
+            await trio.lowlevel.checkpoint()
+            rounds += 1
+
+    async with collector(BatchMetricsConfig(batch_size=10_000), sinks=[]) as metrics, trio.open_nursery() as nursery:
+        for number in range(9_500):
+            metrics.record(numbered(number))
+        nursery.start_soon(count)
+        assert (await metrics.flush()).processed == 9_500
+        nursery.cancel_scope.cancel()
+    assert rounds >= 18
 
 
 # -- closed and disabled
@@ -801,6 +844,23 @@ async def test_an_arecord_that_is_cancelled_has_recorded_nothing(policy: Policy,
         assert trio.current_time() == 7.0
     assert numbers(sink.events) == [*range(count), 101, 103]
     assert balanced(metrics.stats()).dropped_events == 0
+
+
+async def test_an_arecord_that_is_cancelled_once_it_has_recorded_returns(autojump_clock: MockClock) -> None:
+    """Cancelled is what has recorded nothing, whatever the order of tasks."""
+    returned = 0
+
+    async def cancel(scope: trio.CancelScope) -> None:
+        scope.cancel()
+
+    async with collector(sinks=[]) as metrics:
+        for number in range(40):  # Trio shuffles the tasks of a round
+            with trio.CancelScope() as scope:
+                async with trio.open_nursery() as nursery:
+                    nursery.start_soon(cancel, scope)
+                    await metrics.arecord(numbered(number))
+                    returned += 1
+        assert balanced(metrics.stats()).total_events == returned
 
 
 @pytest.mark.parametrize("state", ["room", "full", "closed", "disabled", "invalid"])

@@ -15,6 +15,7 @@ import signal
 import time
 from collections.abc import Callable, Generator, Iterator, Mapping
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any, Literal
 
 import pytest
@@ -22,7 +23,7 @@ import trio
 import trio.testing
 from trio.testing import MockClock
 
-from tests.helpers import balanced, ids, interrupted_at
+from tests.helpers import balanced, ids, interrupted_at, report_balanced, run_at_every_point
 from trio_batchmetrics import Batch, BatchMetricsCollector, BatchMetricsConfig, Counter, collector
 from trio_batchmetrics.testing import FlakySink, RecordingSink, StuckSink
 
@@ -51,19 +52,7 @@ class Numbered:
 
 STRIDE = int(os.environ.get("POINTS_STRIDE", "11"))
 
-
-def run_at_every_point(play: Callable[[int], Any], least: int, *, stride: int = 1) -> None:
-    """Play a scenario interrupted at its first place, its second …, until there is none left.
-
-    Args:
-        play: takes the place, returns how many there were.
-        least: how many places the scenario has at least.
-        stride: 1 to try every place; long scenarios try one in so many (``POINTS_STRIDE=1`` tries all).
-    """
-    point = 0
-    while trio.run(play, point, clock=MockClock(autojump_threshold=0)) > point:
-        point += stride
-    assert point >= least, "the scenario did not run the library's code"
+TRIO = str(Path(trio.__file__).parent)
 
 
 @pytest.mark.parametrize("policy", ["drop_newest", "drop_oldest"])
@@ -95,6 +84,29 @@ def test_a_record_in_the_middle_of_a_record_is_counted_and_the_buffer_never_over
         return passed[0]
 
     run_at_every_point(play, least=1)
+
+
+@pytest.mark.parametrize("policy", ["drop_newest", "drop_oldest"])
+def test_what_is_recorded_in_the_middle_of_a_record_is_counted_at_once(policy: Policy) -> None:
+    """At each place the books grow by one, to whoever looks inside the handler."""
+
+    async def play(point: int) -> int:
+        config = BatchMetricsConfig(batch_size=2, buffer_size=6, on_full=policy)
+        async with collector(config, sinks=[RecordingSink()]) as metrics:
+            numbered = Numbered(metrics)
+
+            def record_and_count() -> None:
+                before = balanced(metrics.stats()).total_events
+                numbered.record()
+                assert balanced(metrics.stats()).total_events == before + 1
+
+            numbered.record()
+            with interrupted_at(point, record_and_count) as passed:
+                metrics.record_counter("c", {"id": 99}, 1)  # fills a batch
+        assert balanced(metrics.stats()).total_events == (3 if passed[0] > point else 2)
+        return passed[0]
+
+    run_at_every_point(play, least=11)
 
 
 @pytest.mark.parametrize("policy", ["drop_newest", "drop_oldest"])
@@ -337,6 +349,62 @@ async def test_what_a_signal_handler_records_while_trio_runs_its_loop_is_deliver
                 await trio.sleep(0.001)
         assert numbered.count > 500
         assert ids(sink.events) == list(range(1, numbered.count + 1))
+
+
+def test_a_record_in_the_middle_of_trios_own_code_is_delivered_without_help() -> None:
+    """A handler may interrupt the flush task while Trio puts it to sleep or wakes it."""
+
+    async def play(point: int) -> int:
+        sink = RecordingSink()
+        async with collector(BatchMetricsConfig(batch_size=1), sinks=[sink]) as metrics:
+            numbered = Numbered(metrics)
+            await trio.testing.wait_all_tasks_blocked()
+            with interrupted_at(point, numbered.record, within=TRIO) as passed:
+                numbered.record()
+                for _ in range(4):
+                    await trio.lowlevel.checkpoint()
+            await trio.sleep(1)
+            assert sorted(ids(sink.events)) == list(range(1, numbered.count + 1))
+        return passed[0]
+
+    run_at_every_point(play, least=101)
+
+
+def test_a_handler_that_pushes_out_what_a_flush_waits_for_wakes_it() -> None:
+    """Wherever in Trio's own code it comes, the flush returns without help."""
+
+    async def play(point: int) -> int:
+        config = BatchMetricsConfig(batch_size=1, buffer_size=1, on_full="drop_oldest")
+        async with collector(config, sinks=[RecordingSink()]) as metrics:
+            numbered = Numbered(metrics)
+            await trio.testing.wait_all_tasks_blocked()
+            numbered.record()
+            with trio.fail_after(1), interrupted_at(point, numbered.record, within=TRIO) as passed:
+                report = await metrics.flush()
+            pushed_out.append(report.dropped)
+            report_balanced(report, 1)
+            assert report.pending == 0
+        return passed[0]
+
+    pushed_out: list[int] = []
+    run_at_every_point(play, least=101)
+    assert 0 < sum(pushed_out) < len(pushed_out)
+
+
+def test_a_loss_in_the_middle_of_the_reporters_own_wait_is_said(caplog: pytest.LogCaptureFixture) -> None:
+    """A handler whose event is lost may interrupt the reporter where it goes to sleep."""
+
+    async def play(point: int) -> int:
+        caplog.clear()
+        async with collector(sinks=[]) as metrics:
+            with interrupted_at(point, lambda: metrics.record("no event"), within=TRIO) as passed:
+                await trio.testing.wait_all_tasks_blocked()
+            await trio.sleep(1)
+            said = any("dropped 1 (invalid)" in line.getMessage() for line in caplog.records)
+            assert said == (passed[0] > point)
+        return passed[0]
+
+    run_at_every_point(play, least=101)
 
 
 class _InTheLoop(trio.abc.Instrument):

@@ -104,6 +104,24 @@ async def test_loss_is_said_at_once_and_then_at_most_once_a_minute(
         assert set(listener.levels) == {logging.WARNING}
 
 
+async def test_what_is_pushed_out_is_said_at_once(listener: Listener, autojump_clock: MockClock) -> None:
+    """Under drop_oldest too."""
+    async with collector(BatchMetricsConfig(buffer_size=2, on_full="drop_oldest"), sinks=[]) as metrics:
+        lose(metrics, 3)
+        await trio.sleep(1)
+        assert listener.heard == [(0.0, "metrics: dropped 3 (buffer_full)")]
+
+
+async def test_invalid_events_alone_are_said_at_once(listener: Listener, autojump_clock: MockClock) -> None:
+    """When their batch is made up, not at the end of the block only."""
+    async with collector(sinks=[]) as metrics:
+        metrics.record_counter("", {}, 1)
+        metrics.record_counter("", {}, 1)
+        await metrics.flush()
+        await trio.sleep(1)
+        assert listener.heard == [(0.0, "metrics: dropped 2 (invalid)")]
+
+
 async def test_one_line_at_the_end_says_what_was_lost(listener: Listener, autojump_clock: MockClock) -> None:
     """In all, with the whole account; and it is the last."""
     async with collector(TINY, sinks=[RecordingSink()]) as metrics:
@@ -197,6 +215,19 @@ async def test_what_is_recorded_after_the_block_is_said_once(listener: Listener,
     assert len(listener.heard) == 1
     assert "counted as closed" in listener.messages[0]
     assert balanced(metrics.stats()).dropped == {"closed": 200}
+
+
+async def test_what_is_recorded_after_a_block_that_lost_events_is_said_too(
+    listener: Listener, autojump_clock: MockClock
+) -> None:
+    """Once, though the block ended in the minute in which nothing more is said."""
+    async with collector(sinks=[]) as metrics:
+        metrics.record("no event")
+        await trio.sleep(1)
+    listener.heard.clear()
+    for number in range(3):
+        metrics.record(numbered(number))
+    assert ["counted as closed" in message for message in listener.messages] == [True]
 
 
 async def test_collectors_report_each_for_itself(listener: Listener, autojump_clock: MockClock) -> None:

@@ -13,9 +13,11 @@ import trio
 import trio.testing
 from trio.testing import MockClock
 
-from tests.helpers import balanced, ids
+from tests.helpers import RECORDERS, balanced, ids, interrupted_at, run_at_every_point
 from trio_batchmetrics import BatchMetricsCollector, BatchMetricsConfig, Counter, WrongThreadError, collector
 from trio_batchmetrics.testing import RecordingSink, StuckSink
+
+Policy = Literal["drop_newest", "drop_oldest"]
 
 
 def in_a_thread(function: Callable[[], object]) -> None:
@@ -35,27 +37,15 @@ def in_a_thread(function: Callable[[], object]) -> None:
         raise errors[0]
 
 
-WRONG: list[Callable[[BatchMetricsCollector], Any]] = [
-    lambda metrics: metrics.record(Counter("c", {}, 1)),
+WRONG: list[Callable[[BatchMetricsCollector], object]] = [
+    *RECORDERS.values(),
     lambda metrics: metrics.record("no event"),
-    lambda metrics: metrics.record_http_request("GET", "/", 200, 0.1),
-    lambda metrics: metrics.record_backend_request("p", "m", True, 0.1),
-    lambda metrics: metrics.record_health_check("b", True, 0.1),
-    lambda metrics: metrics.record_cache_metric("redis", "hit"),
-    lambda metrics: metrics.record_counter("c", {}, 1),
-    lambda metrics: metrics.record_histogram("h", {}, 1),
-    lambda metrics: metrics.record_gauge("g", {}, 1),
-    lambda metrics: metrics.counter("bound").add(),
-    lambda metrics: metrics.gauge("bound gauge").set(1),
-    lambda metrics: metrics.gauge("bound gauge").inc(),
-    lambda metrics: metrics.gauge("bound gauge").dec(),
-    lambda metrics: metrics.histogram("bound histogram").observe(1),
 ]
 
 
 @pytest.mark.parametrize("call", WRONG)
 async def test_a_recorder_in_another_thread_raises_and_records_nothing(
-    call: Callable[[BatchMetricsCollector], Any], autojump_clock: MockClock
+    call: Callable[[BatchMetricsCollector], object], autojump_clock: MockClock
 ) -> None:
     """Instead of corrupting Trio's state; while there is room, when the buffer is full, and after the block."""
     sink = RecordingSink()
@@ -137,6 +127,35 @@ async def test_a_thread_wakes_a_trio_that_sleeps() -> None:
             await arrived.wait()
 
 
+async def test_what_a_thread_recorded_just_before_the_block_is_left_arrives(autojump_clock: MockClock) -> None:
+    """Though the flush task is told of it only after the buffer has closed, in some orders of a round's tasks."""
+    for _ in range(30):  # Trio shuffles the tasks of a round
+        sink = RecordingSink()
+        async with collector(BatchMetricsConfig(batch_size=1), sinks=[sink]) as metrics:
+            recorder = metrics.from_thread()
+            await trio.testing.wait_all_tasks_blocked()
+            in_a_thread(lambda recorder=recorder: recorder.record_counter("c", {"id": 1}, 1))  # type: ignore[misc]
+        assert ids(sink.events) == [1]
+        assert balanced(metrics.stats()).processed_events == 1
+
+
+async def test_a_task_of_another_run_in_another_thread_records_with_from_thread() -> None:
+    """Its own run is not the one that must be woken."""
+    sink = RecordingSink()
+    async with collector(BatchMetricsConfig(batch_size=1), sinks=[sink]) as metrics:
+        recorder = metrics.from_thread()
+
+        async def other() -> None:
+            for number in (1, 2, 3):
+                recorder.record_counter("c", {"id": number}, 1)
+                await trio.lowlevel.checkpoint()
+
+        with trio.fail_after(10):
+            await trio.to_thread.run_sync(trio.run, other)
+            assert (await metrics.flush()).ok
+    assert ids(sink.events) == [1, 2, 3]
+
+
 async def test_every_recorder_works_from_a_thread_and_on_trios_own(autojump_clock: MockClock) -> None:
     """One event of each kind, twice; a bad one is counted as invalid and raises nothing."""
     sink = RecordingSink()
@@ -195,7 +214,7 @@ def restless() -> Generator[None, None, None]:
 @pytest.mark.usefixtures("restless")
 @pytest.mark.parametrize("policy", ["drop_newest", "drop_oldest"])
 async def test_many_threads_and_trio_record_at_once_and_every_event_is_counted_once(
-    policy: Literal["drop_newest", "drop_oldest"],
+    policy: Policy,
 ) -> None:
     """Four threads and Trio's, 5 000 events each, a small buffer: totals exact, order kept within each thread."""
     sink = RecordingSink()
@@ -222,6 +241,76 @@ async def test_many_threads_and_trio_record_at_once_and_every_event_is_counted_o
     for thread in range(5):
         numbers = [number for source, number in ids(sink.events) if source == thread]
         assert numbers == sorted(set(numbers))
+
+
+def test_a_thread_in_the_middle_of_a_record_does_not_cost_arecord_its_place() -> None:
+    """A thread takes the last place; arecord does too, before the thread shuts the gate."""
+
+    async def play(point: int) -> int:
+        sink = RecordingSink()
+        passed = [0]
+        async with collector(BatchMetricsConfig(batch_size=5, buffer_size=2), sinks=[sink]) as metrics:
+            metrics.record_counter("c", {"id": 1}, 1)
+            recorder = metrics.from_thread()
+            stopped, returned = threading.Event(), threading.Event()
+
+            def stop() -> None:
+                stopped.set()
+                returned.wait(0.05)  # arecord cannot return meanwhile where it waits for the lock, or for room
+
+            def record() -> None:
+                nonlocal passed
+                with interrupted_at(point, stop) as passed:
+                    recorder.record_counter("c", {"id": 2}, 1)
+                stopped.set()
+
+            thread = threading.Thread(target=record)
+            thread.start()
+            assert stopped.wait(10)
+            await metrics.arecord(Counter("c", {"id": 3}, 1))  # it waits where the thread was first
+            returned.set()
+            thread.join()
+        assert {1, 3} <= set(ids(sink.events))
+        stats = balanced(metrics.stats())
+        assert stats.total_events == 3 == len(sink.events) + stats.dropped.get("buffer_full", 0)
+        return passed[0]
+
+    run_at_every_point(play, least=6)
+
+
+@pytest.mark.parametrize("policy", ["drop_newest", "drop_oldest"])
+def test_a_thread_in_the_middle_of_a_record_when_the_block_is_left_leaves_nothing_pending(policy: Policy) -> None:
+    """At each place: the event arrives, or counts as closed or as full."""
+
+    async def play(point: int) -> int:
+        sink = RecordingSink()
+        passed = [0]
+        async with collector(BatchMetricsConfig(batch_size=9, buffer_size=1, on_full=policy), sinks=[sink]) as metrics:
+            metrics.record_counter("c", {"id": 1}, 1)
+            recorder = metrics.from_thread()
+            stopped, left = threading.Event(), threading.Event()
+
+            def stop() -> None:
+                stopped.set()
+                left.wait(0.02)  # the block cannot be left meanwhile where the lock is held
+
+            def record() -> None:
+                nonlocal passed
+                with interrupted_at(point, stop) as passed:
+                    recorder.record_counter("c", {"id": 2}, 1)
+                stopped.set()
+
+            thread = threading.Thread(target=record)
+            thread.start()
+            assert stopped.wait(10)
+        left.set()
+        thread.join()
+        stats = balanced(metrics.stats())
+        assert (stats.total_events, stats.pending_events) == (2, 0)
+        assert stats.processed_events == len(sink.events)
+        return passed[0]
+
+    run_at_every_point(play, least=6)
 
 
 async def test_stats_may_be_read_from_any_thread_at_any_time() -> None:

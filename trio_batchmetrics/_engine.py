@@ -159,6 +159,7 @@ class Engine:
         if self._forked:
             self._scope.cancel()
         else:
+            self.instruments.close()  # before the last collection, so that no update comes after it
             self._collect()
             self.intake.close()
             for delivery in self._deliveries:
@@ -187,6 +188,7 @@ class Engine:
         finally:
             try:
                 if not self._forked:
+                    self.instruments.close()
                     self.intake.close()
                     self.ledger.fail_rest(reason)
                     self._reporter.tell_at_the_end()
@@ -228,6 +230,7 @@ class Engine:
         """Be still, in a forked child: recorders count ``closed``, nothing is sent."""
         self._forked = True
         self._reporter.be_still()
+        self.instruments.close()
         self.intake.close_in_child()
         self._waker.close_in_child()
         if trio.lowlevel.in_trio_task():

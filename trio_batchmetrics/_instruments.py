@@ -1,265 +1,29 @@
 """Bound instruments: labels resolved once, values aggregated in place, collected every ``flush_interval``.
 
-An update is a few additions; there is nothing to drop. A collection takes what came since the last one and hands it on
-as events: a ``Counter`` or ``Gauge``, a ``HistogramPoint`` for a histogram. What was not touched hands on nothing.
-
-An update may be interrupted by a signal handler that updates the same instrument: between two calls CPython runs no
-handler, and no update makes a call between reading and writing a sum.
+There is nothing to drop. A collection takes what came since the last one and hands it on as events: a ``Counter`` or
+``Gauge``, a ``HistogramPoint`` for a histogram. What was not touched hands on nothing.
 """
 
 from __future__ import annotations
 
-import sys
 import time
-from bisect import bisect_left
-from collections.abc import Callable, Generator, Iterable, Mapping
-from contextlib import contextmanager
-from datetime import timedelta
-from threading import get_ident
-from typing import Any, Protocol, TypeVar, cast
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, TypeVar, cast
 
 import trio
 
+from ._batch import Row
+from ._bound import BoundCounter, BoundGauge, BoundHistogram, Host
 from ._config import BatchMetricsConfig, checked_bounds
-from ._events import Counter, Gauge, HistogramPoint, captured
-from ._exceptions import WrongThreadError
+from ._events import Gauge, captured
 from ._schema import Kind, Measure
 from ._text import text
-from ._batch import Row
 from ._validation import number
 
-_MOST = sys.float_info.max
-"""What a sum may come to: what a float holds. Compared without a call, so that no signal handler comes in between."""
-
-__all__ = ["BoundCounter", "BoundGauge", "BoundHistogram", "Host", "Instruments"]
+__all__ = ["BoundCounter", "BoundGauge", "BoundHistogram", "Instruments"]
 
 OVERFLOW: Mapping[str, Any] = {"otel.metric.overflow": "true"}
 """Labels of the series that all label sets beyond ``max_series`` share (OpenTelemetry's "cardinality limits")."""
-
-
-class Host(Protocol):
-    """What instruments need of their collector."""
-
-    @property
-    def state(self) -> str:
-        """``open``, ``closed`` (updates count as closed) or ``disabled`` (they do nothing)."""
-        ...
-
-    def refuse(self, reason: str) -> None:
-        """Count an event that is not taken."""
-        ...
-
-    def wake(self, call: Callable[[], object]) -> None:
-        """Make a call that touches Trio, as soon as that is safe."""
-        ...
-
-    def now(self) -> float:
-        """Return the time by the clock of the collector's Trio run, also after it."""
-        ...
-
-
-class _Bound:
-    """What the three kinds share."""
-
-    __slots__ = ("_host", "_measure", "_thread", "_touched", "labels", "name")
-
-    def __init__(self, name: str, labels: Mapping[str, Any], measure: Measure, host: Host) -> None:
-        self.name: str = name
-        self.labels: Mapping[str, Any] = labels
-        self._measure = measure
-        self._host = host
-        self._thread = get_ident()
-        self._touched = False
-
-    def __repr__(self) -> str:
-        return f"<{type(self).__name__} {self.name!r} {dict(self.labels)!r}>"
-
-    def _checked(self, value: object) -> Any:
-        """Return a valid value, or None for one that is not to be taken (and is counted as it should be).
-
-        Raises:
-            WrongThreadError: another thread called it.
-        """
-        state = self._host.state
-        if state == "disabled":
-            return None
-        if get_ident() != self._thread:
-            raise WrongThreadError(
-                f"{self!r} is updated from the thread of its Trio run; other threads use from_thread()"
-            )
-        if state == "closed":
-            self._host.refuse("closed")
-            return None
-        good = number(value, self._measure)
-        if good is None:
-            self._host.refuse("invalid")
-        return good
-
-    def _overflow(self) -> None:
-        """Leave the sum alone: with this value no float could hold it."""
-        self._host.refuse("invalid")
-
-
-class BoundCounter(_Bound):
-    """A counter with its labels."""
-
-    __slots__ = ("_sum",)
-
-    def __init__(self, name: str, labels: Mapping[str, Any], measure: Measure, host: Host) -> None:
-        """Made by ``collector.counter()``."""
-        super().__init__(name, labels, measure, host)
-        self._sum: float = 0
-
-    @trio.lowlevel.enable_ki_protection
-    def add(self, value: float = 1) -> None:
-        """Add a value, an int or float >= 0.
-
-        A bad one counts as one ``invalid`` event and leaves the sum alone; after the block, as one ``closed`` event.
-
-        Raises:
-            WrongThreadError: called from another thread than Trio's.
-        """
-        good = self._checked(value)
-        if good is None:
-            return
-        total = self._sum + good
-        if -_MOST <= total <= _MOST:
-            self._sum = total
-            self._touched = True
-        else:
-            self._overflow()
-
-    def collect(self) -> Row | None:
-        """Take what was added since the last collection; None if nothing was."""
-        if not self._touched:
-            return None
-        total, self._sum, self._touched = self._sum, 0, False
-        return (Counter, time.time_ns(), self.name, self.labels, total)
-
-
-class BoundGauge(_Bound):
-    """A gauge with its labels."""
-
-    __slots__ = ("_value",)
-
-    def __init__(self, name: str, labels: Mapping[str, Any], measure: Measure, host: Host) -> None:
-        """Made by ``collector.gauge()``."""
-        super().__init__(name, labels, measure, host)
-        self._value: float = 0
-
-    @trio.lowlevel.enable_ki_protection
-    def set(self, value: float) -> None:
-        """Set the value, an int or float.
-
-        A bad one counts as one ``invalid`` event and leaves the value alone; after the block, as one ``closed`` event.
-
-        Raises:
-            WrongThreadError: called from another thread than Trio's.
-        """
-        good = self._checked(value)
-        if good is not None:
-            self._value = good
-            self._touched = True
-
-    @trio.lowlevel.enable_ki_protection
-    def inc(self, value: float = 1) -> None:
-        """Add to the value, which starts at 0. As :meth:`set` otherwise."""
-        good = self._checked(value)
-        if good is not None:
-            self._change(good)
-
-    @trio.lowlevel.enable_ki_protection
-    def dec(self, value: float = 1) -> None:
-        """Subtract from the value, which starts at 0. As :meth:`set` otherwise."""
-        good = self._checked(value)
-        if good is not None:
-            self._change(-good)
-
-    def _change(self, by: float) -> None:
-        value = self._value + by
-        if -_MOST <= value <= _MOST:
-            self._value = value
-            self._touched = True
-        else:
-            self._overflow()
-
-    @contextmanager
-    def track(self) -> Generator[None, None, None]:
-        """Count what is in flight: one more inside the ``with`` block, one less after it, however it ends."""
-        self.inc()
-        try:
-            yield
-        finally:
-            self.dec()
-
-    def collect(self) -> Row | None:
-        """Return the value; None if it was not touched since the last collection."""
-        if not self._touched:
-            return None
-        self._touched = False
-        return (Gauge, time.time_ns(), self.name, self.labels, self._value)
-
-
-class BoundHistogram(_Bound):
-    """A histogram with its labels."""
-
-    __slots__ = ("_counts", "_sum", "bounds")
-
-    def __init__(
-        self, name: str, labels: Mapping[str, Any], measure: Measure, host: Host, bounds: tuple[float, ...]
-    ) -> None:
-        """Made by ``collector.histogram()``."""
-        super().__init__(name, labels, measure, host)
-        self.bounds: tuple[float, ...] = bounds
-        self._counts = [0] * (len(bounds) + 1)
-        self._sum: float = 0
-
-    @trio.lowlevel.enable_ki_protection
-    def observe(self, value: float | timedelta) -> None:
-        """Count a value, an int or float; in seconds, where that is the unit, also a ``timedelta``, and never negative.
-
-        A bad one counts as one ``invalid`` event and leaves the counts alone; after the block, as one ``closed`` event.
-
-        Raises:
-            WrongThreadError: called from another thread than Trio's.
-        """
-        good = self._checked(value)
-        if good is None:
-            return
-        bucket = bisect_left(self.bounds, good)
-        total = self._sum + good
-        if -_MOST <= total <= _MOST:
-            self._counts[bucket] += 1
-            self._sum = total
-            self._touched = True
-        else:
-            self._overflow()
-
-    @contextmanager
-    def time(self) -> Generator[None, None, None]:
-        """Observe how many seconds the ``with`` block takes, by Trio's clock, however it ends."""
-        start = self._host.now()
-        try:
-            yield
-        finally:
-            self.observe(self._host.now() - start)
-
-    def collect(self) -> Row | None:
-        """Take what was observed since the last collection; None if nothing was."""
-        if not self._touched:
-            return None
-        fresh = [0] * len(self._counts)
-        counts, total, self._counts, self._sum, self._touched = self._counts, self._sum, fresh, 0, False
-        return (
-            HistogramPoint,
-            time.time_ns(),
-            self.name,
-            self.labels,
-            sum(counts),
-            total,
-            self.bounds,
-            tuple(counts),
-        )
 
 
 _BoundT = TypeVar("_BoundT", BoundCounter, BoundGauge, BoundHistogram)
@@ -331,6 +95,12 @@ class Instruments:
         self._callbacks[name, key] = (name, labels, measure, callback)
         self._host.wake(self.first.set)
 
+    def close(self) -> None:
+        """Take no more updates: they count as closed."""
+        for family in tuple(self._families.values()):
+            for member in tuple(family.members.values()):
+                member.close()
+
     def collect(self, failed: Callable[[str, Exception], object]) -> list[Row]:
         """Take what came since the last collection, as rows.
 
@@ -347,7 +117,7 @@ class Instruments:
                 continue
             good = number(value, measure)
             if good is None:
-                self._host.refuse("invalid")
+                self._host.refuse_from_thread("invalid")
             else:
                 points.append((Gauge, time.time_ns(), name, labels, good))
         return points

@@ -296,7 +296,7 @@ class Intake:
         if self._hand is not None and self._takes_room(self._hand):
             return self._hand
         while self._backlog and not self._backlog[0].cohort.waiting and self._backlog[0] is not self._open:
-            self._backlog.popleft()
+            self._ledger.forget(self._backlog.popleft().cohort)
         return next(batch for batch in self._backlog if self._takes_room(batch))
 
     @staticmethod

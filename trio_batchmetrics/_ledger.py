@@ -106,6 +106,10 @@ class Ledger:
         self._drop(cohort, "buffer_full", 1)
         self._released += 1
 
+    def forget(self, cohort: Cohort) -> None:
+        """Nothing of the cohort waits any more, and nothing was taken of it: it was pushed out whole."""
+        self._forget_if_done(cohort)
+
     def take(self, cohort: Cohort) -> None:
         """The flush task takes what waits: no room in the buffer is used any more. Its list is not looked at again."""
         earlier, older, newer = self._recorded

@@ -9,9 +9,8 @@ from itertools import groupby
 import attrs
 
 from ._accounts import Account, Cohort, Verdict
-from ._batch import Batch
+from ._batch import Batch, Row
 from ._ledger import Ledger
-from ._batch import Row
 
 __all__ = ["Load", "Queue", "Span"]
 

@@ -11,11 +11,11 @@ from typing import Any, ParamSpec
 
 import trio
 
+from ._batch import Row
 from ._compiled import compiled_recorder
 from ._events import BackendRequest, CacheMetric, Counter, Gauge, HealthCheck, Histogram, HttpRequest, captured
 from ._intake import Intake
 from ._schema import MetricEvent, is_event
-from ._batch import Row
 
 __all__ = ["IntakeRecorder", "Recorder", "ThreadRecorder"]
 
