@@ -31,8 +31,6 @@ class BatchMetricsCollector(IntakeRecorder):
         """Show whether it is open, and its account."""
         return f"<BatchMetricsCollector {self._engine.state}: {self.stats()}>"
 
-    # -- recording
-
     @trio.lowlevel.enable_ki_protection
     async def arecord(self, event: MetricEvent | object) -> None:
         """Record an event as soon as there is room, instead of dropping it; first come first served.
@@ -130,8 +128,6 @@ class BatchMetricsCollector(IntakeRecorder):
     def _instruments(self) -> Instruments:
         self._engine.intake.check_thread()
         return self._engine.instruments
-
-    # -- the account
 
     def stats(self) -> BatchMetricsStats:
         """Return the account as it stands: synchronous, cheap, at any time, from any thread, also after the run."""

@@ -30,6 +30,7 @@ from ._instruments import Instruments
 from ._intake import Intake
 from ._ledger import Ledger
 from ._reporting import LossReporter, warn
+from ._schema import Measure
 from ._series_delivery import SeriesDelivery
 from ._stats import BatchMetricsStats, FlushReport
 from ._text import text
@@ -70,7 +71,7 @@ class Engine:
 
     def _connect(self, accounts: list[Account], sinks: Mapping[str, Any]) -> None:
         """Give each sink its delivery."""
-        context = _context(self.config)
+        context = _context(self.config, self.instruments.declared)
         run_id = uuid.uuid4().hex
         trouble = self._reporter.trouble
         for account, sink in zip(accounts, sinks.values(), strict=True):
@@ -249,13 +250,14 @@ async def _saved_interrupt() -> KeyboardInterrupt | None:
     return None
 
 
-def _context(config: BatchMetricsConfig) -> SinkContext:
+def _context(config: BatchMetricsConfig, declared: Mapping[str, Measure]) -> SinkContext:
     static = {name: string for name, value in config.static_labels.items() if (string := text(value)) is not None}
     return SinkContext(
         static_labels=static,
         enable_compression=config.enable_compression,
         max_series=config.max_series,
         bounds=dict(config.bounds),
+        declared=declared,
     )
 
 

@@ -10,21 +10,18 @@ import time
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, TypeVar, cast
 
+import attrs
 import trio
 
 from ._batch import Row
 from ._bound import BoundCounter, BoundGauge, BoundHistogram, Host
 from ._config import BatchMetricsConfig, checked_bounds
 from ._events import Gauge, captured
-from ._schema import Kind, Measure
+from ._schema import OVERFLOW, Kind, Measure
 from ._text import text
 from ._validation import number
 
 __all__ = ["BoundCounter", "BoundGauge", "BoundHistogram", "Instruments"]
-
-OVERFLOW: Mapping[str, Any] = {"otel.metric.overflow": "true"}
-"""Labels of the series that all label sets beyond ``max_series`` share (OpenTelemetry's "cardinality limits")."""
-
 
 _BoundT = TypeVar("_BoundT", BoundCounter, BoundGauge, BoundHistogram)
 
@@ -46,6 +43,8 @@ class Instruments:
         self._config = config
         self._host = host
         self._families: dict[str, _Family] = {}
+        self.declared: dict[str, Measure] = {}
+        """The instruments by name, with the bounds that they have."""
         self._callbacks: dict[object, tuple[str, Mapping[str, Any], Measure, Callable[[], float]]] = {}
         self.first: trio.Event = trio.Event()
         """Set once there is an instrument."""
@@ -131,6 +130,7 @@ class Instruments:
         pairs = cast("dict[str, Any]", copied)
         key = frozenset((text(name), string) for name, value in pairs.items() if (string := text(value)) is not None)
         family = self._families.setdefault(measure.name, _Family(measure, bounds or measure.default_bounds))
+        self.declared.setdefault(measure.name, attrs.evolve(measure, bounds=family.bounds))
         known = family.measure
         if (known.kind, known.unit) != (measure.kind, measure.unit):
             raise ValueError(

@@ -26,11 +26,10 @@ where ``drop_oldest`` finds the oldest event.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Generator
-from contextlib import contextmanager
+from collections.abc import Callable
 from functools import partial
 from threading import RLock, get_ident
-from typing import cast
+from typing import Any, cast
 
 import trio
 
@@ -44,6 +43,30 @@ from ._reporting import LossReporter
 from ._waking import Waker
 
 __all__ = ["Intake"]
+
+
+class _Alone:
+    """Keeps other threads and re-entering looks away from a change of the structure, and looks afterwards."""
+
+    __slots__ = ("_held", "_intake", "busy", "lock")
+
+    def __init__(self, intake: Intake) -> None:
+        self._intake = intake
+        self.lock = RLock()  # exchanged in a forked child, perhaps while it is held
+        self._held: list[Any] = []
+        self.busy = False
+
+    def __enter__(self) -> None:
+        lock = self.lock
+        lock.acquire()
+        self._held.append(lock)
+        self.busy = True
+
+    def __exit__(self, *_: object) -> None:
+        self.busy = False
+        self._intake.limit = 0
+        self._held.pop().release()
+        self._intake.look()
 
 
 class Intake:
@@ -88,8 +111,7 @@ class Intake:
         self._backlog: deque[Gathering] = deque()
         self._points_waiting = 0
         self._waiters: dict[trio.lowlevel.Task, Row] = {}
-        self._lock = RLock()
-        self._looking = False
+        self._alone = _Alone(self)
         self._kept: Row | None = None  # what arecord is putting: re-entry may not cost it its place
         self._awake = False
         ledger.watch_rows(self.rows)
@@ -135,7 +157,7 @@ class Intake:
 
     def put_from_thread(self, row: Row) -> None:
         """Record a row, or refuse it and count it, from any thread."""
-        with self._lock:
+        with self._alone.lock:
             if self.gate or self._refusals is None:
                 self.rows.append(row)
                 self.look()
@@ -196,26 +218,14 @@ class Intake:
     def look(self) -> None:
         """Do what is due: open a batch, let a full one leave, take back what is too much."""
         while len(self.rows) >= self.limit:
-            with self._lock:
-                if self._looking:
+            with self._alone.lock:
+                if self._alone.busy:
                     return  # re-entered: the outer call looks again once it has let go
-                self._looking = True
+                self._alone.busy = True
                 try:
                     self._look_once()
                 finally:
-                    self._looking = False
-
-    @contextmanager
-    def _alone(self) -> Generator[None, None, None]:
-        """Keep other threads and re-entering looks away from a change of the structure, and look afterwards."""
-        with self._lock:
-            self._looking = True
-            try:
-                yield
-            finally:
-                self._looking = False
-                self.limit = 0
-        self.look()
+                    self._alone.busy = False
 
     def _look_once(self) -> None:
         if self._open is None and self.rows:
@@ -318,20 +328,20 @@ class Intake:
 
     def next_batch(self) -> Gathering | None:
         """Take the oldest batch in hand; its events still wait. Returns None if there is none."""
-        with self._alone():
+        with self._alone:
             self._hand = self._backlog.popleft() if self._backlog else None
         return self._hand
 
     def seal(self, batch: Gathering) -> None:
         """Let nothing more into this batch, which is due."""
-        with self._lock:
+        with self._alone.lock:
             if self._open is batch:
-                with self._alone():
+                with self._alone:
                     self._seal()
 
     def hurry(self) -> None:
         """Let the open batch, if there is one, leave at once. Call it from a task."""
-        with self._lock:
+        with self._alone.lock:
             if self._open is not None:
                 self._open.complete(self._waker)
                 self.seal(self._open)
@@ -342,7 +352,7 @@ class Intake:
         Returns:
             What was not pushed out.
         """
-        with self._alone():
+        with self._alone:
             self._hand = None
             self._ledger.take(batch.cohort)
             if batch.cohort.points:
@@ -366,7 +376,7 @@ class Intake:
     def put_points(self, points: list[Row]) -> None:
         """Hand on what bound instruments collected: behind what is open, which leaves too; it takes no room."""
         self.hurry()
-        with self._alone():
+        with self._alone:
             for start in range(0, len(points), self._batch_size):
                 rows: list[Row | None] = [*points[start : start + self._batch_size]]
                 batch = Gathering(rows, self._ledger.record_points(rows), self._clock.current_time())
@@ -381,7 +391,7 @@ class Intake:
 
         Nothing that re-enters is taken for pending before. See :meth:`Ledger.watch`.
         """
-        with self._alone():
+        with self._alone:
             if self._open is not None:
                 self._open.complete(self._waker)
                 self._seal()
@@ -389,7 +399,7 @@ class Intake:
 
     def close(self) -> None:
         """Take no more; what waits for room counts as ``closed``, what is open leaves. Call it from a task."""
-        with self._lock:
+        with self._alone.lock:
             if self.closed:
                 return
             self._shut()  # first: what re-enters from here on is refused
@@ -411,7 +421,7 @@ class Intake:
 
     def close_in_child(self) -> None:
         """Take no more, in a forked child: nothing is woken, and no lock is waited for that another thread held."""
-        self._lock = RLock()
+        self._alone.lock = RLock()
         self._shut()
         if trio.lowlevel.in_trio_task():
             self._let_go()

@@ -22,6 +22,7 @@ from ._exceptions import ConfigError, DeclarationError
 
 __all__ = [
     "DEFAULT_BOUNDS",
+    "OVERFLOW",
     "SECONDS_BOUNDS",
     "Kind",
     "LabelField",
@@ -54,6 +55,10 @@ DEFAULT_BOUNDS = (
 
 _NAMED_BOUNDS = {"backend.request.duration": tuple(0.01 * 2**n for n in range(14))}
 """0.01 to 81.92 s: OpenTelemetry's advice for ``gen_ai.client.operation.duration``; models answer slowly."""
+
+
+OVERFLOW = {"otel.metric.overflow": "true"}
+"""Labels of the series that all label sets beyond ``max_series`` share (OpenTelemetry's "cardinality limits")."""
 
 
 class Kind(enum.Enum):

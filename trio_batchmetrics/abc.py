@@ -9,6 +9,7 @@ thread.
   itself from cancellation, or blocks the thread, outlives any deadline; what it raises beside ``Exception``
   (``SystemExit``) leaves the collector's block, unwrapped.
 * :func:`labels_of`, :func:`fields_of`, :func:`json_form` and :func:`json_line` read any event, a user's own included.
+* :class:`SeriesStore` adds events up to series, for a sink that wants those.
 * Construct a sink with no I/O; connect at the first attempt. ``aclose`` is called once, at the end.
 """
 
@@ -21,14 +22,22 @@ from typing import Generic, TypeVar
 import attrs
 
 from ._batch import Batch
-from ._schema import MetricEvent
+from ._cells import Metric, Point
+from ._context import SinkContext
+from ._schema import Kind, Measure, MetricEvent
+from ._series import SeriesStore
 from ._text import fields_of, json_form, json_line, labels_of
 
 __all__ = [
     "EventSink",
+    "Kind",
+    "Measure",
+    "Metric",
     "Payload",
+    "Point",
     "Receipt",
     "SeriesSink",
+    "SeriesStore",
     "Sink",
     "SinkContext",
     "fields_of",
@@ -38,20 +47,6 @@ __all__ = [
 ]
 
 PartT = TypeVar("PartT")
-
-
-@attrs.frozen(kw_only=True)
-class SinkContext:
-    """What a collector tells its sinks when it opens."""
-
-    static_labels: Mapping[str, str] = attrs.field(factory=dict[str, str])
-    """Labels to add to every event, as text; an event's own label wins."""
-    enable_compression: bool = False
-    """Whether payloads are to be compressed."""
-    max_series: int = 2000
-    """Distinct label sets an instrument may have."""
-    bounds: Mapping[str, tuple[float, ...]] = attrs.field(factory=dict[str, tuple[float, ...]])
-    """Histogram bucket bounds by instrument name, over the declared ones."""
 
 
 @attrs.frozen

@@ -1,0 +1,27 @@
+"""What a collector tells its sinks."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import attrs
+
+from ._schema import Measure
+
+__all__ = ["SinkContext"]
+
+
+@attrs.frozen(kw_only=True)
+class SinkContext:
+    """What a collector tells its sinks when it opens."""
+
+    static_labels: Mapping[str, str] = attrs.field(factory=dict[str, str])
+    """Labels to add to every event, as text; an event's own label wins."""
+    enable_compression: bool = False
+    """Whether payloads are to be compressed."""
+    max_series: int = 2000
+    """Distinct label sets an instrument may have."""
+    bounds: Mapping[str, tuple[float, ...]] = attrs.field(factory=dict[str, tuple[float, ...]])
+    """Histogram bucket bounds by instrument name, over the declared ones."""
+    declared: Mapping[str, Measure] = attrs.field(factory=dict[str, Measure])
+    """Bound instruments by name, as they come to be: their kind, unit, description and bounds."""

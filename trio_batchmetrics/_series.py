@@ -1,0 +1,294 @@
+"""Events to series: sums, last values and histograms by explicit buckets, one for each instrument and label set.
+
+How this works
+==============
+
+A ``Family`` is an instrument, a ``Cell`` one of its series (:mod:`trio_batchmetrics._cells`). What identifies a cell is
+the text of its labels, whatever their order; but text and order are worked out once for each combination of values as
+the application gave them, which is looked up in ``known`` from then on. Values that are equal have equal text there
+(:mod:`trio_batchmetrics._validation` sees to that: ``True`` and 1 do not meet).
+
+Beyond ``max_series`` label sets of an instrument, the rest share one series (OpenTelemetry's "cardinality limits").
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from bisect import bisect_left
+from collections import Counter as Tallied
+from collections.abc import Callable, Hashable, Iterable, Sequence
+from functools import partial
+from operator import itemgetter
+from typing import Any
+
+import attrs
+
+from ._cells import Cell, Family, Metric
+from ._context import SinkContext
+from ._schema import OVERFLOW, Kind, Measure, MetricEvent, Schema
+from ._text import text
+from ._validation import groups_of
+
+__all__ = ["SeriesStore"]
+
+_logger = logging.getLogger("trio_batchmetrics")
+
+_Row = tuple[Any, ...]
+
+
+class _Known(dict[Any, Cell]):
+    """Series by labels as the application gave them; one that is not there is looked for by text, and then it is."""
+
+    def __init__(self, find: Callable[[Any], Cell]) -> None:
+        super().__init__()
+        self._find = find
+
+    def __missing__(self, labels: Any) -> Cell:
+        cell = self[labels] = self._find(labels)
+        return cell
+
+
+@attrs.frozen
+class _Column:
+    """One measure of an event class: where its values stand in a row, and its series."""
+
+    family: Family
+    at: int | None
+    known: _Known
+
+
+@attrs.frozen
+class _Reader:
+    """How the rows of an event class with declared labels are read."""
+
+    key: Callable[[_Row], Any]
+    columns: tuple[_Column, ...]
+
+
+class SeriesStore:
+    """Adds events up to series. Synchronous, no I/O; for a sink's ``merge`` or ``encode``.
+
+    Example:
+        >>> from trio_batchmetrics import CacheMetric
+        >>> from trio_batchmetrics.abc import SeriesStore
+        >>> store = SeriesStore()
+        >>> store.merge([CacheMetric("redis", "hit"), CacheMetric("redis", "miss"), CacheMetric("redis", "hit")])
+        >>> [(metric.name, [point.value for point in metric.points]) for metric in store.snapshot()]
+        [('cache.operations', [2, 1])]
+    """
+
+    def __init__(self, context: SinkContext | None = None) -> None:
+        """Have no series yet.
+
+        Args:
+            context: what the collector told the sink: static labels, ``max_series``, bounds; by default, defaults.
+        """
+        self._context = SinkContext() if context is None else context
+        self._families: dict[Hashable, Family] = {}
+        self._readers: dict[type, _Reader] = {}
+        self._named: dict[Hashable, _Column] = {}
+        self._now = 0
+        self._taken = 0
+
+    def __len__(self) -> int:
+        """Return how many series there are."""
+        return sum(len(family.cells) + (family.overflow is not None) for family in self._families.values())
+
+    def merge(self, events: Sequence[MetricEvent]) -> None:
+        """Add events, each once; those that are invalid are passed over (none are that a collector hands over)."""
+        self._now = max(time.time_ns(), self._taken + 1)
+        for event_class, rows in groups_of(events).items():
+            schema: Any = event_class.__metric_schema__
+            if schema.named:
+                self._merge_named(schema, rows)
+            else:
+                self._merge_declared(event_class, schema, rows)
+
+    def snapshot(self) -> tuple[Metric, ...]:
+        """Return every series as it stands: since the store was made (cumulative)."""
+        return tuple(self._metric(family, family.all_cells()) for family in self._families.values())
+
+    def take(self) -> tuple[Metric, ...]:
+        """Return what came since the last :meth:`take` (delta), and begin anew. For a store that does only this."""
+        taken: list[Metric] = []
+        for family in self._families.values():
+            cells = [cell for cell in family.all_cells() if cell.updated > self._taken]
+            if cells:
+                taken.append(self._metric(family, cells))
+            for cell in cells:
+                cell.started = self._now
+                if family.measure.kind is not Kind.GAUGE:
+                    cell.value = 0
+                    cell.counts = [0] * family.buckets
+        self._taken = self._now
+        return tuple(taken)
+
+    def expire(self, before: int) -> int:
+        """Forget series to which nothing was added since then; they begin at 0 should they come back.
+
+        Args:
+            before: wall-clock nanoseconds since 1970.
+
+        Returns:
+            How many series were forgotten.
+        """
+        gone = 0
+        for family in self._families.values():
+            idle = [key for key, cell in family.cells.items() if cell.updated < before]
+            for key in idle:
+                del family.cells[key]
+            if family.overflow is not None and family.overflow.updated < before:
+                family.overflow = None
+                gone += 1
+            gone += len(idle)
+        if gone:
+            for column in (
+                *self._named.values(),
+                *(one for reader in self._readers.values() for one in reader.columns),
+            ):
+                column.known.clear()
+        return gone
+
+    @staticmethod
+    def _metric(family: Family, cells: Iterable[Cell]) -> Metric:
+        measure = family.measure
+        points = tuple(cell.point() for cell in cells)
+        return Metric(measure.name, measure.kind, measure.unit, measure.description, family.bounds, points)
+
+    # -- classes with declared labels
+
+    def _merge_declared(self, event_class: type[MetricEvent], schema: Schema, rows: Sequence[_Row]) -> None:
+        reader = self._readers.get(event_class)
+        if reader is None:
+            reader = self._readers[event_class] = self._reader(schema)
+        keys = [*map(reader.key, rows)]
+        for column in reader.columns:
+            self._add(column, keys, rows)
+            self._bound(column)
+
+    def _reader(self, schema: Schema) -> _Reader:
+        place = {field: at for at, field in enumerate(schema.fields, start=2)}
+        names = [item.name for item in schema.labels]
+        columns: list[_Column] = []
+        for measure in schema.measures:
+            known = _Known(partial(self._cell_of_values, self._family(measure), names))
+            at = None if measure.field is None else place[measure.field]
+            columns.append(_Column(self._family(measure), at, known))
+        return _Reader(_key([place[item.field] for item in schema.labels]), tuple(columns))
+
+    def _cell_of_values(self, family: Family, names: Sequence[str], values: Sequence[object]) -> Cell:
+        return self._cell(family, zip(names, values, strict=True))
+
+    def _add(self, column: _Column, keys: Sequence[Any], rows: Sequence[_Row]) -> None:
+        known, at, kind, now = column.known, column.at, column.family.measure.kind, self._now
+        if at is None:
+            for key, count in Tallied(keys).items():
+                cell = known[key]
+                cell.value += count
+                cell.updated = now
+        elif kind is Kind.HISTOGRAM:
+            bounds = column.family.bounds
+            for key, row in zip(keys, rows, strict=True):
+                cell = known[key]
+                value = row[at]
+                cell.counts[bisect_left(bounds, value)] += 1
+                cell.value += value
+                cell.updated = now
+        elif kind is Kind.COUNTER:
+            for key, row in zip(keys, rows, strict=True):
+                cell = known[key]
+                cell.value += row[at]
+                cell.updated = now
+        else:
+            for key, row in zip(keys, rows, strict=True):
+                cell = known[key]
+                cell.value = row[at]
+                cell.updated = now
+
+    # -- events that carry their instrument's name and their labels
+
+    def _merge_named(self, schema: Schema, rows: Sequence[_Row]) -> None:
+        kind = schema.measures[0].kind
+        by_name: dict[str, list[_Row]] = {}
+        for row in rows:
+            by_name.setdefault(row[2], []).append(row)
+        for name, same in by_name.items():
+            column = self._named.get((kind, name))
+            if column is None:
+                family = self._family(self._declared(kind, name, same[0]))
+                column = self._named[kind, name] = _Column(family, 4, _Known(partial(self._cell, family)))
+            keys = [tuple(row[3].items()) for row in same]
+            if schema.buckets:
+                for key, row in zip(keys, same, strict=True):
+                    self._add_point(column.family, column.known[key], *row[5:])
+            else:
+                self._add(column, keys, same)
+            self._bound(column)
+
+    def _declared(self, kind: Kind, name: str, row: _Row) -> Measure:
+        """Return the instrument that a name means: a bound one, if there is one of that kind."""
+        declared = self._context.declared.get(name)
+        if declared is not None and declared.kind is kind:
+            return declared
+        is_point = len(row) > 5
+        return Measure("value", kind, text(name) or "", bounds=row[6] if is_point else None)
+
+    def _add_point(
+        self, family: Family, cell: Cell, total: float, bounds: tuple[float, ...], counts: Iterable[int]
+    ) -> None:
+        """Add values that are counted by bucket already; by other buckets, as near as these bounds allow."""
+        if bounds == family.bounds:
+            cell.counts = [*map(sum, zip(cell.counts, counts, strict=True))]
+        else:
+            if not family.warned:
+                family.warned = True
+                _logger.warning("metrics: %r comes with other bucket bounds; counted by the first", family.measure.name)
+            places = [*(bisect_left(family.bounds, bound) for bound in bounds), len(family.bounds)]
+            for place, count in zip(places, counts, strict=True):
+                cell.counts[place] += count
+        cell.value += total
+        cell.updated = self._now
+
+    # -- series
+
+    def _family(self, measure: Measure) -> Family:
+        key = (measure.name, measure.kind, measure.unit)
+        family = self._families.get(key)
+        if family is None:
+            bounds = self._context.bounds.get(measure.name) or measure.default_bounds
+            family = self._families[key] = Family(measure, bounds if measure.kind is Kind.HISTOGRAM else ())
+        return family
+
+    def _cell(self, family: Family, pairs: Iterable[tuple[object, object]]) -> Cell:
+        """Return the series of these labels, a new one if it must be."""
+        labels = dict(self._context.static_labels)
+        for name, value in pairs:
+            string = text(value)
+            if string is not None:
+                labels[text(name) or ""] = string
+        key = tuple(sorted(labels.items()))
+        cell = family.cells.get(key)
+        if cell is not None:
+            return cell
+        shared = {**self._context.static_labels, **OVERFLOW}
+        if len(family.cells) < self._context.max_series and labels != shared:
+            cell = family.cells[key] = Cell(labels, family.buckets, self._now)
+            return cell
+        if family.overflow is None:
+            family.overflow = Cell(shared, family.buckets, self._now)
+        return family.overflow
+
+    def _bound(self, column: _Column) -> None:
+        """Keep bounded what is remembered: label sets beyond the cap, and the same labels in other orders."""
+        if len(column.known) > 4 * self._context.max_series + 1000:
+            column.known.clear()
+
+
+def _key(places: Sequence[int]) -> Callable[[_Row], Any]:
+    """Return a function that takes a row's labels, as a tuple."""
+    if not places:
+        return lambda _: ()
+    getter: Callable[[_Row], Any]
+    getter = itemgetter(*places) if len(places) > 1 else itemgetter(slice(places[0], places[0] + 1))
+    return getter
