@@ -53,6 +53,8 @@ class Attempts:
         self._sink = sink
         self._account = account
         self._trouble = trouble
+        self.rested: bool = False
+        """Whether the task has just waited for something to send: the run loop has had its turn."""
         self._failures = 0
         self._hurry = trio.Event()
         self._random = random.Random()
@@ -64,12 +66,16 @@ class Attempts:
         self._hurry.set()
 
     async def attempt(self, payload: Payload[Any]) -> Receipt:
-        """Make one attempt; a checkpoint before it, none between the sink's answer and the return.
+        """Make one attempt; a checkpoint before it unless the task is rested, none after the sink has answered.
 
         Returns:
             The sink's answer. What took too long, raised, or makes no sense is an answer that asks for a retry.
         """
-        await trio.lowlevel.checkpoint()
+        if self.rested:
+            self.rested = False
+            await trio.lowlevel.checkpoint_if_cancelled()
+        else:
+            await trio.lowlevel.checkpoint()
         if os.getpid() != self._pid:
             await trio.sleep_forever()  # a forked child: it is the parent's to send
         with trio.move_on_after(self._sink.timeout):

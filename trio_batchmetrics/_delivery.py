@@ -123,6 +123,7 @@ class EventDelivery:
                 return False
             self._news = trio.Event()
             await self._news.wait()
+            self._attempts.rested = True
         return True
 
     async def _deliver(self) -> None:

@@ -67,7 +67,8 @@ class FlushTask:
             self._intake.seal(batch)
             await self._wait_for_room(batch)
             await self._hand_over(batch)
-            await trio.lowlevel.checkpoint()  # a sink that keeps up takes each batch by itself
+            if self._intake.has_backlog:
+                await trio.lowlevel.checkpoint()  # a sink that keeps up takes each batch by itself
 
     async def _wait_for_room(self, batch: Gathering) -> None:
         """Wait while every sink's queue is full. The batch still waits in the buffer, and may be pushed out of it."""

@@ -326,6 +326,11 @@ class Intake:
         self._awake = True
         return True
 
+    @property
+    def has_backlog(self) -> bool:
+        """Whether there is a batch beside the one in hand."""
+        return bool(self._backlog)
+
     def next_batch(self) -> Gathering | None:
         """Take the oldest batch in hand; its events still wait. Returns None if there is none."""
         with self._alone:

@@ -97,6 +97,7 @@ class SeriesDelivery:
                 return False
             self._news = trio.Event()
             await self._news.wait()
+            self._attempts.rested = True
         return True
 
     async def _push(self) -> None:
