@@ -6,6 +6,7 @@
 #   make check        every static check
 #   make coverage     the tests again, with branch coverage
 #   make test-oldest  the tests on the oldest trio and attrs that pyproject.toml allows
+#   make bench        what recording costs, beside other clients; 5 min, with QUICK=1 under one    (BENCH_ARGS="…")
 #   make format       what ruff can mend by itself
 #   make dist         the sdist and the wheel
 #   make clean        away with everything that is made
@@ -14,9 +15,12 @@ PYTHON ?= python3
 VENV ?= .venv
 VENV_CHECK ?= .venv-check
 VENV_OLDEST ?= .venv-oldest
+VENV_BENCH ?= .venv-bench
 PYTEST_ARGS ?=
+BENCH_ARGS ?=
+QUICK ?=
 comma := ,
-PYTHON_FOLDERS := trio_batchmetrics tests examples tools
+PYTHON_FOLDERS := trio_batchmetrics tests examples tools benchmarks
 
 # What the wheel is made of. Folders are listed too, so that a deleted file counts as a change.
 SOURCES := $(shell find trio_batchmetrics -name __pycache__ -prune -o -print) README.md LICENSE pyproject.toml
@@ -26,7 +30,7 @@ export PYRIGHT_PYTHON_IGNORE_WARNINGS := 1
 unexport PYTHONPATH  # it could put the source tree before the wheel
 
 .PHONY: demo test check lint layout async house mypy mypy-rest pyright pyright-rest verifytypes \
-	coverage test-oldest format dist clean
+	coverage test-oldest bench format dist clean
 .DELETE_ON_ERROR:
 
 # ------------------------------------------------------------------------------------------------------------- running
@@ -47,6 +51,9 @@ coverage: $(VENV)/test.stamp
 test-oldest: $(VENV_OLDEST)/test.stamp
 	TEST_THE_WHEEL=1 $(VENV_OLDEST)/bin/pytest $(PYTEST_ARGS)
 
+bench: $(VENV_BENCH)/bench.stamp
+	$(VENV_BENCH)/bin/python -m benchmarks $(if $(QUICK),--quick) $(BENCH_ARGS)
+
 # ------------------------------------------------------------------------------------------------------------ checking
 
 # The library is checked where nothing but `.[all]` is installed beside the checkers, so that a type cannot come from a
@@ -64,7 +71,7 @@ async: $(VENV_CHECK)/check.stamp
 		--per-file-ignores="tests/*:ASYNC109,ASYNC110,ASYNC124" $(PYTHON_FOLDERS)
 
 house: $(VENV_CHECK)/check.stamp
-	$(VENV_CHECK)/bin/python tools/check_house.py trio_batchmetrics examples
+	$(VENV_CHECK)/bin/python tools/check_house.py trio_batchmetrics examples benchmarks
 
 mypy: $(VENV_CHECK)/check.stamp
 	$(VENV_CHECK)/bin/mypy --cache-dir=.mypy_cache/library trio_batchmetrics
@@ -76,7 +83,7 @@ pyright: $(VENV_CHECK)/check.stamp
 	$(VENV_CHECK)/bin/pyright --pythonpath=$(VENV_CHECK)/bin/python trio_batchmetrics
 
 pyright-rest: $(VENV_CHECK)/check.stamp $(VENV)/test.stamp
-	$(VENV_CHECK)/bin/pyright --pythonpath=$(VENV)/bin/python tests examples tools
+	$(VENV_CHECK)/bin/pyright --pythonpath=$(VENV)/bin/python tests examples tools benchmarks
 
 # Looks at the wheel: with --verifytypes pyright goes by the first `python` on the PATH, and prints which package it read.
 verifytypes: $(VENV_CHECK)/check.stamp
@@ -128,6 +135,9 @@ $(VENV_OLDEST)/test.stamp: dist/wheel.stamp $(VENV_OLDEST)/pip.stamp tools/oldes
 	$(VENV_OLDEST)/bin/python tools/oldest.py >$(VENV_OLDEST)/oldest.txt
 	$(call install,$(VENV_OLDEST),all$(comma)demo,--group test --constraint $(VENV_OLDEST)/oldest.txt)
 
+$(VENV_BENCH)/bench.stamp: dist/wheel.stamp $(VENV_BENCH)/pip.stamp
+	$(call install,$(VENV_BENCH),all,--group bench)
+
 clean:
-	rm -rf .venv .venv-check .venv-oldest dist .mypy_cache .pytest_cache .ruff_cache .hypothesis .coverage* htmlcov
+	rm -rf .venv .venv-check .venv-oldest .venv-bench dist .mypy_cache .pytest_cache .ruff_cache .hypothesis .coverage* htmlcov
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -243,7 +243,8 @@ class Intake:
         elif self._open is None:
             self.limit = 1
         else:
-            self.limit = max(min(self._batch_size, filled + room), filled + 1)
+            limit = filled + room if room < self._batch_size - filled else self._batch_size
+            self.limit = limit if limit > filled else filled + 1
 
     def _take_back(self) -> int:
         """Drop what is beyond ``buffer_size``; return how much room there is then."""
