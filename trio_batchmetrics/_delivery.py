@@ -84,11 +84,17 @@ class EventDelivery:
         self._payloads = 0
         self._bytes_each = 0.0
         self._finished = False
+        self._idle = False
         self._news = trio.Event()
 
     def has_room(self, count: int) -> bool:
         """Tell whether so many events fit into the queue."""
         return self._queue.count + count <= self._capacity
+
+    @property
+    def about_to_take(self) -> bool:
+        """Whether the task is awake for what is queued, and has not run yet."""
+        return self._idle and self._queue.count > 0
 
     def offer(self, span: Span) -> None:
         """Queue events that the ledger has handed over. What has waited longest is given up if they do not fit."""
@@ -122,7 +128,11 @@ class EventDelivery:
             if self._finished:
                 return False
             self._news = trio.Event()
-            await self._news.wait()
+            self._idle = True
+            try:
+                await self._news.wait()
+            finally:
+                self._idle = False
             self._attempts.rested = True
         return True
 

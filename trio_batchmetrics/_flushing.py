@@ -68,7 +68,13 @@ class FlushTask:
             await self._wait_for_room(batch)
             await self._hand_over(batch)
             if self._intake.has_backlog:
-                await trio.lowlevel.checkpoint()  # a sink that keeps up takes each batch by itself
+                await self._give_way()
+
+    async def _give_way(self) -> None:
+        """Let others run; a sink that keeps up takes each batch by itself."""
+        await trio.lowlevel.checkpoint()
+        while any(sink.about_to_take for sink in self._event_sinks):
+            await trio.lowlevel.checkpoint()
 
     async def _wait_for_room(self, batch: Gathering) -> None:
         """Wait while every sink's queue is full. The batch still waits in the buffer, and may be pushed out of it."""
@@ -81,7 +87,8 @@ class FlushTask:
     async def _hand_over(self, batch: Gathering) -> None:
         cohort = batch.cohort
         chunks = await self._check(batch)
-        rows = [row for chunk in chunks for row in rows_and_groups(chunk)[0]]
+        parts = [rows_and_groups(chunk)[0] for chunk in chunks]
+        rows = parts[0] if len(parts) == 1 else [row for part in parts for row in part]
         if not rows:
             return
         for series_sink in self._series_sinks:

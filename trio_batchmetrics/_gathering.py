@@ -38,9 +38,8 @@ class Gathering:
             waker(self._leave.set)
 
     async def gathered(self) -> None:
-        """Wait until the batch is full or due. A checkpoint."""
+        """Wait until the batch is full or due."""
         if self.full:
-            await trio.lowlevel.checkpoint()
             return
         self._leave = trio.Event()
         with trio.move_on_at(self.due):

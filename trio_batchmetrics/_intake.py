@@ -46,14 +46,15 @@ __all__ = ["Intake"]
 
 
 class _Alone:
-    """Keeps other threads and re-entering looks away from a change of the structure, and looks afterwards."""
+    """Keeps other threads and re-entering looks away from a change of the structure, and looks afterwards if need be."""
 
-    __slots__ = ("_held", "_intake", "busy", "lock")
+    __slots__ = ("_held", "_intake", "busy", "changed", "lock")
 
     def __init__(self, intake: Intake) -> None:
         self._intake = intake
         self.lock = RLock()  # exchanged in a forked child, perhaps while it is held
         self._held: list[Any] = []
+        self.changed = False  # a look is due
         self.busy = False
 
     def __enter__(self) -> None:
@@ -64,9 +65,12 @@ class _Alone:
 
     def __exit__(self, *_: object) -> None:
         self.busy = False
-        self._intake.limit = 0
+        changed, self.changed = self.changed, False
+        if changed:
+            self._intake.limit = 0
         self._held.pop().release()
-        self._intake.look()
+        if changed:
+            self._intake.look()
 
 
 class Intake:
@@ -220,6 +224,7 @@ class Intake:
         while len(self.rows) >= self.limit:
             with self._alone.lock:
                 if self._alone.busy:
+                    self._alone.changed = True
                     return  # re-entered: the outer call looks again once it has let go
                 self._alone.busy = True
                 try:
@@ -317,9 +322,11 @@ class Intake:
     # -- the flush task's side
 
     async def wait(self) -> bool:
-        """Wait until there may be a batch. Returns False once the buffer is closed. Not always a checkpoint."""
+        """Wait until there may be a batch. Returns False once the buffer is closed."""
         self._awake = False
-        if not self._backlog:  # whoever puts one there from here on rings
+        if self._backlog:  # whoever puts one there from here on rings
+            await trio.lowlevel.checkpoint()
+        else:
             try:
                 await self._receive.receive()
             except trio.EndOfChannel:
@@ -340,9 +347,10 @@ class Intake:
 
     def seal(self, batch: Gathering) -> None:
         """Let nothing more into this batch, which is due."""
-        with self._alone.lock:
-            if self._open is batch:
-                with self._alone:
+        if self._open is batch:
+            with self._alone:
+                if self._open is batch:
+                    self._alone.changed = True
                     self._seal()
 
     def hurry(self) -> None:
@@ -359,6 +367,7 @@ class Intake:
             What was not pushed out.
         """
         with self._alone:
+            self._alone.changed = True
             self._hand = None
             self._ledger.take(batch.cohort)
             if batch.cohort.points:
@@ -383,6 +392,7 @@ class Intake:
         """Hand on what bound instruments collected: behind what is open, which leaves too; it takes no room."""
         self.hurry()
         with self._alone:
+            self._alone.changed = True
             for start in range(0, len(points), self._batch_size):
                 rows: list[Row | None] = [*points[start : start + self._batch_size]]
                 batch = Gathering(rows, self._ledger.record_points(rows), self._clock.current_time())
@@ -398,6 +408,7 @@ class Intake:
         Nothing that re-enters is taken for pending before. See :meth:`Ledger.watch`.
         """
         with self._alone:
+            self._alone.changed = True
             if self._open is not None:
                 self._open.complete(self._waker)
                 self._seal()
