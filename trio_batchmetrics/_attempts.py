@@ -14,7 +14,10 @@ import trio
 from ._accounts import Account
 from .abc import EventSink, Payload, Receipt, SeriesSink
 
-__all__ = ["Attempts", "describe"]
+__all__ = ["DELIVERED", "Attempts", "describe"]
+
+DELIVERED = Receipt()
+"""What nearly every attempt comes back with."""
 
 _RETRY_AFTER_MAX = 300.0
 """Longest pause that a server may ask for, in seconds: the default retry budget."""
@@ -137,7 +140,7 @@ class Attempts:
 def _read(answer: object, items: int) -> Receipt:
     """Return what a sink answered, made sure of; nonsense asks for a retry."""
     if answer is None:
-        return Receipt()
+        return DELIVERED
     if not isinstance(answer, Receipt):
         return Receipt(retry=True, error=f"send() must return None or a Receipt (got {type(answer).__name__})")
     try:

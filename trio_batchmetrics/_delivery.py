@@ -25,7 +25,7 @@ import attrs
 import trio
 
 from ._accounts import Account, Verdict
-from ._attempts import Attempts, describe
+from ._attempts import DELIVERED, Attempts, describe
 from ._ledger import Ledger
 from ._load import Load, Queue, Span
 from .abc import EventSink, Payload, Receipt, Sink
@@ -153,6 +153,10 @@ class EventDelivery:
     async def _settle(self, parcel: _Parcel, receipt: Receipt, budget_ends: float) -> list[_Parcel]:
         """Settle what an attempt settled; return what is left to be sent, in order."""
         load = parcel.load
+        if receipt is DELIVERED:
+            load.settle(self._ledger, self.account, Verdict.DELIVERED)
+            self._attempts.succeeded()
+            return []
         self._attempts.note(receipt.error)
         if receipt.too_large:
             if len(load) > 1:
