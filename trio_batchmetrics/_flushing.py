@@ -67,7 +67,7 @@ class FlushTask:
             self._intake.seal(batch)
             await self._wait_for_room(batch)
             await self._hand_over(batch)
-            if self._intake.has_backlog:
+            if self._intake.goes_on:
                 await self._give_way()
 
     async def _give_way(self) -> None:

@@ -25,6 +25,7 @@ where ``drop_oldest`` finds the oldest event.
 
 from __future__ import annotations
 
+import enum
 from collections import deque
 from collections.abc import Callable
 from functools import partial
@@ -43,6 +44,17 @@ from ._reporting import LossReporter
 from ._waking import Waker
 
 __all__ = ["Intake"]
+
+
+class _Flush(enum.Enum):
+    """What the flush task is about: whether it must be rung for."""
+
+    AWAKE = enum.auto()
+    """At work, or in the middle of a batch: it looks for others before it waits."""
+    EXPECTING = enum.auto()
+    """Waiting for as long as a batch may take: one that opens is not due before, one that is complete rings."""
+    ASLEEP = enum.auto()
+    """Waiting for a batch, without end: one that opens rings."""
 
 
 class _Alone:
@@ -117,7 +129,8 @@ class Intake:
         self._waiters: dict[trio.lowlevel.Task, Row] = {}
         self._alone = _Alone(self)
         self._kept: Row | None = None  # what arecord is putting: re-entry may not cost it its place
-        self._awake = False
+        self._flush_task = _Flush.ASLEEP
+        self._taken = False
         ledger.watch_rows(self.rows)
         self._enabled = config.enabled
         if not config.enabled:
@@ -236,7 +249,7 @@ class Intake:
         if self._open is None and self.rows:
             self._open_batch()
         if len(self.rows) >= self._batch_size and self._open is not None:
-            self._open.complete(self._waker)
+            self._complete(self._open)
             self._seal()
         filled = len(self.rows)  # before the room: what re-enters in between makes the next look come early, never late
         room = self._buffer_size - self._ledger.waiting
@@ -268,7 +281,13 @@ class Intake:
     def _announce(self, batch: Gathering) -> None:
         """Put a batch where the flush task finds it, which is woken unless it is awake."""
         self._backlog.append(batch)
-        if not self._awake:
+        if self._flush_task is _Flush.ASLEEP or (self._flush_task is _Flush.EXPECTING and batch.full):
+            self._waker(self._ring)
+
+    def _complete(self, batch: Gathering) -> None:
+        """Let a batch leave at once."""
+        batch.complete(self._waker)
+        if self._flush_task is not _Flush.AWAKE:
             self._waker(self._ring)
 
     def _seal(self) -> None:
@@ -281,8 +300,8 @@ class Intake:
 
     def _ring(self) -> None:
         """Wake the flush task. It looks for batches before it sleeps, so one message will do: sending cannot block."""
-        if not self._awake and not self.closed:
-            self._awake = True
+        if self._flush_task is not _Flush.AWAKE and not self.closed:
+            self._flush_task = _Flush.AWAKE
             try:
                 self._send.send_nowait(self._backlog[0] if self._backlog else None)
             except trio.WouldBlock:  # there is one already
@@ -323,21 +342,31 @@ class Intake:
 
     async def wait(self) -> bool:
         """Wait until there may be a batch. Returns False once the buffer is closed."""
-        self._awake = False
-        if self._backlog:  # whoever puts one there from here on rings
-            await trio.lowlevel.checkpoint()
-        else:
-            try:
+        if self._taken:  # more is to be expected: it need not be told that a batch opens, which is due later than this
+            self._taken = False
+            self._flush_task = _Flush.EXPECTING
+            with trio.move_on_after(self._flush_interval):
+                return await self._ringing()
+        self._flush_task = _Flush.ASLEEP
+        return await self._ringing()
+
+    async def _ringing(self) -> bool:
+        """Wait to be rung for, unless there is a batch already. Returns False once the buffer is closed."""
+        try:
+            if self._backlog:  # whoever puts one there from here on rings
+                await trio.lowlevel.checkpoint()
+            else:
                 await self._receive.receive()
-            except trio.EndOfChannel:
-                return False
-        self._awake = True
+        except trio.EndOfChannel:
+            return False
+        finally:
+            self._flush_task = _Flush.AWAKE
         return True
 
     @property
-    def has_backlog(self) -> bool:
-        """Whether there is a batch beside the one in hand."""
-        return bool(self._backlog)
+    def goes_on(self) -> bool:
+        """Whether the next batch is complete already: there will be no wait for it."""
+        return bool(self._backlog) and self._backlog[0].full
 
     def next_batch(self) -> Gathering | None:
         """Take the oldest batch in hand; its events still wait. Returns None if there is none."""
@@ -357,7 +386,7 @@ class Intake:
         """Let the open batch, if there is one, leave at once. Call it from a task."""
         with self._alone.lock:
             if self._open is not None:
-                self._open.complete(self._waker)
+                self._complete(self._open)
                 self.seal(self._open)
 
     def take(self, batch: Gathering) -> list[Row]:
@@ -368,6 +397,7 @@ class Intake:
         """
         with self._alone:
             self._alone.changed = True
+            self._taken = True
             self._hand = None
             self._ledger.take(batch.cohort)
             if batch.cohort.points:
@@ -410,7 +440,7 @@ class Intake:
         with self._alone:
             self._alone.changed = True
             if self._open is not None:
-                self._open.complete(self._waker)
+                self._complete(self._open)
                 self._seal()
             return self._ledger.watch(partial(self._waker, done))
 
