@@ -1,6 +1,9 @@
-"""A batch on its way from the recorders to the flush task."""
+"""A batch on its way from the recorders to the flush task, and the bell that wakes the latter."""
 
 from __future__ import annotations
+
+import enum
+from collections.abc import Sequence
 
 import trio
 
@@ -8,7 +11,7 @@ from ._accounts import Cohort
 from ._batch import Row
 from ._waking import Waker
 
-__all__ = ["Gathering"]
+__all__ = ["Bell", "Gathering"]
 
 
 class Gathering:
@@ -45,3 +48,80 @@ class Gathering:
         with trio.move_on_at(self.due):
             if not self.full:  # a signal handler may have filled it by now, and seen no event to set
                 await self._leave.wait()
+
+
+class _Task(enum.Enum):
+    """What the flush task is about."""
+
+    AWAKE = enum.auto()
+    """At work, or in the middle of a batch: it looks for others before it waits."""
+    EXPECTING = enum.auto()
+    """Waiting for as long as a batch may take. One that opens is not due before; one that is complete rings."""
+    ASLEEP = enum.auto()
+    """Waiting without end. A batch that opens rings."""
+
+
+class Bell:
+    """Wakes the flush task, through a memory channel, where it has to be woken.
+
+    It looks for batches before it waits, so one message will do, and sending cannot block.
+    """
+
+    def __init__(self, batches: Sequence[Gathering], capacity: int, patience: float, waker: Waker) -> None:
+        """Let the flush task sleep.
+
+        Args:
+            batches: what there is for it.
+            capacity: of the channel.
+            patience: the longest that a batch may take to gather, in seconds.
+            waker: makes calls that touch Trio.
+        """
+        self._batches = batches
+        self._send, self._receive = trio.open_memory_channel[Gathering](capacity)
+        self._patience = patience
+        self._waker = waker
+        self._task = _Task.ASLEEP
+        self._closed = False
+
+    def there_is(self, *, complete: bool) -> None:
+        """There is a batch; say whether it is complete."""
+        if self._task is _Task.ASLEEP or (complete and self._task is _Task.EXPECTING):
+            self._waker(self._ring)
+
+    def _ring(self) -> None:
+        if self._task is not _Task.AWAKE and self._batches and not self._closed:
+            self._task = _Task.AWAKE
+            try:
+                self._send.send_nowait(self._batches[0])
+            except trio.WouldBlock:  # there is one already
+                pass
+
+    async def wait(self, *, expecting: bool) -> bool:
+        """Wait until there may be a batch. Returns False once it is closed.
+
+        Args:
+            expecting: whether more is to be expected soon.
+        """
+        if expecting:
+            self._task = _Task.EXPECTING
+            with trio.move_on_after(self._patience):
+                return await self._rung()
+        self._task = _Task.ASLEEP
+        return await self._rung()
+
+    async def _rung(self) -> bool:
+        try:
+            if self._batches:  # whoever puts one there from here on rings
+                await trio.lowlevel.checkpoint()
+            else:
+                await self._receive.receive()
+        except trio.EndOfChannel:
+            return False
+        finally:
+            self._task = _Task.AWAKE
+        return True
+
+    def close(self) -> None:
+        """Let the flush task go on, and never wait again. Call it from a task."""
+        self._closed = True
+        self._send.close()

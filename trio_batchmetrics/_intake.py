@@ -25,7 +25,6 @@ where ``drop_oldest`` finds the oldest event.
 
 from __future__ import annotations
 
-import enum
 from collections import deque
 from collections.abc import Callable
 from functools import partial
@@ -38,7 +37,7 @@ from ._accounts import Tally, Watch
 from ._batch import Row
 from ._config import BatchMetricsConfig
 from ._exceptions import WrongThreadError
-from ._gathering import Gathering
+from ._gathering import Bell, Gathering
 from ._ledger import Ledger
 from ._reporting import LossReporter
 from ._waking import Waker
@@ -46,19 +45,8 @@ from ._waking import Waker
 __all__ = ["Intake"]
 
 
-class _Flush(enum.Enum):
-    """What the flush task is about: whether it must be rung for."""
-
-    AWAKE = enum.auto()
-    """At work, or in the middle of a batch: it looks for others before it waits."""
-    EXPECTING = enum.auto()
-    """Waiting for as long as a batch may take: one that opens is not due before, one that is complete rings."""
-    ASLEEP = enum.auto()
-    """Waiting for a batch, without end: one that opens rings."""
-
-
 class _Alone:
-    """Keeps other threads and re-entering looks away from a change of the structure, and looks afterwards if need be."""
+    """Keeps other threads and re-entering looks away from a change of the structure; looks afterwards if need be."""
 
     __slots__ = ("_held", "_intake", "busy", "changed", "lock")
 
@@ -110,7 +98,6 @@ class Intake:
         self.gate: int = self._thread
         self.limit: int = 1
         self.rows: list[Row | None] = []
-        self._send, self._receive = trio.open_memory_channel[Gathering | None](config.buffer_size)
         self._flush_interval = config.flush_interval
         self._buffer_size = config.buffer_size
         self._batch_size = min(config.batch_size, config.buffer_size)
@@ -129,7 +116,7 @@ class Intake:
         self._waiters: dict[trio.lowlevel.Task, Row] = {}
         self._alone = _Alone(self)
         self._kept: Row | None = None  # what arecord is putting: re-entry may not cost it its place
-        self._flush_task = _Flush.ASLEEP
+        self._bell = Bell(self._backlog, config.buffer_size, config.flush_interval, waker)
         self._taken = False
         ledger.watch_rows(self.rows)
         self._enabled = config.enabled
@@ -281,14 +268,12 @@ class Intake:
     def _announce(self, batch: Gathering) -> None:
         """Put a batch where the flush task finds it, which is woken unless it is awake."""
         self._backlog.append(batch)
-        if self._flush_task is _Flush.ASLEEP or (self._flush_task is _Flush.EXPECTING and batch.full):
-            self._waker(self._ring)
+        self._bell.there_is(complete=batch.full)
 
     def _complete(self, batch: Gathering) -> None:
         """Let a batch leave at once."""
         batch.complete(self._waker)
-        if self._flush_task is not _Flush.AWAKE:
-            self._waker(self._ring)
+        self._bell.there_is(complete=True)
 
     def _seal(self) -> None:
         """The open batch is complete."""
@@ -297,15 +282,6 @@ class Intake:
         self.rows = rows
         self.limit = 1
         self._open = None
-
-    def _ring(self) -> None:
-        """Wake the flush task. It looks for batches before it sleeps, so one message will do: sending cannot block."""
-        if self._flush_task is not _Flush.AWAKE and not self.closed:
-            self._flush_task = _Flush.AWAKE
-            try:
-                self._send.send_nowait(self._backlog[0] if self._backlog else None)
-            except trio.WouldBlock:  # there is one already
-                pass
 
     def _push_out(self) -> None:
         """Drop a waiting event: the oldest, or under ``drop_newest`` the newest (which came in by re-entry)."""
@@ -342,26 +318,8 @@ class Intake:
 
     async def wait(self) -> bool:
         """Wait until there may be a batch. Returns False once the buffer is closed."""
-        if self._taken:  # more is to be expected: it need not be told that a batch opens, which is due later than this
-            self._taken = False
-            self._flush_task = _Flush.EXPECTING
-            with trio.move_on_after(self._flush_interval):
-                return await self._ringing()
-        self._flush_task = _Flush.ASLEEP
-        return await self._ringing()
-
-    async def _ringing(self) -> bool:
-        """Wait to be rung for, unless there is a batch already. Returns False once the buffer is closed."""
-        try:
-            if self._backlog:  # whoever puts one there from here on rings
-                await trio.lowlevel.checkpoint()
-            else:
-                await self._receive.receive()
-        except trio.EndOfChannel:
-            return False
-        finally:
-            self._flush_task = _Flush.AWAKE
-        return True
+        expecting, self._taken = self._taken, False
+        return await self._bell.wait(expecting=expecting)
 
     @property
     def goes_on(self) -> bool:
@@ -452,7 +410,7 @@ class Intake:
             self._shut()  # first: what re-enters from here on is refused
             self.hurry()
         self._let_go()
-        self._send.close()
+        self._bell.close()
 
     def _shut(self) -> None:
         self._refusals = self._ledger.refusals("closed")
