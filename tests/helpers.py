@@ -6,6 +6,7 @@ import dis
 import sys
 from collections.abc import Callable, Generator, Sequence
 from contextlib import contextmanager
+from functools import lru_cache
 from pathlib import Path
 from types import CodeType, FrameType
 from typing import Any
@@ -13,7 +14,14 @@ from typing import Any
 import trio
 from trio.testing import MockClock
 
-from trio_batchmetrics import BatchMetricsCollector, BatchMetricsStats, Counter, FlushReport, MetricEvent
+from trio_batchmetrics import (
+    BatchMetricsCollector,
+    BatchMetricsStats,
+    CacheMetric,
+    Counter,
+    FlushReport,
+    MetricEvent,
+)
 from trio_batchmetrics import __file__ as package_file
 
 __all__ = [
@@ -30,6 +38,9 @@ __all__ = [
 
 PACKAGE = str(Path(package_file).parent)
 """The folder of the library under test."""
+
+COMPILED = "<trio_batchmetrics "
+"""What the file names of functions begin with that it compiles."""
 
 
 def balanced(stats: BatchMetricsStats) -> BatchMetricsStats:
@@ -64,6 +75,12 @@ def ids(events: list[MetricEvent]) -> list[Any]:
     return [event.labels["id"] for event in events if isinstance(event, Counter) and "id" in event.labels]
 
 
+@lru_cache(maxsize=1)
+def _made(metrics: BatchMetricsCollector) -> Callable[[str, str], None]:
+    """Return a made recorder, the same each time: making it is not what is interrupted."""
+    return metrics.make_recorder(CacheMetric)
+
+
 RECORDERS: dict[str, Callable[[BatchMetricsCollector], object]] = {
     "record": lambda metrics: metrics.record(Counter("c", {}, 1)),
     "record_http_request": lambda metrics: metrics.record_http_request("GET", "/", 200, 0.1),
@@ -73,13 +90,14 @@ RECORDERS: dict[str, Callable[[BatchMetricsCollector], object]] = {
     "record_counter": lambda metrics: metrics.record_counter("c", {}, 1),
     "record_histogram": lambda metrics: metrics.record_histogram("h", {}, 1),
     "record_gauge": lambda metrics: metrics.record_gauge("g", {}, 1),
+    "make_recorder": lambda metrics: _made(metrics)("redis", "hit"),
     "add": lambda metrics: metrics.counter("bound").add(),
     "set": lambda metrics: metrics.gauge("bound gauge").set(1),
     "inc": lambda metrics: metrics.gauge("bound gauge").inc(),
     "dec": lambda metrics: metrics.gauge("bound gauge").dec(),
     "observe": lambda metrics: metrics.histogram("bound histogram").observe(1),
 }
-"""Each plain method that records, by its name: a call of it."""
+"""Each plain method that records, by its name, and a recorder that is made: a call of it."""
 
 MANY = 60
 """Sinks at a time, to see where random pauses lie: a quarter that none of 60 falls into is a chance of 3 in 10⁸."""
@@ -134,15 +152,16 @@ def interrupted_at(
     Args:
         point: which place, from 0 on, counted over all that runs inside the ``with`` block in this thread.
         action: what to run there, in the frame that stands there.
-        within: the folder of another library to interrupt instead.
+        within: the folder of another library to interrupt instead; of this one, what it compiles is part.
 
     Yields:
         A list of one number: how many places were passed.
     """
     passed = [0]
+    files = (within, COMPILED) if within == PACKAGE else (within,)
 
     def trace(frame: FrameType, event: str, _: object) -> Any:
-        if not frame.f_code.co_filename.startswith(within):
+        if not frame.f_code.co_filename.startswith(files):
             return None
         frame.f_trace_opcodes = True
         if event == "opcode" and frame.f_lasti in _points(frame.f_code):

@@ -12,16 +12,32 @@ import trio
 from trio.testing import MockClock, wait_all_tasks_blocked
 
 from tests.helpers import balanced, ids, report_balanced
+from tests.tally import Job, Tally
 from trio_batchmetrics import (
+    BackendRequest,
     BatchMetricsCollector,
     BatchMetricsConfig,
     BatchMetricsStats,
+    CacheMetric,
     Counter,
+    Gauge,
+    HealthCheck,
+    Histogram,
+    HttpRequest,
     MetricEvent,
     SinkStats,
     collector,
 )
-from trio_batchmetrics.abc import EventSink, Payload, Receipt, SeriesSink
+from trio_batchmetrics.abc import (
+    EventSink,
+    Kind,
+    Metric,
+    Payload,
+    Receipt,
+    SeriesSink,
+    SeriesStore,
+    SinkContext,
+)
 from trio_batchmetrics.testing import FlakySink, PartialSink, RecordingSink, StuckSink
 
 
@@ -30,11 +46,18 @@ class Snapshot:
     """What the series said at one moment: how many events, and the sum of their ids."""
 
     count: int
+    """As the series have it: the sum of the counters."""
     total: int
+    metrics: tuple[Metric, ...] = attrs.field(default=(), eq=False)
 
 
 class MemorySink(SeriesSink[Snapshot]):
-    """A sum and a count in memory, pushed to a back-end in memory, which keeps the last snapshot that arrived."""
+    """Series in memory, pushed to a back-end in memory, which keeps the last snapshot that arrived.
+
+    The series are few, however many events there are: beyond 20 they share one.
+    """
+
+    store: SeriesStore
 
     def __init__(self, *script: Any, takes: float = 0.0, **settings: Any) -> None:
         """Answer pushes like this.
@@ -58,8 +81,14 @@ class MemorySink(SeriesSink[Snapshot]):
         """What each attempt sent."""
         self.backend = Snapshot(0, 0)
 
+    def bind(self, context: SinkContext) -> None:
+        """Have no series yet."""
+        super().bind(context)
+        self.store = SeriesStore(attrs.evolve(context, max_series=20))
+
     def merge(self, events: Sequence[MetricEvent]) -> None:
         """Add the events to the series."""
+        self.store.merge(events)
         found = ids(list(events))
         self.calls.append(len(found))
         self.merged += found
@@ -68,7 +97,9 @@ class MemorySink(SeriesSink[Snapshot]):
 
     def snapshot(self) -> Snapshot:
         """Return the series as they stand."""
-        return Snapshot(self.count, self.total)
+        metrics = self.store.snapshot()
+        count = sum(point.value for metric in metrics if metric.kind is Kind.COUNTER for point in metric.points)
+        return Snapshot(int(count), self.total, metrics)
 
     async def send(self, payload: Payload[Snapshot]) -> Any:
         """Push."""
@@ -455,6 +486,53 @@ async def test_flushes_that_wait_through_an_outage_each_account_for_their_own(au
             assert sums == []
             sink.down = False
     assert sorted(sums) == [5 * step + 5 for step in range(20)]
+
+
+# -- what the series say
+
+
+def any_event(dice: random.Random) -> MetricEvent:
+    """Make an event of any kind, in one of a few series."""
+    some: Any = dice.choice(["a", "b", 1, True, None, "1"])
+    seconds = dice.choice([0.005, 0.1, 0.3, 1, 10.5])
+    number = dice.randint(0, 9)
+    return dice.choice(
+        [
+            HttpRequest("GET", some, dice.choice([200, 503]), seconds),
+            BackendRequest("p", "m", dice.random() < 0.5, seconds, some),
+            HealthCheck(some, dice.random() < 0.5, seconds),
+            CacheMetric("redis", some),
+            Counter("c", {"x": some}, number),
+            Histogram("h", {"x": some, "y": 1}, number),
+            Gauge("g", {"y": 1, "x": some}, number),
+            Job(some, number, number, number, seconds),
+        ]
+    )
+
+
+@pytest.mark.parametrize("seed", range(8))
+async def test_what_a_back_end_has_adds_up_to_what_was_recorded(seed: int, autojump_clock: MockClock) -> None:
+    """Sums, counts, buckets and last values, static labels included, at each flush, whatever pushes failed before."""
+    dice = random.Random(seed)
+    answers = [None, OSError(), Receipt(retry=True, retry_after=2), ..., Receipt(error="500")]
+    sink = MemorySink(*[dice.choice(answers) for _ in range(40)], OSError(), takes=0.1, timeout=5)
+    static = {"region": "eu", "x": "static"}
+    tally = Tally(static)
+    config = BatchMetricsConfig(batch_size=dice.choice([1, 7, 100]), static_labels=static)
+    recorded = 0
+    async with collector(config, sinks=[sink]) as metrics:
+        for _ in range(10):
+            for _ in range(dice.randint(1, 60)):
+                event = any_event(dice)
+                metrics.record(event)
+                tally.add(event)
+                recorded += 1
+                if dice.random() < 0.05:
+                    await trio.sleep(dice.choice([0, 0.05, 3]))
+            assert (await metrics.flush()).ok
+            tally.assert_told_by(sink.backend.metrics)
+    assert account(metrics).retries > 0
+    assert account(metrics).delivered == recorded
 
 
 # -- the end

@@ -53,7 +53,7 @@ class Metric:
 class Cell:
     """One series, as it is added up."""
 
-    __slots__ = ("counts", "labels", "started", "updated", "value")
+    __slots__ = ("counts", "labels", "set_at", "started", "updated", "value")
 
     def __init__(self, labels: Mapping[str, str], buckets: int, started: int) -> None:
         """Begin at 0.
@@ -65,7 +65,8 @@ class Cell:
         """
         self.labels: Mapping[str, str] = labels
         self.counts: list[int] = [0] * buckets
-        self.value: float = 0
+        self.value: float = 0.0
+        self.set_at: int = 0
         self.started: int = started
         self.updated: int = 0
 

@@ -183,6 +183,9 @@ def _fields(event_class: Any) -> dict[str, Any]:
 
 def _keeps_what_it_is_given(event_class: type, fields: Sequence[Any]) -> bool:
     """Tell whether an event can be made later of what a recorder is given now, with nothing noticed in between."""
+    maker = next(base for base in event_class.__mro__ if "__init__" in vars(base))
+    if "__attrs_attrs__" not in vars(maker) or any("__new__" in vars(base) for base in event_class.__mro__[:-1]):
+        return False
     if any(hasattr(event_class, hook) for hook in ("__attrs_init__", "__attrs_pre_init__", "__attrs_post_init__")):
         return False
     return all(

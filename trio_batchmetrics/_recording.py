@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import time
 from collections.abc import Callable, Mapping
 from datetime import timedelta
@@ -87,12 +88,13 @@ class Recorder:
         return self._recorder(event_class)
 
     def _recorder(self, event_class: type[MetricEvent]) -> Callable[..., None]:
+        signature = inspect.signature(event_class)
+
         @trio.lowlevel.enable_ki_protection
         def record(*args: Any, **fields: Any) -> None:
+            signature.bind(*args, **fields)
             try:
                 event = event_class(*args, **fields)
-            except TypeError:
-                raise  # not called as the class is to be called
             except Exception:  # noqa: BLE001 - a validator of the class: the event is as bad as one with a bad value
                 self._refuse("invalid")
             else:

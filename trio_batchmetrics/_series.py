@@ -75,7 +75,7 @@ class SeriesStore:
         >>> store = SeriesStore()
         >>> store.merge([CacheMetric("redis", "hit"), CacheMetric("redis", "miss"), CacheMetric("redis", "hit")])
         >>> [(metric.name, [point.value for point in metric.points]) for metric in store.snapshot()]
-        [('cache.operations', [2, 1])]
+        [('cache.operations', [2.0, 1.0])]
     """
 
     def __init__(self, context: SinkContext | None = None) -> None:
@@ -107,7 +107,7 @@ class SeriesStore:
 
     def snapshot(self) -> tuple[Metric, ...]:
         """Return every series as it stands: since the store was made (cumulative)."""
-        return tuple(self._metric(family, family.all_cells()) for family in self._families.values())
+        return tuple(self._metric(family, cells) for family in self._families.values() if (cells := family.all_cells()))
 
     def take(self) -> tuple[Metric, ...]:
         """Return what came since the last :meth:`take` (delta), and begin anew. For a store that does only this."""
@@ -201,9 +201,10 @@ class SeriesStore:
                 cell.value += row[at]
                 cell.updated = now
         else:
-            for key, row in zip(keys, rows, strict=True):
-                cell = known[key]
-                cell.value = row[at]
+            latest = {known[key]: row for key, row in zip(keys, rows, strict=True)}
+            for cell, row in latest.items():
+                if cell.updated != now or cell.set_at <= row[1]:  # another class may have set it after this one
+                    cell.value, cell.set_at = row[at], row[1]
                 cell.updated = now
 
     # -- events that carry their instrument's name and their labels
@@ -215,7 +216,9 @@ class SeriesStore:
             by_name.setdefault(row[2], []).append(row)
         for name, same in by_name.items():
             column = self._named.get((kind, name))
-            if column is None:
+            declared = self._context.declared.get(name)
+            late = column is not None and declared is not None and declared.unit != column.family.measure.unit
+            if column is None or (late and declared is not None and declared.kind is kind):
                 family = self._family(self._declared(kind, name, same[0]))
                 column = self._named[kind, name] = _Column(family, 4, _Known(partial(self._cell, family)))
             keys = [tuple(row[3].items()) for row in same]

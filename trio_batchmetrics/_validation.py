@@ -72,14 +72,25 @@ def _looked_closer(rows: list[Row], suspects: set[type]) -> Batch:
             groups[event_class].append(row if type(row) is tuple else plan_of(event_class).row(row))
             continue
         fine = checked(row)
-        if fine is not None:
+        plain = None if fine is None else _plain(fine)
+        if fine is not None and plain is not None:
             good.append(fine)
-            groups[event_class].append(_plain(fine))
+            groups[event_class].append(plain)
     return Batch(good, groups)
 
 
-def _plain(row: Row) -> tuple[Any, ...]:
-    """Return the row of a valid event with labels that are equal only where their texts are, and plain numbers."""
+def _plain(row: Row) -> tuple[Any, ...] | None:
+    """Return the row of a valid event with labels that are equal only where their texts are, and plain numbers.
+
+    None, should what was to be had a moment ago raise now.
+    """
+    try:
+        return _made_plain(row)
+    except Exception:  # noqa: BLE001 - values may run any code: counted as invalid
+        return None
+
+
+def _made_plain(row: Row) -> tuple[Any, ...]:
     event_class: Any = row[0] if type(row) is tuple else type(row)
     if type(row) is not tuple:
         row = plan_of(event_class).row(row)
@@ -91,8 +102,13 @@ def _plain(row: Row) -> tuple[Any, ...]:
         values[item.field] = text(values[item.field])
     if schema.named:
         values["name"] = text(values["name"])
-        values["labels"] = {text(name): text(value) for name, value in values["labels"].items()}
-    if not schema.buckets:
+        pairs = [(text(name), text(value)) for name, value in values["labels"].items()]
+        values["labels"] = {name: value for name, value in pairs if value is not None}
+    if schema.buckets:
+        values["sum"] = float(values["sum"])
+        values["bounds"] = tuple(map(float, values["bounds"]))
+        values["counts"] = tuple(map(int, values["counts"]))
+    else:
         for measure in schema.measures:
             if measure.field is not None:
                 values[measure.field] = number(values[measure.field], measure)
