@@ -1,0 +1,49 @@
+"""Recording, and what the flush task does then, up to a sink that takes the events and does nothing."""
+
+from __future__ import annotations
+
+import trio
+
+from trio_batchmetrics import Batch, BatchMetricsCollector, BatchMetricsConfig, collector
+
+from .effort import Effort
+from .figures import Outcome, ratio
+from .recording import CALL, ROOM, check_accepted
+from .timing import FLOOR, Contender, compete, floor
+
+__all__ = ["EVENTS", "nothing", "run"]
+
+EVENTS = 5000
+"""Recorded before each flush, so that what a call of ``flush()`` costs by itself is spread over many events."""
+
+
+async def nothing(batch: Batch) -> None:
+    """Be a sink that does nothing."""
+
+
+async def _run(effort: Effort) -> Outcome:
+    large = BatchMetricsConfig(buffer_size=ROOM.buffer_size, batch_size=1000)
+    async with collector(ROOM, sinks=[nothing]) as metrics, collector(large, sinks=[nothing]) as in_large:
+
+        def contender(name: str, metrics: BatchMetricsCollector, client: str) -> Contender:
+            names = {"metrics": metrics}
+            return Contender(name, CALL, names, calls=EVENTS, finish="await metrics.flush()", client=client)
+
+        contenders = [
+            floor(calls=EVENTS),
+            contender("100", metrics, "ours, up to a sink"),
+            contender("1000", in_large, ""),
+        ]
+        rounds = await compete(contenders, effort.seconds)
+        check_accepted(metrics, in_large)
+    name = "an event recorded, checked and handed to a sink that does nothing"
+    figures = [
+        ratio(f"{name} ÷ A", rounds["100"], rounds[FLOOR], 12),
+        ratio(f"{name}, in batches of 1000 ÷ A", rounds["1000"], rounds[FLOOR], 12),
+    ]
+    return Outcome(figures, rounds.costs())
+
+
+def run(effort: Effort) -> Outcome:
+    """Measure."""
+    return trio.run(_run, effort)
