@@ -152,8 +152,7 @@ def record_as_row(metrics: BatchMetricsCollector, event: Any) -> None:
         Gauge: metrics.record_gauge,
         Job: metrics.make_recorder(Job),
     }
-    kind: type[Any] = type(event)
-    recorders[kind](*(getattr(event, name) for name in kind.__metric_schema__.fields))
+    recorders[type(event)](*(getattr(event, name) for name in event.__metric_schema__.fields))
 
 
 def context_of(static: dict[str, Any], **settings: Any) -> SinkContext:

@@ -760,6 +760,14 @@ def test_a_row_with_one_strange_value_is_kept_if_it_is_valid_by_itself(kind: Any
                     assert sum(point.value for point in metric.points) == len(kept)
 
 
+def test_a_point_of_numbers_that_cannot_be_added_costs_no_other_event() -> None:
+    """It is invalid, or merged as plain numbers."""
+    store = SeriesStore()
+    for total in (0.5, Sticky(0.5), 0.5):
+        store.merge([HistogramPoint("h", {}, 1, total, (1.0,), (1, 0)), Counter("c", {}, 1)])
+    assert [metric.points[0].value for metric in store.snapshot() if metric.name == "c"] == [3]
+
+
 @pytest.mark.parametrize("at", [0, 1])
 def test_any_two_label_values_meet_only_where_their_texts_do(at: int) -> None:
     """Each with each, of one batch."""
