@@ -585,3 +585,20 @@ def test_a_declaration_error_is_a_type_error_a_value_error_and_one_of_the_librar
     assert issubclass(DeclarationError, BatchMetricsError)
     assert issubclass(DeclarationError, TypeError)
     assert issubclass(DeclarationError, ValueError)
+
+
+def test_an_event_that_names_its_instrument_declares_nothing_of_its_own() -> None:
+    """Its labels and its value are in the event; no sink would look for others."""
+    with pytest.raises(DeclarationError, match="names its instrument"):
+
+        @metric_event
+        class Labelled(Counter):
+            """With a label beside the labels."""
+
+            region: str = label("region", default="eu")
+
+    with pytest.raises(DeclarationError, match="names its instrument"):
+
+        @metric_event(counts="more")
+        class Counted(Counter):
+            """Counted as well."""

@@ -18,7 +18,7 @@ class Point:
     labels: Mapping[str, str]
     """Its labels as text, static ones included."""
     value: float
-    """A counter's sum, a gauge's last value, the sum of a histogram's values."""
+    """A counter's sum, a gauge's last value, the sum of a histogram's values; infinite where no float holds it."""
     counts: tuple[int, ...] = ()
     """Of a histogram: how many values in each bucket, not cumulative; one more than the metric's ``bounds``."""
     started: int = 0

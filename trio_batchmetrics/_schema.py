@@ -332,6 +332,8 @@ def _read(cls: type, counts: str | None) -> Schema:
             raise DeclarationError(f"{cls.__name__}.{field.name} must be declared with label() or measure()")
     if "timestamp" in inspect.get_annotations(cls):
         raise DeclarationError(f"{cls.__name__}.timestamp: every event has it already")
+    if named and (labels or counts is not None or any(item.name for item in measures)):
+        raise DeclarationError(f"{cls.__name__}: an event that names its instrument cannot declare labels or measures")
     if counts is not None:
         measures.append(Measure(None, Kind.COUNTER, _legal(cls, "counts", counts), "{event}"))
     _no_clash(cls, labels, measures)

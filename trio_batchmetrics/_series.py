@@ -69,6 +69,9 @@ class _Reader:
 class SeriesStore:
     """Adds events up to series. Synchronous, no I/O; for a sink's ``merge`` or ``encode``.
 
+    Where several classes of events set one gauge, the latest timestamp among them wins. The bounds of a histogram are
+    those that it first came with.
+
     Example:
         >>> from trio_batchmetrics import CacheMetric
         >>> from trio_batchmetrics.abc import SeriesStore
@@ -215,12 +218,7 @@ class SeriesStore:
         for row in rows:
             by_name.setdefault(row[2], []).append(row)
         for name, same in by_name.items():
-            column = self._named.get((kind, name))
-            declared = self._context.declared.get(name)
-            late = column is not None and declared is not None and declared.unit != column.family.measure.unit
-            if column is None or (late and declared is not None and declared.kind is kind):
-                family = self._family(self._declared(kind, name, same[0]))
-                column = self._named[kind, name] = _Column(family, 4, _Known(partial(self._cell, family)))
+            column = self._column(schema, kind, name, same[0])
             keys = [tuple(row[3].items()) for row in same]
             if schema.buckets:
                 for key, row in zip(keys, same, strict=True):
@@ -229,13 +227,19 @@ class SeriesStore:
                 self._add(column, keys, same)
             self._bound(column)
 
-    def _declared(self, kind: Kind, name: str, row: _Row) -> Measure:
-        """Return the instrument that a name means: a bound one, if there is one of that kind."""
+    def _column(self, schema: Schema, kind: Kind, name: str, row: _Row) -> _Column:
+        """Return where the rows of a name go; a bound instrument may have been declared since the last."""
         declared = self._context.declared.get(name)
-        if declared is not None and declared.kind is kind:
-            return declared
-        is_point = len(row) > 5
-        return Measure("value", kind, text(name) or "", bounds=row[6] if is_point else None)
+        if declared is not None and declared.kind is not kind:
+            declared = None
+        column = self._named.get((kind, name))
+        if column is None or (declared is not None and declared.unit != column.family.measure.unit):
+            own = Measure("value", kind, text(name) or "", bounds=row[6] if schema.buckets else None)
+            family = self._family(declared or own)
+            column = self._named[kind, name] = _Column(family, 4, _Known(partial(self._cell, family)))
+        if declared is not None and declared is not column.family.measure:
+            column.family.measure = declared
+        return column
 
     def _add_point(
         self, family: Family, cell: Cell, total: float, bounds: tuple[float, ...], counts: Iterable[int]
