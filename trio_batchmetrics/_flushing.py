@@ -73,7 +73,7 @@ class FlushTask:
     async def _give_way(self) -> None:
         """Let others run; a sink that keeps up takes each batch by itself."""
         await trio.lowlevel.checkpoint()
-        while any(sink.about_to_take for sink in self._event_sinks):
+        while any(sink.about_to_take for sink in self._event_sinks):  # noqa: ASYNC110 - a step or two, of a task that runs
             await trio.lowlevel.checkpoint()
 
     async def _wait_for_room(self, batch: Gathering) -> None:
