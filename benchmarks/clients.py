@@ -11,7 +11,7 @@ from trio_batchmetrics import collector
 from .effort import Effort
 from .figures import Outcome, ratio
 from .peers import dogstatsd, influx, opentelemetry, prometheus, statsd_pipeline
-from .recording import BURST, CALL, ROOM, check_accepted
+from .recording import CALL, ROOM, check_accepted
 from .timing import Contender, compete, floor
 
 __all__ = ["run"]
@@ -26,7 +26,7 @@ async def _in_memory(effort: Effort) -> Outcome:
             rounds = await compete(
                 [
                     floor(),
-                    Contender("ours", CALL, {"metrics": metrics}, calls=BURST, after=metrics.flush),
+                    Contender("ours", CALL, {"metrics": metrics}, after=metrics.flush),
                     Contender("inc", "child.inc()", {"child": client.counter_child}, client="prometheus_client"),
                     Contender(
                         "observe",

@@ -20,12 +20,10 @@ from .effort import Effort
 from .figures import Outcome, ratio
 from .timing import FLOOR, Contender, compete, floor
 
-__all__ = ["BURST", "CALL", "ROOM", "check_accepted", "run"]
+__all__ = ["CALL", "ROOM", "check_accepted", "run"]
 
 CALL = 'metrics.record_http_request("GET", "/api/data", 200, 0.15)'
 """The call that most figures are about."""
-BURST = 200
-"""Calls a round: two batches, as a loop sees them that drains while it records. Longer rounds measure fresh memory."""
 ROOM = BatchMetricsConfig(buffer_size=100_000)
 """The default configuration, but with room for a whole round, since nothing is taken out of the buffer during one."""
 
@@ -64,15 +62,14 @@ async def _run(effort: Effort) -> Outcome:
         refused = CALL.replace("metrics", "full")
         rounds = await compete(
             [
-                floor(client=FLOOR, calls=BURST),
-                Contender("http", CALL, names, calls=BURST, after=metrics.flush, client="ours"),
-                Contender("counter", counter, names, calls=BURST, after=metrics.flush, client="ours"),
-                Contender("refused", refused, {"full": full}, calls=BURST, before=fill, client="ours, the buffer full"),
+                floor(client=FLOOR),
+                Contender("http", CALL, names, after=metrics.flush, client="ours"),
+                Contender("counter", counter, names, after=metrics.flush, client="ours"),
+                Contender("refused", refused, {"full": full}, before=fill, client="ours, the buffer full"),
                 Contender(
                     "own",
                     'record_llm("openai", "gpt-4", "eu", 0.5)',
                     names,
-                    calls=BURST,
                     after=metrics.flush,
                     client="ours",
                 ),
