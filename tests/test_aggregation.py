@@ -369,10 +369,14 @@ def test_what_is_invalid_is_passed_over() -> None:
     assert len(store) == 1
 
 
-def test_sums_of_huge_ints_do_not_stop_a_series() -> None:
-    """Each is valid by itself."""
+@pytest.mark.parametrize("taken", [False, True])
+def test_sums_of_huge_ints_do_not_stop_a_series(taken: bool) -> None:
+    """Each is valid by itself; nor do they where the sums have begun anew."""
     store = SeriesStore()
     huge = int(1.7e308)
+    if taken:
+        store.merge([Counter("c", {}, 1), Counter("other", {}, 1), Histogram("h", {}, 1)])
+        store.take()
     for value in (huge, huge, 0.5):
         store.merge([Counter("c", {}, value), Counter("other", {}, 1), Histogram("h", {}, value)])
     assert value_of(store, ("other", "counter", "")) == 3

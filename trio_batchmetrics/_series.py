@@ -122,7 +122,7 @@ class SeriesStore:
             for cell in cells:
                 cell.started = self._now
                 if family.measure.kind is not Kind.GAUGE:
-                    cell.value = 0
+                    cell.value = 0.0
                     cell.counts = [0] * family.buckets
         self._taken = self._now
         return tuple(taken)
