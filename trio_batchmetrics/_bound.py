@@ -186,24 +186,23 @@ class BoundGauge(_Bound):
         """Add to the value, which starts at 0. As :meth:`set` otherwise."""
         good = value if type(value) is int and 0 <= value <= _QUICK_INT else self._checked(value)
         if good is not None:
-            total = self._value + good
-            if self._open and -_MOST <= total <= _MOST:
-                self._value = total
-                self._touched = True
-            else:
-                self._not_taken()
+            self._change(good)
 
     @trio.lowlevel.enable_ki_protection
     def dec(self, value: float = 1) -> None:
         """Subtract from the value, which starts at 0. As :meth:`set` otherwise."""
         good = value if type(value) is int and 0 <= value <= _QUICK_INT else self._checked(value)
         if good is not None:
-            total = self._value - good
-            if self._open and -_MOST <= total <= _MOST:
-                self._value = total
-                self._touched = True
-            else:
-                self._not_taken()
+            self._change(-good)
+
+    def _change(self, by: float) -> None:
+        """Change the value by so much; it is read and written here, without a call in between."""
+        total = self._value + by
+        if self._open and -_MOST <= total <= _MOST:
+            self._value = total
+            self._touched = True
+        else:
+            self._not_taken()
 
     @contextmanager
     def track(self) -> Generator[None, None, None]:

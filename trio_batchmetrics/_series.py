@@ -168,7 +168,7 @@ class SeriesStore:
         keys = [*map(reader.key, rows)]
         for column in reader.columns:
             self._add(column, keys, rows)
-            self._bound(column)
+            self._remember_little(column)
 
     def _reader(self, schema: Schema) -> _Reader:
         place = {field: at for at, field in enumerate(schema.fields, start=2)}
@@ -225,7 +225,7 @@ class SeriesStore:
                     self._add_point(column.family, column.known[key], *row[5:])
             else:
                 self._add(column, keys, same)
-            self._bound(column)
+            self._remember_little(column)
 
     def _column(self, schema: Schema, kind: Kind, name: str, row: _Row) -> _Column:
         """Return where the rows of a name go; a bound instrument may have been declared since the last."""
@@ -286,7 +286,7 @@ class SeriesStore:
             family.overflow = Cell(shared, family.buckets, self._now)
         return family.overflow
 
-    def _bound(self, column: _Column) -> None:
+    def _remember_little(self, column: _Column) -> None:
         """Keep bounded what is remembered: label sets beyond the cap, and the same labels in other orders."""
         if len(column.known) > 4 * self._context.max_series + 1000:
             column.known.clear()
