@@ -19,6 +19,8 @@ from trio.testing import MockClock, wait_all_tasks_blocked
 
 from tests.helpers import MANY, assert_full_jitter, balanced, ids, report_balanced
 from trio_batchmetrics import Batch, BatchMetricsCollector, BatchMetricsConfig, MetricEvent, SinkStats, collector
+from trio_batchmetrics._accounts import Account
+from trio_batchmetrics._attempts import Attempts
 from trio_batchmetrics.abc import EventSink, Payload, Receipt
 from trio_batchmetrics.testing import FlakySink, PartialSink, RecordingSink, StuckSink
 
@@ -1357,3 +1359,15 @@ def test_a_delivery_setting_that_cannot_work_is_a_value_error(setting: str, valu
     """It names the setting and the value."""
     with pytest.raises(ValueError, match=rf"{setting} .*{value!r}"):
         RecordingSink(**{setting: value})
+
+
+async def test_a_cancelled_task_makes_no_attempt_however_rested_it_is() -> None:
+    """At a ``shutdown_timeout`` of 0 there is no further attempt, not even by a task that was just woken."""
+    sink = RecordingSink()
+    attempts = Attempts(sink, Account("recording", series=False), lambda: None)
+    attempts.rested = True
+    with trio.CancelScope() as scope:
+        scope.cancel()
+        await attempts.attempt(Payload(Batch([]), (), "a key"))
+    assert scope.cancelled_caught
+    assert sink.attempts == 0

@@ -820,6 +820,40 @@ async def test_updates_from_many_threads_all_count() -> None:
     assert sum(point.sum for point in points) == 4.5 * times
 
 
+async def test_an_update_in_the_middle_of_the_last_collection_counts_as_closed(autojump_clock: MockClock) -> None:
+    """No collection comes after it; so it is said, and not lost."""
+    async with collector(sinks=[]) as metrics:
+        counter = metrics.counter("c")
+
+        def read() -> float:
+            counter.add()
+            return 1
+
+        metrics.observable_gauge("o", read)
+    stats = balanced(metrics.stats())
+    assert (stats.processed_events, stats.dropped) == (1, {"closed": 1})
+
+
+async def test_an_update_that_is_overtaken_by_the_end_of_the_block_counts_as_closed(autojump_clock: MockClock) -> None:
+    """As where another thread is in the middle of one when the block is left."""
+    async with collector(sinks=[]) as metrics:
+        instruments: list[Any] = [metrics.counter("c"), metrics.gauge("g"), metrics.histogram("h")]
+
+        class Overtaken(float):
+            """Looked at for as long as it takes to leave."""
+
+            def __float__(self) -> float:
+                instruments[0].close()
+                return 1.0
+
+        for update in ("add", "set", "observe"):
+            getattr(instruments[0], update)(Overtaken(1))
+            instruments.pop(0)
+        await metrics.flush()
+        assert balanced(metrics.stats()).dropped == {"closed": 3}
+    assert metrics.stats().processed_events == 0
+
+
 async def test_a_disabled_collectors_instruments_do_nothing(autojump_clock: MockClock) -> None:
     """Nothing is counted, no callback is read."""
     sink = RecordingSink()

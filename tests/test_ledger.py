@@ -25,6 +25,7 @@ from trio_batchmetrics._intake import Intake
 from trio_batchmetrics._ledger import Ledger
 from trio_batchmetrics._reporting import LossReporter
 from trio_batchmetrics._stats import FlushReport
+from trio_batchmetrics.testing import RecordingSink
 
 EVENT, SERIES = ["e0", "e1", "e2"], ["s0", "s1"]
 
@@ -518,3 +519,14 @@ def test_a_trio_run_is_not_needed_to_read_the_books() -> None:
     assert stats.time_since_last_flush is not None
     assert stats.last_flush_time is not None
     assert stats.last_flush_time.tzinfo is not None
+
+
+async def test_what_is_recorded_in_the_middle_of_a_change_is_looked_at_afterwards(autojump_clock: MockClock) -> None:
+    """It opens a batch, though nobody records after it."""
+    sink = RecordingSink()
+    async with collector(sinks=[sink]) as metrics:
+        with metrics._engine.intake._alone:  # as a signal handler does while the flush task changes the structure
+            metrics.record_counter("c", {}, 1)
+        await trio.sleep(6)
+        assert len(sink.events) == 1
+    assert balanced(metrics.stats()).processed_events == 1
