@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from itertools import chain
 from typing import Any, ClassVar, cast, overload
 
 from ._schema import MetricEvent
@@ -39,17 +40,27 @@ class Batch(Sequence[MetricEvent]):
         (2, {'CacheMetric': 2}, 'miss')
     """
 
-    __slots__ = ("_groups", "_rows")
+    __slots__ = ("_groups", "_rows", "_runs")
 
-    def __init__(self, rows: Sequence[Row], groups: Groups | None = None) -> None:
+    def __init__(self, rows: Sequence[Row], groups: Groups | None = None, runs: Sequence[range] | None = None) -> None:
         """Make a batch of rows; a list is kept, not copied, and its rows become events as they are looked at.
 
         Args:
             rows: the events, in recording order.
             groups: the same by class, where they have been sorted.
+            runs: the serial numbers of the events; by default from 0 on.
         """
         self._rows: list[Row] = rows if isinstance(rows, list) else list(rows)
         self._groups: Groups | None = groups
+        self._runs: Sequence[range] = (range(len(self._rows)),) if runs is None else runs
+
+    @property
+    def serials(self) -> Sequence[int]:
+        """The serial number of each event: its own within the collector's life, the same each time it is encoded.
+
+        With :attr:`SinkContext.run_id` it names the event wherever it is sent.
+        """
+        return self._runs[0] if len(self._runs) == 1 else [*chain.from_iterable(self._runs)]
 
     def __len__(self) -> int:
         """Return how many events it holds."""
@@ -62,7 +73,7 @@ class Batch(Sequence[MetricEvent]):
     def __getitem__(self, index: int | slice) -> MetricEvent | Batch:
         """Return one event, or a batch of some."""
         if isinstance(index, slice):
-            return Batch(self._rows[index])
+            return Batch(self._rows[index], None, _runs(self.serials[index]))
         row = self._rows[index]
         if type(row) is tuple:
             row = self._rows[index] = event_of(row)
@@ -89,6 +100,12 @@ class Batch(Sequence[MetricEvent]):
         """Count the events by kind: class name to count, sorted by name."""
         counts = Counter(row[0].__name__ if type(row) is tuple else type(row).__name__ for row in self._rows)
         return dict(sorted(counts.items()))
+
+
+def _runs(serials: Sequence[int]) -> Sequence[range]:
+    if isinstance(serials, range):
+        return (serials,)
+    return [range(serial, serial + 1) for serial in serials] or (range(0),)
 
 
 def rows_and_groups(batch: Batch) -> tuple[list[Row], Groups | None]:

@@ -51,7 +51,7 @@ class Metric:
 
 
 class Cell:
-    """One series, as it is added up."""
+    """One series, as it is added up; only in Trio's thread, read in any (:mod:`trio_batchmetrics._series`)."""
 
     __slots__ = ("counts", "labels", "set_at", "started", "updated", "value")
 
@@ -69,10 +69,13 @@ class Cell:
         self.set_at: int = 0
         self.started: int = started
         self.updated: int = 0
+        """When something was added last; 0: it has no value yet."""
 
     def point(self) -> Point:
-        """Return the series as it stands."""
-        return Point(self.labels, self.value, tuple(self.counts), self.started, self.updated)
+        """Return the series as it stands. Safe in any thread."""
+        # The counts first: to make room for them may run the garbage collector, and with it anything. Then no calls.
+        counts, value, updated = self.counts[:], self.value, self.updated
+        return Point(self.labels, value, tuple(counts), self.started, updated)
 
 
 class Family:
@@ -99,5 +102,6 @@ class Family:
         return len(self.bounds) + 1 if self.measure.kind is Kind.HISTOGRAM else 0
 
     def all_cells(self) -> list[Cell]:
-        """Return its series, the one that the rest share last."""
-        return [*self.cells.values(), *([self.overflow] if self.overflow is not None else [])]
+        """Return its series, the one that the rest share last. Safe in any thread: the dictionary is copied at once."""
+        overflow = self.overflow
+        return [*self.cells.values(), *([overflow] if overflow is not None else [])]

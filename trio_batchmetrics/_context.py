@@ -23,5 +23,7 @@ class SinkContext:
     """Distinct label sets an instrument may have."""
     bounds: Mapping[str, tuple[float, ...]] = attrs.field(factory=dict[str, tuple[float, ...]])
     """Histogram bucket bounds by instrument name, over the declared ones."""
+    run_id: str = ""
+    """Names the collector's run, like no other; together with a serial number (``Batch.serials``) an event."""
     declared: Mapping[str, Measure] = attrs.field(factory=dict[str, Measure])
     """Bound instruments by name, as they come to be: their kind, unit, description and bounds."""

@@ -71,8 +71,8 @@ class Engine:
 
     def _connect(self, accounts: list[Account], sinks: Mapping[str, Any]) -> None:
         """Give each sink its delivery."""
-        context = _context(self.config, self.instruments.declared)
         run_id = uuid.uuid4().hex
+        context = _context(self.config, self.instruments.declared, run_id)
         trouble = self._reporter.trouble
         for account, sink in zip(accounts, sinks.values(), strict=True):
             if self.config.enabled:
@@ -250,13 +250,14 @@ async def _saved_interrupt() -> KeyboardInterrupt | None:
     return None
 
 
-def _context(config: BatchMetricsConfig, declared: Mapping[str, Measure]) -> SinkContext:
+def _context(config: BatchMetricsConfig, declared: Mapping[str, Measure], run_id: str) -> SinkContext:
     static = {name: string for name, value in config.static_labels.items() if (string := text(value)) is not None}
     return SinkContext(
         static_labels=static,
         enable_compression=config.enable_compression,
         max_series=config.max_series,
         bounds=dict(config.bounds),
+        run_id=run_id,
         declared=declared,
     )
 

@@ -45,6 +45,7 @@ class FlushTask:
         self._series_sinks = series_sinks
         self._clock = clock
         self._freed = trio.Event()
+        self._handed_over = 0
         intake.hand_shrunk = self.room_freed
         self.last_flush: float | None = None
         """When a batch was last handed over, by Trio's clock."""
@@ -98,7 +99,8 @@ class FlushTask:
         for series_sink in self._series_sinks:
             series_sink.wake()
         for event_sink in self._event_sinks:
-            event_sink.offer(Span(cohort, rows, 0, len(rows)))
+            event_sink.offer(Span(cohort, rows, 0, len(rows), self._handed_over))
+        self._handed_over += len(rows)
 
     async def _check(self, batch: Gathering) -> list[Batch]:
         """Take a batch and return its valid events; a checkpoint between any 500."""

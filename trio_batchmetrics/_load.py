@@ -24,6 +24,13 @@ class Span:
     """All that was handed over of the cohort."""
     start: int
     stop: int
+    first: int = 0
+    """The serial number of the first row, whatever ``start`` is."""
+
+    @property
+    def serials(self) -> range:
+        """The serial numbers of its events."""
+        return range(self.first + self.start, self.first + self.stop)
 
     def __len__(self) -> int:
         """Return how many events it spans."""
@@ -52,8 +59,10 @@ class Load:
         """Return the events."""
         if len(self.spans) == 1:
             only = self.spans[0]
-            return Batch(only.rows if len(only) == len(only.rows) else only.rows[only.start : only.stop])
-        return Batch([row for span in self.spans for row in span.rows[span.start : span.stop]])
+            rows = only.rows if len(only) == len(only.rows) else only.rows[only.start : only.stop]
+            return Batch(rows, None, (only.serials,))
+        rows = [row for span in self.spans for row in span.rows[span.start : span.stop]]
+        return Batch(rows, None, [span.serials for span in self.spans] or (range(0),))
 
     def split(self, at: int) -> tuple[Load, Load]:
         """Return the first events and the rest."""

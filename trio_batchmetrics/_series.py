@@ -9,6 +9,15 @@ the application gave them, which is looked up in ``known`` from then on. Values 
 (:mod:`trio_batchmetrics._validation` sees to that: ``True`` and 1 do not meet).
 
 Beyond ``max_series`` label sets of an instrument, the rest share one series (OpenTelemetry's "cardinality limits").
+
+Other threads
+-------------
+
+Only Trio's thread adds and forgets. Any thread may take a snapshot meanwhile, with no lock: CPython lets another thread
+run after a call, at function entry and when it jumps back. What belongs together in a cell is written with none of
+these in between, ``updated`` last, and read the same way; dictionaries are copied in one step before they are walked.
+So each series is consistent in itself, where there is a global interpreter lock; those of one batch need not all be
+there yet.
 """
 
 from __future__ import annotations
@@ -19,7 +28,7 @@ from bisect import bisect_left
 from collections import Counter as Tallied
 from collections.abc import Callable, Hashable, Iterable, Sequence
 from functools import partial
-from operator import itemgetter
+from operator import add, itemgetter
 from typing import Any
 
 import attrs
@@ -81,36 +90,47 @@ class SeriesStore:
         [('cache.operations', [2.0, 1.0])]
     """
 
-    def __init__(self, context: SinkContext | None = None) -> None:
+    def __init__(self, context: SinkContext | None = None, *, clock: Callable[[], int] | None = None) -> None:
         """Have no series yet.
 
         Args:
             context: what the collector told the sink: static labels, ``max_series``, bounds; by default, defaults.
+            clock: tells the nanoseconds that points are stamped with; by default the wall clock's, since 1970.
         """
         self._context = SinkContext() if context is None else context
+        self._clock = clock
         self._families: dict[Hashable, Family] = {}
         self._readers: dict[type, _Reader] = {}
         self._named: dict[Hashable, _Column] = {}
         self._now = 0
+        self._settled = 0
         self._taken = 0
+        self._oldest = 0
 
     def __len__(self) -> int:
         """Return how many series there are."""
-        return sum(len(family.cells) + (family.overflow is not None) for family in self._families.values())
+        return sum(len(family.cells) + (family.overflow is not None) for family in [*self._families.values()])
 
     def merge(self, events: Sequence[MetricEvent]) -> None:
         """Add events, each once; those that are invalid are passed over (none are that a collector hands over)."""
-        self._now = max(time.time_ns(), self._taken + 1)
+        # No two merges have the same time, so that a cell that was not updated since has not changed since.
+        self._now = max(self._time(), self._now + 1)
         for event_class, rows in groups_of(events).items():
             schema: Any = event_class.__metric_schema__
             if schema.named:
                 self._merge_named(schema, rows)
             else:
                 self._merge_declared(event_class, schema, rows)
+        self._settled = self._now
 
     def snapshot(self) -> tuple[Metric, ...]:
-        """Return every series as it stands: since the store was made (cumulative)."""
-        return tuple(self._metric(family, cells) for family in self._families.values() if (cells := family.all_cells()))
+        """Return every series as it stands: since the store was made (cumulative). Safe in any thread."""
+        metrics: list[Metric] = []
+        for family in [*self._families.values()]:
+            cells = [cell for cell in family.all_cells() if cell.updated]  # one may be about to get its first value
+            if cells:
+                metrics.append(self._metric(family, cells))
+        return tuple(metrics)
 
     def take(self) -> tuple[Metric, ...]:
         """Return what came since the last :meth:`take` (delta), and begin anew. For a store that does only this."""
@@ -131,20 +151,25 @@ class SeriesStore:
         """Forget series to which nothing was added since then; they begin at 0 should they come back.
 
         Args:
-            before: wall-clock nanoseconds since 1970.
+            before: nanoseconds by the store's clock.
 
         Returns:
             How many series were forgotten.
         """
-        gone = 0
+        if before <= self._oldest:  # nothing can be that old: cheap enough to ask at each merge
+            return 0
+        gone, self._oldest = 0, self._now
         for family in self._families.values():
             idle = [key for key, cell in family.cells.items() if cell.updated < before]
             for key in idle:
-                del family.cells[key]
-            if family.overflow is not None and family.overflow.updated < before:
+                self._forget(family, family.cells.pop(key))
+            overflow = family.overflow
+            if overflow is not None and overflow.updated < before:
                 family.overflow = None
+                self._forget(family, overflow)
                 gone += 1
             gone += len(idle)
+            self._oldest = min([self._oldest, *(cell.updated for cell in family.all_cells())])
         if gone:
             for column in (
                 *self._named.values(),
@@ -152,6 +177,15 @@ class SeriesStore:
             ):
                 column.known.clear()
         return gone
+
+    def _begin(self, family: Family, cell: Cell) -> None:
+        """Hear of a new series, before anything is added to it; for a subclass that keeps something beside it."""
+
+    def _forget(self, family: Family, cell: Cell) -> None:
+        """Hear of a series that was forgotten; for the same."""
+
+    def _time(self) -> int:
+        return time.time_ns() if self._clock is None else self._clock()
 
     @staticmethod
     def _metric(family: Family, cells: Iterable[Cell]) -> Metric:
@@ -195,7 +229,8 @@ class SeriesStore:
             for key, row in zip(keys, rows, strict=True):
                 cell = known[key]
                 value = row[at]
-                cell.counts[bisect_left(bounds, value)] += 1
+                bucket = bisect_left(bounds, value)
+                cell.counts[bucket] += 1  # from here on no call, for the sake of other threads
                 cell.value += value
                 cell.updated = now
         elif kind is Kind.COUNTER:
@@ -246,14 +281,16 @@ class SeriesStore:
     ) -> None:
         """Add values that are counted by bucket already; by other buckets, as near as these bounds allow."""
         if bounds == family.bounds:
-            cell.counts = [*map(sum, zip(cell.counts, counts, strict=True))]
+            added = [*map(add, cell.counts, counts)]
         else:
             if not family.warned:
                 family.warned = True
                 _logger.warning("metrics: %r comes with other bucket bounds; counted by the first", family.measure.name)
             places = [*(bisect_left(family.bounds, bound) for bound in bounds), len(family.bounds)]
+            added = cell.counts[:]
             for place, count in zip(places, counts, strict=True):
-                cell.counts[place] += count
+                added[place] += count
+        cell.counts = added  # no call, for the sake of other threads
         cell.value += total
         cell.updated = self._now
 
@@ -281,9 +318,11 @@ class SeriesStore:
         shared = {**self._context.static_labels, **OVERFLOW}
         if len(family.cells) < self._context.max_series and labels != shared:
             cell = family.cells[key] = Cell(labels, family.buckets, self._now)
+            self._begin(family, cell)
             return cell
         if family.overflow is None:
             family.overflow = Cell(shared, family.buckets, self._now)
+            self._begin(family, family.overflow)
         return family.overflow
 
     def _remember_little(self, column: _Column) -> None:

@@ -19,7 +19,7 @@ from ._compiled import plan_of
 from ._schema import Kind, Measure, MetricEvent, Schema
 from ._text import text
 
-__all__ = ["Row", "checked", "groups_of", "is_count", "number", "valid"]
+__all__ = ["Row", "checked", "groups_of", "is_count", "number", "plain_rows", "valid"]
 
 _PLAIN = frozenset({str, float, bool, type(None)})
 
@@ -45,6 +45,27 @@ def groups_of(events: Sequence[MetricEvent]) -> Groups:
     return groups or {}
 
 
+def plain_rows(events: Sequence[MetricEvent]) -> list[tuple[Any, ...]]:
+    """Return valid events as rows, in recording order: durations in seconds, labels equal only where their texts are.
+
+    Raises:
+        Exception: of any kind, for events that are not valid; a collector hands over none.
+    """
+    rows, _ = rows_and_groups(events if isinstance(events, Batch) else Batch([*events]))
+    groups, suspects = _sort(rows)
+    if not suspects and all(plan_of(event_class).check(group) for event_class, group in groups.items()):
+        if len(groups) == 1:
+            return next(iter(groups.values()))
+        following = {event_class: iter(group) for event_class, group in groups.items()}
+        return [next(following[_class_of(row)]) for row in rows]
+    return [*map(_made_plain, rows)]
+
+
+def _class_of(row: Row) -> type[MetricEvent]:
+    event_class: Any = row[0] if type(row) is tuple else type(row)
+    return cast("type[MetricEvent]", event_class)
+
+
 def _sort(rows: list[Row]) -> tuple[Groups, set[type]]:
     """Return rows by class, and the classes whose rows are to be looked at one by one."""
     groups: Groups = defaultdict(list)
@@ -66,7 +87,7 @@ def _looked_closer(rows: list[Row], suspects: set[type]) -> Batch:
     good: list[Row] = []
     groups: Groups = defaultdict(list)
     for row in rows:
-        event_class: Any = row[0] if type(row) is tuple else type(row)
+        event_class = _class_of(row)
         if event_class not in suspects:
             good.append(row)
             groups[event_class].append(row if type(row) is tuple else plan_of(event_class).row(row))
@@ -91,7 +112,12 @@ def _plain(row: Row) -> tuple[Any, ...] | None:
 
 
 def _made_plain(row: Row) -> tuple[Any, ...]:
-    event_class: Any = row[0] if type(row) is tuple else type(row)
+    """Return the row of a valid event made plain.
+
+    Raises:
+        Exception: of any kind, where what was to be had a moment ago raises now.
+    """
+    event_class: Any = _class_of(row)
     if type(row) is not tuple:
         row = plan_of(event_class).row(row)
     if plan_of(event_class).check([row]):
@@ -111,7 +137,10 @@ def _made_plain(row: Row) -> tuple[Any, ...]:
     else:
         for measure in schema.measures:
             if measure.field is not None:
-                values[measure.field] = number(values[measure.field], measure)
+                good = number(values[measure.field], measure)
+                if good is None:
+                    raise ValueError(f"{measure.field} must be a finite number (got {values[measure.field]!r})")
+                values[measure.field] = good
     return (event_class, row[1], *values.values())
 
 

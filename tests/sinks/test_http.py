@@ -1,0 +1,372 @@
+"""What sinks over HTTP share: outcomes of answers, credentials, compression, connections, and what is never shown."""
+
+import gzip
+import logging
+import ssl
+from collections.abc import Callable, Sequence
+from datetime import UTC, datetime, timedelta
+from email.utils import format_datetime
+from typing import Any, Unpack
+
+import httpx2
+import pytest
+import trio
+from trio.testing import MockClock
+
+from tests.helpers import balanced
+from trio_batchmetrics import BatchMetricsConfig, BatchMetricsStats, Counter, MetricEvent, collector
+from trio_batchmetrics.abc import EventSink, Payload, Receipt
+from trio_batchmetrics.sinks._http import Answer, Endpoint, EventSettings, HTTPSink, NoAnswer, receipt_of, retry_after
+
+Handler = Callable[[httpx2.Request], httpx2.Response]
+
+
+class LinesSink(HTTPSink, EventSink[bytes]):
+    """The smallest sink over HTTP."""
+
+    def __init__(self, url: str, **settings: Unpack[EventSettings]) -> None:
+        super().__init__(url, settings)
+
+    def encode(self, events: Sequence[MetricEvent]) -> bytes:
+        """One line an event."""
+        return b"".join(b"%d\n" % event.value for event in events if isinstance(event, Counter))
+
+    async def send(self, payload: Payload[bytes]) -> Receipt:
+        """Post it."""
+        try:
+            answer = await self.server.request("POST", "/in", b"".join(payload.parts), content_type="text/plain")
+        except NoAnswer as exc:
+            return Receipt(retry=True, error=str(exc))
+        return receipt_of(answer, self.server)
+
+
+class Server:
+    """Answers by a script, then with 204; keeps the requests."""
+
+    def __init__(self, *script: httpx2.Response | Exception | Handler) -> None:
+        self.script = list(script)
+        self.requests: list[httpx2.Request] = []
+        self.client = httpx2.AsyncClient(transport=httpx2.MockTransport(self._answer))
+
+    def _answer(self, request: httpx2.Request) -> httpx2.Response:
+        self.requests.append(request)
+        answer = self.script.pop(0) if self.script else httpx2.Response(204)
+        if isinstance(answer, Exception):
+            raise answer
+        return answer if isinstance(answer, httpx2.Response) else answer(request)
+
+
+async def record(server: Server, events: int = 1, *, config: Any = None, **settings: Any) -> BatchMetricsStats:
+    """Record events into a sink that speaks to a scripted server; return the account."""
+    sink = LinesSink("http://metrics.example/base/", client=server.client, **settings)
+    async with collector(config or BatchMetricsConfig(), sinks=[sink]) as metrics:
+        for number in range(events):
+            metrics.record_counter("c", {}, number)
+        await metrics.flush()
+    return balanced(metrics.stats())
+
+
+# ------------------------------------------------------------------------------------------------------------ outcomes
+
+
+@pytest.mark.parametrize("status", [200, 201, 202, 204, 299])
+async def test_any_2xx_is_delivered(status: int, autojump_clock: MockClock) -> None:
+    """At the base URL and the path, as it was encoded."""
+    server = Server(httpx2.Response(status))
+    stats = await record(server, 2)
+    assert stats.sinks["lines"].delivered == 2
+    assert str(server.requests[0].url) == "http://metrics.example/base/in"
+    assert server.requests[0].content == b"0\n1\n"
+    assert server.requests[0].headers["content-type"] == "text/plain"
+    assert server.requests[0].headers["user-agent"] == "trio-batchmetrics"
+
+
+@pytest.mark.parametrize("status", [408, 425, 429, 500, 502, 503, 504, 599])
+async def test_what_may_succeed_later_is_tried_again(status: int, autojump_clock: MockClock) -> None:
+    """And then delivered, once."""
+    stats = await record(Server(httpx2.Response(status, text="busy,\n come back")), 2)
+    assert stats.sinks["lines"].delivered == 2
+    assert stats.sinks["lines"].retries == 1
+    assert stats.sinks["lines"].last_error == f"HTTP {status}: busy, come back"
+
+
+@pytest.mark.parametrize("status", [300, 301, 307, 400, 401, 403, 404, 405, 406, 409, 410, 415, 422, 431])
+async def test_every_other_status_is_given_up_with_the_servers_words(status: int, autojump_clock: MockClock) -> None:
+    """No redirect is followed."""
+    server = Server(httpx2.Response(status, text="no such thing", headers={"location": "http://elsewhere.example/"}))
+    stats = await record(server, 2)
+    assert (stats.sinks["lines"].failed, stats.sinks["lines"].retries) == (2, 0)
+    assert stats.sinks["lines"].last_error == f"HTTP {status}: no such thing"
+    assert len(server.requests) == 1
+
+
+async def test_413_is_halved_down_to_the_event_that_is_too_large(autojump_clock: MockClock) -> None:
+    """That one is rejected, the others are delivered."""
+
+    def at_most_two(request: httpx2.Request) -> httpx2.Response:
+        lines = request.content.split()
+        return httpx2.Response(413 if len(lines) > 2 or b"5" in lines else 204)
+
+    server = Server(*[at_most_two] * 50)
+    stats = await record(server, 9)
+    assert (stats.sinks["lines"].delivered, stats.sinks["lines"].rejected) == (8, 1)
+    assert stats.sinks["lines"].last_error == "HTTP 413"
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        httpx2.ConnectError("[Errno 111] Connection refused"),
+        httpx2.ReadError(""),
+        httpx2.WriteError(""),
+        httpx2.RemoteProtocolError("illegal status line"),
+        httpx2.ConnectTimeout(""),
+        httpx2.PoolTimeout(""),
+        httpx2.DecodingError("not gzip"),
+    ],
+    ids=lambda error: type(error).__name__,
+)
+async def test_no_answer_is_tried_again(error: Exception, autojump_clock: MockClock) -> None:
+    """Whatever kept it from coming; the error says what kind it was."""
+    stats = await record(Server(error), 2)
+    assert (stats.sinks["lines"].delivered, stats.sinks["lines"].retries) == (2, 1)
+    assert str(stats.sinks["lines"].last_error).startswith(type(error).__name__)
+
+
+async def test_a_long_answer_is_cut_short_in_the_error(autojump_clock: MockClock) -> None:
+    """And bytes that are no text do no harm."""
+    stats = await record(Server(httpx2.Response(400, content=b"\xff\x00" + b"long " * 10_000)))
+    assert len(str(stats.sinks["lines"].last_error)) < 320
+
+
+# --------------------------------------------------------------------------------------------------------- Retry-After
+
+
+def _in(seconds: float) -> str:
+    return format_datetime(datetime.now(UTC) + timedelta(seconds=seconds), usegmt=True)
+
+
+def test_retry_after_is_read_in_both_forms() -> None:
+    """A number of seconds, or a date; what makes no sense is as good as not there."""
+    assert retry_after("7") == 7.0
+    assert retry_after("1.5") == 1.5
+    assert retry_after("0") == 0.0
+    assert retry_after("-3") == -3.0
+    assert 28 < (retry_after(_in(30)) or 0) <= 30
+    assert (retry_after(_in(-30)) or 0) < 0
+    for nonsense in (None, "", "soon", "nan", "inf", "1e999", "Tue, 99 Foo 2026", "\x00", "9" * 400):
+        assert retry_after(nonsense) is None
+
+
+async def test_the_pause_that_a_server_asks_for_is_kept(autojump_clock: MockClock) -> None:
+    """Up to the longest that is granted."""
+    for header, least, most in (
+        ("40", 40, 40),
+        ("100000", 300, 300),
+        (_in(100), 98, 100),
+        ("0", 0, 0.5),
+        ("x", 0, 0.5),
+    ):
+        start = trio.current_time()
+        stats = await record(
+            Server(httpx2.Response(429, headers={"Retry-After": header})), retry_budget=1e6, timeout=1e6
+        )
+        assert stats.sinks["lines"].delivered == 1
+        assert least <= trio.current_time() - start <= most, header
+
+
+# --------------------------------------------------------------------------------------------------------- credentials
+
+
+@pytest.mark.parametrize(
+    ("settings", "expected"),
+    [
+        ({"auth": ("ann", "s3cret word")}, httpx2.BasicAuth("ann", "s3cret word")),
+        ({"auth": "t0ken-of-mine"}, "Bearer t0ken-of-mine"),
+        ({"headers": {"Authorization": "Token s3cret"}}, "Token s3cret"),
+        ({"auth": httpx2.BasicAuth("ann", "s3cret")}, httpx2.BasicAuth("ann", "s3cret")),
+    ],
+    ids=["basic", "bearer", "header", "own"],
+)
+async def test_credentials_are_sent_and_never_shown(
+    settings: Any, expected: Any, autojump_clock: MockClock, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Not in a repr, a log line or ``last_error``, even if the server repeats them."""
+
+    def repeat(request: httpx2.Request) -> httpx2.Response:
+        given = request.headers["authorization"]
+        return httpx2.Response(401, text=f"bad: {given} {given.partition(' ')[2]} s3cret word t0ken-of-mine")
+
+    server = Server(repeat)
+    sink = LinesSink("http://metrics.example/a/path", client=server.client, **settings)
+    async with collector(sinks=[sink]) as metrics:
+        metrics.record_counter("c", {}, 1)
+    request = server.requests[0]
+    if isinstance(expected, httpx2.BasicAuth):
+        blank = httpx2.Request("POST", request.url)
+        expected = next(expected.auth_flow(blank)).headers["authorization"]
+    assert request.headers["authorization"] == expected
+    shown = f"{sink!r} {sink.server!r} {metrics.stats()} {metrics.stats().sinks!r} {caplog.text}"
+    secrets = [secret for secret in ("s3cret word", "t0ken-of-mine", "Token s3cret") if secret in str(settings)]
+    assert not [secret for secret in secrets if secret in shown]
+    assert "a/path" not in shown
+    assert repr(sink) == "<LinesSink metrics.example>"
+
+
+async def test_credentials_in_the_url_are_basic_authentication(autojump_clock: MockClock) -> None:
+    """Unquoted; and the URL is shown without them."""
+    server = Server()
+    sink = LinesSink("http://ann:p%40ss%2Fword@metrics.example:8086", client=server.client)
+    async with collector(sinks=[sink]) as metrics:
+        metrics.record_counter("c", {}, 1)
+    blank = httpx2.Request("POST", server.requests[0].url)
+    expected = next(httpx2.BasicAuth("ann", "p@ss/word").auth_flow(blank)).headers["authorization"]
+    assert server.requests[0].headers["authorization"] == expected
+    assert "ann" not in str(server.requests[0].url)
+    assert repr(sink) == "<LinesSink metrics.example:8086>"
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "",
+        "metrics.example",
+        "ftp://ann:s3cret@metrics.example",
+        "http://",
+        "http://ann:s3cret@",
+        "http://metrics.example/?token=s3cret",
+        "http://metrics.example/#s3cret",
+        "http://metrics.example:port",
+        "http://metrics.example:99999",
+        "http://[::1",
+        "http://s3cret\x00.example",
+        None,
+        7,
+    ],
+)
+def test_a_url_that_cannot_be_one_is_refused_and_not_shown(url: Any) -> None:
+    """When the sink is made."""
+    with pytest.raises(ValueError, match=r"^url must be") as caught:
+        LinesSink(url)
+    assert "s3cret" not in str(caught.value)
+
+
+def test_credentials_given_twice_are_refused() -> None:
+    """In the URL and beside it."""
+    with pytest.raises(ValueError, match="both have credentials"):
+        LinesSink("http://ann:word@metrics.example", auth="token")
+
+
+def test_a_codec_that_there_is_not_is_refused() -> None:
+    """When the sink is made."""
+    with pytest.raises(ValueError, match=r"codec must be 'gzip' or 'zstd' \(got 'br'\)"):
+        LinesSink("http://metrics.example", codec="br")
+
+
+def test_an_ipv6_address_keeps_its_brackets() -> None:
+    """In the URL and where it is shown."""
+    assert repr(LinesSink("http://[::1]:9091/x")) == "<LinesSink [::1]:9091>"
+
+
+# --------------------------------------------------------------------------------------------------------- compression
+
+COMPRESSED = BatchMetricsConfig(enable_compression=True, buffer_size=100_000, batch_size=20_000)
+
+
+async def test_large_payloads_are_compressed_where_that_is_asked_for(autojump_clock: MockClock) -> None:
+    """Small ones are not: they fit into a packet as they are."""
+    for events, config, encoding in ((1000, COMPRESSED, "gzip"), (10, COMPRESSED, None), (1000, None, None)):
+        server = Server()
+        stats = await record(server, events, config=config, max_events=5_000)
+        assert stats.sinks["lines"].delivered == events
+        sent = server.requests[0]
+        assert sent.headers.get("content-encoding") == encoding
+        content = gzip.decompress(sent.content) if encoding else sent.content
+        assert b"".join(b"%d\n" % number for number in range(events)).startswith(content)
+        assert int(sent.headers["content-length"]) == len(sent.content)
+
+
+async def test_very_large_payloads_are_compressed_in_a_thread(tmp_path: Any) -> None:
+    """And arrive as they were."""
+    server = Server()
+    stats = await record(server, 20_000, config=COMPRESSED)
+    assert stats.sinks["lines"].delivered == 20_000
+    assert gzip.decompress(server.requests[0].content) == b"".join(b"%d\n" % number for number in range(20_000))
+
+
+@pytest.mark.parametrize("status", [400, 415])
+async def test_a_server_that_does_not_take_it_gets_it_uncompressed_from_then_on(
+    status: int, autojump_clock: MockClock, caplog: pytest.LogCaptureFixture
+) -> None:
+    """That payload at once, in the same attempt; said once."""
+
+    def plain_only(request: httpx2.Request) -> httpx2.Response:
+        return httpx2.Response(status if "content-encoding" in request.headers else 204)
+
+    server = Server(*[plain_only] * 10)
+    stats = await record(server, 3000, config=COMPRESSED, max_events=1000)
+    assert (stats.sinks["lines"].delivered, stats.sinks["lines"].retries) == (3000, 0)
+    assert ["content-encoding" in request.headers for request in server.requests] == [True, False, False, False]
+    assert [record.message for record in caplog.records if record.levelno == logging.WARNING] == [
+        "metrics: metrics.example does not take gzip; sent uncompressed from now on"
+    ]
+
+
+async def test_a_400_that_is_not_about_compression_leaves_it_on(autojump_clock: MockClock) -> None:
+    """The answer to the uncompressed payload counts; once a compressed one was taken, 400 is about what is in it."""
+    bad = httpx2.Response(400, text="bad line")
+    server = Server(bad, bad, httpx2.Response(204), bad, httpx2.Response(204))
+    stats = await record(server, 4000, config=COMPRESSED, max_events=1000)
+    assert (stats.sinks["lines"].delivered, stats.sinks["lines"].failed) == (2000, 2000)
+    encoded = ["content-encoding" in request.headers for request in server.requests]
+    assert encoded == [True, False, True, True, True]
+
+
+# ----------------------------------------------------------------------------------------------------- one's own client
+
+
+async def test_the_applications_client_is_used_and_left_open(autojump_clock: MockClock) -> None:
+    """It may be in use elsewhere."""
+    server = Server()
+    await record(server)
+    assert not server.client.is_closed
+
+
+async def test_a_closed_client_costs_its_events_and_nothing_else(autojump_clock: MockClock) -> None:
+    """They are counted."""
+    server = Server()
+    await server.client.aclose()
+    stats = await record(server, retry_budget=5)
+    assert stats.sinks["lines"].failed == 1
+    assert "closed" in str(stats.sinks["lines"].last_error)
+
+
+@pytest.mark.parametrize(
+    ("verify", "expected"), [(True, ssl.CERT_REQUIRED), (False, ssl.CERT_NONE)], ids=["checked", "not checked"]
+)
+async def test_certificates_are_checked_unless_that_is_switched_off(
+    verify: bool, expected: ssl.VerifyMode, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With the system's certificates; no proxy of the environment's is used unless asked."""
+    made = list[dict[str, Any]]()
+    honest = httpx2.AsyncClient
+
+    def watched(**settings: Any) -> httpx2.AsyncClient:
+        made.append(settings)
+        return honest(transport=httpx2.MockTransport(lambda _: httpx2.Response(204)))
+
+    monkeypatch.setattr(httpx2, "AsyncClient", watched)
+    endpoint = Endpoint("https://metrics.example", verify=verify)
+    await endpoint.request("GET", "/")
+    await endpoint.request("GET", "/")
+    await endpoint.aclose()
+    assert len(made) == 1
+    assert made[0]["trust_env"] is False
+    context = made[0]["verify"]
+    assert (context.verify_mode if isinstance(context, ssl.SSLContext) else ssl.CERT_NONE) is expected
+
+
+def test_answers_have_words_on_one_line() -> None:
+    """Whatever is in them."""
+    assert Answer(400, {}, b" a\r\n\tb  c ").words == "a b c"
+    assert Answer(400, {}, b"").words == ""

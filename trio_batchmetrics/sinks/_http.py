@@ -1,0 +1,366 @@
+"""What every sink over HTTP shares: one server, who we are to it, and what its answers mean.
+
+How this works
+==============
+
+An :class:`Endpoint` makes one request and returns an :class:`Answer`, or raises :class:`NoAnswer`; :func:`receipt_of`
+says what an answer means for the payload. A sink is an :class:`HTTPSink` and says what its requests are.
+
+===============================================  =========================================
+2xx                                              delivered
+no answer, 408, 425, 429, 5xx                    tried again, after ``Retry-After`` if given
+413                                              halved; an event that is too large alone is rejected
+any other                                        given up, with the server's words
+===============================================  =========================================
+
+Redirects are not followed: a POST that is redirected arrives as a GET, or takes its credentials elsewhere.
+"""
+
+from __future__ import annotations
+
+import logging
+import math
+import ssl
+import time
+from collections.abc import Mapping
+from email.utils import parsedate_to_datetime
+from functools import partial
+from typing import Any, TypedDict
+from urllib.parse import unquote, urlsplit
+
+import attrs
+import trio
+
+from .._compression import WORTHWHILE, compressed, compressor
+from .._exceptions import ConfigError
+from ..abc import Receipt, Sink, SinkContext
+
+__all__ = [
+    "Answer",
+    "Endpoint",
+    "EventSettings",
+    "HTTPSettings",
+    "HTTPSink",
+    "NoAnswer",
+    "SeriesSettings",
+    "receipt_of",
+]
+
+_logger = logging.getLogger("trio_batchmetrics")
+
+_WORDS = 300
+"""Most characters of a server's answer in an error."""
+
+_IDLE_SECONDS = 60.0
+"""How long a connection is kept for the next payload: longer than most flush intervals."""
+
+_RETRYABLE = frozenset({408, 425, 429})
+"""Statuses below 500 after which the same request may succeed (RFC 9110 §15.5.9, RFC 8470 §5.2, RFC 6585 §4)."""
+
+
+class HTTPSettings(TypedDict, total=False):
+    """What every sink over HTTP takes, as keyword arguments."""
+
+    headers: Mapping[str, str]
+    """Headers of every request, over the sink's own."""
+    auth: Any
+    """``(user, password)`` for basic authentication, a str for a bearer token, or an ``httpx2.Auth``."""
+    verify: bool | str | ssl.SSLContext
+    """Whether to check the server's certificate; a file or folder of certificates to trust; or a TLS context."""
+    client: Any
+    """An ``httpx2.AsyncClient`` of the application's, used for every request and left open; it has its own TLS, proxy
+    and time-out settings."""
+    trust_env: bool
+    """Whether to go through the proxies that the environment names (``HTTP_PROXY`` and the like). By default not."""
+    codec: str
+    """What ``enable_compression`` compresses with, where the server takes several: ``gzip`` or ``zstd``."""
+    name: str | None
+    """Key in ``stats().sinks``."""
+    timeout: float
+    """Seconds an attempt may take."""
+    backoff: float
+    """Seconds, at most, before the first retry."""
+    max_backoff: float
+    """Seconds, at most, before any."""
+
+
+class SeriesSettings(HTTPSettings, total=False):
+    """What a series sink over HTTP takes, as keyword arguments."""
+
+
+class EventSettings(HTTPSettings, total=False):
+    """What an event sink over HTTP takes, as keyword arguments."""
+
+    retry_budget: float
+    """Seconds after a payload's first attempt from which on no retry begins."""
+    max_events: int
+    """Most events in a payload."""
+    max_payload_bytes: int
+    """Most bytes in a payload, before compression."""
+
+
+@attrs.frozen
+class Answer:
+    """What a server answered."""
+
+    status: int
+    headers: Mapping[str, str]
+    """By name; any case will do."""
+    body: bytes
+
+    @property
+    def words(self) -> str:
+        """The body as one line, not too long."""
+        return " ".join(self.body[: 4 * _WORDS].decode(errors="replace").split())[:_WORDS]
+
+
+class NoAnswer(Exception):  # noqa: N818 - it is none: whether the request arrived is unknown
+    """The server did not answer; what was sent may have arrived."""
+
+
+class Endpoint:
+    """One server, and one client that keeps its connections to it."""
+
+    def __init__(
+        self,
+        url: str,
+        *,
+        headers: Mapping[str, str] | None = None,
+        auth: Any = None,
+        verify: bool | str | ssl.SSLContext = True,
+        client: Any = None,
+        trust_env: bool = False,
+        codec: str = "gzip",
+    ) -> None:
+        """Know a server; no I/O.
+
+        Args:
+            url: its base URL; ``user:password@`` in it is basic authentication.
+            headers: of every request.
+            auth: basic, bearer, or an ``httpx2.Auth``.
+            verify: of the server's certificate.
+            client: to be used instead of one of our own.
+            trust_env: whether to use the environment's proxies.
+            codec: to compress with.
+
+        Raises:
+            ConfigError: the URL cannot be one; the message does not show it. Or there is no such codec.
+            ImportError: httpx2 is not installed.
+        """
+        try:
+            import httpx2
+        except ImportError as exc:
+            raise ImportError("sinks over HTTP need httpx2: pip install 'trio-batchmetrics[http]'") from exc
+        self._httpx = httpx2
+        self._base, self._host, auth = _parsed(url, auth)
+        try:
+            httpx2.URL(self._base)
+        except httpx2.InvalidURL:
+            raise ConfigError("url must be an http or https URL (got one with characters that none has)") from None
+        self._headers = {"user-agent": "trio-batchmetrics", **(headers or {})}
+        self._auth = auth
+        if isinstance(auth, str):
+            self._headers["authorization"] = f"Bearer {auth}"
+            self._auth = None
+        self._secrets = _secrets(auth, self._headers)
+        self._verify = verify
+        self._trust_env = trust_env
+        self._given = client
+        self._client: Any = client
+        compressor(codec)
+        self._codec = codec
+        self._compression_taken = False
+        self._limiter = trio.CapacityLimiter(1)
+        self.compress: bool = False
+        """Whether to compress bodies; no more once the server has refused one."""
+
+    def __repr__(self) -> str:
+        """Show which server it is, without credentials or path."""
+        return f"<Endpoint {self._host}>"
+
+    @property
+    def host(self) -> str:
+        """Host and port."""
+        return self._host
+
+    async def request(
+        self,
+        method: str,
+        path: str,
+        body: bytes | None = None,
+        *,
+        params: Mapping[str, str] | None = None,
+        content_type: str | None = None,
+    ) -> Answer:
+        """Make one request; compressed if that is asked for, and again uncompressed if the server does not take that.
+
+        Args:
+            method: such as ``POST``.
+            path: below the base URL, already quoted; begins with a slash.
+            body: what to send.
+            params: the query.
+            content_type: of the body.
+
+        Raises:
+            NoAnswer: there was none.
+        """
+        headers = dict(self._headers)
+        if content_type is not None:
+            headers["content-type"] = content_type
+        if body is None or not self.compress or len(body) < WORTHWHILE:
+            return await self._ask(method, path, params, headers, body)
+        small = await compressed(self._codec, body, self._limiter)
+        answer = await self._ask(method, path, params, {**headers, "content-encoding": self._codec}, small)
+        if answer.status == 415 or (answer.status == 400 and not self._compression_taken):
+            answer = await self._ask(method, path, params, headers, body)
+            if answer.status < 400:
+                self.compress = False
+                _logger.warning("metrics: %s does not take %s; sent uncompressed from now on", self._host, self._codec)
+        elif answer.status < 300:
+            self._compression_taken = True
+        return answer
+
+    async def _ask(
+        self, method: str, path: str, params: Mapping[str, str] | None, headers: Mapping[str, str], body: bytes | None
+    ) -> Answer:
+        if self._client is None:
+            self._client = await self._made()
+        auth = {} if self._auth is None else {"auth": self._auth}
+        try:
+            response = await self._client.request(
+                method, self._base + path, params=params, headers=headers, content=body, follow_redirects=False, **auth
+            )
+        except self._httpx.RequestError as exc:
+            raise NoAnswer(self.scrubbed(f"{type(exc).__name__}: {exc}" if str(exc) else type(exc).__name__)) from exc
+        return Answer(response.status_code, response.headers, response.content)
+
+    async def _made(self) -> Any:
+        """Make a client of our own; reading the system's certificates takes a while, so in a thread."""
+        verify: Any = False  # what is not encrypted needs no certificates
+        if self._base.startswith("https:"):
+            verify = self._verify
+            if isinstance(verify, str) or verify is True:
+                verify = await trio.to_thread.run_sync(partial(_context, self._httpx, verify, self._trust_env))
+        return self._httpx.AsyncClient(
+            verify=verify,
+            trust_env=self._trust_env,
+            timeout=None,
+            limits=self._httpx.Limits(max_connections=2, keepalive_expiry=_IDLE_SECONDS),
+        )
+
+    def scrubbed(self, words: str) -> str:
+        """Return words without a credential in them."""
+        for secret in self._secrets:
+            words = words.replace(secret, "…")
+        return words
+
+    async def aclose(self) -> None:
+        """Close our own client's connections; the application's is left open."""
+        client, self._client = self._client, self._given
+        if client is not None and client is not self._given:
+            await client.aclose()
+
+
+def receipt_of(answer: Answer, endpoint: Endpoint) -> Receipt:
+    """Say what an answer means for the whole payload."""
+    status = answer.status
+    if 200 <= status < 300:
+        return Receipt()
+    words = endpoint.scrubbed(answer.words)
+    error = f"HTTP {status}: {words}" if words else f"HTTP {status}"
+    if status == 413:
+        return Receipt(too_large=True, error=error)
+    if status in _RETRYABLE or status >= 500:
+        return Receipt(retry=True, retry_after=retry_after(answer.headers.get("retry-after")), error=error)
+    return Receipt(error=error)
+
+
+def retry_after(header: str | None) -> float | None:
+    """Return the seconds that ``Retry-After`` asks for, given as a number or a date (RFC 9110 §10.2.3).
+
+    None where there is no such header, or it makes no sense. A date in the past is 0 or less. The delivery engine caps
+    what is too long.
+    """
+    if header is None:
+        return None
+    try:
+        seconds = float(header)
+    except ValueError:
+        try:
+            seconds = parsedate_to_datetime(header).timestamp() - time.time()
+        except (ValueError, OverflowError):
+            return None
+    return seconds if math.isfinite(seconds) else None
+
+
+class HTTPSink(Sink):
+    """A sink whose back-end is one HTTP server: to be inherited beside ``EventSink`` or ``SeriesSink``."""
+
+    def __init__(self, url: str, settings: HTTPSettings, **own: Any) -> None:
+        """Set up the server and the delivery.
+
+        Args:
+            url: the server's base URL.
+            settings: as the user gave them.
+            own: of these, what the sink itself decides (``headers=``, for a token).
+        """
+        given: dict[str, Any] = {**settings, **own}
+        theirs = {key: given.pop(key) for key in _ENDPOINT & given.keys()}
+        super().__init__(**given)
+        self.server: Endpoint = Endpoint(url, **theirs)
+
+    def __repr__(self) -> str:
+        """Show what it speaks to, without credentials or path."""
+        return f"<{type(self).__name__} {self.server.host}>"
+
+    def bind(self, context: SinkContext) -> None:
+        """Take what the collector tells."""
+        super().bind(context)
+        self.server.compress = context.enable_compression
+
+    async def aclose(self) -> None:
+        """Close the connections."""
+        await self.server.aclose()
+
+
+_ENDPOINT = {"headers", "auth", "verify", "client", "trust_env", "codec"}
+
+
+def _parsed(url: str, auth: Any) -> tuple[str, str, Any]:
+    """Return a base URL without credentials and last slash, its host and port, and the credentials."""
+    try:
+        parts = urlsplit(url)
+        host, port = parts.hostname, parts.port
+    except (ValueError, AttributeError, TypeError):
+        raise ConfigError("url must be an http or https URL (got one that cannot be read)") from None
+    if parts.scheme not in ("http", "https") or not host:
+        raise ConfigError("url must be an http or https URL with a host")
+    if parts.query or parts.fragment:
+        raise ConfigError("url must be a base URL, without a query or a fragment")
+    if parts.username is not None:
+        if auth is not None:
+            raise ConfigError("url and auth= both have credentials")
+        auth = (unquote(parts.username), unquote(parts.password or ""))
+    shown = f"[{host}]" if ":" in host else host
+    shown = shown if port is None else f"{shown}:{port}"
+    return f"{parts.scheme}://{shown}{parts.path.rstrip('/')}", shown, auth
+
+
+def _secrets(auth: Any, headers: Mapping[str, str]) -> list[str]:
+    """Return what must not be shown: passwords, tokens, and the values of headers that may hold one; longest first."""
+    found = {auth} if isinstance(auth, str) else set[str]()
+    if isinstance(auth, tuple):
+        found |= {str(part) for part in auth[1:]}  # pyright: ignore[reportUnknownVariableType,reportUnknownArgumentType]
+    for value in (value for name, value in headers.items() if name.lower() != "user-agent"):
+        found |= {value, value.partition(" ")[2]}
+    return sorted((secret for secret in found if len(secret) > 3), key=len, reverse=True)
+
+
+def _context(httpx: Any, verify: bool | str, trust_env: bool) -> ssl.SSLContext:
+    if not isinstance(verify, str):
+        made: ssl.SSLContext = httpx.create_ssl_context(verify=verify, trust_env=trust_env)
+        return made
+    try:
+        return ssl.create_default_context(cafile=verify)
+    except IsADirectoryError:
+        return ssl.create_default_context(capath=verify)
