@@ -3,6 +3,7 @@
 #
 #   make demo         the example gateway on real HTTP traffic, about 20 s; leaves demo.sqlite3
 #   make test         the tests, on the wheel as built     (PYTEST_ARGS="-k ledger -x" to choose)
+#   make servers      the servers that tests need, into a cache outside this folder: once, a minute or two
 #   make check        every static check
 #   make coverage     the tests again, with branch coverage
 #   make test-oldest  the tests on the oldest trio and attrs that pyproject.toml allows
@@ -29,7 +30,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 export PYRIGHT_PYTHON_IGNORE_WARNINGS := 1
 unexport PYTHONPATH  # it could put the source tree before the wheel
 
-.PHONY: demo test check lint layout async house mypy mypy-rest pyright pyright-rest verifytypes \
+.PHONY: demo servers test check lint layout async house mypy mypy-rest pyright pyright-rest verifytypes \
 	coverage test-oldest bench format dist clean
 .DELETE_ON_ERROR:
 
@@ -38,17 +39,21 @@ unexport PYTHONPATH  # it could put the source tree before the wheel
 demo: $(VENV)/demo.stamp
 	$(VENV)/bin/python -m examples.gateway
 
+# Without root and without a change to the system. What cannot be had is one line, and its tests are left out.
+servers: $(VENV)/pip.stamp
+	$(VENV)/bin/python -m tests.servers
+
 # `pytest`, not `python -m pytest`: the latter puts the working copy before the wheel.
-test: $(VENV)/test.stamp
+test: $(VENV)/test.stamp servers
 	TEST_THE_WHEEL=1 $(VENV)/bin/pytest $(PYTEST_ARGS)
 
-coverage: $(VENV)/test.stamp
+coverage: $(VENV)/test.stamp servers
 	$(VENV)/bin/coverage erase
 	TEST_THE_WHEEL=1 $(VENV)/bin/coverage run $(VENV)/bin/pytest $(PYTEST_ARGS)
 	$(VENV)/bin/coverage combine --quiet
 	$(VENV)/bin/coverage report
 
-test-oldest: $(VENV_OLDEST)/test.stamp
+test-oldest: $(VENV_OLDEST)/test.stamp servers
 	TEST_THE_WHEEL=1 $(VENV_OLDEST)/bin/pytest $(PYTEST_ARGS)
 
 bench: $(VENV_BENCH)/bench.stamp

@@ -28,6 +28,9 @@ pytest.register_assert_rewrite(
     )
 )
 
+# What the tests have of real servers: fixtures, the mark `server`.
+pytest_plugins = ["tests.servers.plugin"]
+
 
 def _package_file() -> Path:
     """Say which `trio_batchmetrics` an import finds."""

@@ -1,0 +1,131 @@
+"""InfluxDB: 1.6, the system's, and 1.8, which also has the write path of 2.x."""
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, ClassVar
+
+from tests.servers.base import Server
+from tests.servers.client import HOST, ServerFailedError
+
+__all__ = ["InfluxDB", "InfluxDB18"]
+
+Options = Mapping[str, str | int | bool]
+
+
+class InfluxDB(Server):
+    """InfluxDB 1.6.
+
+    Args:
+        folder: where it keeps its things.
+        http: options of the configuration's section `http`, as `{"max-body-size": 1000}` or `{"auth-enabled": True}`.
+        data: options of its section `data`, as `{"max-series-per-database": 10}`.
+        credentials: user and password that the questions of this class send.
+    """
+
+    kind: ClassVar[str] = "influxdb"
+    ready_path: ClassVar[str] = "/ping"
+
+    def __init__(
+        self,
+        folder: Path,
+        *,
+        http: Options | None = None,
+        data: Options | None = None,
+        credentials: tuple[str, str] | None = None,
+    ) -> None:
+        super().__init__(folder)
+        self._http = http or {}
+        self._data = data or {}
+        self._credentials = {} if credentials is None else {"u": credentials[0], "p": credentials[1]}
+
+    def command(self, program: Path) -> list[str | Path]:
+        """Write the configuration and return the command."""
+        sections: dict[str, Options] = {
+            "meta": {"dir": str(self.folder / "meta")},
+            "data": {
+                "dir": str(self.folder / "data"),
+                "wal-dir": str(self.folder / "wal"),
+                "query-log-enabled": False,
+                **self._data,
+            },
+            "monitor": {"store-enabled": False},
+            "http": {
+                "bind-address": f"{self.host}:{self.port}",
+                "auth-enabled": False,
+                "log-enabled": False,
+                **self._http,
+            },
+            "continuous_queries": {"enabled": False},
+        }
+        lines = ["reporting-disabled = true", f'bind-address = "{HOST}:0"']  # the latter is for backups: never used
+        for section, options in sections.items():
+            # Words, numbers, true and false are written in TOML as in JSON.
+            lines += [f"[{section}]", *(f"{key} = {json.dumps(value)}" for key, value in options.items())]
+        configuration = self.folder / "influxdb.conf"
+        configuration.write_text("\n".join(lines) + "\n")
+        return [program / "influxd", "run", "-config", configuration]
+
+    def query(
+        self, question: str, *, database: str | None = None, epoch: str | None = "ns", **parameters: str
+    ) -> list[dict[str, Any]]:
+        """Ask in InfluxQL; return the series of the first statement: `name`, `tags`, `columns`, `values`.
+
+        Args:
+            question: one statement.
+            database: which one it is about.
+            epoch: the unit in which times come as numbers; None for text.
+            parameters: further ones, as `rp="name"`.
+
+        Raises:
+            ServerFailedError: it was refused.
+        """
+        asked = {"q": question, **self._credentials, **parameters}
+        if database is not None:
+            asked["db"] = database
+        if epoch is not None:
+            asked["epoch"] = epoch
+        result = self.ask("POST", "/query", query=asked).json()["results"][0]
+        if "error" in result:
+            raise ServerFailedError(f"{self.name}: {question}: {result['error']}")
+        series: list[dict[str, Any]] = result.get("series", [])
+        return series
+
+    def create_database(self, name: str, *, duration: str | None = None) -> str:
+        """Create a database and return its name.
+
+        Args:
+            name: what to call it.
+            duration: how long it keeps points, in InfluxQL's words; for ever if left out.
+        """
+        keeps = "" if duration is None else f' WITH DURATION {duration} REPLICATION 1 NAME "limited"'
+        self.query(f"CREATE DATABASE {_quoted(name)}{keeps}")
+        return name
+
+    def points(self, database: str, measurement: str) -> list[dict[str, Any]]:
+        """Return all points of a measurement in order of time, tags and fields by name, `time` in nanoseconds.
+
+        A float without a fraction cannot be told from an integer here: `field_types` can.
+        """
+        series = self.query(f"SELECT * FROM {_quoted(measurement)}", database=database)
+        return [dict(zip(each["columns"], row, strict=True)) for each in series for row in each["values"]]
+
+    def measurements(self, database: str) -> list[str]:
+        """Return the names of all measurements in a database."""
+        return [row[0] for each in self.query("SHOW MEASUREMENTS", database=database) for row in each["values"]]
+
+    def field_types(self, database: str, measurement: str) -> dict[str, str]:
+        """Return float, integer, string or boolean by the name of a field."""
+        series = self.query(f"SHOW FIELD KEYS FROM {_quoted(measurement)}", database=database)
+        return {field: kind for each in series for field, kind in each["values"]}
+
+
+class InfluxDB18(InfluxDB):
+    """InfluxDB 1.8: has `/api/v2/write` and `/health` beside what 1.6 has."""
+
+    kind: ClassVar[str] = "influxdb18"
+
+
+def _quoted(name: str) -> str:
+    r"""Write an identifier of InfluxQL, which has \\, \" and \n in it."""
+    return '"' + name.replace("\\", r"\\").replace('"', r"\"").replace("\n", r"\n") + '"'

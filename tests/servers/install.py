@@ -1,0 +1,127 @@
+"""Installs the servers into the cache: `python -m tests.servers`, which is `make servers`.
+
+How this works: each server is built in a folder of its own beside its place, and renamed into it when complete. A
+lock on a file, which the system gives back even if the process is killed, keeps a second installation waiting; that
+one then finds everything there. Groups of recipes run at the same time, those within a group one after the other.
+A server that cannot be had is one line, and the others go on: its tests are then left out. In CI that is an error.
+"""
+
+import fcntl
+import shutil
+import sys
+import threading
+import time
+from collections.abc import Callable, Generator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from functools import partial
+from pathlib import Path
+
+from tests.servers.cache import SERVERS, cache_folder, is_installed, must_be_installed, server_folder
+from tests.servers.recipes import RECIPES, RecipeFailedError, clean_up, has_archive, make_archive
+
+__all__ = ["main"]
+
+_one_at_a_time = threading.Lock()
+_interrupted = threading.Event()
+
+
+def _say(line: str) -> None:
+    """Write a line at once, whole, whichever thread it comes from."""
+    with _one_at_a_time:
+        sys.stdout.write(f"servers: {line}\n")
+        sys.stdout.flush()
+
+
+@contextmanager
+def _only_installation(cache: Path) -> Generator[None, None, None]:
+    """Hold the cache's lock, and say so if another process has it."""
+    with (cache / "lock").open("w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            _say("waiting for another installation to end")
+            fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
+
+
+@contextmanager
+def _work_folder(server: str) -> Generator[Path, None, None]:
+    """Give an empty folder beside the server's place; whatever is left in it goes away."""
+    folder = cache_folder() / f"unfinished-{server}"
+    shutil.rmtree(folder, ignore_errors=True)  # of an installation that was killed
+    folder.mkdir()
+    try:
+        yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _build(server: str, recipe: Callable[[Path], str]) -> str:
+    """Build a server and put it in its place."""
+    with _work_folder(server) as work:
+        complete = work / "complete"
+        complete.mkdir()
+        version = recipe(complete)
+        complete.rename(server_folder(server))
+        return version
+
+
+def _archive(server: str) -> str:
+    """Make the archive of a server's classes."""
+    with _work_folder(server) as work:
+        make_archive(server, work)
+        return "archive of classes"
+
+
+def _step(server: str, action: Callable[[], str]) -> bool:
+    """Do one step, say what came of it and how long it took."""
+    begin = time.monotonic()
+    try:
+        what = action()
+    except (RecipeFailedError, OSError) as error:
+        _say(f"{server}: {error}")
+        return False
+    _say(f"{server:16}{what:26}{time.monotonic() - begin:6.1f} s")
+    return True
+
+
+def _install_group(group: str) -> bool:
+    """Run a group's recipes, one after the other; say whether all went well."""
+    well = True
+    for server, recipe in RECIPES[group]:
+        if _interrupted.is_set():
+            return False
+        if not is_installed(server):
+            well = _step(server, partial(_build, server, recipe)) and well
+        if is_installed(server) and not has_archive(server):
+            _step(server, partial(_archive, server))
+    return well
+
+
+def main() -> int:
+    """Install what is missing.
+
+    Returns:
+        The exit status: 1 if a server is missing in CI, 130 after a Ctrl-C, otherwise 0.
+    """
+    if all(is_installed(server) and has_archive(server) for server in SERVERS):
+        return 0
+    cache = cache_folder()
+    cache.mkdir(parents=True, exist_ok=True)
+    begin = time.monotonic()
+    _say(f"installing into {cache}, once")
+    with _only_installation(cache), ThreadPoolExecutor(len(RECIPES)) as threads:
+        try:
+            if all(list(threads.map(_install_group, RECIPES))):
+                clean_up()
+        except KeyboardInterrupt:
+            _interrupted.set()  # the commands that run have had their own Ctrl-C; no others are begun
+            _say("interrupted; what is complete stays")
+            return 130  # what shells say of SIGINT
+    missing = [server for server in SERVERS if not is_installed(server)]
+    _say(f"{len(SERVERS) - len(missing)} of {len(SERVERS)} are there after {time.monotonic() - begin:.0f} s")
+    if missing and must_be_installed():
+        _say(f"missing, which is an error in CI: {', '.join(missing)}")
+        return 1
+    return 0

@@ -1,0 +1,167 @@
+"""What pytest has of the servers: fixtures, the mark `server`, and the tests that are left out.
+
+Fixtures by the servers' names are shared by the whole run, so each test uses names of its own (`namespace`). A test
+that stops its server, or wants it configured otherwise, has one for itself from `new_server`.
+
+A test needs the servers whose fixtures it asks for, and those that `@pytest.mark.server("opensearch", …)` names. Where
+one is not installed the test is left out, and one line at the end says so; in CI nothing runs then.
+"""
+
+import itertools
+import secrets
+from collections.abc import Generator, Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.servers.base import AnyServer, NewServer, Server
+from tests.servers.cache import SERVERS, is_installed, must_be_installed
+from tests.servers.influxdb import InfluxDB, InfluxDB18
+from tests.servers.prometheus import Prometheus, Pushgateway
+from tests.servers.search import Elasticsearch, OpenSearch
+from tests.servers.victoriametrics import VictoriaMetrics
+
+__all__: list[str] = []  # pytest looks for fixtures and hooks by itself
+
+_left_out = pytest.StashKey[set[str]]()
+
+# ------------------------------------------------------------------------------------------------------- what runs
+
+
+def _needs(item: pytest.Item) -> set[str]:
+    """Return the names of the servers that a test needs."""
+    marked = {name for mark in item.iter_markers("server") for name in mark.args}
+    unknown = marked - SERVERS.keys()
+    if unknown:
+        raise pytest.UsageError(f"{item.nodeid} is marked for servers that do not exist: {', '.join(sorted(unknown))}")
+    fixtures: Sequence[str] = getattr(item, "fixturenames", ())
+    return marked.union(SERVERS.keys() & set(fixtures))
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Register the mark."""
+    config.addinivalue_line("markers", "server(*names): needs these servers, which `make servers` installs")
+    config.stash[_left_out] = set()
+
+
+@pytest.hookimpl(trylast=True)  # behind -k and -m: what these leave out needs no server
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Leave out the tests whose servers are not installed, or refuse to run at all."""
+    missing = {server for server in SERVERS if not is_installed(server)}
+    out = [item for item in items if _needs(item) & missing]
+    if not out:
+        return
+    named = {name for item in out for name in _needs(item) & missing}
+    if must_be_installed():
+        raise pytest.UsageError(f"not installed, which is an error in CI: {', '.join(sorted(named))} (make servers)")
+    config.stash[_left_out] = named
+    config.hook.pytest_deselected(items=out)
+    items[:] = [item for item in items if item not in set(out)]
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
+    """Say which servers were missing."""
+    if named := config.stash[_left_out]:
+        terminalreporter.write_line(f"tests of {', '.join(sorted(named))} deselected: not installed (make servers)")
+
+
+# --------------------------------------------------------------------------------------------------- shared servers
+
+
+@pytest.fixture(scope="session")
+def servers_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of the shared servers."""
+    return tmp_path_factory.mktemp("servers")
+
+
+@pytest.fixture(scope="session")
+def prometheus(servers_folder: Path) -> Generator[Prometheus, None, None]:
+    """Prometheus, shared; a test that is to be scraped listens on its own `scraped_port`."""
+    with Prometheus(servers_folder / "prometheus", scraped_ports=20) as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def _scraped_ports(prometheus: Prometheus) -> "itertools.cycle[int]":
+    return itertools.cycle(prometheus.scraped_ports)
+
+
+@pytest.fixture
+def scraped_port(_scraped_ports: "itertools.cycle[int]") -> int:
+    """A port that the shared Prometheus scrapes every half second, its label being `instance="127.0.0.1:PORT"`."""
+    return next(_scraped_ports)
+
+
+@pytest.fixture(scope="session")
+def pushgateway(servers_folder: Path) -> Generator[Pushgateway, None, None]:
+    """Pushgateway, shared."""
+    with Pushgateway(servers_folder / "pushgateway") as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def influxdb(servers_folder: Path) -> Generator[InfluxDB, None, None]:
+    """InfluxDB 1.6, shared."""
+    with InfluxDB(servers_folder / "influxdb") as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def influxdb18(servers_folder: Path) -> Generator[InfluxDB18, None, None]:
+    """InfluxDB 1.8, shared."""
+    with InfluxDB18(servers_folder / "influxdb18") as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def victoriametrics(servers_folder: Path) -> Generator[VictoriaMetrics, None, None]:
+    """VictoriaMetrics, shared."""
+    with VictoriaMetrics(servers_folder / "victoriametrics") as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def opensearch(servers_folder: Path) -> Generator[OpenSearch, None, None]:
+    """OpenSearch, shared."""
+    with OpenSearch(servers_folder / "opensearch") as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def elasticsearch(servers_folder: Path) -> Generator[Elasticsearch, None, None]:
+    """Elasticsearch, shared."""
+    with Elasticsearch(servers_folder / "elasticsearch") as server:
+        yield server
+
+
+# ------------------------------------------------------------------------------------------------ for a test alone
+
+_numbers = itertools.count()
+
+
+@pytest.fixture
+def namespace() -> str:
+    """A name that no other test has: for a database, an index, a job, or the beginning of metrics' names."""
+    return f"t{secrets.token_hex(3)}_{next(_numbers)}"
+
+
+@pytest.fixture
+def new_server(tmp_path: Path, request: pytest.FixtureRequest) -> Generator[NewServer, None, None]:
+    """A function that starts a server for this test alone: `new_server(InfluxDB, http={"max-body-size": 1000})`.
+
+    Its arguments are the class and what this takes beside the folder. The test has the mark of that server.
+    """
+    started: list[Server] = []
+    needed = _needs(request.node)
+
+    def start(server: type[AnyServer], /, **arguments: Any) -> AnyServer:
+        if server.kind not in needed:
+            raise pytest.UsageError(f'a test that starts this server has the mark @pytest.mark.server("{server.kind}")')
+        new = server(tmp_path / f"{server.kind}-{len(started)}", **arguments)
+        started.append(new)
+        return new.start()
+
+    yield start
+    for server in started:
+        server.kill()

@@ -1,0 +1,225 @@
+"""How each server is got, without root and without a change to the system.
+
+A recipe is a function that fills a folder; `install` then gives the folder its name. Nothing here says from where
+anything is fetched: apt-get, go and mvn go by their own configuration.
+"""
+
+import os
+import re
+import shutil
+import subprocess
+from collections.abc import Callable, Mapping
+from functools import cache
+from http.client import HTTPException
+from pathlib import Path
+from xml.sax.saxutils import escape
+
+from tests.servers.cache import SERVERS, cache_folder
+
+__all__ = ["RECIPES", "RecipeFailedError", "clean_up", "has_archive", "make_archive"]
+
+LONGEST = 400
+"""Seconds that a command may take: the slowest, a build in Go, takes one to two minutes on two cores."""
+
+
+class RecipeFailedError(Exception):
+    """A server cannot be had; the message says in one line why."""
+
+
+def _run(*command: str | Path, folder: Path | None = None, environment: Mapping[str, str] | None = None) -> str:
+    """Run a command at low priority and return what it prints; if it fails, its last line of output is the reason."""
+    program = str(command[0])
+    if shutil.which(program) is None:
+        raise RecipeFailedError(f"{program} is not installed")
+    try:
+        result = subprocess.run(
+            ["nice", *command],
+            cwd=folder,
+            env={**os.environ, **(environment or {})},
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            errors="replace",
+            timeout=LONGEST,
+            check=False,
+        )
+    except subprocess.TimeoutExpired:
+        raise RecipeFailedError(f"{program} took more than {LONGEST} s") from None
+    if result.returncode != 0:
+        plain = re.sub(r"\x1b\[[0-9;]*m", "", result.stdout)  # Maven colours its errors, asked or not
+        lines = [line.strip() for line in plain.splitlines() if line.strip()]
+        # Of several lines the first that speaks of an error tells the cause, the last often is advice.
+        errors = [line for line in lines if re.search(r"(?i)^(e:|\[?error\]?:?) *\w", line)]
+        reason = (errors[:1] or lines[-1:] or ["it printed nothing"])[0]
+        raise RecipeFailedError(f"{program} failed with status {result.returncode}: {reason[:300]}")
+    return result.stdout
+
+
+# ------------------------------------------------------------------------------------------ packages of the system
+
+
+def _apt_get(*arguments: str, folder: Path) -> str:
+    """Run apt-get with lists and a cache of its own, which an ordinary user may write."""
+    private = cache_folder() / "apt"
+    for name in ("lists/partial", "cache/archives/partial"):
+        (private / name).mkdir(parents=True, exist_ok=True)
+    return _run(
+        "apt-get",
+        "-q",
+        f"-oDir::State::Lists={private}/lists",
+        f"-oDir::Cache={private}/cache",
+        "-oAPT::Sandbox::User=root",  # run by root, it would go on as a user who cannot write here
+        "-oAcquire::Retries=1",
+        "-oAcquire::http::Timeout=20",  # seconds
+        *arguments,
+        folder=folder,
+    )
+
+
+@cache
+def _update_lists() -> None:
+    """Fetch the lists of packages, once."""
+    _apt_get("update", folder=cache_folder())
+
+
+def _package(name: str, *programs: str) -> Callable[[Path], str]:
+    """Return the recipe that unpacks some programs from a package of Debian: these are static, they run anywhere."""
+
+    def recipe(folder: Path) -> str:
+        if shutil.which("dpkg") is None:
+            raise RecipeFailedError("dpkg is not installed: this one comes from a package of Debian")
+        _update_lists()
+        _apt_get("download", name, folder=folder)
+        (archive,) = folder.glob("*.deb")
+        unpacked = folder.with_name("unpacked")
+        _run("dpkg", "-x", archive, unpacked)
+        for program in programs:
+            (unpacked / "usr" / "bin" / program).rename(folder / program)
+        archive.unlink()
+        return archive.name.split("_")[1]
+
+    return recipe
+
+
+# ------------------------------------------------------------------------------------------------------ Go programs
+
+
+def _influxdb18(folder: Path) -> str:
+    version = SERVERS["influxdb18"]
+    _run(
+        "go",
+        "install",
+        "-ldflags=-s -w",  # no symbols: a third smaller
+        f"github.com/influxdata/influxdb/cmd/influxd@v{version}",
+        folder=folder,
+        environment={"GOBIN": str(folder), "CGO_ENABLED": "0"},
+    )
+    return version
+
+
+# ------------------------------------------------------------------------------------------------------------- jars
+
+LOG4J = {"opensearch": "2.21.0", "elasticsearch": "2.17.1"}
+"""The version of log4j-api among each server's own dependencies: log4j-core, which they leave out, has to match."""
+
+
+def _jars(server: str) -> Callable[[Path], str]:
+    """Return the recipe for a server made of jars: they are fetched, and a launcher is compiled against them."""
+
+    def recipe(folder: Path) -> str:
+        if shutil.which("javac") is None:
+            raise RecipeFailedError("javac is not installed: this one needs a JDK, 17 or newer")
+        version = SERVERS[server]
+        group = f"org.{server}"
+        artifacts = [
+            (group, server, version),
+            (f"{group}.plugin", "transport-netty4-client", version),
+            (f"{group}.plugin", "reindex-client", version),
+            (f"{group}.plugin", "mapper-extras-client", version),
+            ("org.apache.logging.log4j", "log4j-core", LOG4J[server]),
+        ]
+        (folder / "pom.xml").write_text(_pom(artifacts))
+        _run(
+            "mvn",
+            "-q",
+            "-B",
+            f"-Dmaven.repo.local={cache_folder() / 'maven'}",
+            "dependency:copy-dependencies",
+            "-DincludeScope=runtime",
+            f"-DoutputDirectory={folder / 'libs'}",
+            folder=folder,
+        )
+        source = (Path(__file__).parent / "Launcher.java").read_text().replace("import ROOT.", f"import {group}.")
+        (folder / "Launcher.java").write_text(source)
+        _run("javac", "-cp", f"{folder / 'libs'}/*", "-d", folder / "launcher", folder / "Launcher.java")
+        # In one jar, because an archive of classes cannot have any from a folder.
+        _run("jar", "--create", "--file", folder / "libs" / "launcher.jar", "-C", folder / "launcher", ".")
+        return version
+
+    return recipe
+
+
+def _pom(artifacts: list[tuple[str, str, str]]) -> str:
+    """Return a Maven project that has nothing but dependencies."""
+    names = ("groupId", "artifactId", "version")
+
+    def element(values: tuple[str, str, str]) -> str:
+        return "".join(f"<{name}>{escape(value)}</{name}>" for name, value in zip(names, values, strict=True))
+
+    dependencies = "".join(f"<dependency>{element(artifact)}</dependency>\n" for artifact in artifacts)
+    return (
+        '<project xmlns="http://maven.apache.org/POM/4.0.0"><modelVersion>4.0.0</modelVersion>'
+        f"{element(('tests', 'servers', '1'))}<packaging>pom</packaging>\n"
+        f"<dependencies>\n{dependencies}</dependencies></project>\n"
+    )
+
+
+def has_archive(server: str) -> bool:
+    """Say whether a server that can have an archive of its loaded classes has it."""
+    from tests.servers.search import SEARCH_SERVERS
+
+    return server not in SEARCH_SERVERS or SEARCH_SERVERS[server].archive().exists()
+
+
+def make_archive(server: str, folder: Path) -> None:
+    """Run an installed server once to keep its classes as they are in memory: it then starts in half the time.
+
+    This comes after the installation, because such an archive holds for the very paths that it was made with.
+    """
+    from tests.servers.client import ServerFailedError
+    from tests.servers.search import SEARCH_SERVERS
+
+    made = folder / "classes"
+    run = SEARCH_SERVERS[server](folder / "run", java_options=[f"-XX:ArchiveClassesAtExit={made}"])
+    try:
+        with run:
+            run.request("PUT", "/warm/_doc/1?refresh=true", json={"text": "what", "number": 1, "time": "2024-01-01"})
+            run.request("POST", "/_bulk", ndjson=[{"index": {"_index": "warm"}}, {"text": "else"}])
+            run.search("warm", {"query": {"match_all": {}}})
+            run.stop(timeout=120)
+    except (ServerFailedError, OSError, HTTPException):
+        pass  # what it printed last tells more
+    if not made.exists():
+        lines = run.log.splitlines() or ["it printed nothing"]
+        raise RecipeFailedError(f"no archive of its classes, so it will start slowly: {lines[-1]}")
+    made.rename(SEARCH_SERVERS[server].archive())
+
+
+RECIPES: dict[str, list[tuple[str, Callable[[Path], str]]]] = {
+    "packages": [
+        ("prometheus", _package("prometheus", "prometheus", "promtool")),
+        ("pushgateway", _package("prometheus-pushgateway", "prometheus-pushgateway")),
+        ("influxdb", _package("influxdb", "influxd")),
+        ("victoriametrics", _package("victoria-metrics", "victoria-metrics")),
+    ],
+    "go": [("influxdb18", _influxdb18)],
+    "jars": [("opensearch", _jars("opensearch")), ("elasticsearch", _jars("elasticsearch"))],
+}
+"""The recipes, in groups that do not disturb each other; each takes an empty folder and returns the version."""
+
+
+def clean_up() -> None:
+    """Remove what only installing needed."""
+    for name in ("apt", "maven"):
+        shutil.rmtree(cache_folder() / name, ignore_errors=True)
