@@ -81,7 +81,7 @@ class Cell:
 class Family:
     """An instrument's series."""
 
-    __slots__ = ("bounds", "cells", "measure", "overflow", "warned")
+    __slots__ = ("bounds", "cells", "measure", "overflow", "updated", "warned")
 
     def __init__(self, measure: Measure, bounds: tuple[float, ...]) -> None:
         """Have none yet.
@@ -94,6 +94,8 @@ class Family:
         self.bounds: tuple[float, ...] = bounds
         self.cells: dict[Hashable, Cell] = {}
         self.overflow: Cell | None = None
+        self.updated: int = 0
+        """When something was last to be added to its series: written before they are, for readers in other threads."""
         self.warned: bool = False
 
     @property

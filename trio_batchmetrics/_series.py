@@ -219,6 +219,7 @@ class SeriesStore:
 
     def _add(self, column: _Column, keys: Sequence[Any], rows: Sequence[_Row]) -> None:
         known, at, kind, now = column.known, column.at, column.family.measure.kind, self._now
+        column.family.updated = now
         if at is None:
             for key, count in Tallied(keys).items():
                 cell = known[key]
@@ -256,6 +257,7 @@ class SeriesStore:
             column = self._column(schema, kind, name, same[0])
             keys = [tuple(row[3].items()) for row in same]
             if schema.buckets:
+                column.family.updated = self._now
                 for key, row in zip(keys, same, strict=True):
                     self._add_point(column.family, column.known[key], *row[5:])
             else:

@@ -1,0 +1,187 @@
+"""Names as Prometheus' own translator of OpenTelemetry's makes them."""
+
+import re
+
+import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
+
+from trio_batchmetrics.abc import Kind
+from trio_batchmetrics.sinks._prometheus_names import label_name, label_set, metric_name, unit_name
+
+COUNTER, GAUGE, HISTOGRAM = Kind.COUNTER, Kind.GAUGE, Kind.HISTOGRAM
+
+TRANSLATED = [
+    ("requests", "", COUNTER, "requests_total", ""),
+    ("cpu_usage", "1", GAUGE, "cpu_usage_ratio", ""),
+    ("items", "1", COUNTER, "items_total", ""),
+    ("response_time", "ms", GAUGE, "response_time_milliseconds", "milliseconds"),
+    ("memory_usage", "By", GAUGE, "memory_usage_bytes", "bytes"),
+    ("requests", "1/s", GAUGE, "requests_per_second", "per_second"),
+    ("throughput", "By/s", GAUGE, "throughput_bytes_per_second", "bytes_per_second"),
+    ("custom_metric", "custom_unit", GAUGE, "custom_metric_custom_unit", "custom_unit"),
+    ("custom_metric", "{custom}", GAUGE, "custom_metric", ""),
+    ("custom_metric", "By/{custom}", GAUGE, "custom_metric_bytes", "bytes"),
+    ("requests_total", "", COUNTER, "requests_total", ""),
+    ("cpu_usage_ratio", "1", GAUGE, "cpu_usage_ratio", ""),
+    ("response_time_seconds", "s", GAUGE, "response_time_seconds", "seconds"),
+    ("requests", "1/s", COUNTER, "requests_per_second_total", "per_second"),
+    ("123_requests", "", COUNTER, "_123_requests_total", ""),
+    (
+        "metric__with__multiple__underscores",
+        "unit__multiple__underscores",
+        GAUGE,
+        "metric_with_multiple_underscores_unit_multiple_underscores",
+        "unit_multiple_underscores",
+    ),
+    (
+        "custom_metric",
+        "unit@with#special/chars",
+        GAUGE,
+        "custom_metric_unit_with_special_per_chars",
+        "unit_with_special_per_chars",
+    ),
+    ("request_duration", "s", HISTOGRAM, "request_duration_seconds", "seconds"),
+    ("request_size", "By", HISTOGRAM, "request_size_bytes", "bytes"),
+    ("active_connections", "", GAUGE, "active_connections", ""),
+    ("metric", "By/", GAUGE, "metric_bytes", "bytes"),
+    ("metric", " By / s ", GAUGE, "metric_bytes_per_second", "bytes_per_second"),
+    ("metric", "/", GAUGE, "metric", ""),
+    ("custom", "1/custom_unit", GAUGE, "custom_per_custom_unit", "per_custom_unit"),
+    ("http.request.duration", "ms", HISTOGRAM, "http_request_duration_milliseconds", "milliseconds"),
+    ("http.requests", "1", COUNTER, "http_requests_total", ""),
+]
+"""Name, unit, kind, the name and the unit's name: the cases of otlptranslator's own tests that are about this."""
+
+OURS = [
+    ("http.server.request.duration", "s", HISTOGRAM, "http_server_request_duration_seconds", "seconds"),
+    ("cache.operations", "{event}", COUNTER, "cache_operations_total", ""),
+    ("backend.health", "", GAUGE, "backend_health", ""),
+    ("gen_ai.client.tokens", "{token}", COUNTER, "gen_ai_client_tokens_total", ""),
+    # Worked out by hand from its source.
+    ("total.requests.total", "", COUNTER, "requests_total", ""),
+    ("total", "", COUNTER, "total", ""),
+    ("@#$%", "", COUNTER, "total", ""),
+    ("@#$%", "s", GAUGE, "seconds", "seconds"),
+    ("ratio.of.ratio", "1", GAUGE, "of_ratio", ""),
+    ("seconds.spent", "s", GAUGE, "seconds_spent", "seconds"),
+    ("cpu", "s", COUNTER, "cpu_seconds_total", "seconds"),
+    ("metric", "custom_unit_", GAUGE, "metric_custom_unit_", "custom_unit"),
+    ("metric", "custom_unit_/s", GAUGE, "metric_custom_unit_per_second", "custom_unit__per_second"),
+    ("metric", "_custom_unit", GAUGE, "metric_custom_unit", "custom_unit"),
+    ("metric", "By/_custom__unit_", GAUGE, "metric_bytes_per_custom_unit", "bytes_per_custom_unit"),
+    ("metric", "{custom}/s", GAUGE, "metric_per_second", "per_second"),
+    ("metric", "By/@", GAUGE, "metric_bytes", "bytes_per"),
+    ("metric", "@#$%", GAUGE, "metric", ""),
+    ("metric", "   ", GAUGE, "metric", ""),
+    ("rate_per_second", "By/s", GAUGE, "rate_per_second_bytes_per_second", "bytes_per_second"),
+    ("job:requests:rate5m", "", GAUGE, "job:requests:rate5m", ""),
+    ("métric ñ", "", GAUGE, "m_tric", ""),
+    ("9", "", GAUGE, "_9", ""),
+]
+
+
+@pytest.mark.parametrize(("name", "unit", "kind", "expected", "unit_expected"), [*TRANSLATED, *OURS])
+def test_names_and_units_are_translated(name: str, unit: str, kind: Kind, expected: str, unit_expected: str) -> None:
+    """With suffixes, no UTF-8, runs of underscores collapsed."""
+    assert metric_name(name, unit, kind) == expected
+    assert unit_name(unit) == unit_expected
+
+
+@pytest.mark.parametrize(
+    ("unit", "expected"),
+    [
+        *[("d", "days"), ("h", "hours"), ("min", "minutes"), ("s", "seconds"), ("ms", "milliseconds")],
+        *[("us", "microseconds"), ("ns", "nanoseconds"), ("By", "bytes"), ("KiBy", "kibibytes")],
+        *[("MiBy", "mebibytes"), ("GiBy", "gibibytes"), ("TiBy", "tibibytes"), ("KBy", "kilobytes")],
+        *[("MBy", "megabytes"), ("GBy", "gigabytes"), ("TBy", "terabytes"), ("m", "meters"), ("V", "volts")],
+        *[("A", "amperes"), ("J", "joules"), ("W", "watts"), ("g", "grams"), ("Cel", "celsius"), ("Hz", "hertz")],
+        *[("%", "percent"), ("1/m", "per_minute"), ("1/h", "per_hour"), ("1/d", "per_day"), ("1/w", "per_week")],
+        *[("1/mo", "per_month"), ("1/y", "per_year"), ("MBy/h", "megabytes_per_hour")],
+    ],
+)
+def test_each_unit_has_its_word(unit: str, expected: str) -> None:
+    """In the plural, after "per" in the singular."""
+    assert unit_name(unit) == expected
+    assert metric_name("x", unit, GAUGE) == f"x_{expected}"
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [
+        ("label:with:colons", "label_with_colons"),
+        ("LabelWithCapitalLetters", "LabelWithCapitalLetters"),
+        ("label!with&special$chars)", "label_with_special_chars_"),
+        ("label_with_foreign_characters_字符", "label_with_foreign_characters_"),
+        ("label.with.dots", "label_with_dots"),
+        (".foo", "_foo"),
+        ("123label", "key_123label"),
+        ("_label_starting_with_underscore", "_label_starting_with_underscore"),
+        ("__label_starting_with_2underscores", "_label_starting_with_2underscores"),
+        ("label__with__double__underscores", "label_with_double_underscores"),
+        ("label.name__with&&special##chars", "label_name_with_special_chars"),
+        ("__reserved__label__name__", "__reserved_label_name__"),
+        ("trailing_underscores___", "trailing_underscores_"),
+        ("http.response.status_code", "http_response_status_code"),
+        ("__name__", "__name__"),
+        ("___", "U________"),
+        ("", "U__"),
+        ("__", "U______"),
+        ("ようこそ", "U___3088__3046__3053__305d_"),
+    ],
+)
+def test_label_names_are_translated(name: str, expected: str) -> None:
+    """The cases of otlptranslator's tests; what it refuses is spelled out."""
+    assert label_name(name) == expected
+
+
+def test_names_of_which_nothing_is_left_stay_apart() -> None:
+    """They are legal, and as unlike as the originals."""
+    names = ["温度", "湿度", "", "_", "__", "🙂", "\n", '"', "-"]
+    translated = [metric_name(name, "", GAUGE) for name in names]
+    assert len(set(translated)) == len(names)
+    assert translated[:3] == ["U___6e29__5ea6_", "U___6e7f__5ea6_", "U__"]
+    assert len({label_name(name) for name in names}) == len(names)
+
+
+@given(name=st.text(), unit=st.text(), kind=st.sampled_from(Kind))
+@example("\u0660", "\u0661/\u0662", COUNTER)
+def test_every_name_becomes_a_legal_one(name: str, unit: str, kind: Kind) -> None:
+    """And stays what it is when translated again, but for the underscore before a digit."""
+    translated = metric_name(name, unit, kind)
+    assert re.fullmatch(r"[a-zA-Z_:][a-zA-Z0-9_:]*", translated)
+    assert translated.strip("_")
+    assert kind is not COUNTER or translated == "total" or translated.endswith("_total") or translated.startswith("U__")
+    assert re.fullmatch(r"[a-zA-Z_][a-zA-Z0-9_]*", label_name(name))
+    assert re.fullmatch(r"[a-zA-Z0-9:_]*", unit_name(unit))
+
+
+# -- label sets
+
+
+def test_labels_whose_names_are_equal_once_translated_are_joined_in_the_order_of_their_own_names() -> None:
+    """As OpenTelemetry's specification says."""
+    labels = {"a.b": "dot", "z": "last", "a_b": "underscore", "a-b": "minus", "a b": "space"}
+    assert label_set(labels) == {"a_b": "space;minus;dot;underscore", "z": "last"}
+    assert [*label_set({"b": "1", "a": "2"})] == ["a", "b"]
+
+
+def test_names_that_mean_something_to_prometheus_give_way() -> None:
+    """Whatever else is there."""
+    labels = {"__name__": "x", "__address__": "y", "le": "1", "exported_le": "2", "key__name__": "z"}
+    assert label_set(labels, {"le"}) == {
+        "exported_le": "2;1",
+        "key__address__": "y",
+        "key__name__": "x",
+        "key_name_": "z",
+    }
+    assert label_set({"le": "1"}) == {"le": "1"}
+    assert label_set({"job": "1"}, {"job", "exported_job"}) == {"exported_exported_job": "1"}
+
+
+@given(st.dictionaries(st.text(max_size=8), st.text(max_size=3), max_size=6))
+def test_no_label_is_lost_and_none_is_reserved(labels: dict[str, str]) -> None:
+    """Each value is in one of them."""
+    translated = label_set(labels, {"le"})
+    assert not any(name.startswith("__") or name == "le" for name in translated)
+    assert sum(map(len, translated.values())) == sum(map(len, labels.values())) + len(labels) - len(translated)

@@ -1,0 +1,546 @@
+"""Pages in text and in OpenMetrics, read back by parsers that owe nothing to the library."""
+
+from __future__ import annotations
+
+import logging
+import math
+import re
+import struct
+from collections.abc import Sequence
+from typing import Any
+
+import pytest
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
+
+from tests.sinks.contract import AWKWARD, SAMPLES
+from tests.sinks.prometheus_parsing import OPENMETRICS, Parsed, labelled, parsed
+from tests.tally import DEFAULT, Tally
+from tests.test_aggregation import EVENTS
+from trio_batchmetrics import (
+    CacheMetric,
+    Counter,
+    Gauge,
+    HealthCheck,
+    Histogram,
+    HistogramPoint,
+    HttpRequest,
+    MetricEvent,
+    measure,
+    metric_event,
+)
+from trio_batchmetrics.abc import SinkContext
+from trio_batchmetrics.sinks import PrometheusSink
+from trio_batchmetrics.sinks._prometheus_text import bound_text, number_text
+
+BOTH = pytest.mark.parametrize("openmetrics", [False, True])
+
+
+def filled(*events: MetricEvent, **context: Any) -> PrometheusSink:
+    """Return a sink with these events."""
+    sink = PrometheusSink()
+    sink.bind(SinkContext(**context))
+    sink.merge(events)
+    return sink
+
+
+def page(sink: PrometheusSink, openmetrics: bool) -> str:
+    """Return the page."""
+    return sink.render(OPENMETRICS if openmetrics else None)[0].decode()
+
+
+def read(sink: PrometheusSink, openmetrics: bool) -> Parsed:
+    """Return the page, parsed."""
+    return parsed(page(sink, openmetrics).encode(), openmetrics=openmetrics)
+
+
+# -- what a page looks like
+
+
+def test_text_is_what_prometheus_documents() -> None:
+    """Every line of it."""
+    sink = filled(
+        HealthCheck("b", True, 0.05),
+        CacheMetric("redis", "hit"),
+        Counter("jobs.done", {}, 2),
+        bounds={"backend.health_check.duration": (0.005, 1.0, 1e6)},
+    )
+    assert page(sink, openmetrics=False) == (
+        "# HELP backend_health 1 while a backend is healthy, else 0.\n"
+        "# TYPE backend_health gauge\n"
+        'backend_health{backend="b"} 1.0\n'
+        "# HELP backend_health_check_duration_seconds Duration of health checks.\n"
+        "# TYPE backend_health_check_duration_seconds histogram\n"
+        'backend_health_check_duration_seconds_bucket{backend="b",le="0.005"} 0\n'
+        'backend_health_check_duration_seconds_bucket{backend="b",le="1.0"} 1\n'
+        'backend_health_check_duration_seconds_bucket{backend="b",le="1e+06"} 1\n'
+        'backend_health_check_duration_seconds_bucket{backend="b",le="+Inf"} 1\n'
+        'backend_health_check_duration_seconds_sum{backend="b"} 0.05\n'
+        'backend_health_check_duration_seconds_count{backend="b"} 1\n'
+        "# HELP cache_operations_total cache.operations\n"
+        "# TYPE cache_operations_total counter\n"
+        'cache_operations_total{cache_operation="hit",cache_type="redis"} 1.0\n'
+        "# HELP jobs_done_total jobs.done\n"
+        "# TYPE jobs_done_total counter\n"
+        "jobs_done_total 2.0\n"
+    )
+
+
+def test_openmetrics_is_what_its_specification_says() -> None:
+    """Units, counters' families without `_total`, the end."""
+    sink = filled(
+        HealthCheck("b", True, 0.05), Counter("jobs.done", {}, 2), bounds={"backend.health_check.duration": (1.0,)}
+    )
+    assert page(sink, openmetrics=True) == (
+        "# HELP backend_health 1 while a backend is healthy, else 0.\n"
+        "# TYPE backend_health gauge\n"
+        'backend_health{backend="b"} 1.0\n'
+        "# HELP backend_health_check_duration_seconds Duration of health checks.\n"
+        "# TYPE backend_health_check_duration_seconds histogram\n"
+        "# UNIT backend_health_check_duration_seconds seconds\n"
+        'backend_health_check_duration_seconds_bucket{backend="b",le="1.0"} 1\n'
+        'backend_health_check_duration_seconds_bucket{backend="b",le="+Inf"} 1\n'
+        'backend_health_check_duration_seconds_sum{backend="b"} 0.05\n'
+        'backend_health_check_duration_seconds_count{backend="b"} 1\n'
+        "# HELP jobs_done jobs.done\n"
+        "# TYPE jobs_done counter\n"
+        "jobs_done_total 2.0\n"
+        "# EOF\n"
+    )
+
+
+def test_a_histogram_without_labels_has_none_but_its_bounds() -> None:
+    """And no empty braces."""
+    text = page(filled(HistogramPoint("h", {}, 3, 4.5, (1.0, 2.0), (1, 0, 2))), openmetrics=False)
+    assert text.split("\n", 2)[2] == (
+        'h_bucket{le="1.0"} 1\nh_bucket{le="2.0"} 1\nh_bucket{le="+Inf"} 3\nh_sum 4.5\nh_count 3\n'
+    )
+
+
+@BOTH
+def test_an_empty_page_is_one(openmetrics: bool) -> None:
+    """Before the block too."""
+    for sink in (PrometheusSink(), filled()):
+        assert page(sink, openmetrics) == ("# EOF\n" if openmetrics else "")
+        assert sink.left_out == 0
+
+
+@metric_event(counts="declared.events")
+class Declared(MetricEvent):
+    """Descriptions and units of every kind."""
+
+    ratio: float = measure(Gauge, "declared.ratio", unit="1", description='a \\ "quoted"\nline')
+    speed: float = measure(Gauge, "declared.speed", unit="By/s")
+    middle: float = measure(Gauge, "declared.seconds.middle", unit="s")
+    seconds: float = measure(Counter, "declared.busy", unit="s")
+    tokens: float = measure(Counter, "declared.tokens", unit="{token}")
+
+
+@BOTH
+def test_types_units_and_help_come_from_the_declaration(openmetrics: bool) -> None:
+    """A unit only where the name ends with it."""
+    found = read(filled(Declared(0.5, 1, 2, 3, 4)), openmetrics)
+    assert found.families == {
+        "declared_ratio": ("gauge", "", 'a \\ "quoted"\nline'),
+        "declared_speed_bytes_per_second": ("gauge", "bytes_per_second" * openmetrics, "declared.speed"),
+        "declared_seconds_middle": ("gauge", "", "declared.seconds.middle"),
+        "declared_busy_seconds": ("counter", "seconds" * openmetrics, "declared.busy"),
+        "declared_tokens": ("counter", "", "declared.tokens"),
+        "declared_events": ("counter", "", "declared.events"),
+    }
+
+
+def test_help_is_escaped_as_each_format_wants_it() -> None:
+    """Quotes in OpenMetrics only."""
+    sink = filled(Declared(0.5, 1, 2, 3, 4))
+    assert '# HELP declared_ratio a \\\\ "quoted"\\nline\n' in page(sink, openmetrics=False)
+    assert '# HELP declared_ratio a \\\\ \\"quoted\\"\\nline\n' in page(sink, openmetrics=True)
+
+
+def test_half_a_surrogate_pair_in_a_description_breaks_nothing() -> None:
+    """It is U+FFFD."""
+
+    @metric_event
+    class Odd(MetricEvent):
+        value: float = measure(Gauge, "odd", description="a\ud83dz")
+
+    assert "# HELP odd a\ufffdz\n" in page(filled(Odd(1)), openmetrics=False)
+
+
+@BOTH
+def test_a_counter_called_total_is_one_in_text_and_of_unknown_type_in_openmetrics(openmetrics: bool) -> None:
+    """Nothing would be left of its family's name."""
+    text = page(filled(Counter("total", {"a": "b"}, 3), Gauge("depth", {}, 1)), openmetrics)
+    assert f"# TYPE total {'unknown' if openmetrics else 'counter'}\n" in text
+    assert 'total{a="b"} 3.0\n' in text
+    if openmetrics:
+        assert parsed(text.encode(), openmetrics=True).of("total") == {labelled(a="b"): 3}
+
+
+# -- numbers
+
+
+def test_bounds_are_canonical_numbers() -> None:
+    """The examples of OpenMetrics' specification, and of prometheus_client."""
+    written = {
+        0.0: "0.0",
+        0.001: "0.001",
+        0.01: "0.01",
+        1.0: "1.0",
+        9.999: "9.999",
+        10.0: "10.0",
+        1e-10: "1e-10",
+        1e-09: "1e-09",
+        1e-05: "1e-05",
+        0.0001: "0.0001",
+        0.1: "0.1",
+        100000.0: "100000.0",
+        1e6: "1e+06",
+        1e10: "1e+10",
+        1234567.5: "1.2345675e+06",
+        12e6: "1.2e+07",
+        1e22: "1e+22",
+        1.5e300: "1.5e+300",
+        123456789012345.0: "1.23456789012345e+14",
+        999999.5: "999999.5",
+        -1.0: "-1.0",
+        -2.5e6: "-2.5e+06",
+        math.inf: "+Inf",
+    }
+    assert {bound: bound_text(bound) for bound in written} == written
+
+
+@given(st.floats())
+@example(math.inf)
+@example(-math.inf)
+@example(math.nan)
+@example(1e6)
+@example(-0.0)
+def test_every_float_is_read_as_itself(value: float) -> None:
+    """To the last bit."""
+    for text in (number_text(value), bound_text(value)):
+        assert math.isnan(value) or struct.pack("d", float(text)) == struct.pack("d", value)
+    assert re.fullmatch(r"NaN|[+-]Inf|-?[0-9.]+(e[+-][0-9]+)?", number_text(value))
+
+
+@BOTH
+def test_sums_that_no_float_holds_are_infinite(openmetrics: bool) -> None:
+    """And their neighbours are what they are."""
+    huge = [Counter("c", {"a": 1}, 1.7e308)] * 2 + [Histogram("h", {}, 1.7e308)] * 2
+    found = read(filled(*huge, Counter("c", {"a": 2}, 0.1)), openmetrics)
+    assert found.of("c_total") == {labelled(a="1"): math.inf, labelled(a="2"): 0.1}
+    assert found.of("h_sum") == {labelled(): math.inf}
+    assert 'c_total{a="1"} +Inf\n' in page(filled(*huge), openmetrics)
+    assert "h_sum +Inf\n" in page(filled(*huge), openmetrics)
+
+
+@BOTH
+def test_whatever_number_a_gauge_was_set_to_is_written_as_a_float(openmetrics: bool) -> None:
+    """Bools and large ints too."""
+    values = [0, -0.5, 3, 10**300, 2**53 + 1, -(10**20), 1e-320]
+    sink = filled(*(Gauge("g", {"n": n}, value) for n, value in enumerate(values)), HealthCheck("b", False, 1))
+    found = read(sink, openmetrics)
+    assert found.of("g") == {labelled(n=str(n)): float(value) for n, value in enumerate(values)}
+    assert found.of("backend_health") == {labelled(backend="b"): 0.0}
+    assert "False" not in page(sink, openmetrics)
+
+
+def test_a_sum_that_may_fall_is_no_counter_in_openmetrics() -> None:
+    """With negative bounds or a negative sum, OpenMetrics has neither sum nor count; text has both."""
+    low = HistogramPoint("low", {}, 2, 3.0, (-1.0, 2.0), (0, 2, 0))
+    sink = filled(low, Histogram("h", {"a": 1}, -0.5), Histogram("h", {"a": 2}, 0.5))
+    text, strict = read(sink, openmetrics=False), read(sink, openmetrics=True)
+    assert text.of("low_sum") == {labelled(): 3}
+    assert text.of("h_sum") == {labelled(a="1"): -0.5, labelled(a="2"): 0.5}
+    assert (strict.of("low_sum"), strict.of("low_count")) == ({}, {})
+    assert strict.of("h_sum") == {labelled(a="2"): 0.5}
+    assert strict.of("h_count") == {labelled(a="2"): 1}
+    assert strict.of("low_bucket") == text.of("low_bucket")
+    sink.merge([Histogram("h", {"a": 1}, 1)])
+    assert read(sink, openmetrics=True).of("h_sum")[labelled(a="1")] == 0.5
+
+
+# -- labels and values, whatever they are
+
+AWKWARD_VALUES = [
+    *AWKWARD.values(),
+    "\\",
+    "a\\",
+    '"',
+    '\\"',
+    "\n",
+    "\\n",
+    "a\\\n",
+    "{}",
+    'x="y",',
+    "}",
+    "# EOF",
+    "%s",
+    "\0",
+]
+
+values_of_labels = st.text(max_size=12) | st.sampled_from(AWKWARD_VALUES)
+plain_names = st.from_regex(r"[a-z]([a-z0-9]|_[a-z0-9]){0,6}", fullmatch=True)
+finite = st.floats(allow_nan=False, allow_infinity=False)
+
+
+def whole(text: str) -> str:
+    """Return text as it can be encoded."""
+    return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+
+
+@BOTH
+@settings(deadline=None)
+@given(series=st.lists(st.tuples(st.dictionaries(plain_names, values_of_labels, max_size=4), finite), max_size=5))
+def test_parsers_give_back_exactly_the_labels_and_the_values(
+    openmetrics: bool, series: list[tuple[dict[str, str], float]]
+) -> None:
+    """Of gauges, whatever text the values are; the last of each label set, an empty label being none."""
+    sink = filled(*(Gauge("depth", labels, value) for labels, value in series))
+    expected: dict[Any, dict[Any, float]] = {}
+    for labels, value in series:
+        as_text = {name: whole(text) for name, text in labels.items()}
+        same = frozenset((name, text) for name, text in as_text.items() if text)
+        expected.setdefault(same, {})[labelled(as_text)] = value
+    first_ones = {next(iter(written)): next(iter(written.values())) for written in expected.values()}
+    assert read(sink, openmetrics).of("depth") == first_ones
+    assert sink.left_out == sum(len(written) - 1 for written in expected.values())
+
+
+@BOTH
+@pytest.mark.parametrize("value", AWKWARD_VALUES)
+def test_hostile_label_values_come_through_as_they_are(openmetrics: bool, value: str) -> None:
+    """In each kind of instrument, beside others."""
+    labels: dict[str, Any] = {"a": value, "b": "x", "c": value}
+    sink = filled(
+        Gauge("g", labels, 1.5), Counter("c", labels, 2), Histogram("h", labels, 3), Gauge("g", {"b": "y"}, 2)
+    )
+    found = read(sink, openmetrics)
+    assert found.of("g") == {labelled(labels): 1.5, labelled(b="y"): 2}
+    assert found.of("c_total") == {labelled(labels): 2}
+    assert found.of("h_sum") == {labelled(labels): 3}
+    assert found.of("h_bucket")[labelled(labels, le="+Inf")] == 1
+    assert len(found.of("h_bucket")) == len(DEFAULT) + 1
+
+
+def number_of_series(found: Parsed) -> int:
+    """Count the series of a page, by type."""
+    count = 0
+    for name, (kind, *_) in found.families.items():
+        if kind == "histogram":
+            count += sum(("le", "+Inf") in labels for labels in found.of(f"{name}_bucket"))
+        else:
+            count += len(found.of(f"{name}_total" if kind == "counter" else name))
+    return count
+
+
+CLASHING = ["a", "a.b", "a_b", "a.count", "a.sum", "a.total", "a_created", "a.bucket", "a.info", "a.b.total", "total"]
+
+
+@BOTH
+@settings(deadline=None)
+@given(
+    series=st.lists(
+        st.tuples(
+            st.text(min_size=1, max_size=5) | st.sampled_from(CLASHING),
+            st.sampled_from([Counter, Gauge, Histogram]),
+            st.dictionaries(
+                st.text(max_size=4) | st.sampled_from(["le", "__name__", "quantile", "x.y", "x_y"]),
+                values_of_labels,
+                max_size=3,
+            ),
+            st.integers(0, 100),
+        ),
+        max_size=12,
+    )
+)
+def test_whatever_the_names_are_both_parsers_take_the_page_and_what_is_not_on_it_is_counted(
+    openmetrics: bool, series: list[tuple[str, Any, dict[str, str], int]]
+) -> None:
+    """Names that are equal once translated, or that clash with the samples of others."""
+    sink = filled(*(kind(name, labels, value) for name, kind, labels, value in series))
+    told = {
+        (kind, whole(name), labelled({whole(key): whole(value) for key, value in labels.items()}))
+        for name, kind, labels, _ in series
+    }
+    found = read(sink, openmetrics)
+    assert number_of_series(found) == len(told) - sink.left_out
+    assert number_of_series(found) > 0 or not series
+    assert all(re.fullmatch(r"[a-zA-Z_:][a-zA-Z0-9_:]*", name) for name, _ in found.samples)
+    assert all(re.fullmatch(r"[a-zA-Z_][a-zA-Z0-9_]*", label) for _, labels in found.samples for label, _ in labels)
+
+
+# -- what does not fit
+
+
+def test_instruments_with_the_same_name_type_and_unit_share_a_family() -> None:
+    """Declared differently, also with other bounds."""
+    events = [
+        *(
+            Counter("jobs.done", {"n": 1}, 1),
+            Counter("jobs_done", {"n": 2}, 2),
+            Counter("jobs-done-total", {"n": 3}, 3),
+        ),
+        *(Histogram("a.size", {"n": 1}, 1), Histogram("a_size", {"n": 2}, 7)),
+    ]
+    sink = filled(*events, bounds={"a_size": (2.0,)})
+    for openmetrics in (False, True):
+        found = read(sink, openmetrics)
+        assert found.of("jobs_done_total") == {labelled(n="1"): 1, labelled(n="2"): 2, labelled(n="3"): 3}
+        assert len(found.of("a_size_bucket")) == len(DEFAULT) + 1 + 2
+        assert found.of("a_size_bucket")[labelled(n="2", le="2.0")] == 0
+    assert sink.left_out == 0
+
+
+def test_of_series_that_have_the_same_labels_the_first_is_shown(caplog: pytest.LogCaptureFixture) -> None:
+    """Of one instrument or two; the others are counted, and logged once."""
+    sink = filled(Gauge("g", {"a.b": "1"}, 1), Gauge("g", {"a_b": "1"}, 2), Gauge("g", {"a_b": "2"}, 3))
+    sink.merge([Gauge("g.", {"a-b": "1"}, 4), Gauge("g.", {"a-b": "3"}, 5)])
+    sink.merge([Gauge("g", {"a_b": "1", "empty": ""}, 6)])
+    for openmetrics in (False, True):
+        expected = {labelled(a_b="1"): 1, labelled(a_b="2"): 3, labelled(a_b="3"): 5}
+        assert read(sink, openmetrics).of("g") == expected
+    assert sink.left_out == 3
+    [record] = caplog.records
+    assert (record.name, record.levelno) == ("trio_batchmetrics", logging.WARNING)
+    assert record.getMessage() == (
+        "metrics: left out of the Prometheus page: 'g', a series whose labels, once translated, are those of another; "
+        "others are only counted"
+    )
+
+
+@pytest.mark.parametrize(
+    ("first", "second"),
+    [
+        (Counter("a", {}, 1), Gauge("a", {}, 2)),
+        (Gauge("a", {}, 1), Counter("a", {}, 2)),
+        (Gauge("a.total", {}, 1), Counter("a", {}, 2)),
+        (Counter("a", {}, 1), Gauge("a_total", {}, 2)),
+        (Counter("a", {}, 1), Gauge("a.created", {}, 2)),
+        (Histogram("a", {}, 1), Gauge("a", {}, 2)),
+        (Histogram("a", {}, 1), Gauge("a.bucket", {}, 2)),
+        (Gauge("a.count", {}, 1), Histogram("a", {}, 2)),
+        (Gauge("a_sum", {}, 1), Histogram("a", {}, 2)),
+        (Histogram("a", {}, 1), Counter("a.count", {}, 2)),
+        (Declared(1, 2, 3, 4, 5), Gauge("declared.speed.bytes.per.second", {}, 6)),
+    ],
+    ids=str,
+)
+def test_an_instrument_whose_names_another_has_is_left_out(
+    first: MetricEvent, second: MetricEvent, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Whoever comes last, in both formats."""
+    sink = filled(first)
+    alone = [page(sink, openmetrics) for openmetrics in (False, True)]
+    sink.merge([second])
+    sink.merge([second])
+    assert [page(sink, openmetrics) for openmetrics in (False, True)] == alone
+    assert sink.left_out == 1
+    assert len(caplog.records) == 1
+    assert "another instrument has" in caplog.text
+    sink.merge([Gauge("unlike", {}, 1)])
+    assert read(sink, openmetrics=True).of("unlike") == {labelled(): 1}
+
+
+@BOTH
+@pytest.mark.parametrize("suffix", ["bucket", "sum", "count", "total", "created", "info", "gsum", "gcount", "max"])
+def test_a_gauge_may_be_called_like_a_sample_of_another_type(suffix: str, openmetrics: bool) -> None:
+    """As long as nobody else has the name."""
+    sink = filled(Gauge(f"a.{suffix}", {}, 2), Counter("b", {}, 1), Histogram("c", {}, 1))
+    assert read(sink, openmetrics).of(f"a_{suffix}") == {labelled(): 2}
+    assert sink.left_out == 0
+
+
+# -- page after page
+
+NAMES = {"a": "a", "b": "b", "\ufffd": "U___fffd_"}
+LABEL_NAMES = {"1": "key_1", "\ufffd": "U___fffd_"}
+
+
+def of_tally(tally: Tally) -> dict[str, dict[Any, float]]:
+    """Return samples by name and labels, of instruments that no other comes near."""
+    expected: dict[str, dict[Any, float]] = {}
+    suffix = {"": "", "s": "_seconds", "By": "_bytes", "{job}": "", "{event}": ""}
+    shared = {name for name, *_ in tally.series if sum(name == other for other, *_ in tally.series) > 1}
+    for (name, kind, unit), family in tally.series.items():
+        if name in shared or (name == "\ufffd" and kind == "counter"):  # that one is called total
+            continue
+        base = NAMES.get(name, name.replace(".", "_")) + suffix[unit]
+        for pairs, one in family.items():
+            labels = {LABEL_NAMES.get(key, key.replace(".", "_")): value for key, value in pairs}
+            if kind == "histogram":
+                expected.setdefault(f"{base}_count", {})[labelled(labels)] = sum(one.counts)
+                expected.setdefault(f"{base}_sum", {})[labelled(labels)] = float(one.total)
+            else:
+                total = "_total" * (kind == "counter")
+                expected.setdefault(f"{base}{total}", {})[labelled(labels)] = float(
+                    one.total if kind == "counter" else one.last
+                )
+    return expected
+
+
+@settings(deadline=None)
+@given(batches=st.lists(st.tuples(st.lists(EVENTS, max_size=8), st.booleans(), st.booleans()), max_size=6))
+def test_every_page_says_what_an_independent_tally_says(
+    batches: Sequence[tuple[list[MetricEvent], bool, bool]],
+) -> None:
+    """After each merge or after some, in either format, whatever was kept from the page before."""
+    sink, tally = filled(static_labels={"region": "eu"}), Tally({"region": "eu"})
+    for events, look, openmetrics in batches:
+        for event in events:  # one at a time: the last of a gauge is the last, whatever its timestamp
+            sink.merge([event])
+            tally.add(event)
+        if not look:
+            continue
+        found = read(sink, openmetrics)
+        for name, family in of_tally(tally).items():
+            told = found.of(name)
+            strict = {labels: value for labels, value in family.items() if labels in told}
+            assert openmetrics or len(strict) + sink.left_out >= len(family)
+            assert told == pytest.approx(strict)
+            assert set(told) <= set(family)
+
+
+@BOTH
+def test_every_kind_of_event_is_on_the_page_as_it_is_declared(openmetrics: bool) -> None:
+    """The samples of the contract."""
+    found = read(filled(*(event for event, _ in SAMPLES)), openmetrics)
+    labels = {"http_request_method": "GET", "http_route": "/users/{id}", "http_response_status_code": "200"}
+    assert found.of("http_server_request_duration_seconds_sum") == {labelled(labels): 0.15}
+    backend = {"provider": "openai", "model": "gpt-4"}
+    assert found.of("backend_request_duration_seconds_sum") == {
+        labelled(backend, success="false", error_type="timeout"): 0.85,
+        labelled(backend, success="true"): 1.0,
+    }
+    assert found.of("backend_request_duration_seconds_bucket")[labelled(backend, success="true", le="1.28")] == 1
+    assert found.of("backend_request_duration_seconds_bucket")[labelled(backend, success="true", le="0.64")] == 0
+    assert found.of("backend_health") == {labelled(backend="backend-1"): 1}
+    assert found.of("cache_operations_total") == {labelled(cache_type="redis", cache_operation="hit"): 1}
+    assert found.of("jobs_total") == {labelled(region="us-east"): 42}
+    assert found.of("depth") == {labelled(): 0}
+    waited = {key: found.of("wait_bucket")[labelled(queue="a", le=key)] for key in ("1.0", "2.0", "+Inf")}
+    assert waited == {"1.0": 1, "2.0": 1, "+Inf": 3}
+    assert found.of("gen_ai_client_tokens_total") == {labelled(gen_ai_request_model="gpt-4", cached="true"): 1200}
+    assert found.of("llm_calls_total") == {labelled(gen_ai_request_model="gpt-4", cached="true"): 1}
+
+
+def test_label_sets_beyond_the_cap_share_a_series() -> None:
+    """Called as OpenTelemetry has it."""
+    sink = filled(*(Counter("c", {"n": n}, 1) for n in range(7)), max_series=3, static_labels={"region": "eu"})
+    found = read(sink, openmetrics=True).of("c_total")
+    assert found[labelled(otel_metric_overflow="true", region="eu")] == 4
+    assert len(found) == 4
+
+
+def test_what_has_not_changed_is_not_written_again_and_what_has_is() -> None:
+    """Both formats have what is kept."""
+    sink = filled(HttpRequest("GET", "/a", 200, 0.1), Counter("c", {"n": 1}, 1), Counter("c", {"n": 2}, 1))
+    for openmetrics in (False, True):
+        before = page(sink, openmetrics)
+        assert page(sink, openmetrics) == before
+        sink.merge([Counter("c", {"n": 2}, 5), HttpRequest("GET", "/b", 200, 0.1)])
+        found = read(sink, openmetrics)
+        assert found.of("c_total") == {labelled(n="1"): 1, labelled(n="2"): 6 + 5 * openmetrics}
+        assert [*found.of("http_server_request_duration_seconds_count").values()] == [1 + openmetrics] * 2
+        sink.merge([HttpRequest("GET", "/a", 200, 0)])
+        assert 2 + openmetrics in read(sink, openmetrics).of("http_server_request_duration_seconds_count").values()

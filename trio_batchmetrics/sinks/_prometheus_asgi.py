@@ -1,0 +1,119 @@
+"""Serving a page of Prometheus': which format a scraper asks for, and an ASGI application."""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Awaitable, Callable, Iterator, Mapping
+from typing import Any
+
+import trio
+
+__all__ = ["MetricsApp", "wants_gzip", "wants_openmetrics"]
+
+_COMPRESS_FROM = 1_000
+"""Bytes from which a page is worth compressing: below, it fits into one packet anyhow."""
+
+_THREAD_FROM = 20_000
+"""Bytes from which a worker thread costs less than the pause for everybody else (zlib at level 1, measured)."""
+
+# Messages are dictionaries; as `Any`, since each server has types of its own for them, which must fit.
+_Receive = Callable[[], Awaitable[Any]]
+_Send = Callable[[Any], Awaitable[None]]
+
+
+def wants_openmetrics(accept: str | None) -> bool:
+    """Tell whether an ``Accept`` header asks for OpenMetrics 1.0 by name, and no less than for plain text."""
+    openmetrics = plain = 0.0
+    best = -1
+    for kind, quality, parameters in _preferences(accept or ""):
+        version = parameters.get("version")
+        if kind == "application/openmetrics-text" and version in (None, "1.0.0"):
+            openmetrics = max(openmetrics, quality)
+        specific = ("*/*", "text/*", "text/plain").index(kind) if kind in ("*/*", "text/*", "text/plain") else -1
+        if specific > best or (specific == best >= 0 and quality > plain):
+            plain, best = quality, specific
+    return 0.0 < openmetrics >= plain
+
+
+def wants_gzip(accept_encoding: str | None) -> bool:
+    """Tell whether an ``Accept-Encoding`` header allows gzip, and prefers it to nothing."""
+    qualities = {coding: quality for coding, quality, _ in _preferences(accept_encoding or "")}
+    gzip = qualities.get("gzip", qualities.get("x-gzip", qualities.get("*", 0.0)))
+    return 0.0 < gzip >= qualities.get("identity", 0.0)
+
+
+def _preferences(header: str) -> Iterator[tuple[str, float, dict[str, str]]]:
+    """Yield each item of a header with its quality (RFC 9110, 12.4.2); what cannot be read is passed over."""
+    for item in header.lower().split(","):
+        name, *rest = (part.strip() for part in item.split(";"))
+        parameters = {key.strip(): value.strip(' "') for key, _, value in (part.partition("=") for part in rest)}
+        try:
+            quality = float(parameters.pop("q", "1"))
+        except ValueError:
+            continue
+        if 0.0 <= quality <= 1.0:
+            yield name, quality, parameters
+
+
+class MetricsApp:
+    """An ASGI 3 application that answers every path with the page."""
+
+    def __init__(self, render: Callable[[str | None], tuple[bytes, str]]) -> None:
+        """Serve what this returns for an ``Accept`` header: the page and its content type."""
+        self._render = render
+
+    async def __call__(self, scope: Mapping[str, Any], receive: _Receive, send: _Send) -> None:
+        """Answer.
+
+        Raises:
+            NotImplementedError: the scope is none of ``http``, ``lifespan`` and ``websocket``, as ASGI asks for.
+        """
+        if scope["type"] == "http":
+            await self._answer(scope, send)
+        elif scope["type"] == "lifespan":
+            await _live(receive, send)
+        elif scope["type"] == "websocket":
+            await receive()
+            await send({"type": "websocket.close", "code": 1000})  # before it is accepted: the client gets a 403
+        else:
+            raise NotImplementedError(f"ASGI scope {scope['type']!r}")
+
+    async def _answer(self, scope: Mapping[str, Any], send: _Send) -> None:
+        if scope["method"] not in ("GET", "HEAD"):
+            await _respond(send, 405, b"GET or HEAD, please\n", {"allow": "GET, HEAD", "content-type": "text/plain"})
+            return
+        body, content_type = self._render(_header(scope, b"accept"))
+        headers = {"content-type": content_type, "vary": "Accept, Accept-Encoding"}
+        if len(body) > _COMPRESS_FROM and wants_gzip(_header(scope, b"accept-encoding")):
+            headers["content-encoding"] = "gzip"
+            if len(body) > _THREAD_FROM and trio.lowlevel.in_trio_run():
+                body = await trio.to_thread.run_sync(_gzip, body, abandon_on_cancel=True)
+            else:
+                body = _gzip(body)
+        await _respond(send, 200, body, headers, without_body=scope["method"] == "HEAD")
+
+
+async def _live(receive: _Receive, send: _Send) -> None:
+    """Say that all is well, until the server ends."""
+    event = ""
+    while event != "lifespan.shutdown":
+        event = (await receive())["type"]
+        await send({"type": f"{event}.complete"})
+
+
+async def _respond(
+    send: _Send, status: int, body: bytes, headers: Mapping[str, str], *, without_body: bool = False
+) -> None:
+    pairs = [(name.encode(), value.encode()) for name, value in {**headers, "content-length": str(len(body))}.items()]
+    await send({"type": "http.response.start", "status": status, "headers": pairs})
+    await send({"type": "http.response.body", "body": b"" if without_body else body})
+
+
+def _header(scope: Mapping[str, Any], wanted: bytes) -> str | None:
+    values = [value.decode("latin-1") for name, value in scope["headers"] if name.lower() == wanted]
+    return ",".join(values) if values else None
+
+
+def _gzip(body: bytes) -> bytes:
+    compressor = zlib.compressobj(1, zlib.DEFLATED, 31)
+    return compressor.compress(body) + compressor.flush()

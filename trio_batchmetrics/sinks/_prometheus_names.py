@@ -1,0 +1,124 @@
+"""OpenTelemetry's names as Prometheus writes them.
+
+As Prometheus itself translates what it receives by OTLP: the Go package ``github.com/prometheus/otlptranslator`` with
+suffixes on, UTF-8 not allowed, runs of underscores collapsed; so a metric has one name, whichever way it comes. That
+package refuses a name of which nothing legal is left. An application cannot rename metrics at run time, so here it is
+spelled out, as Prometheus's "values" escaping does it (``U__`` and code points): legal, stable, like no other name.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Container, Mapping
+from functools import lru_cache
+
+from .._schema import Kind
+
+__all__ = ["label_name", "label_set", "metric_name", "unit_name"]
+
+_UNITS: dict[str, str] = {
+    unit: words
+    for unit, _, words in (
+        pair.partition("=")
+        for pair in (
+            "d=days h=hours min=minutes s=seconds ms=milliseconds us=microseconds ns=nanoseconds "
+            "By=bytes KiBy=kibibytes MiBy=mebibytes GiBy=gibibytes TiBy=tibibytes "
+            "KBy=kilobytes MBy=megabytes GBy=gigabytes TBy=terabytes "
+            "m=meters V=volts A=amperes J=joules W=watts g=grams Cel=celsius Hz=hertz 1= %=percent"
+        ).split()
+    )
+}
+_PER = {"s": "second", "m": "minute", "h": "hour", "d": "day", "w": "week", "mo": "month", "y": "year"}
+
+_NOT_METRIC = re.compile(r"[^a-zA-Z0-9:]+")
+_NOT_LABEL = re.compile(r"[^a-zA-Z0-9]+")
+_RESERVED = re.compile(r"__(.*)__", re.DOTALL)
+_SPACE = "\t\n\v\f\r \x85\xa0"
+
+
+def metric_name(name: str, unit: str, kind: Kind) -> str:
+    """Return an instrument's name: with its unit, ``_total`` for counters, ``_ratio`` for gauges in ``1``.
+
+    Example:
+        >>> from trio_batchmetrics.abc import Kind
+        >>> metric_name("http.server.request.duration", "s", Kind.HISTOGRAM)
+        'http_server_request_duration_seconds'
+        >>> metric_name("cache.operations", "{event}", Kind.COUNTER)
+        'cache_operations_total'
+    """
+    words = [word for word in _NOT_METRIC.split(name) if word]
+    main, per = _unit_words(unit)
+    per = "" if per == "per_" else per.removesuffix("_")
+    if main in words:
+        main = ""
+    elif per:
+        main = main.removesuffix("_")
+    words += [word for word in (main, per) if word]
+    if kind is Kind.COUNTER:
+        words = [*(word for word in words if word != "total"), "total"]
+    elif kind is Kind.GAUGE and unit == "1":
+        words = [*(word for word in words if word != "ratio"), "ratio"]
+    translated = "_".join(words)
+    if not translated.strip("_"):
+        return _spelled_out(name)
+    return f"_{translated}" if translated[0].isdigit() else translated
+
+
+def unit_name(unit: str) -> str:
+    """Return a unit in words: ``By/s`` is ``bytes_per_second``; empty for ``1``, ``{token}`` and none."""
+    joined = "_".join(word for word in _unit_words(unit) if word)
+    return joined.removeprefix("_").removesuffix("_")
+
+
+def _unit_words(unit: str) -> tuple[str, str]:
+    main, _, per = (part.strip(_SPACE) for part in unit.partition("/"))
+    main = "" if "{" in main or "}" in main else _UNITS.get(main, main)
+    per = "" if not per or "{" in per or "}" in per else f"per_{_PER.get(per, per)}"
+    return _clean(main), _clean(per)
+
+
+def _clean(unit: str) -> str:
+    return _NOT_METRIC.sub("_", unit).removeprefix("_")
+
+
+@lru_cache(maxsize=1024)
+def label_name(name: str) -> str:
+    """Return a label's name: ``http.route`` is ``http_route``, ``2nd`` is ``key_2nd``.
+
+    A name that Prometheus keeps for itself (``__name__``) stays what it is; see :func:`label_set`.
+    """
+    reserved = _RESERVED.fullmatch(name)
+    within = name if reserved is None else reserved[1]
+    translated = _NOT_LABEL.sub("_", within)
+    if not translated.strip("_"):
+        return _spelled_out(name)
+    if reserved is not None:
+        return f"__{translated}__"
+    return f"key_{translated}" if translated[0].isdigit() else translated
+
+
+def label_set(labels: Mapping[str, str], reserved: Container[str] = ()) -> dict[str, str]:
+    """Return the labels that a series can be exposed with, sorted by name.
+
+    Names that are equal once translated become one label with the values joined by ``;`` in the order of the original
+    names (OpenTelemetry's "Prometheus and OpenMetrics compatibility"). Names that mean something else to Prometheus
+    give way: ``__name__`` is ``key__name__``, and ``le``, if that is reserved, ``exported_le``.
+
+    Args:
+        labels: as text, by original name.
+        reserved: names that no label may have.
+    """
+    values: dict[str, list[str]] = {}
+    for name in sorted(labels):
+        translated = label_name(name)
+        if translated.startswith("__"):
+            translated = f"key{translated}"
+        while translated in reserved:
+            translated = f"exported_{translated}"
+        values.setdefault(translated, []).append(labels[name])
+    return {name: ";".join(values[name]) for name in sorted(values)}
+
+
+def _spelled_out(name: str) -> str:
+    """Return a name by code points, as ``EscapeName`` of ``github.com/prometheus/common/model`` does."""
+    return "U__" + "".join("__" if sign == "_" else f"_{ord(sign):x}_" for sign in name)

@@ -1,0 +1,53 @@
+"""How Prometheus' text formats write numbers, bounds, labels and help.
+
+Text 0.0.4: https://prometheus.io/docs/instrumenting/exposition_formats
+OpenMetrics 1.0: https://prometheus.io/docs/specs/om/open_metrics_spec
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+
+from .._cells import Family
+from .._schema import Kind
+
+__all__ = ["bound_text", "bounds_text", "help_text", "labels_text", "number_text"]
+
+
+def number_text(value: float) -> str:
+    """Return a number so that it is read as exactly the same float."""
+    if math.isfinite(value):
+        return repr(float(value))
+    return "NaN" if math.isnan(value) else "+Inf" if value > 0 else "-Inf"
+
+
+def bound_text(bound: float) -> str:
+    """Return a bucket's bound as Prometheus and OpenMetrics write it ("canonical numbers"): ``1.0``, ``1e+06``."""
+    written = number_text(bound)
+    whole, point, rest = written.lstrip("-").partition(".")
+    if not point or "e" in rest or len(whole) < 7:
+        return written
+    digits = f"{whole}{rest}".rstrip("0")
+    mantissa = f"{digits[0]}.{digits[1:]}".rstrip(".")
+    return f"{'-' * (bound < 0)}{mantissa}e+{len(whole) - 1:02d}"
+
+
+def bounds_text(family: Family) -> tuple[str, ...]:
+    """Return the bounds of a histogram's buckets as they are written, ``+Inf`` included; of other instruments, none."""
+    return tuple(map(bound_text, (*family.bounds, math.inf))) if family.measure.kind is Kind.HISTOGRAM else ()
+
+
+def labels_text(labels: Mapping[str, str]) -> str:
+    """Return labels as they are written after a name, braces included; nothing for none."""
+    written = ",".join([f'{name}="{_escaped(value)}"' for name, value in labels.items()])
+    return f"{{{written}}}" if written else ""
+
+
+def help_text(value: str, *, openmetrics: bool) -> str:
+    """Return a description as it is written: quotes are escaped in OpenMetrics only."""
+    return _escaped(value) if openmetrics else value.replace("\\", "\\\\").replace("\n", "\\n")
+
+
+def _escaped(value: str) -> str:
+    return value.replace("\\", "\\\\").replace("\n", "\\n").replace('"', '\\"')

@@ -1,0 +1,143 @@
+"""Prometheus' Pushgateway: all series at each push, under the grouping key of this process."""
+
+from __future__ import annotations
+
+import os
+import re
+import socket
+import time
+from base64 import urlsafe_b64encode
+from collections.abc import Mapping, Sequence
+from typing import Literal, Unpack
+
+from .._exceptions import ConfigError
+from .._schema import MetricEvent
+from ..abc import Payload, Receipt, SeriesSink, SinkContext
+from ._http import HTTPSink, NoAnswer, SeriesSettings, receipt_of
+from ._prometheus_page import Page
+
+__all__ = ["PushgatewaySink"]
+
+_CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
+_LABEL = re.compile(r"[a-zA-Z_][a-zA-Z0-9_]*")
+_PLAIN = re.compile(r"[a-zA-Z0-9_~-][a-zA-Z0-9_.~-]*")
+
+
+class PushgatewaySink(HTTPSink, SeriesSink[bytes]):
+    """Pushes cumulative series to a Pushgateway, for jobs that end before anything could scrape them.
+
+    *Delivered* means: the Pushgateway has answered 2xx to a push that contains the event. A push has every series since
+    the block was opened, so none resets a counter, and a failed one loses nothing while a later one succeeds. What the
+    Pushgateway keeps survives its restart only if it was started with ``--persistence.file``; the next push has
+    everything again.
+
+    A push replaces what is under its grouping key: by default ``job`` and ``instance="host:pid"``, so that workers do
+    not overwrite each other. The Pushgateway forgets nothing by itself, so groups of processes that have ended stay,
+    until somebody deletes them; ``delete_on_exit`` does that, for those that end well.
+
+    A label that is called like one of the grouping key becomes ``exported_…``, as Prometheus does it when scraping.
+
+    Example:
+        >>> from trio_batchmetrics.sinks import PushgatewaySink
+        >>> PushgatewaySink("http://ann:secret@127.0.0.1:9091", job="nightly", grouping_key={"instance": "db1"})
+        <PushgatewaySink 127.0.0.1:9091>
+    """
+
+    def __init__(
+        self,
+        url: str,
+        *,
+        job: str,
+        grouping_key: Mapping[str, str] | None = None,
+        method: Literal["PUT", "POST"] = "PUT",
+        delete_on_exit: bool = False,
+        **settings: Unpack[SeriesSettings],
+    ) -> None:
+        """Push to a Pushgateway. No I/O here.
+
+        Args:
+            url: its base URL.
+            job: the grouping key's first label.
+            grouping_key: its other labels; None: ``{"instance": "host:pid"}``; ``{}``: none.
+            method: ``PUT`` replaces the whole group; ``POST`` only metrics of the same name, so that several may
+                push to one group, each its own metrics.
+            delete_on_exit: delete the group as the block ends, after the last push.
+            settings: of the server and the delivery.
+
+        Raises:
+            ValueError: a bad setting; the message names it.
+            ImportError: httpx2 is not installed.
+        """
+        super().__init__(url, settings)
+        if not isinstance(job, str) or not job:
+            raise ConfigError(f"job must be a str that is not empty (got {job!r})")
+        if method not in ("PUT", "POST"):
+            raise ConfigError(f"method must be 'PUT' or 'POST' (got {method!r})")
+        if grouping_key is None:
+            grouping_key = {"instance": f"{socket.gethostname()}:{os.getpid()}"}
+        for name in grouping_key:
+            if not _LABEL.fullmatch(name) or name == "job" or name.startswith("__"):
+                raise ConfigError(f"grouping_key must have names of labels, other than job and __… (got {name!r})")
+        self._path = "/metrics" + "".join(
+            _segments(name, value) for name, value in {"job": job, **grouping_key}.items()
+        )
+        self._grouping = frozenset({"job", *grouping_key})
+        self._method = method
+        self._delete_on_exit = delete_on_exit
+        self._page = self._empty()
+
+    def _empty(self) -> Page:
+        return Page(self.context, time.time_ns, None, reserved=self._grouping)
+
+    def bind(self, context: SinkContext) -> None:
+        """Take what the collector tells."""
+        super().bind(context)
+        self._page = self._empty()
+
+    @property
+    def left_out(self) -> int:
+        """How many series are not pushed, because their names are equal to those of others once they are translated."""
+        return self._page.left_out()
+
+    def merge(self, events: Sequence[MetricEvent]) -> None:
+        """Add events to the series."""
+        self._page.merge(events)
+
+    def snapshot(self) -> bytes:
+        """Return every series as it stands, in text format 0.0.4, without timestamps: the Pushgateway takes none."""
+        return self._page.write(openmetrics=False)
+
+    async def send(self, payload: Payload[bytes]) -> Receipt:
+        """Push once."""
+        try:
+            answer = await self.server.request(self._method, self._path, payload.parts[0], content_type=_CONTENT_TYPE)
+        except NoAnswer as exc:
+            return Receipt(retry=True, error=str(exc))
+        return receipt_of(answer, self.server)
+
+    async def aclose(self) -> None:
+        """Delete the group if that is asked for, and close the connections.
+
+        Raises:
+            RuntimeError: the group is still there, or may be; the sink's ``last_error`` has it.
+        """
+        try:
+            if self._delete_on_exit:
+                receipt = receipt_of(await self.server.request("DELETE", self._path), self.server)
+                if receipt.error is not None:
+                    raise RuntimeError(f"the group was not deleted: {receipt.error}")
+        finally:
+            await super().aclose()
+
+
+def _segments(name: str, value: str) -> str:
+    """Return a label of the grouping key as part of a path.
+
+    What is not plain goes in base64: a slash cannot be quoted there, ``.`` and ``..`` would be resolved, and of nothing
+    only ``=`` is left (https://github.com/prometheus/pushgateway#url).
+    """
+    if not isinstance(value, str):
+        raise ConfigError(f"grouping_key must have values of type str (got {value!r} for {name!r})")
+    if _PLAIN.fullmatch(value):
+        return f"/{name}/{value}"
+    return f"/{name}@base64/{urlsafe_b64encode(value.encode()).decode().rstrip('=') or '='}"
