@@ -16,6 +16,8 @@ Where things live::
     instruments.py   one update of a bound instrument
     draining.py      recording, and what the flush task does then
     series.py        the same, added to series
+    scraping.py      a page of series
+    line_protocol.py events as lines for InfluxDB
     pacing.py        recording at a given rate
     gateway.py       a process that does so and says how much of a core it took
     running.py       a share of a core, and what a task beside it feels

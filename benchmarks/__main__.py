@@ -9,7 +9,20 @@ from time import perf_counter
 
 from rich.console import Console
 
-from . import clients, draining, idling, instruments, memory, recording, running, series
+from . import (
+    bulk,
+    clients,
+    draining,
+    idling,
+    influxdb,
+    instruments,
+    line_protocol,
+    memory,
+    recording,
+    running,
+    scraping,
+    series,
+)
 from .document import PAGE, write_page
 from .effort import FULL, QUICK, Effort
 from .figures import Outcome
@@ -22,6 +35,10 @@ BENCHMARKS: Mapping[str, Callable[[Effort], Outcome]] = {
     "instruments": instruments.run,
     "draining": draining.run,
     "series": series.run,
+    "scraping": scraping.run,
+    "line_protocol": line_protocol.run,
+    "bulk": bulk.run,
+    "influxdb": influxdb.run,
     "running": running.run,
     "memory": memory.run,
     "idling": idling.run,

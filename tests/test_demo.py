@@ -14,8 +14,10 @@ from collections import Counter
 from collections.abc import Generator
 from contextlib import closing, contextmanager
 from pathlib import Path
+from urllib.request import urlopen
 
 import pytest
+from prometheus_client.parser import text_string_to_metric_families
 
 EXAMPLES = Path(__file__).resolve().parent.parent / "examples"
 
@@ -126,6 +128,30 @@ def test_the_rows_of_different_kinds_tell_one_story(folder: Path) -> None:
     assert sent - workers <= rows["HttpRequest"] <= sent  # at the end each worker may have one request under way
 
 
+def test_the_metrics_page_counts_what_the_file_has(folder: Path) -> None:
+    """A scrape in the middle of the run: of each route no more than the file has at the end."""
+    with started(folder, "--plain", "--seconds", "4") as process:
+        assert process.stdout is not None
+        first = process.stdout.readline()
+        url = first.removeprefix("Prometheus can scrape ").strip()
+        process.stdout.readline()
+        process.stdout.readline()
+        with urlopen(url, timeout=10) as answer:
+            page = answer.read().decode()
+        ended(process)
+    requests = "http_server_request_duration_seconds"
+    families = {family.name: family for family in text_string_to_metric_families(page)}
+    assert {requests, "backend_health", "cache_operations", "http_server_active_requests"} <= families.keys()
+    scraped = Counter[str]()
+    for sample in families[requests].samples:
+        if sample.name == f"{requests}_count":
+            scraped[sample.labels["http_route"]] += int(sample.value)
+    assert scraped
+    for route, count in scraped.items():
+        query = f"SELECT count(*) FROM events WHERE json_extract(labels, '$.\"http.route\"') = '{route}'"
+        assert 0 < count <= one_number(folder, query)
+
+
 @pytest.mark.parametrize("signals", [1, 2])
 def test_an_interrupted_run_still_flushes_everything_and_reports_it(folder: Path, signals: int) -> None:
     """One Ctrl-C ends the traffic; another one while that is under way ends it the hard way."""
@@ -136,7 +162,8 @@ def test_an_interrupted_run_still_flushes_everything_and_reports_it(folder: Path
             process.send_signal(signal.SIGINT)
             printed.append(process.stdout.readline())
         output = "".join(printed) + ended(process)
-    assert output.startswith("  1.0 s  ")
+    assert printed[0].startswith("Prometheus can scrape http://127.0.0.1:")
+    assert printed[1].startswith("  1.0 s  ")
     assert "\nstopping: once more to do it the hard way\n" in output
     assert "\ninterrupted: what was recorded until then is in the file\n" in output
     rows = rows_by_kind(folder)

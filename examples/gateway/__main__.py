@@ -19,7 +19,7 @@ import attrs
 import trio
 
 from trio_batchmetrics import BatchMetricsCollector, BatchMetricsConfig, collector
-from trio_batchmetrics.sinks import SQLiteSink
+from trio_batchmetrics.sinks import PrometheusSink, SQLiteSink
 
 from .app import GatewayApp
 from .asgi import serving
@@ -39,6 +39,7 @@ class Options:
     seed: int
     workers: int
     pause: float
+    port: int
     plain: bool
 
 
@@ -62,6 +63,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     add("--seed", type=int, default=1, help="for the choice of requests, latencies and failures")
     add("--workers", type=int, default=12, help="clients that ask at the same time")
     add("--pause", type=positive, default=0.05, help="mean seconds between a client's requests")
+    add("--port", type=int, default=0, help="where the gateway listens, and answers /metrics; 0 for any")
     add("--plain", action="store_true", help="print lines even on a terminal")
     options = Options(**vars(parser.parse_args(arguments)))
     if options.workers < 1:
@@ -104,8 +106,9 @@ async def run(options: Options) -> int:
     metrics: BatchMetricsCollector | None = None
     interrupted = False
     try:
-        async with collector(config, sinks=[SQLiteSink(options.database)]) as metrics:
-            interrupted = await run_traffic(metrics, options)
+        prometheus = PrometheusSink()
+        async with collector(config, sinks=[SQLiteSink(options.database), prometheus]) as metrics:
+            interrupted = await run_traffic(metrics, prometheus, options)
     except* KeyboardInterrupt:
         interrupted = True
     # What is left takes a moment. A Ctrl-C that comes late must not cost it: neither here nor, as
@@ -121,11 +124,12 @@ async def run(options: Options) -> int:
     return await print_report(metrics, options.database)
 
 
-async def run_traffic(metrics: BatchMetricsCollector, options: Options) -> bool:
+async def run_traffic(metrics: BatchMetricsCollector, prometheus: PrometheusSink, options: Options) -> bool:
     """Start the servers, send them traffic for a while and shut them down.
 
     Args:
         metrics: Where everything is recorded.
+        prometheus: What the gateway shows at `/metrics`.
         options: The command line.
 
     Returns:
@@ -139,7 +143,9 @@ async def run_traffic(metrics: BatchMetricsCollector, options: Options) -> bool:
             app = ProviderApp(provider, Random(f"{options.seed}-{provider.name}"))
             url = await servers.enter_async_context(serving(app))
             upstreams.append(Upstream(provider.name, url))
-        url = await servers.enter_async_context(serving(GatewayApp(metrics, upstreams)))
+        gateway = GatewayApp(metrics, upstreams, prometheus.asgi_app())
+        url = await servers.enter_async_context(serving(gateway, options.port))
+        print(f"Prometheus can scrape {url}/metrics", flush=True)
         nursery.start_soon(partial(show_progress, metrics, upstreams, seconds=options.seconds, plain=options.plain))
         traffic.deadline = deadline = trio.current_time() + options.seconds
         with traffic:

@@ -14,7 +14,7 @@ from typing import Any
 import attrs
 import httpx2
 import trio
-from hypercorn.typing import ASGIReceiveCallable, ASGISendCallable, HTTPScope, Scope
+from hypercorn.typing import ASGIFramework, ASGIReceiveCallable, ASGISendCallable, HTTPScope, Scope
 
 from trio_batchmetrics import BatchMetricsCollector
 
@@ -28,6 +28,7 @@ CHAT = "/v1/chat/completions"
 MODELS = "/v1/models"
 MODEL = "/v1/models/{model}"
 HEALTH = "/health"
+METRICS = "/metrics"
 NO_ROUTE = "(no route)"
 """Requests that match no template share one: a scanner must not make a series a path."""
 
@@ -38,14 +39,18 @@ _METHODS = frozenset({"DELETE", "GET", "HEAD", "OPTIONS", "PATCH", "POST", "PUT"
 class GatewayApp:
     """The ASGI application."""
 
-    def __init__(self, metrics: BatchMetricsCollector, upstreams: Sequence[Upstream]) -> None:
+    def __init__(
+        self, metrics: BatchMetricsCollector, upstreams: Sequence[Upstream], metrics_page: ASGIFramework
+    ) -> None:
         """Make an application that is ready for its lifespan.
 
         Args:
             metrics: Where everything is recorded. It has to outlive the server.
             upstreams: The providers.
+            metrics_page: What answers `/metrics`: an ASGI application too.
         """
         self._metrics = metrics
+        self._metrics_page = metrics_page
         self._upstreams = upstreams
         self._active = metrics.gauge("http.server.active_requests", unit="{request}")
 
@@ -59,6 +64,8 @@ class GatewayApp:
         """
         if scope["type"] == "lifespan":
             await run_lifespan(receive, send, self._running(scope["state"]))
+        elif scope["type"] == "http" and scope["path"] == METRICS:
+            await self._metrics_page(scope, receive, send)
         elif scope["type"] == "http":
             body = await read_body(receive)
             if body is None:

@@ -83,20 +83,21 @@ async def run_lifespan(
 
 
 @asynccontextmanager
-async def serving(app: ASGIFramework) -> AsyncGenerator[str, None]:
-    """Serve an application on a free port of the loopback interface while the block runs.
+async def serving(app: ASGIFramework, port: int = 0) -> AsyncGenerator[str, None]:
+    """Serve an application on the loopback interface while the block runs.
 
     Leaving the block stops accepting connections, waits for the requests under way (a second at
     most), then runs the application's shutdown.
 
     Args:
         app: The ASGI application.
+        port: Where; 0 for any that is free.
 
     Yields:
         The server's base URL.
     """
     config = Config()
-    config.bind = ["127.0.0.1:0"]
+    config.bind = [f"127.0.0.1:{port}"]
     config.loglevel = "WARNING"
     config.graceful_timeout = 1.0
     # Longer than httpx2 keeps an idle connection (5 s): of the two it should be the client that

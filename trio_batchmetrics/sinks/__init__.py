@@ -2,8 +2,22 @@
 
 from __future__ import annotations
 
+from ._elasticsearch import ElasticsearchSink
+from ._influxdb import InfluxDBSink
+from ._influxdb_series import InfluxDBSeriesSink
 from ._jsonlines import JSONLinesSink
 from ._logging import LoggingSink
+from ._prometheus import PrometheusSink
+from ._pushgateway import PushgatewaySink
 from ._sqlite import SQLiteSink
 
-__all__ = ["JSONLinesSink", "LoggingSink", "SQLiteSink"]
+__all__ = [
+    "ElasticsearchSink",
+    "InfluxDBSeriesSink",
+    "InfluxDBSink",
+    "JSONLinesSink",
+    "LoggingSink",
+    "PrometheusSink",
+    "PushgatewaySink",
+    "SQLiteSink",
+]

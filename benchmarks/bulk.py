@@ -1,0 +1,135 @@
+"""Events to the body of a ``_bulk`` request, beside the helpers of elasticsearch-py on equal documents."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Sequence
+from importlib import import_module
+from typing import Any
+
+import trio
+
+from trio_batchmetrics import BatchMetricsCollector, BatchMetricsConfig, MetricEvent, collector
+from trio_batchmetrics.abc import EventSink, Payload, SinkContext
+from trio_batchmetrics.sinks import ElasticsearchSink
+
+from .effort import Effort
+from .figures import Figure, Outcome, ratio
+from .recording import check_accepted
+from .series import requests
+from .timing import Contender, compete, floor
+
+__all__ = ["run"]
+
+EVENTS = 2000
+"""Encoded a round."""
+
+
+class _Chunks(EventSink[None]):
+    """Keeps what the library gives a sink to encode: at most 500 events at a time."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.chunks: list[Sequence[MetricEvent]] = []
+
+    def encode(self, events: Sequence[MetricEvent]) -> None:
+        """Keep them."""
+        self.chunks.append(events)
+
+    async def send(self, payload: Payload[None]) -> None:
+        """Do nothing."""
+
+
+def _http(metrics: BatchMetricsCollector) -> None:
+    for request in requests(EVENTS):
+        metrics.record_http_request(*request)
+
+
+def _mixed(metrics: BatchMetricsCollector) -> None:
+    for number, (method, path, status, duration) in enumerate(requests(EVENTS)):
+        match number % 5:
+            case 0 | 1:
+                metrics.record_http_request(method, path, status, duration)
+            case 2:
+                metrics.record_backend_request("openai", "gpt-4", status == 200, duration)
+            case 3:
+                metrics.record_cache_metric("redis", "hit" if status == 200 else "miss")
+            case _:
+                metrics.record_counter("jobs", {"queue": path, "status": status}, 1)
+
+
+async def _chunks(play: Callable[[BatchMetricsCollector], None]) -> list[Sequence[MetricEvent]]:
+    sink = _Chunks()
+    async with collector(BatchMetricsConfig(batch_size=EVENTS, buffer_size=EVENTS), sinks=[sink]) as metrics:
+        play(metrics)
+        await metrics.flush()
+        check_accepted(metrics)
+    return sink.chunks
+
+
+def _theirs() -> Callable[[list[dict[str, Any]]], bytes]:
+    """Return what ``helpers.bulk`` and the client do until there is a body, with a chunk for each of ours."""
+    actions: Any = import_module("elasticsearch.helpers.actions")
+    serializer: Any = import_module("elasticsearch.serializer")
+    documents, lines = serializer.JsonSerializer(), serializer.NdjsonSerializer()
+
+    def body(given: list[dict[str, Any]]) -> bytes:
+        expanded = map(actions.expand_action, given)
+        chunks = actions._chunk_actions(expanded, len(given), 100 * 1024 * 1024, None, documents)
+        written: list[bytes] = [lines.dumps(chunk) for _, chunk in chunks]
+        return b"".join(written)
+
+    return body
+
+
+def _actions(body: bytes) -> list[dict[str, Any]]:
+    """Return what a body says as a user gives it to the helpers."""
+    lines = [json.loads(line) for line in body.split(b"\n")[:-1]]
+    return [
+        {"_op_type": "create", **action["create"], "_source": document}
+        for action, document in zip(lines[::2], lines[1::2], strict=True)
+    ]
+
+
+async def _beside(name: str, play: Callable[[BatchMetricsCollector], None], effort: Effort) -> Outcome:
+    sink = ElasticsearchSink("http://127.0.0.1:9200", index="metrics")
+    sink.bind(SinkContext(run_id="0" * 32))
+    chunks = await _chunks(play)
+    theirs = _theirs()
+    given = [_actions(sink.encode(chunk)) for chunk in chunks]
+    for chunk, actions in zip(chunks, given, strict=True):
+        if _actions(theirs(actions)) != _actions(sink.encode(chunk)):
+            raise RuntimeError("the two do not write the same documents")
+    contenders = [
+        floor(calls=EVENTS),
+        Contender(
+            "ours",
+            "encode(chunk)",
+            {"encode": sink.encode, "chunks": chunks},
+            calls=EVENTS,
+            loop="for chunk in chunks",
+        ),
+        Contender(
+            "theirs",
+            "body(actions)",
+            {"body": theirs, "given": given},
+            calls=EVENTS,
+            loop="for actions in given",
+        ),
+    ]
+    rounds = await compete(contenders, effort.seconds / 2)
+    figures = [
+        ratio(f"{name} as NDJSON for `_bulk` ÷ elasticsearch-py's helpers", rounds["ours"], rounds["theirs"], 0.1),
+        Figure(f"{name} as NDJSON for `_bulk`, ns", min(rounds["ours"]), ""),
+    ]
+    return Outcome(figures)
+
+
+async def _run(effort: Effort) -> Outcome:
+    http, mixed = await _beside("an HTTP event", _http, effort), await _beside("an event of four kinds", _mixed, effort)
+    return Outcome([*http.figures, *mixed.figures])
+
+
+def run(effort: Effort) -> Outcome:
+    """Measure."""
+    return trio.run(_run, effort)

@@ -1,0 +1,107 @@
+"""An event as a line of InfluxDB's line protocol, beside influxdb-client's points, on equal data."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from importlib import import_module
+from typing import Any
+
+import trio
+
+from trio_batchmetrics import Batch, BatchMetricsConfig, MetricEvent, collector
+from trio_batchmetrics.abc import SinkContext
+from trio_batchmetrics.sinks import InfluxDBSink
+
+from .effort import Effort
+from .figures import Figure, Outcome, ratio
+from .series import requests
+from .timing import Contender, compete, floor
+
+__all__ = ["run"]
+
+CHUNK = 500
+"""Events that a sink is given at a time."""
+POINT = (
+    'Point("http.server.request.duration").tag("http.request.method", method).tag("http.route", path)'
+    '.tag("http.response.status_code", status)'
+)
+STATIC = {"service.name": "gateway", "instance": "host-1:4711"}
+"""What nearly every deployment adds to tell its processes apart."""
+
+Request = tuple[str, str, int, float]
+
+
+class Chunks:
+    """Batches of the same requests, each recorded just before it is written: their timestamps go on."""
+
+    def __init__(self, of: Sequence[Request]) -> None:
+        """Have none yet.
+
+        Args:
+            of: what to record.
+        """
+        self.next: list[Batch] = []
+        self._of = of
+
+    async def refill(self) -> None:
+        """Record another."""
+
+        async def keep(batch: Sequence[MetricEvent]) -> None:
+            assert isinstance(batch, Batch)  # noqa: S101 - what a function is given
+            self.next[:] = [batch]
+            await trio.lowlevel.checkpoint()
+
+        async with collector(BatchMetricsConfig(batch_size=CHUNK), sinks=[keep]) as metrics:
+            for request in self._of:
+                metrics.record_http_request(*request)
+
+
+async def _beside_a_peer(name: str, of: list[Request], static: dict[str, str], effort: Effort) -> Outcome:
+    client: Any = import_module("influxdb_client")
+    sink = InfluxDBSink("http://localhost:8086", database="d")
+    sink.bind(SinkContext(static_labels=static))
+    chunks = Chunks(of)
+    await chunks.refill()
+    tags = "".join(f'.tag("{label}", "{text}")' for label, text in static.items())
+    point = f'{POINT}{tags}.field("value", duration).time(now + number).to_line_protocol()'
+    now = chunks.next[0][0].timestamp
+    contenders = [
+        floor(calls=CHUNK),
+        Contender(
+            "ours",
+            "sink.encode(batch)",
+            {"sink": sink, "batches": chunks.next},
+            calls=CHUNK,
+            loop="for batch in batches",
+            after=chunks.refill,
+            client="ours, an event of 500 encoded",
+        ),
+        Contender(
+            "theirs",
+            point,
+            {"Point": client.Point, "of": of, "now": now},
+            calls=CHUNK,
+            loop="for number, (method, path, status, duration) in enumerate(of)",
+            client="influxdb-client, a point as a line",
+        ),
+    ]
+    rounds = await compete(contenders, effort.seconds / 2)
+    return Outcome([_figure(name, rounds["ours"], rounds["theirs"])], rounds.costs())
+
+
+def _figure(name: str, ours: Sequence[float], theirs: Sequence[float]) -> Figure:
+    text = f"an event as a line of line protocol, {name} ÷ influxdb-client's `Point(…)…to_line_protocol()`"
+    return ratio(text, ours, theirs, 0.05)
+
+
+async def _run(effort: Effort) -> Outcome:
+    of = requests(CHUNK)
+    rounded = [(method, path, status, round(duration, 3)) for method, path, status, duration in of]
+    short = await _beside_a_peer("3 labels and 2 static ones, milliseconds", rounded, STATIC, effort)
+    exact = await _beside_a_peer("3 labels, durations of 17 digits", of, {}, effort)
+    return Outcome([*short.figures, *exact.figures], short.costs)
+
+
+def run(effort: Effort) -> Outcome:
+    """Measure."""
+    return trio.run(_run, effort)

@@ -1,0 +1,411 @@
+"""Bodies and answers of `_bulk`: each document is the event's JSON form, each item of an answer means one thing."""
+
+import json
+from collections.abc import Mapping, Sequence
+from datetime import timedelta
+from http import HTTPStatus
+from typing import Any
+
+import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
+
+from tests.sinks.contract import AWKWARD, SAMPLES, LLMCall
+from tests.test_events import EVENTS, LABELS, STAMPS
+from trio_batchmetrics import (
+    BackendRequest,
+    Batch,
+    CacheMetric,
+    Counter,
+    Gauge,
+    HealthCheck,
+    Histogram,
+    HistogramPoint,
+    HttpRequest,
+    MetricEvent,
+    label,
+    measure,
+    metric_event,
+)
+from trio_batchmetrics._text import json_line
+from trio_batchmetrics._validation import checked
+from trio_batchmetrics.abc import Receipt
+from trio_batchmetrics.sinks import _bulk_documents
+from trio_batchmetrics.sinks._bulk import BulkBody
+from trio_batchmetrics.sinks._bulk_answer import receipt_of_items
+
+SECOND = 10**9
+NOON = 1_795_489_500 * SECOND
+"""2026-11-24T03:05:00Z."""
+
+Lines = list[tuple[dict[str, Any], str]]
+
+
+@metric_event
+class Bare(MetricEvent):
+    """Has no labels."""
+
+    size: int = measure(Histogram, "size")
+
+
+@metric_event
+class Nothing(MetricEvent):
+    """Has nothing at all."""
+
+
+@metric_event(counts="odd")
+class Odd(MetricEvent):
+    """Has names that mean something to JSON or to `%`, and fields that are not in the order of their use."""
+
+    größe: float = measure(Gauge, "g")  # noqa: PLC2401 - any identifier will do
+    first: Any = label('"%s" \\ %%')
+    open: bool = measure(Gauge, "open")
+    second: Any = label("%d\n")
+
+
+def point(name: str, labels: dict[str, Any], counts: list[int], total: float, stamp: int) -> HistogramPoint:
+    """Make a point with the bounds 1, 2 and so on."""
+    bounds = tuple(map(float, range(1, len(counts))))
+    return HistogramPoint(name, labels, sum(counts), total, bounds, tuple(counts), timestamp=stamp)
+
+
+FINITE = st.floats(allow_nan=False, allow_infinity=False)
+COUNTS = st.lists(st.integers(0, 100), min_size=2, max_size=4)
+POINTS = st.builds(point, st.text(min_size=1, max_size=8), LABELS, COUNTS, FINITE, STAMPS)
+VALUES = st.text(max_size=5) | st.booleans() | st.integers() | st.none() | st.floats() | st.sampled_from(HTTPStatus)
+ALL = st.one_of(
+    EVENTS,
+    POINTS,
+    st.builds(LLMCall, st.text(max_size=5), st.booleans(), st.integers(0, 2**70), st.floats(0, 1e300)),
+    st.builds(Bare, st.integers(0, 5), timestamp=STAMPS),
+    st.builds(Nothing, timestamp=STAMPS),
+    st.builds(Odd, FINITE, VALUES, st.booleans(), VALUES, timestamp=st.integers(-(10**18), 10**18)),
+).filter(lambda event: checked(event) is not None)
+STATIC = st.dictionaries(st.text(max_size=3), st.text(max_size=3), max_size=2)
+
+
+def always_metrics(_: int) -> str:
+    """Name one index for all times."""
+    return "metrics"
+
+
+def by_second(second: int) -> str:
+    """Name an index for each second."""
+    return f"i{second}"
+
+
+def body(**changes: Any) -> BulkBody:
+    """Make one."""
+    made: dict[str, Any] = {"action": "create", "index": always_metrics, "run_id": "run", "static": {}, **changes}
+    return BulkBody(**made)
+
+
+def lines(data: bytes) -> Lines:
+    """Read a body: what to do, and the text of the document."""
+    assert data.endswith(b"\n")
+    assert b"\r" not in data
+    found = data.decode().split("\n")[:-1]
+    assert len(found) % 2 == 0
+    return [(json.loads(action), document) for action, document in zip(found[::2], found[1::2], strict=True)]
+
+
+def normal(text: str) -> str:
+    """Write JSON anew, so that what is equal to JSON is equal: 1 is not 1.0 there, and order is kept."""
+    return json.dumps(json.loads(text))
+
+
+def check(data: bytes, events: Sequence[MetricEvent], static: Mapping[str, str] | None = None) -> Lines:
+    """See that each document is the event's JSON form."""
+    found = lines(data)
+    assert [normal(document) for _, document in found] == [normal(json_line(event, static)) for event in events]
+    return found
+
+
+# ------------------------------------------------------------------------------------------------------------ documents
+
+
+@given(events=st.lists(ALL, min_size=1, max_size=12), static=STATIC)
+@example(events=[event for event, _ in SAMPLES], static={"a": "b"})
+def test_each_document_is_the_events_json_form_on_one_line(events: list[MetricEvent], static: dict[str, str]) -> None:
+    """Events of all kinds in any order, a user's own included, twice, as texts are kept."""
+    encoder = body(static=static)
+    for _ in range(2):
+        found = check(encoder.lines(events), events, static)
+        assert [action for action, _ in found] == [
+            {"create": {"_index": "metrics", "_id": f"run-{at:010d}"}} for at in range(len(events))
+        ]
+
+
+def test_rows_as_recorders_leave_them_are_read_like_events() -> None:
+    """Of one class, and mixed."""
+    rows = [
+        (HttpRequest, NOON + 1, "GET", "/", 200, 0.25),
+        (HttpRequest, NOON + 2, "GET", "/", 200, 1),
+        (HttpRequest, NOON + 3, "GET", "/", 404, 1e-300),
+        (Counter, NOON + 4, "jobs", {"a": 1}, 2**60),
+        (HealthCheck, NOON + 5, "db", False, 0.5),
+        (CacheMetric, NOON + 6, "redis", "hit"),
+    ]
+    for some in (rows[:3], rows[3:4], rows):
+        check(body().lines(Batch([*some])), Batch([*some]))
+
+
+def test_values_that_are_equal_but_not_in_text_stay_apart() -> None:
+    """`True == 1 == 1.0 == HTTPStatus(1)`, in all orders."""
+    values: list[Any] = [True, 1, 1.0, "1", "true", None, False, 0, -0.0, HTTPStatus.OK, 200, "200", "None"]
+    encoder = body()
+    for some in (values, values[::-1]):
+        events: list[MetricEvent] = [Counter("c", {"v": value}, 1) for value in some]
+        events += [HttpRequest("GET", "/", value, 1) for value in some]
+        events += [BackendRequest("p", "m", value, 1) for value in some]
+        for event in events:
+            check(encoder.lines([event]), [event])
+        check(encoder.lines(events), events)
+
+
+def test_durations_given_as_timedelta_are_seconds() -> None:
+    """As everywhere."""
+    duration: Any = timedelta(milliseconds=1500)
+    event = HttpRequest("GET", "/", 200, duration)
+    check(body().lines([event]), [event])
+
+
+@pytest.mark.parametrize("value", AWKWARD.values(), ids=AWKWARD)
+def test_awkward_text_is_written_as_json(value: str) -> None:
+    """As name, label's name, label's value and static label."""
+    event = Gauge(value or "-", {value: value}, -0.0)
+    check(body(static={value + "s": value}).lines([event]), [event], {value + "s": value})
+
+
+def test_half_a_surrogate_pair_is_replaced_wherever_it_stands() -> None:
+    """In a name, a label's name, a label's value; those of one text are one label, the last."""
+    half = "a\ud800"
+    for labels in ({half: half}, {half: "x", "a\ufffd": "y"}, {"a\ufffd": "y", half: "x"}):
+        event = Counter(half, labels, 1)
+        check(body().lines([event]), [event])
+
+
+def test_what_is_not_ascii_is_not_escaped() -> None:
+    """Half the size."""
+    assert '"🙂"' in body().lines([Counter("größe", {"a": "🙂"}, 1)]).decode()
+
+
+def test_no_events_are_no_lines() -> None:
+    """And no error."""
+    assert body().lines([]) == body().lines(Batch([])) == b""
+
+
+class Forgotten(MetricEvent):
+    """Lacks the decorator."""
+
+
+@pytest.mark.parametrize(
+    "event",
+    [
+        Forgotten(),
+        Counter("c", {}, float("nan")),
+        Counter("c", {}, 1, timestamp=10**30),
+        Histogram("", {}, float("inf")),
+    ],
+    ids=["undeclared", "nan", "year", "inf"],
+)
+def test_an_event_without_a_form_raises(event: MetricEvent) -> None:
+    """So that the engine finds it and rejects it alone."""
+    encoder = body()
+    with pytest.raises(Exception):  # noqa: B017, PT011 - of any kind
+        encoder.lines([Counter("c", {}, 1), event])
+    assert len(lines(encoder.lines([Counter("c", {}, 1)]))) == 1
+
+
+@pytest.mark.parametrize("length", [10, 10_000])
+def test_what_is_kept_of_label_sets_is_bounded(length: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """In characters, so that long labels count for what they are; forgotten texts are made again."""
+    monkeypatch.setattr(_bulk_documents, "_KEPT_MAX_CHARS", 100_000)
+    encoder = body()
+    most = 0
+    for start in range(0, 1000, 50):
+        events = [Counter("c", {"id": number, "x": "x" * length}, 1) for number in range(start, start + 50)]
+        check(encoder.lines(events), events)
+        kept = encoder._texts.values()
+        most = max(most, len(kept))
+        assert sum(map(len, kept)) <= 100_000
+    assert most >= (200 if length == 10 else 8)
+    repeated = [Counter("c", {"a": "b"}, 1)] * 2000
+    encoder.lines(repeated)
+    before = len(encoder._texts)
+    encoder.lines(repeated)
+    assert len(encoder._texts) == before
+
+
+# --------------------------------------------------------------------------------------------------- seconds and ids
+
+
+def test_fractions_and_seconds_belong_together_in_any_order() -> None:
+    """Around a second's end, before 1970, with leading zeros, back and forth."""
+    stamps = [NOON, NOON - 1, NOON + 1, NOON + SECOND - 1, NOON + SECOND, 5, 0, -1, -SECOND, 10**18 + 1_000_001, NOON]
+    events = [Counter("c", {"at": at}, 1, timestamp=stamp) for at, stamp in enumerate(stamps)]
+    check(body().lines(events), events)
+    mixed: list[MetricEvent] = [
+        event for each in events for event in (each, CacheMetric("a", "b", timestamp=each.timestamp))
+    ]
+    check(body().lines(mixed), mixed)
+
+
+def test_the_index_is_that_of_each_events_own_second() -> None:
+    """Whatever the order."""
+    stamps = [NOON, NOON - SECOND, NOON + 1, NOON - 1]
+    events = [Counter("c", {}, 1, timestamp=stamp) for stamp in stamps]
+    found = lines(body(index=by_second).lines(events))
+    seconds = [NOON // SECOND, NOON // SECOND - 1, NOON // SECOND, NOON // SECOND - 1]
+    assert [action["create"]["_index"] for action, _ in found] == [f"i{second}" for second in seconds]
+
+
+def test_an_id_is_the_events_own_whatever_is_beside_it() -> None:
+    """Some of a batch have the ids that they had in the whole; of mixed classes, of several runs of numbers."""
+    rows: list[Any] = [
+        (CacheMetric, NOON + at, "a", "b") if at % 3 else (Counter, NOON + at, "c", {}, at) for at in range(20)
+    ]
+    whole = Batch([*rows], None, [range(5, 15), range(100, 110)])
+    encoder = body(action="index", run_id="abc")
+    ids = [action["index"]["_id"] for action, _ in lines(encoder.lines(whole))]
+    assert ids == [f"abc-{serial:010d}" for serial in [*range(5, 15), *range(100, 110)]]
+    for part in (slice(3, 12), slice(None, None, 3), slice(1, None, 3), slice(11, 12)):
+        found = lines(encoder.lines(whole[part]))
+        assert [action["index"]["_id"] for action, _ in found] == ids[part]
+        assert [json.loads(document)["@timestamp"][-4:-1] for _, document in found] == [
+            f"{at:03d}" for at in range(20)[part]
+        ]
+
+
+def test_a_serial_number_may_be_longer() -> None:
+    """It is unique all the same."""
+    found = lines(body().lines(Batch([(CacheMetric, NOON, "a", "b")], None, [range(10**10, 10**10 + 1)])))
+    assert found[0][0]["create"]["_id"] == "run-10000000000"
+
+
+# -------------------------------------------------------------------------------------------------------------- answers
+
+
+def answer(*items: Any, errors: bool = True) -> bytes:
+    """Write an answer as the servers do."""
+    return json.dumps({"errors": errors, "items": items}, separators=(",", ":")).encode()
+
+
+def item(status: int, kind: str = "", reason: str = "", action: str = "create") -> dict[str, Any]:
+    """Write an item."""
+    return {action: {"status": status, "error": {"type": kind, "reason": reason}} if kind else {"status": status}}
+
+
+def read(data: bytes, items: int, action: str = "create") -> Receipt:
+    """Read it."""
+    return receipt_of_items(data, items, action, lambda words: words.replace("secret", "…"))
+
+
+STATUSES = [
+    *((status, "delivered") for status in (200, 201, 202, 299, 409)),
+    *((status, "again") for status in (408, 425, 429, 500, 502, 503, 504, 599)),
+    *((status, "rejected") for status in (300, 400, 401, 403, 404, 410, 413, 422, 499)),
+]
+
+
+@given(st.lists(st.sampled_from(STATUSES), min_size=1, max_size=20))
+def test_each_item_ends_where_its_status_says(drawn: list[tuple[int, str]]) -> None:
+    """In any mixture."""
+    receipt = read(answer(*[item(status, "" if status < 300 else "t", "r") for status, _ in drawn]), len(drawn))
+    again = [at for at, (_, end) in enumerate(drawn) if end == "again"]
+    assert receipt.retry == (again or False)
+    assert receipt.rejected == {
+        at: f"HTTP {status}: t: r" for at, (status, end) in enumerate(drawn) if end == "rejected"
+    }
+    assert (receipt.error is None) == (not again)
+    assert not receipt.too_large
+    assert receipt.retry_after is None
+
+
+@pytest.mark.parametrize("action", ["create", "index"])
+def test_the_usual_answer_is_delivered_and_one_item_less_is_not(action: str) -> None:
+    """Written as the servers write it, or with spaces."""
+    items = [item(201, action=action)] * 3
+    compact = answer(*items, errors=False)
+    for data in (compact, json.dumps(json.loads(compact)).encode(), answer(*items)):
+        assert read(data, 3, action) == Receipt()
+        assert read(data, 2, action).retry is True
+        assert read(data, 4, action).retry is True
+
+
+def test_a_conflict_is_a_delivery_only_where_it_can_mean_one() -> None:
+    """`index` overwrites, so that a conflict there is something else."""
+    conflict = item(409, "version_conflict_engine_exception", "[1]: version conflict, document already exists")
+    assert read(answer(conflict), 1) == Receipt()
+    assert set(read(answer({"index": conflict["create"]}), 1, "index").rejected) == {0}
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        b"",
+        b"<html>It works!</html>",
+        b"null",
+        b"[]",
+        b"3",
+        b"{}",
+        b'{"errors":false}',
+        b'{"errors":false,"items":null}',
+        b'{"errors":false,"items":{"create":{"status":201}}}',
+        b'{"errors":false,"items":[]}',
+        b'{"errors":false,"items":[{"create":{"status":201}}]',
+        b"\xff\xfe\x00",
+        b"[" * 100_000,
+        b'{"items":' + b"1" * 5000 + b"}",
+    ],
+    ids=lambda data: repr(data[:20]),
+)
+def test_an_answer_of_another_kind_leaves_all_to_be_sent_again(data: bytes) -> None:
+    """What became of them is not known, and ids make that safe."""
+    receipt = read(data, 1)
+    assert receipt.retry is True
+    assert receipt.error is not None
+    assert receipt.error.startswith("an answer that _bulk does not give: ")
+    assert len(receipt.error) <= 300
+    assert receipt.rejected == {}
+
+
+@pytest.mark.parametrize(
+    "odd",
+    [
+        None,
+        3,
+        {},
+        [],
+        {"create": None},
+        {"create": {}},
+        {"create": {"status": "201"}},
+        {"create": {"status": True}},
+        {"create": {"status": 0}},
+        {"create": {"status": -1}},
+        {"create": {"status": 201.0}},
+        {"create": {"status": 201}, "index": {"status": 201}},
+    ],
+    ids=str,
+)
+def test_an_item_without_a_status_is_sent_again_alone(odd: Any) -> None:
+    """Its neighbours are settled."""
+    receipt = read(answer(item(201), odd, item(400, "t", "r")), 3)
+    assert receipt.retry == [1]
+    assert set(receipt.rejected) == {2}
+    assert receipt.error == "1 of 3 events to be sent again: no status"
+
+
+def test_reasons_are_the_servers_words_on_one_line_and_no_credential() -> None:
+    """Cut where they are long; with whatever shape the error has."""
+    long = {
+        "create": {"status": 400, "error": {"type": "mapper_parsing_exception", "reason": "a\nsecret " + "b" * 999}}
+    }
+    others: list[Any] = [item(403), {"create": {"status": 404, "error": "gone"}}]
+    odd: list[Any] = [3, None, [], {"type": 3, "reason": None}]
+    others += [{"create": {"status": 400, "error": error}} for error in odd]
+    receipt = read(answer(long, *others, {"create": {"status": 429, "error": "\ud800 secret"}}), 8)
+    assert receipt.rejected[0].startswith("HTTP 400: mapper_parsing_exception: a … bbb")
+    assert len(receipt.rejected[0]) <= 300
+    assert [receipt.rejected[at] for at in range(1, 7)] == ["HTTP 403", "HTTP 404: gone", *["HTTP 400"] * 4]
+    assert receipt.error == "1 of 8 events to be sent again: HTTP 429: \ufffd …"

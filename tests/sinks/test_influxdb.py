@@ -1,0 +1,862 @@
+"""The InfluxDB sinks: what they ask of a server, and what each of its answers means for each event."""
+
+import json
+import logging
+from collections import Counter as Count
+from collections.abc import Callable, Iterable, Sequence
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import httpx2
+import pytest
+import trio
+
+from tests.helpers import balanced
+from tests.sinks.contract import (
+    AWKWARD,
+    SAMPLES,
+    TIMESTAMP,
+    Arrived,
+    EventSinkCase,
+    EventSinkContract,
+    SeriesSinkCase,
+    SeriesSinkContract,
+    account_of,
+    ids,
+    record,
+)
+from tests.sinks.line_parsers import PARSERS, Line
+from trio_batchmetrics import (
+    Batch,
+    BatchMetricsConfig,
+    CacheMetric,
+    Counter,
+    Gauge,
+    HealthCheck,
+    HistogramPoint,
+    MetricEvent,
+    collector,
+)
+from trio_batchmetrics.abc import Payload, Receipt, SinkContext
+from trio_batchmetrics.sinks._influxdb import InfluxDBSink
+from trio_batchmetrics.sinks._influxdb_series import InfluxDBSeriesSink
+
+URL = "http://influx.example:8086"
+LOST = "\ufffd"
+
+
+class FakeServer:
+    """Keeps the lines that it is sent, read by a parser of the tests' own; answers as it is told."""
+
+    pings: int
+
+    def __init__(
+        self, *answers: httpx2.Response, dialect: str = "influxdb", ping: httpx2.Response | None = None
+    ) -> None:
+        self.answers = list(answers)
+        self.dialect = dialect
+        self.requests: list[httpx2.Request] = []
+        self.bodies: list[str] = []
+        self.stored: list[Line] = []
+        self.hang = False
+        self.pings = 0
+        headers = {"influxdb": ("X-Influxdb-Version", "1.8.3"), "influxdb3": ("X-Influxdb-Version", "3.1.0")}
+        header = headers.get(dialect, ("X-Server-Hostname", "vm"))
+        self.ping = ping or httpx2.Response(204, headers=dict([header]))
+        self.client = httpx2.AsyncClient(transport=httpx2.MockTransport(self.answer))
+
+    async def answer(self, request: httpx2.Request) -> httpx2.Response:
+        """Answer as told, else 204."""
+        await trio.lowlevel.checkpoint()
+        if self.hang:
+            await trio.sleep_forever()
+        if request.url.path.endswith("/ping"):
+            self.pings += 1
+            return self.ping
+        self.requests.append(request)
+        body = request.content.decode()
+        self.bodies.append(body)
+        answer = self.answers.pop(0) if self.answers else httpx2.Response(204)
+        if answer.status_code < 300:
+            self.stored += PARSERS[self.dialect](body)
+        return answer
+
+    def sink(self, **settings: Any) -> InfluxDBSink:
+        """Make a sink for it."""
+        given: dict[str, Any] = {"database": "db", "client": self.client, **settings}
+        return InfluxDBSink(URL, **given)
+
+    def values(self) -> list[float]:
+        """Return the values that are stored."""
+        return [line.fields["value"] for line in self.stored]
+
+
+# --------------------------------------------------------------------------------------------------- the contract
+
+KINDS = {
+    "http.server.request.duration": ("HttpRequest", "duration"),
+    "backend.request.duration": ("BackendRequest", "latency"),
+    "backend.health": ("HealthCheck", "healthy"),
+    "backend.health_check.duration": ("HealthCheck", "duration"),
+    "cache.operations": ("CacheMetric", None),
+    "gen_ai.client.tokens": ("LLMCall", "tokens"),
+    "gen_ai.client.operation.duration": ("LLMCall", "seconds"),
+    "llm.calls": ("LLMCall", None),
+    **dict.fromkeys(["contract", "jobs"], ("Counter", "value")),
+    "response_time": ("Histogram", "value"),
+}
+"""By measurement: which event it comes of, and which of its fields; other names are gauges' here."""
+
+
+def arrived(lines: Iterable[Line]) -> list[Arrived]:
+    """Make events of lines again: several lines of one, one behind the other, become one."""
+    found: list[Arrived] = []
+    for line in lines:
+        kind, field = KINDS.get(line.measurement, ("Gauge", "value"))
+        name = line.measurement if kind in ("Counter", "Gauge", "Histogram") else None
+        fields: dict[str, Any] = {} if field is None else {field: line.fields.get("value")}
+        if "sum" in line.fields:
+            kind, name = "HistogramPoint", line.measurement
+            upto = [0.0, *(value for bound, value in line.fields.items() if bound not in ("count", "sum"))]
+            counts = [after - before for before, after in pairwise(upto)]
+            bounds = [float(bound) for bound in line.fields if bound not in ("count", "sum", "+Inf")]
+            fields = {"count": line.fields["count"], "sum": line.fields["sum"], "bounds": bounds, "counts": counts}
+        same = found and found[-1].kind == kind and name is None and not fields.keys() & found[-1].fields.keys()
+        if same and found[-1].labels == line.tags and found[-1].timestamp == line.timestamp:
+            found[-1].fields.update(fields)
+        else:
+            found.append(Arrived(kind, name, line.tags, fields, line.timestamp))
+    return found
+
+
+class InfluxDBCase(EventSinkCase):
+    """A fake server that parses what it is sent."""
+
+    name = "influxdb"
+
+    def __init__(self, folder: Path) -> None:
+        super().__init__(folder)
+        self.server = FakeServer()
+
+    def make(self, **settings: Any) -> InfluxDBSink:
+        """Make it."""
+        return self.server.sink(**settings)
+
+    def arrived(self) -> list[Arrived]:
+        """Read it back."""
+        return arrived(self.server.stored)
+
+
+@pytest.fixture
+def case(tmp_path: Path) -> EventSinkCase:
+    """Give the sink."""
+    return InfluxDBCase(tmp_path)
+
+
+class TestInfluxDB(EventSinkContract):
+    """The contract, but for texts that line protocol cannot carry."""
+
+    async def test_awkward_text_arrives_as_it_is(self, case: EventSinkCase) -> None:
+        """But newlines, a backslash at the end, and empty texts, which are left out."""
+        async with collector(sinks=[case.make()]) as metrics:
+            metrics.record_gauge("all", AWKWARD, 1)
+            for value in AWKWARD.values():
+                metrics.record_gauge(value or "-", {value: value}, 1)
+        assert account_of(metrics.stats(), case).delivered == 1 + len(AWKWARD)
+        carried = {
+            **{name: text for name, text in AWKWARD.items() if text},
+            "backslashes": f"\\ \\n \\u0000 C:{LOST}",
+            "newlines": f"one{LOST}two\r{LOST}three\u2028four\x85five",
+        }
+        # A backslash before a space, beside a quote: InfluxDB would misread the lines behind.
+        together = {**carried, "backslashes": f"{LOST} \\n \\u0000 C:{LOST}"}
+        expected: list[tuple[str | None, dict[str, str]]] = [("all", together)]
+        for key in AWKWARD:
+            if not AWKWARD[key]:
+                expected.append(("-", {}))
+                continue
+            name = carried[key].replace("\\ ", f"{LOST} ").replace("\0", LOST, carried[key].startswith("\0"))
+            expected.append((name, {carried[key]: carried[key]}))
+        assert [(event.name, event.labels) for event in case.arrived()] == expected
+
+
+class InfluxDBSeriesCase(SeriesSinkCase):
+    """A fake server that parses what it is sent."""
+
+    name = "influxdbseries"
+
+    def make(self, *, fail: int = 0, hang: bool = False, **settings: Any) -> InfluxDBSeriesSink:
+        """Make it."""
+        self.server = FakeServer(*[httpx2.Response(503) for _ in range(fail)])
+        self.server.hang = hang
+        return InfluxDBSeriesSink(URL, database="db", client=self.server.client, **settings)
+
+    def sums(self) -> dict[str, float]:
+        """Read the latest points."""
+        latest = max((line.timestamp for line in self.server.stored), default=0)
+        sums = dict[str, float]()
+        for line in self.server.stored:
+            if line.timestamp == latest and "value" in line.fields:
+                sums[line.measurement] = sums.get(line.measurement, 0.0) + line.fields["value"]
+        return sums
+
+
+@pytest.fixture
+def series(tmp_path: Path) -> SeriesSinkCase:
+    """Give the sink."""
+    return InfluxDBSeriesCase(tmp_path)
+
+
+class TestInfluxDBSeries(SeriesSinkContract):
+    """The contract."""
+
+
+# ------------------------------------------------------------------------------------------------------- requests
+
+
+@pytest.mark.parametrize(
+    ("settings", "path", "authorization"),
+    [
+        ({"database": "d b"}, "/write?db=d%20b&precision=ns", None),
+        ({"database": "d", "retention_policy": "r"}, "/write?db=d&precision=ns&rp=r", None),
+        ({"database": "d", "token": "secret"}, "/write?db=d&precision=ns", "Bearer secret"),
+        ({"database": "d", "auth": ("user", "password")}, "/write?db=d&precision=ns", "Basic dXNlcjpwYXNzd29yZA=="),
+        ({"bucket": "b/r", "token": "secret"}, "/api/v2/write?bucket=b%2Fr&precision=ns", "Token secret"),
+        ({"bucket": "b", "org": "o"}, "/api/v2/write?bucket=b&org=o&precision=ns", None),
+        (
+            {"database": "d", "api": 3, "token": "secret"},
+            "/api/v3/write_lp?db=d&precision=nanosecond&accept_partial=true",
+            "Bearer secret",
+        ),
+        (
+            {"bucket": "b", "token": "x", "headers": {"authorization": "own"}},
+            "/api/v2/write?bucket=b&precision=ns",
+            "own",
+        ),
+    ],
+)
+@pytest.mark.parametrize("kind", [InfluxDBSink, InfluxDBSeriesSink])
+async def test_a_write_goes_where_it_should(
+    kind: Callable[..., InfluxDBSink], settings: dict[str, Any], path: str, authorization: str | None
+) -> None:
+    """With the credentials in a header, never in the URL."""
+    server = FakeServer()
+    async with collector(sinks=[kind(f"{URL}/base/", client=server.client, **settings)]) as metrics:
+        metrics.record_counter("c", {}, 2)
+    [request] = server.requests
+    assert request.method == "POST"
+    assert request.url.raw_path.decode().replace("+", "%20") == f"/base{path}"
+    assert request.headers.get("authorization") == authorization
+    assert request.headers["content-type"] == "text/plain; charset=utf-8"
+    assert server.values() == [2.0]
+    assert server.pings == 0
+
+
+@pytest.mark.parametrize("kind", [InfluxDBSink, InfluxDBSeriesSink])
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({}, "database or bucket must be given, and only one"),
+        ({"database": "d", "bucket": "b"}, "database or bucket must be given, and only one"),
+        ({"database": ""}, "database must be a str that is not empty"),
+        ({"bucket": 7}, r"bucket must be a str that is not empty \(got 7\)"),
+        ({"bucket": "b", "org": ""}, "org must be"),
+        ({"database": "d", "token": ""}, r"token must be a str that is not empty \(got something else\)"),
+        ({"database": "d", "api": 2}, r"api must be None or 3 \(got 2\)"),
+        ({"bucket": "b", "api": 3}, "api=3 and retention_policy go with a database"),
+        ({"bucket": "b", "retention_policy": "r"}, "api=3 and retention_policy go with a database"),
+        ({"database": "d", "api": 3, "retention_policy": "r"}, "retention_policy is of InfluxDB 1"),
+        ({"database": "d", "org": "o"}, "org goes with a bucket"),
+        (
+            {"database": "d", "dialect": "graphite"},
+            r"dialect must be one of influxdb, influxdb3, .* \(got 'graphite'\)",
+        ),
+        ({"database": "d", "token": "t", "auth": ("u", "p")}, "token and user and password are both given"),
+        ({"database": "d", "timeout": 0}, "timeout must be a number > 0"),
+    ],
+)
+def test_settings_that_make_no_sense_are_refused(
+    kind: Callable[..., InfluxDBSink], settings: dict[str, Any], message: str
+) -> None:
+    """When the sink is made."""
+    with pytest.raises(ValueError, match=message):
+        kind(URL, **settings)
+
+
+def test_credentials_in_the_url_and_a_token_are_too_many() -> None:
+    """And the message shows neither."""
+    with pytest.raises(ValueError, match=r"^token and user and password are both given$"):
+        InfluxDBSink("http://user:hunter22@influx.example", bucket="b", token="secret")
+
+
+def test_limits_are_documented_ones() -> None:
+    """Or those that are given."""
+    sink = InfluxDBSink(URL, database="d")
+    assert (sink.max_events, sink.max_payload_bytes) == (5_000, 5_000_000)
+    sink = InfluxDBSink(URL, database="d", max_events=7, max_payload_bytes=8)
+    assert (sink.max_events, sink.max_payload_bytes) == (7, 8)
+
+
+@pytest.mark.parametrize("status", [401, 400, 503])
+async def test_no_credential_is_shown(status: int, caplog: pytest.LogCaptureFixture) -> None:
+    """In a repr, a log or an error, though the server says it."""
+    caplog.set_level(logging.DEBUG, logger="trio_batchmetrics")
+    words = "no such token: hunter22"
+    answers = [httpx2.Response(status, json={"error": words}) for _ in range(20)]
+    server = FakeServer(*answers)
+    sinks = [
+        InfluxDBSink(URL, bucket="b", token="hunter22", client=server.client, name="a", backoff=0.001),
+        InfluxDBSink("http://u:hunter22@x", database="b", client=server.client, name="b", backoff=0.001),
+        InfluxDBSeriesSink(URL, database="d", token="hunter22", client=server.client, name="c", backoff=0.001),
+    ]
+    async with collector(BatchMetricsConfig(shutdown_timeout=0.05), sinks=sinks) as metrics:
+        metrics.record_counter("c\n", {"a": "\\"}, 2)
+    shown = [repr(sinks), repr(metrics.stats()), caplog.text, *(repr(vars(sink)["_target"]) for sink in sinks)]
+    assert "hunter" not in "".join(shown)
+    assert repr(sinks[0]) == "<InfluxDBSink influx.example:8086>"
+    assert "HTTP" in str(metrics.stats().sinks["a"].last_error)
+
+
+# -------------------------------------------------------------------------------------------------------- answers
+
+
+def error(status: int, text: str, **more: Any) -> httpx2.Response:
+    """Answer as InfluxDB 1 and 3 do."""
+    return httpx2.Response(status, json={"error": text, **more})
+
+
+def error2(status: int, text: str) -> httpx2.Response:
+    """Answer as InfluxDB 2 does."""
+    return httpx2.Response(status, json={"code": "invalid", "message": text})
+
+
+def events(numbers: Iterable[int], name: str = "m") -> list[MetricEvent]:
+    """Make a gauge of each number."""
+    return [Gauge(name, {}, number, timestamp=1000 + number) for number in numbers]
+
+
+async def receipt(
+    answers: httpx2.Response | Sequence[httpx2.Response],
+    payload: Sequence[MetricEvent],
+    server: FakeServer | None = None,
+) -> Receipt:
+    """Send a payload to a server that answers so, and then with 204."""
+    server = server or FakeServer()
+    server.answers += [answers] if isinstance(answers, httpx2.Response) else answers
+    sink = server.sink()
+    found = await sink.send(Payload(Batch(payload), (sink.encode(payload),), "key"))
+    assert found is not None
+    return found
+
+
+LINES = ["m value=0 1000", "m value=1 1001", "m value=2 1002", "m value=3 1003"]
+"""What four events become."""
+
+CONFLICT = (
+    'partial write: field type conflict: input field "value" on measurement "{}" is type float, '
+    "already exists as type integer dropped={}"
+)
+
+
+@pytest.mark.parametrize(
+    ("answer", "expected"),
+    [
+        (httpx2.Response(204), Receipt()),
+        (httpx2.Response(200), Receipt()),
+        # The request as a whole.
+        (error(400, "database is required"), Receipt(error='HTTP 400: {"error":"database is required"}')),
+        (error(404, 'database not found: "x"'), Receipt(error='HTTP 404: {"error":"database not found: \\"x\\""}')),
+        (error(401, "authorization failed"), Receipt(error='HTTP 401: {"error":"authorization failed"}')),
+        (error(403, "no"), Receipt(error='HTTP 403: {"error":"no"}')),
+        (error2(404, "bucket not found"), Receipt(error='HTTP 404: {"code":"invalid","message":"bucket not found"}')),
+        (httpx2.Response(405, text="no"), Receipt(error="HTTP 405: no")),
+        (httpx2.Response(400), Receipt(error="HTTP 400")),
+        (httpx2.Response(400, json=["odd"]), Receipt(error='HTTP 400: ["odd"]')),
+        # To be tried again.
+        (
+            httpx2.Response(503, text="request throttled, queue full"),
+            Receipt(retry=True, error="HTTP 503: request throttled, queue full"),
+        ),
+        (httpx2.Response(429, headers={"Retry-After": "7"}), Receipt(retry=True, retry_after=7, error="HTTP 429")),
+        (
+            error(500, "partial write: x dropped=2"),
+            Receipt(retry=True, error='HTTP 500: {"error":"partial write: x dropped=2"}'),
+        ),
+        # Too large.
+        (
+            error(413, "Request Entity Too Large"),
+            Receipt(too_large=True, error='HTTP 413: {"error":"Request Entity Too Large"}'),
+        ),
+        (
+            httpx2.Response(400, text="too big unpacked request; mustn't exceed 1000 bytes; got 1318 bytes"),
+            Receipt(
+                too_large=True, error="HTTP 400: too big unpacked request; mustn't exceed 1000 bytes; got 1318 bytes"
+            ),
+        ),
+    ],
+)
+async def test_answers_about_the_whole_request(answer: httpx2.Response, expected: Receipt) -> None:
+    """Delivered, given up, tried again, halved."""
+    assert await receipt(answer, events(range(4))) == expected
+
+
+def unparsed(*numbers: int) -> str:
+    """Say that lines cannot be parsed."""
+    return "\n".join(f"unable to parse '{LINES[number]}': invalid number" for number in numbers)
+
+
+INVALID = "unable to parse: invalid number"
+RETENTION = "partial write: points beyond retention policy"
+FULL = "partial write: max-series-per-database limit exceeded: (10)"
+OCCURRED = "partial write of line protocol occurred"
+
+
+def numbered(number: object, message: str = "bad") -> dict[str, Any]:
+    """Say what InfluxDB 3 says of a line."""
+    return {"original_line": "m value", "line_number": number, "error_message": message}
+
+
+@pytest.mark.parametrize(
+    ("answer", "rejected", "again"),
+    [
+        (error(400, f"partial write: {unparsed(1)} dropped=0"), {1: INVALID}, False),
+        (error(400, f"partial write: {unparsed(0, 3)} dropped=0"), {0: INVALID, 3: INVALID}, False),
+        (error(400, unparsed(0, 1, 2, 3)), dict.fromkeys(range(4), INVALID), True),
+        (error2(400, unparsed(2)), {2: INVALID}, True),
+        (error(400, f"{RETENTION} dropped=2"), {0: RETENTION, 1: RETENTION}, False),
+        (error(400, f"{FULL} dropped=4"), dict.fromkeys(range(4), FULL), False),
+        (error(400, OCCURRED, data=[numbered(2), numbered(4, "worse")]), {1: "bad", 3: "worse"}, False),
+        (error(400, "parsing failed for write_lp endpoint", data=numbered(1)), {0: "bad"}, True),
+    ],
+)
+async def test_events_that_the_server_names_are_rejected(
+    answer: httpx2.Response, rejected: dict[int, str], again: bool
+) -> None:
+    """Those and no others; the others are sent again, at once, where it may have stored none."""
+    server = FakeServer()
+    found = await receipt(answer, events(range(4)), server)
+    assert (found.rejected, found.retry, found.too_large) == (rejected, False, False)
+    left = [line for number, line in enumerate(LINES) if number not in rejected]
+    assert [body.splitlines() for body in server.bodies] == [LINES, *([left] if again and left else [])]
+
+
+@pytest.mark.parametrize("status", [400, 422])
+async def test_a_type_conflict_rejects_the_measurements_events(status: int) -> None:
+    """And the others are sent again, since one refusal hides another: until there is none."""
+    server = FakeServer()
+    payload = [*events(range(2), "other"), *events(range(2, 4), 'a, b"c=d'), *events([4]), *events([5, 6], "late")]
+    texts = [CONFLICT.format('a, b"c=d', 2), CONFLICT.format("other", 2)]
+    found = await receipt([error(status, text) for text in texts], payload, server)
+    assert (set(found.rejected), found.retry) == ({0, 1, 2, 3}, False)
+    assert found.rejected[2] == texts[0].removesuffix(" dropped=2")[:300]
+    assert [len(body.splitlines()) for body in server.bodies] == [7, 5, 3]
+    assert server.values() == [4, 5, 6]
+
+
+@pytest.mark.parametrize(
+    ("last", "rejected", "retry"),
+    [
+        (httpx2.Response(204), {0, 1}, False),
+        (httpx2.Response(503), {0, 1}, True),
+        (httpx2.Response(401), {0, 1}, True),
+        (error(413, "too large"), {0, 1}, True),
+        (error(400, "partial write: something new"), {0, 1}, True),
+        (error(400, "partial write: points beyond retention policy dropped=1"), {0, 1, 2}, False),
+        (error(400, CONFLICT.format("m", 3)), {0, 1, 2, 3, 4}, False),
+    ],
+)
+async def test_what_comes_after_a_refusal_is_about_the_others(
+    last: httpx2.Response, rejected: set[int], retry: bool
+) -> None:
+    """Nothing counts as delivered but what the last answer says is stored."""
+    payload = [*events(range(2), "other"), *events(range(2, 5))]
+    found = await receipt([error(400, CONFLICT.format("other", 2)), last], payload)
+    assert (set(found.rejected), found.retry, found.too_large) == (rejected, retry, False)
+
+
+async def test_a_type_conflict_of_one_line_of_an_event_rejects_that_event() -> None:
+    """An event of two lines, and a histogram of many fields."""
+    payload: list[MetricEvent] = [
+        CacheMetric("a", "b", timestamp=1),
+        HealthCheck("a", True, 0.1, timestamp=2),
+        HistogramPoint("h", {}, 1, 1.0, (0.5,), (0, 1), timestamp=3),
+        HealthCheck("b", True, 0.1, timestamp=4),
+    ]
+    found = await receipt(error(400, CONFLICT.format("backend.health", 2)), payload)
+    assert set(found.rejected) == {1, 3}
+    text = CONFLICT.format("h", 1)
+    for field, names in (("sum", {2}), ("0.5", {2}), ("+Inf", {2}), ("5", set[int]())):
+        found = await receipt(error(400, text.replace('"value"', f'"{field}"')), payload)
+        assert set(found.rejected) == names
+        assert found.too_large == (not names)
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        error(400, CONFLICT.format("m", 3)),  # of the four, and nobody says which
+        error(400, CONFLICT.format("n", 1)),
+        error(400, "partial write: max-values-per-tag limit exceeded (9/5): dropped=1"),
+        error(400, "partial write: points beyond retention policy dropped=9"),
+        error(400, "partial write: something new"),
+        error(400, "partial write: something new dropped=0"),
+        error(400, "unable to parse 'm value=1.0 9': not a line that was sent"),
+        error(400, f"{unparsed(1)}\nand more"),
+        *(error(400, OCCURRED, data=[numbered(number)]) for number in (5, 0, -1, True, "1")),
+        *(error(400, OCCURRED, data=data) for data in ([], ["odd"], [{"error_message": "bad"}], 7)),
+        httpx2.Response(400, text='cannot unmarshal influx line "m value=1 1"'),
+    ],
+)
+async def test_where_it_cannot_be_told_which_the_payload_is_halved(answer: httpx2.Response) -> None:
+    """Down to one event, which is rejected then."""
+    found = await receipt(answer, events(range(4)))
+    assert (found.rejected, found.retry, found.too_large) == ({}, False, True)
+    assert str(found.error).startswith(f"HTTP {answer.status_code}: ")
+
+
+async def test_of_lines_with_the_same_age_it_cannot_be_told_which_is_too_old() -> None:
+    """Two of a nanosecond, one of them dropped; both dropped."""
+    payload = [Gauge(f"m{number}", {}, 1, timestamp=number // 2) for number in range(4)]
+    for count, rejected in ((1, set[int]()), (2, {0, 1}), (3, set[int]()), (4, {0, 1, 2, 3})):
+        found = await receipt(error(400, f"partial write: points beyond retention policy dropped={count}"), payload)
+        assert set(found.rejected) == rejected
+        assert found.too_large == (not rejected)
+
+
+async def test_a_line_that_holds_what_ends_it_in_the_message_is_found() -> None:
+    """`': ` in a label."""
+    payload = [Gauge("m", {"a": "b': c"}, 1, timestamp=1), Gauge("m", {"a": "b"}, 1, timestamp=1)]
+    text = "unable to parse 'm,a=b':\\ c value=1 1': bad: 'it's'"
+    found = await receipt(error(400, text), payload)
+    assert found.rejected == {0: "unable to parse: bad: 'it's'"}
+
+
+async def test_each_event_is_settled_as_the_server_settled_it(autojump_clock: trio.testing.MockClock) -> None:
+    """A conflict, then the rest; every event ends once, and only what was stored counts as delivered."""
+    server = FakeServer(error(400, CONFLICT.format("bad", 2)))
+    async with collector(sinks=[server.sink()]) as metrics:
+        for number in range(6):
+            metrics.record_gauge("bad" if number in (1, 4) else "good", {}, number)
+        report = await metrics.flush()
+    assert (report.processed, report.failed) == (4, 2)
+    account = balanced(metrics.stats()).sinks["influxdb"]
+    assert (account.delivered, account.rejected, account.failed) == (4, 2, 0)
+    assert "2 of 6 events refused: partial write: field type conflict" in str(account.last_error)
+    assert server.values() == [0, 2, 3, 5]
+
+
+async def test_halving_finds_the_one_at_fault() -> None:
+    """The server refuses any body with it and does not say which it is."""
+
+    class Picky(FakeServer):
+        """Refuses payloads with a 7 in them."""
+
+        async def answer(self, request: httpx2.Request) -> httpx2.Response:
+            if " value=7 " not in request.content.decode().replace("\n", " "):
+                return await super().answer(request)
+            return error(
+                400, "partial write: no sevens dropped=1" if request.content.count(b"\n") > 1 else "partial write: no"
+            )
+
+    server = Picky()
+    async with collector(sinks=[server.sink()]) as metrics:
+        for number in range(16):
+            metrics.record_gauge("m", {}, number)
+    account = balanced(metrics.stats()).sinks["influxdb"]
+    assert (account.delivered, account.rejected) == (15, 1)
+    assert account.last_error == 'HTTP 400: {"error":"partial write: no"}'
+    assert sorted(server.values()) == [number for number in range(16) if number != 7]
+
+
+async def test_what_is_sent_again_is_the_same_to_the_byte(autojump_clock: trio.testing.MockClock) -> None:
+    """Halves and leftovers too, though their timestamps collide."""
+    answers = [
+        httpx2.Response(503),
+        error(413, "too large"),
+        httpx2.Response(503),
+        error(400, CONFLICT.format("odd", 1)),
+    ]
+    server = FakeServer(*answers)
+    async with collector(sinks=[server.sink()]) as metrics:
+        for number in range(8):
+            metrics.record(Gauge("odd" if number == 2 else "m", {}, number, timestamp=5))
+    first = server.bodies[0].splitlines()
+    assert server.bodies[1].splitlines() == first
+    for body in server.bodies[2:]:
+        assert set(body.splitlines()) <= set(first)
+    assert balanced(metrics.stats()).sinks["influxdb"].delivered == 7
+    assert len({(line.measurement, line.timestamp) for line in server.stored}) == 7
+    assert sorted(server.values()) == [0, 1, 3, 4, 5, 6, 7]
+
+
+# -------------------------------------------------------------------------------------------------------- dialect
+
+HOSTILE = {"a": "x\\, y", "b\\": "tail\\", "c": "\\\\"}
+
+
+@pytest.mark.parametrize("dialect", ["influxdb", "influxdb3", "victoriametrics"])
+@pytest.mark.parametrize("told", [False, True])
+async def test_a_backslash_is_written_as_the_server_reads_it(dialect: Any, told: bool) -> None:
+    """It is asked once who it is, when the first backslash comes; not if the sink was told."""
+    server = FakeServer(dialect=dialect)
+    sink = server.sink(dialect=dialect if told else None)
+    async with collector(sinks=[sink]) as metrics:
+        metrics.record_gauge("a b", {"c": "d,e", "f": "two\nlines"}, 0)
+        await metrics.flush()
+        assert (server.pings, sink.dialect) == (0, dialect if told else None)
+        for number in range(1, 4):
+            metrics.record_gauge("m", HOSTILE, number)
+            await metrics.flush()
+    assert (server.pings, sink.dialect) == (0 if told else 1, dialect)
+    tail = "\\" if dialect == "victoriametrics" else LOST
+    expected = {"a": "x\\, y", f"b{tail}": f"tail{tail}", "c": f"\\{tail}"}
+    assert [line.tags for line in server.stored[1:]] == [expected] * 3
+    assert sink.replacements == 1 + (0 if tail == "\\" else 3)
+
+
+async def test_a_payload_with_a_backslash_is_written_anew_at_each_attempt(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    """The same lines each time, halves and leftovers included."""
+    answers = [httpx2.Response(503), httpx2.Response(503), error(413, "too large"), httpx2.Response(503)]
+    server = FakeServer(*answers, dialect="victoriametrics")
+    async with collector(sinks=[server.sink()]) as metrics:
+        for number in range(4):
+            metrics.record(Gauge("m", HOSTILE, number, timestamp=7))
+    assert server.pings == 1
+    assert server.bodies[0] == server.bodies[1] == server.bodies[2]
+    assert "".join(server.bodies[4:]) == server.bodies[0]
+    assert [(line.tags, line.timestamp) for line in server.stored] == [(HOSTILE, 7 + number) for number in range(4)]
+
+
+async def test_a_large_payload_with_a_backslash_is_written_anew_as_a_whole() -> None:
+    """In pieces, in order."""
+    server = FakeServer(dialect="victoriametrics")
+    async with collector(BatchMetricsConfig(batch_size=2000), sinks=[server.sink()]) as metrics:
+        for number in range(1200):
+            metrics.record_gauge("m", HOSTILE if number == 7 else {}, number)
+    assert server.values() == list(range(1200))
+    assert [line.tags for line in server.stored[6:9]] == [{}, HOSTILE, {}]
+
+
+async def test_series_wait_for_a_server_that_cannot_tell_who_it_is(autojump_clock: trio.testing.MockClock) -> None:
+    """They are pushed once it can."""
+    server = FakeServer(dialect="victoriametrics", ping=httpx2.Response(503))
+    sink = InfluxDBSeriesSink(URL, database="db", client=server.client)
+    async with collector(sinks=[sink]) as metrics:
+        metrics.record_counter("m", HOSTILE, 1)
+        await trio.sleep(60)
+        assert server.pings > 3
+        assert server.stored == []
+        server.ping = httpx2.Response(204, headers={"X-Server-Hostname": "vm"})
+        assert (await metrics.flush()).ok
+    assert server.stored[-1].tags == HOSTILE
+
+
+@pytest.mark.parametrize(
+    ("ping", "dialect"),
+    [
+        (httpx2.Response(404), "influxdb"),
+        (httpx2.Response(403, headers={"X-Server-Hostname": "vm"}), "victoriametrics"),
+        (httpx2.Response(204, headers={"X-Server-Hostname": "x", "X-Influxdb-Version": "v2.7.1"}), "influxdb"),
+        (httpx2.Response(200, headers={"X-Influxdb-Version": "v3.0.0"}, json={"version": "3.0.0"}), "influxdb3"),
+        (httpx2.Response(204, headers={"X-Influxdb-Version": "unknown"}), "influxdb"),
+    ],
+)
+async def test_a_server_is_known_by_its_headers(ping: httpx2.Response, dialect: str) -> None:
+    """What says nothing is taken for InfluxDB 1 or 2."""
+    server = FakeServer(dialect=dialect, ping=ping)
+    sink = server.sink()
+    async with collector(sinks=[sink]) as metrics:
+        metrics.record_gauge("m", HOSTILE, 1)
+    assert sink.dialect == dialect
+    assert len(server.stored) == 1
+
+
+async def test_a_server_that_cannot_tell_now_is_asked_again(autojump_clock: trio.testing.MockClock) -> None:
+    """Nothing is sent before."""
+
+    class Starting(FakeServer):
+        """Is not ready at first."""
+
+        async def answer(self, request: httpx2.Request) -> httpx2.Response:
+            if request.url.path == "/ping" and self.pings < 2:
+                self.pings += 1
+                if self.pings == 2:
+                    raise httpx2.ConnectError("refused", request=request)
+                return httpx2.Response(503)
+            return await super().answer(request)
+
+    server = Starting(dialect="victoriametrics")
+    async with collector(sinks=[server.sink()]) as metrics:
+        metrics.record_gauge("m", HOSTILE, 1)
+    assert (server.pings, len(server.requests)) == (3, 1)
+    account = metrics.stats().sinks["influxdb"]
+    assert (account.delivered, account.retries) == (1, 2)
+    assert account.last_error == "ConnectError: refused"
+
+
+async def test_what_is_lost_is_logged_once(caplog: pytest.LogCaptureFixture) -> None:
+    """And counted; nothing of the text is shown."""
+    server = FakeServer()
+    sink = server.sink()
+    async with collector(sinks=[sink]) as metrics:
+        for number in range(3):
+            metrics.record_gauge("m", {"a": f"sesame\n{number}"}, 1)
+            await metrics.flush()
+    assert sink.replacements == 3
+    [message] = caplog.messages
+    assert message.startswith("metrics: influx.example:8086: names or labels have characters that line protocol cannot")
+    assert "sesame" not in message
+
+
+# --------------------------------------------------------------------------------------------------------- others
+
+
+async def test_no_answer_is_tried_again(autojump_clock: trio.testing.MockClock) -> None:
+    """A connection that breaks."""
+
+    class Broken(FakeServer):
+        """Breaks the first connection."""
+
+        broken = False
+
+        async def answer(self, request: httpx2.Request) -> httpx2.Response:
+            if not self.broken:
+                self.broken = True
+                raise httpx2.ReadError("gone", request=request)
+            return await super().answer(request)
+
+    server = Broken()
+    async with collector(sinks=[server.sink()]) as metrics:
+        metrics.record_gauge("m", {}, 1)
+    account = metrics.stats().sinks["influxdb"]
+    assert (account.delivered, account.retries, account.last_error) == (1, 1, "ReadError: gone")
+
+
+async def test_payloads_keep_to_their_limits() -> None:
+    """5 000 events at most, and the bytes that are given."""
+    server = FakeServer()
+    async with collector(BatchMetricsConfig(batch_size=6000), sinks=[server.sink()]) as metrics:
+        record(metrics, range(6000))
+    assert sorted(body.count("\n") for body in server.bodies) == [1000, 5000]
+    server = FakeServer()
+    async with collector(BatchMetricsConfig(batch_size=6000), sinks=[server.sink(max_payload_bytes=10_000)]) as metrics:
+        record(metrics, range(6000))
+    assert max(len(body) for body in server.bodies) <= 10_000
+    assert ids(arrived(server.stored)) == list(range(6000))
+
+
+async def test_bodies_are_compressed_if_that_is_asked_for() -> None:
+    """With gzip."""
+    server = FakeServer()
+    seen = list[str | None]()
+
+    async def answer(request: httpx2.Request) -> httpx2.Response:
+        await trio.lowlevel.checkpoint()
+        seen.append(request.headers.get("content-encoding"))
+        assert len(request.content) < 5_000
+        return httpx2.Response(204)
+
+    server.client = httpx2.AsyncClient(transport=httpx2.MockTransport(answer))
+    async with collector(BatchMetricsConfig(enable_compression=True), sinks=[server.sink()]) as metrics:
+        record(metrics, range(300))
+    assert set(seen) == {"gzip"}
+    assert metrics.stats().sinks["influxdb"].delivered == 300
+
+
+async def test_a_sink_serves_two_collectors_one_after_the_other() -> None:
+    """Serial numbers begin anew; still no event overwrites another."""
+    server = FakeServer()
+    sink = server.sink()
+    for number in range(2):
+        async with collector(sinks=[sink]) as metrics:
+            metrics.record(Gauge("m", {}, number, timestamp=7))
+    assert [(line.fields["value"], line.timestamp) for line in server.stored] == [(0, 7), (1, 8)]
+
+
+async def test_events_of_one_nanosecond_all_arrive() -> None:
+    """In one series and in several, in one payload and in several."""
+    server = FakeServer()
+    async with collector(sinks=[server.sink()]) as metrics:
+        for number in range(1000):
+            metrics.record(Counter("c", {"id": number % 3}, number + 1, timestamp=TIMESTAMP))
+            if number % 300 == 0:
+                await metrics.flush()
+    assert balanced(metrics.stats()).sinks["influxdb"].delivered == 1000
+    assert len({(line.tags["id"], line.timestamp) for line in server.stored}) == 1000
+    assert sorted(server.values()) == list(range(1, 1001))
+
+
+# --------------------------------------------------------------------------------------------------------- series
+
+
+def made_series(server: FakeServer, **context: Any) -> InfluxDBSeriesSink:
+    """Make a series sink outside of a collector."""
+    sink = InfluxDBSeriesSink(URL, database="db", client=server.client)
+    sink.bind(SinkContext(**context))
+    return sink
+
+
+def test_series_are_written_with_one_time_that_rises() -> None:
+    """Each snapshot is later than the one before, whatever the clock says."""
+    sink = made_series(FakeServer(), static_labels={"host": "h"})
+    sink.merge([event for event, _ in SAMPLES])
+    stamps = list[int]()
+    for _ in range(100):
+        lines = PARSERS["influxdb"](sink.snapshot().decode())
+        [stamp] = {line.timestamp for line in lines}
+        stamps.append(stamp)
+    assert stamps == sorted(set(stamps))
+    lines = PARSERS["influxdb"](sink.snapshot().decode())
+    found = {line.measurement: line.fields for line in lines}
+    assert found["jobs"] == {"value": 42.0}
+    assert found["depth"] == {"value": 0.0}
+    assert found["cache.operations"] == {"value": 1.0}
+    assert found["wait"] == {"count": 3.0, "sum": 4.5, "1": 1.0, "2": 1.0, "+Inf": 3.0}
+    http = found["http.server.request.duration"]
+    assert (http["count"], http["sum"], http["0.1"], http["0.25"], http["+Inf"]) == (1.0, 0.15, 0.0, 1.0, 1.0)
+    assert all(line.tags["host"] == "h" for line in lines)
+    assert Count(line.measurement for line in lines)["backend.request.duration"] == 2
+
+
+def test_a_series_that_cannot_be_written_is_left_out(caplog: pytest.LogCaptureFixture) -> None:
+    """A sum that no float holds, labels that are too long: said once, and the others are written."""
+    sink = made_series(FakeServer())
+    huge = [Counter("huge", {}, 1.7e308), Counter("huge", {}, 1.7e308)]
+    sink.merge([*huge, Counter("long", {"a": "x" * 70_000}, 1), Counter("fine", {}, 1)])
+    for _ in range(2):
+        assert [line.measurement for line in PARSERS["influxdb"](sink.snapshot().decode())] == ["fine"]
+    assert caplog.messages == [
+        "metrics: a series is left out: name and labels must have at most 65535 bytes together (got 70016)"
+    ]
+
+
+@pytest.mark.parametrize("dialect", ["influxdb", "influxdb3", "victoriametrics"])
+async def test_a_backslash_in_a_series_is_written_as_the_server_reads_it(dialect: str) -> None:
+    """It is asked once."""
+    server = FakeServer(dialect=dialect)
+    sink = InfluxDBSeriesSink(URL, database="db", client=server.client, backoff=0.001)
+    async with collector(sinks=[sink]) as metrics:
+        for _ in range(3):
+            metrics.record_counter("m", HOSTILE, 1)
+            await metrics.flush()
+    tail = "\\" if dialect == "victoriametrics" else LOST
+    assert [(line.tags, line.fields) for line in server.stored] == [
+        ({"a": "x\\, y", f"b{tail}": f"tail{tail}", "c": f"\\{tail}"}, {"value": float(number)}) for number in (1, 2, 3)
+    ]
+    assert (server.pings, sink.dialect) == (1, dialect)
+    assert sink.replacements == (0 if tail == "\\" else 3)
+
+
+async def test_a_refused_push_of_series_is_made_again(autojump_clock: trio.testing.MockClock) -> None:
+    """A partial write delivers nothing: the next push has it all."""
+    server = FakeServer(error(400, CONFLICT.format("m", 1)), error(413, "too large"), dialect="victoriametrics")
+    sink = InfluxDBSeriesSink(URL, database="db", client=server.client)
+    async with collector(sinks=[sink]) as metrics:
+        metrics.record_counter("m", {}, 1)
+        assert (await metrics.flush()).ok
+    account = metrics.stats().sinks["influxdbseries"]
+    assert (account.delivered, account.retries) == (1, 2)
+    assert json.loads(str(account.last_error).partition(": ")[2]) == {"error": "too large"}

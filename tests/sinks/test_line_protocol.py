@@ -1,0 +1,464 @@
+"""Names, labels and values in line protocol: what each server reads is what was meant, and no line touches another."""
+
+import math
+import re
+from types import MappingProxyType
+from typing import Any, get_args
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tests.sinks.contract import AWKWARD, SAMPLES, TIMESTAMP
+from tests.sinks.line_parsers import PARSERS, Line
+from trio_batchmetrics import (
+    BackendRequest,
+    Batch,
+    CacheMetric,
+    Counter,
+    Gauge,
+    HealthCheck,
+    Histogram,
+    HistogramPoint,
+    HttpRequest,
+    MetricEvent,
+    label,
+    measure,
+    metric_event,
+)
+from trio_batchmetrics.abc import SinkContext
+from trio_batchmetrics.sinks._heads import Losses
+from trio_batchmetrics.sinks._line_fields import bucket_fields, field_text, line
+from trio_batchmetrics.sinks._line_protocol import DIALECTS, Dialect, series_key, tag_text
+from trio_batchmetrics.sinks._line_writer import LineWriter
+from trio_batchmetrics.sinks._timestamps import Timestamps
+
+LOST = "\ufffd"
+
+
+def carried(text: str, dialect: str, *, measurement: bool = False) -> str:
+    """Say what a server is to read of a text: written down anew, character by character."""
+    made = ""
+    for at, char in enumerate(text):
+        following = text[at + 1] if at + 1 < len(text) else ""
+        lost = char == "\n"
+        if measurement and at == 0:
+            lost |= char in "#\t\0"
+        if dialect == "influxdb" and char == "\\":
+            lost |= following == "" or (measurement and following in ',= "')
+        if dialect == "influxdb3":
+            lost |= char == "\t" or (char == "\\" and following == "") or (measurement and char == "\0")
+        made += LOST if lost else char
+    return made
+
+
+def tamed(text: str) -> str:
+    """Say what becomes of a text where a backslash before a space would be dangerous."""
+    return text.replace("\\ ", f"{LOST} ")
+
+
+# ------------------------------------------------------------------------------------------------------- series
+
+
+@pytest.mark.parametrize("dialect", DIALECTS)
+@pytest.mark.parametrize("text", [text for text in AWKWARD.values() if text] + ["a\\,b", "a\\ b", "a\\=b", "#a", "\ta"])
+def test_awkward_text_is_read_as_it_is_where_that_can_be(dialect: Dialect, text: str) -> None:
+    """As a measurement, a tag's name and its value, between two other lines."""
+    keys = [series_key("m", {"a": "b"}, dialect), series_key(text, {text: text}, dialect), series_key("m", {}, dialect)]
+    body = "".join(f"{key.text} value=1.5 {number}\n" for number, key in enumerate(keys))
+    expected = carried(text, dialect, measurement=True), {carried(text, dialect): carried(text, dialect)}
+    assert PARSERS[dialect](body) == [
+        Line("m", {"a": "b"}, {"value": 1.5}, 0),
+        Line(*expected, {"value": 1.5}, 1),
+        Line("m", {}, {"value": 1.5}, 2),
+    ]
+    assert keys[1].replaced == sum(part.count(LOST) for part in (expected[0], *expected[1], *expected[1].values()))
+    assert keys[1].doubtful == ("\\" in text or "\t" in text)
+
+
+TEXT = st.text(
+    st.sampled_from('ab\\\\\\, ="#\n\t\0\ré🙂') | st.characters(exclude_categories=["Cs"]), min_size=1, max_size=6
+)
+NAMES = st.dictionaries(TEXT, TEXT, max_size=3)
+
+
+@given(st.sampled_from(DIALECTS), st.lists(st.tuples(TEXT, NAMES), min_size=1, max_size=4))
+def test_every_text_is_read_as_it_is_or_with_what_is_lost(dialect: Dialect, series: list[tuple[str, Any]]) -> None:
+    """Whatever it is, and whatever stands beside it."""
+    keys = [series_key(measurement, labels, dialect, ("value",)) for measurement, labels in series]
+    body = "".join(f"{key.text} value={number}.5 {number}\n" for number, key in enumerate(keys))
+    lines = PARSERS[dialect](body)
+    assert len(lines) == len(series)
+    for number, ((measurement, labels), key, read) in enumerate(zip(series, keys, lines, strict=True)):
+        texts = [measurement, *labels, *labels.values()]
+        if dialect == "influxdb" and any("\\ " in text for text in texts) and any('"' in text for text in texts):
+            meant, tags = tamed(measurement), {tamed(name): tamed(text) for name, text in labels.items()}
+        else:
+            meant, tags = measurement, labels
+        meant = carried(meant, dialect, measurement=True)
+        assert (read.measurement, read.fields, read.timestamp) == (meant, {"value": number + 0.5}, number)
+        pairs = sorted((carried(name, dialect), carried(text, dialect)) for name, text in tags.items())
+        # What is lost may make two names one: then one of them has a "_" at its end.
+        found = sorted((re.sub(r"_+\Z", "", name), text) for name, text in read.tags.items())
+        assert sorted(text for _, text in found) == sorted(text for _, text in pairs)
+        assert {name for name, _ in found} == {re.sub(r"_+\Z", "", name) for name, _ in pairs}
+        made = "".join([meant, *(name + text for name, text in pairs)])
+        assert key.replaced == made.count(LOST) - "".join(texts).count(LOST)
+
+
+@pytest.mark.parametrize("dialect", DIALECTS)
+def test_a_quote_behind_an_escaped_space_opens_no_string(dialect: Dialect) -> None:
+    r"""InfluxDB takes the space of `\\ ` for the end of the tags, then a quote for a string's that eats newlines."""
+    hostile = [series_key("m", {"k\\ z": '"'}, dialect), series_key("a\\ =", {"x": '"'}, dialect)]
+    body = "".join(f"{key.text} value=1.5 1\nneighbour value=1.5 1\n" for key in hostile)
+    assert [found.measurement for found in PARSERS[dialect](body)][1::2] == ["neighbour", "neighbour"]
+    kept = "k\\ z" if dialect != "influxdb" else f"k{LOST} z"
+    assert PARSERS[dialect](body)[0].tags == {kept: '"'}
+    assert hostile[0].replaced == (dialect == "influxdb")
+
+
+def test_what_was_read_wrongly_of_an_untamed_line() -> None:
+    """The test above would see it."""
+    with pytest.raises(AssertionError, match="no end"):
+        PARSERS["influxdb"]('m,k\\\\ z=" value=1.5 1\nneighbour value=1.5 1\n')
+
+
+def test_tags_are_sorted_and_empty_ones_left_out() -> None:
+    """Neither a name nor a value may be missing."""
+    assert series_key("m", {"b": "2", "": "x", "a": "1", "c": ""}).text == "m,a=1,b=2"
+
+
+def test_names_that_are_taken_get_an_underscore() -> None:
+    """By the server, by a field, by another label once both have lost a character."""
+    labels = {"time": "1", "_field": "2", "_measurement": "3", "value": "4", "value_": "5", "ok": "6"}
+    assert (
+        series_key("m", labels, fields=("value",)).text == "m,_field_=2,_measurement_=3,ok=6,time_=1,value_=4,value__=5"
+    )
+    assert series_key("m", {"a\n": "1", f"a{LOST}": "2"}).text == f"m,a{LOST}=1,a{LOST}_=2"
+
+
+def test_dialects_are_those_that_the_type_names() -> None:
+    """The check at run time and the one of types agree."""
+    assert get_args(Dialect) == DIALECTS
+
+
+# -------------------------------------------------------------------------------------------------------- values
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [
+        (1.5, "1.5"),
+        (1e300, "1e+300"),
+        (-0.0, "-0.0"),
+        (2, "2i"),
+        (-(2**63), "-9223372036854775808i"),
+        (True, "true"),
+        (False, "false"),
+        ("a", '"a"'),
+        ("", '""'),
+        ('say "hi" \\', '"say \\"hi\\" \\\\"'),
+        ("two\nlines, a = b", '"two\nlines, a = b"'),
+    ],
+)
+def test_a_field_is_an_int_a_float_a_bool_or_a_string(value: Any, text: str) -> None:
+    """Each in its own way."""
+    assert field_text(value) == text
+    assert line("m", {}, [("f", value)], 7) == f"m f={text} 7"
+
+
+@pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf, 2**63, -(2**63) - 1])
+def test_a_field_that_no_server_takes_is_refused(value: float) -> None:
+    """A number that is none, and an int beyond 64 bits."""
+    with pytest.raises(ValueError, match="must"):
+        field_text(value)
+
+
+def test_a_line_needs_a_field() -> None:
+    """Without one it means nothing."""
+    with pytest.raises(ValueError, match="a line needs a field"):
+        line("m", {}, [], 7)
+
+
+def test_a_whole_line_is_escaped_everywhere() -> None:
+    """Measurement, tags, fields."""
+    text = line("a b", {"c d": "e=f"}, [("g,h", 1.5), ("i", "j\n")], 7, "victoriametrics")
+    assert text == f'a\\ b,c\\ d=e\\=f g\\,h=1.5,i="j{LOST}" 7'
+    assert tag_text("a\\", "influxdb") == f"a{LOST}"
+    assert tag_text("a\\", "victoriametrics") == "a\\\\"
+
+
+def test_buckets_are_cumulative_and_named_by_their_bounds() -> None:
+    """As Telegraf names them: no fraction where there is none."""
+    assert bucket_fields(4, (0.005, 1.0, 10.0), (1, 0, 2, 4)) == "7.0,sum=4.0,0.005=1.0,1=1.0,10=3.0,+Inf=7.0"
+    assert bucket_fields(0.5, (), (2,)) == "2.0,sum=0.5,+Inf=2.0"
+
+
+# -------------------------------------------------------------------------------------------------------- events
+
+
+@metric_event(counts="twin.calls")
+class Twins(MetricEvent):
+    """Two fields are measured by one instrument."""
+
+    who: str = label()
+    left: float = measure(Gauge, "twin", unit="1")
+    right: float = measure(Gauge, "twin", unit="1")
+
+
+@metric_event
+class Bare(MetricEvent):
+    """Has no label."""
+
+    value: float = measure(Gauge, "bare")
+
+
+def writer(dialect: Dialect | None = None, **context: Any) -> LineWriter:
+    """Make one that has written nothing yet."""
+    return LineWriter(dialect, SinkContext(**context), Timestamps())
+
+
+def read(body: bytes) -> list[Line]:
+    """Read lines as InfluxDB does."""
+    return PARSERS["influxdb"](body.decode())
+
+
+def test_every_kind_of_event_becomes_its_lines() -> None:
+    """One for each that it measures, in recording order."""
+    lines = read(writer().write([event for event, _ in SAMPLES]))
+    http = {"http.request.method": "GET", "http.route": "/users/{id}", "http.response.status_code": "200"}
+    llm = {"gen_ai.request.model": "gpt-4", "cached": "true"}
+    failed = {"provider": "openai", "model": "gpt-4", "success": "false", "error.type": "timeout"}
+    assert [(found.measurement, found.tags, found.fields) for found in lines] == [
+        ("http.server.request.duration", http, {"value": 0.15}),
+        ("backend.request.duration", failed, {"value": 0.85}),
+        ("backend.request.duration", {"provider": "openai", "model": "gpt-4", "success": "true"}, {"value": 1.0}),
+        ("backend.health", {"backend": "backend-1"}, {"value": 1.0}),
+        ("backend.health_check.duration", {"backend": "backend-1"}, {"value": 0.05}),
+        ("cache.operations", {"cache.type": "redis", "cache.operation": "hit"}, {"value": 1.0}),
+        ("jobs", {"region": "us-east"}, {"value": 42.0}),
+        ("response_time", {"try": "2", "last": "false"}, {"value": -0.5}),
+        ("depth", {}, {"value": 0.0}),
+        ("wait", {"queue": "a"}, {"count": 3.0, "sum": 4.5, "1": 1.0, "2": 1.0, "+Inf": 3.0}),
+        ("gen_ai.client.tokens", llm, {"value": 1200.0}),
+        ("gen_ai.client.operation.duration", llm, {"value": 2.5}),
+        ("llm.calls", llm, {"value": 1.0}),
+    ]
+    assert {found.timestamp for found in lines} == {TIMESTAMP}
+
+
+def test_rows_of_recorders_and_events_are_written_alike() -> None:
+    """A recorder leaves tuples behind, `record` leaves events."""
+    events: list[MetricEvent] = [event for event, _ in SAMPLES]
+    rows = [
+        (type(event), event.timestamp, *(getattr(event, field) for field in schema.fields))
+        for event in events
+        if (schema := type(event).__metric_schema__) is not None
+    ]
+    mixed: list[Any] = [row if at % 2 else event for at, (row, event) in enumerate(zip(rows, events, strict=True))]
+    assert writer().write(Batch(rows)) == writer().write(events) == writer().write(Batch(mixed))
+
+
+def test_labels_that_are_equal_but_not_in_text_are_told_apart() -> None:
+    """`True` and 1 in one label, in one chunk and over several; a float that is an int."""
+    ours = writer()
+    for values in ([True, 1, 1.0, "1", None], [1], [True], [1.0], [True, 1]):
+        rows = [(BackendRequest, at, "p", value, True, 0.5, None) for at, value in enumerate(values)]
+        models = ["true" if value is True else str(value) for value in values if value is not None]
+        assert [found.tags["model"] for found in read(ours.write(Batch(rows))) if "model" in found.tags] == models
+        named = [(Counter, at, "c", {"model": value}, 1.0) for at, value in enumerate(values)]
+        assert [found.tags["model"] for found in read(ours.write(Batch(named))) if "model" in found.tags] == models
+
+
+class Celsius(float):
+    """A number that is not just a float."""
+
+    __slots__ = ()
+
+    def __repr__(self) -> str:
+        return "warm"
+
+
+def test_numbers_of_unusual_types_are_written_as_plain_ones() -> None:
+    """Beside others."""
+    rows = [(Bare, 1, Celsius(20.5)), (Bare, 2, 3), (Bare, 3, True)]
+    assert [found.fields["value"] for found in read(writer().write(Batch(rows)))] == [20.5, 3.0, 1.0]
+    point = HistogramPoint("h", {}, 1, Celsius(20.5), (Celsius(1.5),), (0, 1), timestamp=1)
+    assert b"warm" not in writer().write([point])
+
+
+class Name(str):
+    """A name or a label that is not just a str."""
+
+    __slots__ = ()
+
+    def __str__(self) -> str:
+        return "something else"
+
+
+def test_names_and_labels_of_unusual_types_are_written_as_their_text() -> None:
+    """Subclasses of str, mappings, keys that are no strings, objects."""
+    odd = Name("odd")
+    labels: list[Any] = [{odd: odd}, {7: "x"}, {"a": 2.5}, MappingProxyType({"a": "b"}), {"a": odd}, {"a": 2**70}]
+    rows: list[Any] = [(Gauge, at, "g", each, 1.0) for at, each in enumerate(labels)]
+    rows += [(Gauge, 9, odd, {}, 1.0), (BackendRequest, 9, odd, 2.5, 2**70, 1.0, None)]
+    expected: list[tuple[str, dict[str, str]]] = [
+        *(("g", {str.__str__(key): text}) for key, text in [("odd", "odd"), ("7", "x"), ("a", "2.5"), ("a", "b")]),
+        *(("g", {"a": text}) for text in ("odd", str(2**70))),
+        ("odd", {}),
+        ("backend.request.duration", {"provider": "odd", "model": "2.5", "success": str(2**70)}),
+    ]
+    for row, each in zip(rows, expected, strict=True):
+        assert [found[:2] for found in read(writer().write(Batch([row])))] == [each]
+    assert [found[:2] for found in read(writer().write(Batch(rows)))] == expected
+
+
+def test_numbers_are_exact_and_floats() -> None:
+    """Bools measured by a gauge, ints, and floats with all their digits."""
+    values = [True, False, 0, 7, 10**300, 0.1, 1 / 3, 5e-324, 1.7976931348623157e308, -2.5]
+    rows = [(Bare, at, value) for at, value in enumerate(values)]
+    body = writer().write(Batch(rows))
+    assert [found.fields["value"] for found in read(body)] == [float(value) for value in values]
+    assert b"rue" not in body
+    assert re.search(rb"\di ", body) is None
+
+
+def test_static_labels_are_on_everything_and_an_events_own_wins() -> None:
+    """Also where the event's own is None, it is the static one."""
+    body = writer(static_labels={"model": "static", "host": "h"}).write(
+        [BackendRequest("p", "m", True, 0.5, timestamp=1), Counter("c", {"host": None, "model": "own"}, 1, timestamp=1)]
+    )
+    assert [found.tags for found in read(body)] == [
+        {"provider": "p", "model": "m", "success": "true", "host": "h"},
+        {"model": "own", "host": "h"},
+    ]
+
+
+def test_two_lines_of_one_event_are_told_apart() -> None:
+    """Where two of its fields are measured by one instrument, one of them is a nanosecond later."""
+    ours = writer()
+    events = [Twins("a", 1, 2, timestamp=at) for at in (10, 11, 20)]
+    lines = [(found.measurement, found.fields["value"], found.timestamp) for found in read(ours.write(events))]
+    twins = [(value, at) for measurement, value, at in lines if measurement == "twin"]
+    assert len({at for _, at in twins}) == 6
+    assert [value for value, _ in twins] == [1, 2] * 3
+    assert [at for measurement, _, at in lines if measurement == "twin.calls"] == [10, 11, 20]
+    assert ours.write(events) == ours.write(events)
+
+
+def test_a_series_that_is_too_long_is_refused() -> None:
+    """65 535 bytes of measurement, tags and field are the most that InfluxDB takes."""
+    fits = 65_535 - len("m,a= value") - 3  # "m,a=" + value, 4 between, "value"
+    assert read(writer().write([Counter("m", {"a": "x" * fits}, 1)]))[0].tags == {"a": "x" * fits}
+    known: list[Dialect | None] = [None, "influxdb"]
+    for dialect in known:
+        with pytest.raises(ValueError, match=r"at most 65535 bytes together \(got 65536\)"):
+            writer(dialect).write([Counter("m", {"a": "x" * (fits + 1)}, 1)])
+        with pytest.raises(ValueError, match="at most 65535 bytes"):
+            writer(dialect).write([HistogramPoint("m", {"a": "é" * (fits // 2 + 1)}, 1, 1.0, (), (1,))])
+    assert len(writer("victoriametrics").write([Counter("m", {"a": "x" * 70_000}, 1)])) > 70_000
+
+
+@pytest.mark.parametrize("timestamp", [-(2**63) + 1, 2**63 - 1, 10**30])
+def test_a_timestamp_beyond_64_bits_is_refused(timestamp: int) -> None:
+    """The ends of the range are InfluxDB's."""
+    for stamps in ([timestamp], [1, timestamp], [timestamp, 1]):
+        with pytest.raises(ValueError, match=r"timestamp must fit into 64 bits \(got -?\d+\)"):
+            writer().write([CacheMetric("a", "b", timestamp=at) for at in stamps])
+
+
+def test_the_ends_of_time_are_written() -> None:
+    """One after the first nanosecond of int64, one before the last."""
+    ends = [-(2**63) + 2, 2**63 - 2]
+    assert [
+        found.timestamp for found in read(writer().write([CacheMetric("a", "b", timestamp=at) for at in ends]))
+    ] == ends
+
+
+def test_there_is_nothing_behind_the_end_of_time() -> None:
+    """Two events at the last nanosecond cannot both be written."""
+    events = [CacheMetric("a", "b", timestamp=2**63 - 2) for _ in range(2)]
+    with pytest.raises(ValueError, match="timestamp must be below the last"):
+        writer().write(events)
+
+
+@pytest.mark.parametrize(
+    "event",
+    [
+        HttpRequest("GET", "/", 200, math.nan),
+        HttpRequest("GET", "/", 200, None),  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+        Histogram("h", {}, math.inf),
+        MetricEvent(),
+    ],
+)
+def test_an_invalid_event_is_refused(event: MetricEvent) -> None:
+    """A collector hands over none."""
+    with pytest.raises((TypeError, ValueError, AttributeError)):
+        writer().write([HealthCheck("a", True, 0.1), event])
+
+
+def test_nothing_becomes_nothing() -> None:
+    """No events, no lines."""
+    assert writer().write([]) == b""
+
+
+def test_what_is_remembered_of_series_is_bounded() -> None:
+    """Whatever the labels, and however many names there are."""
+    ours = writer(max_series=10)
+    for number in range(5_000):
+        rows: list[Any] = [
+            (CacheMetric, number, "c", str(number)),
+            (Counter, number, f"c{number}", {"a": number}, 1.0),
+            (HistogramPoint, number, f"h{number}", {"a": number}, 1, 1.0, (1.0,), (1, 0)),
+        ]
+        assert len(read(ours.write(Batch(rows)))) == 3
+    held = vars(ours.heads)["_heads"]
+    assert sum(len(heads) for known in held.values() for heads in known) <= 1043
+    assert len(held) <= 1043
+
+
+# ------------------------------------------------------------------------------------------------------ doubtful
+
+
+def test_lines_are_in_doubt_only_where_the_dialect_matters() -> None:
+    """A chunk with a backslash or a tab in a name or label, while the dialect is not known."""
+    plain, slash, tab = Counter("a b", {"c": "d,e"}, 1), Counter("c", {"a": "\\"}, 1), Counter("a\tb", {}, 1)
+    for dialect in (None, *DIALECTS):
+        ours = writer(dialect)
+        for events, doubtful in (([plain], False), ([slash], True), ([plain], False), ([plain, tab], True)):
+            ours.write(events)
+            assert ours.doubtful == (doubtful and dialect is None)
+    ours = writer()
+    point = HistogramPoint("h", {"a": "\\"}, 1, 1.0, (), (1,))
+    ours.write([point])
+    assert ours.doubtful
+
+
+def test_what_is_lost_is_counted_once_a_series() -> None:
+    """And not while another dialect may carry it."""
+    losses = Losses()
+    lost, slash = Counter("c", {"a": "x\ny"}, 1), Counter("c", {"a": "\\"}, 1)
+    known: list[tuple[Dialect | None, int]] = [(None, 1), ("influxdb", 2), ("influxdb", 2)]
+    for dialect, count in known:
+        ours = LineWriter(dialect, SinkContext(), Timestamps(), losses)
+        for _ in range(3):
+            ours.write([lost, slash])
+        assert losses.count == count
+    ours = LineWriter("influxdb", SinkContext(), Timestamps(), losses)
+    ours.write([Counter("c\n", {"a\\": "\\"}, 1), HistogramPoint("c", {"a": "x\ny"}, 1, 1.0, (), (1,))])
+    assert losses.count == 6
+
+
+def test_what_is_remembered_of_losses_is_bounded() -> None:
+    """Whatever is lost."""
+    losses = Losses()
+    for number in range(1000):
+        losses.add(number, 1, 10)
+    assert losses.count == 1000
+    assert len(vars(losses)["_met"]) <= 10
+
+
+def test_a_label_called_name_is_doubtful_and_renamed_for_victoriametrics() -> None:
+    """It keeps the name of a metric under that."""
+    assert series_key("m", {"__name__": "x"}) == ("m,__name__=x", 0, True)
+    assert series_key("m", {"__name__": "x"}, "victoriametrics") == ("m,__name___=x", 0, True)

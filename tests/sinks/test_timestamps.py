@@ -1,0 +1,157 @@
+"""Timestamps: no two lines of a series share one, and a line has the same each time."""
+
+import random
+from collections.abc import Sequence
+from itertools import pairwise
+from time import perf_counter
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from trio_batchmetrics.sinks._timestamps import LATEST, WINDOW, Timestamps
+
+Event = tuple[str, int]
+
+
+def stamps_of(timestamps: Timestamps, events: Sequence[Event], serials: Sequence[int]) -> list[int]:
+    """Have the events' lines given their timestamps."""
+    own = [stamp for _, stamp in events]
+    heads = [head for head, _ in events]
+    return list(timestamps.given(heads, own, serials, 0, beyond=timestamps.beyond(own)))
+
+
+def encode(timestamps: Timestamps, events: Sequence[Event], numbers: Sequence[int]) -> dict[int, int]:
+    """Have some of the events given theirs; by number."""
+    return dict(zip(numbers, stamps_of(timestamps, [events[number] for number in numbers], numbers), strict=True))
+
+
+EVENTS = st.lists(
+    st.tuples(st.sampled_from("abc"), st.integers(0, 8) | st.integers(0, 10_000)), min_size=1, max_size=40
+)
+
+
+@given(EVENTS, st.randoms(use_true_random=False), st.booleans())
+def test_none_collide_and_each_has_the_same_every_time(
+    events: list[Event], chance: random.Random, rising: bool
+) -> None:
+    """In any split, in any order, encoded any number of times."""
+    if rising:
+        events = sorted(events, key=lambda event: event[1])
+    given: dict[int, int] = {}
+    timestamps = Timestamps()
+    order, start = list(range(len(events))), 0
+    while start < len(order):
+        stop = start + chance.randint(1, 10)
+        given |= encode(timestamps, events, order[start:stop])
+        start = stop
+        again = sorted(chance.sample(list(given), chance.randint(1, len(given))))
+        assert encode(timestamps, events, again) == {number: given[number] for number in again}
+    assert len({(events[number][0], stamp) for number, stamp in given.items()}) == len(events)
+    for number, stamp in given.items():
+        assert 0 <= stamp - events[number][1] < len(events)
+    shuffled = chance.sample(order, len(order))
+    assert encode(timestamps, events, shuffled) == given
+
+
+@given(EVENTS)
+def test_only_what_would_collide_moves(events: list[Event]) -> None:
+    """The first of a series at a time keeps it, unless one that had to move got there before."""
+    timestamps = Timestamps()
+    found = encode(timestamps, events, range(len(events)))
+    taken: set[Event] = set()
+    for number, (head, stamp) in enumerate(events):
+        assert (found[number] == stamp) == ((head, stamp) not in taken)
+        taken.add((head, found[number]))
+
+
+def test_rising_timestamps_are_returned_as_they_are() -> None:
+    """The very same list: nothing was looked up."""
+    timestamps = Timestamps()
+    for start in (0, 500, 1000):
+        own = list(range(start, start + 500))
+        assert timestamps.beyond(own)
+        assert timestamps.given(["a"] * 500, own, range(500), 0, beyond=True) is own
+
+
+@pytest.mark.parametrize("own", [[5, 5], [6, 5], [10, 11], [3, 12]])
+def test_others_are_looked_up(own: list[int]) -> None:
+    """Equal ones, falling ones, ones that are not beyond what came before."""
+    timestamps = Timestamps()
+    assert timestamps.beyond([10])
+    assert not timestamps.beyond(own)
+
+
+def test_an_event_that_moved_keeps_its_place_when_the_other_is_forgotten() -> None:
+    """What it collided with has left the window."""
+    timestamps = Timestamps(window=100)
+    assert stamps_of(timestamps, [("a", 5)], [0]) == [5]
+    assert stamps_of(timestamps, [("a", 5)], [1]) == [6]
+    assert stamps_of(timestamps, [("b", 7)], [2]) == [7]
+    assert stamps_of(timestamps, [("a", 5)], [1]) == [6]
+
+
+def test_memory_is_bounded() -> None:
+    """Rising, equal and mixed; one at a time and in chunks."""
+    timestamps = Timestamps(window=1000)
+    serial = 0
+    for round_ in range(400):
+        size = (1, 7, 50)[round_ % 3]
+        events = [("abc"[at % 3], serial + at if round_ % 2 else 5) for at in range(size)]
+        stamps_of(timestamps, events, range(serial, serial + size))
+        serial += size
+    held = vars(timestamps)
+    assert sum(len(chunk.heads) for chunk in held["_chunks"]) <= 1000
+    assert len(held["_chunks"]) <= 20
+    for index in ("_owners", "_skips", "_moved"):
+        assert len(held[index]) <= 1000
+
+
+def test_the_window_is_what_the_documentation_says() -> None:
+    """So many lines back."""
+    assert WINDOW == 50_000
+    timestamps = Timestamps()
+    for start in range(0, WINDOW, 500):
+        own = range(start, start + 500)
+        stamps_of(timestamps, [("a", at) for at in own], own)
+    assert stamps_of(timestamps, [("a", 0)], [WINDOW]) == [WINDOW]
+
+
+def test_serial_numbers_that_begin_anew_are_other_events() -> None:
+    """A sink that is used in a second collector."""
+    timestamps = Timestamps()
+    assert stamps_of(timestamps, [("a", 5), ("a", 5)], [0, 1]) == [5, 6]
+    timestamps.renew()
+    assert stamps_of(timestamps, [("a", 5), ("a", 5)], [0, 1]) == [7, 8]
+    assert stamps_of(timestamps, [("a", 5), ("a", 5)], [0, 1]) == [7, 8]
+
+
+def test_lines_of_one_event_are_told_apart() -> None:
+    """Two of its lines are of one series."""
+    timestamps = Timestamps()
+    for _ in range(2):
+        assert [timestamps.given(["a"], [5], [7], line, beyond=False) for line in range(3)] == [[5], [6], [7]]
+
+
+@pytest.mark.parametrize("own", [[5] * 20_000, [*range(10_000), *range(10_000)]], ids=["equal", "twice"])
+def test_many_that_collide_take_no_long_search(own: list[int]) -> None:
+    """What is taken is passed over at once: a second is 50 times what it takes; a search would take a minute."""
+    timestamps = Timestamps()
+    start = perf_counter()
+    found = [
+        stamp
+        for at in range(0, len(own), 500)
+        for stamp in stamps_of(timestamps, [("a", stamp) for stamp in own[at : at + 500]], range(at, at + 500))
+    ]
+    assert len(set(found)) == len(own)
+    assert max(found) - min(found) == len(own) - 1
+    assert perf_counter() - start < 5
+
+
+def test_one_far_ahead_of_its_time_disturbs_nobody() -> None:
+    """An event from the future, then the present again."""
+    timestamps = Timestamps()
+    assert stamps_of(timestamps, [("a", 10**12), ("a", 5)], [0, 1]) == [10**12, 5]
+    later = stamps_of(timestamps, [("a", at) for at in range(6, 506)], range(2, 502))
+    assert all(after - before == 1 for before, after in pairwise(later))
+    assert stamps_of(timestamps, [("a", LATEST), ("a", 10**12)], [502, 503]) == [LATEST, 10**12 + 1]

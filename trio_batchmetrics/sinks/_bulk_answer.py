@@ -1,0 +1,106 @@
+"""What the answer to a ``_bulk`` request says of each event in it.
+
+===============================================  =========================================
+2xx                                              delivered
+409, to ``create``                               delivered: it is there already, under its own id
+408, 425, 429, 5xx                               these items alone are tried again
+any other                                        these items alone are rejected, with the server's reason
+no status, or not as many items as were sent     tried again: ids make that safe
+===============================================  =========================================
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from typing import Any, cast
+
+from .._text import text
+from ..abc import Receipt
+
+__all__ = ["FILTER_PATH", "receipt_of_items"]
+
+FILTER_PATH = "errors,items.*.status,items.*.error.type,items.*.error.reason"
+"""What an answer is reduced to. Every item has a status, so none is left out and each stays at its place."""
+
+_REASON_MAX_CHARS = 300
+
+_RETRYABLE = frozenset({408, 425, 429})
+"""As for whole requests. 429: a full write queue, or a disk that is nearly full; 503: a shard that is not there yet."""
+
+_NO_STATUS = 0
+
+
+def receipt_of_items(body: bytes, items: int, action: str, scrubbed: Callable[[str], str]) -> Receipt:
+    """Say what an answer with a 2xx means, item by item.
+
+    Args:
+        body: the answer's.
+        items: how many events were sent.
+        action: ``create`` or ``index``.
+        scrubbed: takes credentials out of the server's words.
+    """
+    if body == _all_created(items, action):
+        return Receipt()
+    try:
+        results = _results(json.loads(body), items)
+    except (ValueError, TypeError, RecursionError) as exc:
+        return Receipt(retry=True, error=scrubbed(f"an answer that _bulk does not give: {exc}"[:_REASON_MAX_CHARS]))
+    again: list[int] = []
+    rejected: dict[int, str] = {}
+    first = ""
+    for at, (status, error) in enumerate(results):
+        if 200 <= status < 300 or (status == 409 and action == "create"):
+            continue
+        if status == _NO_STATUS or status in _RETRYABLE or status >= 500:
+            first = first or scrubbed(_reason(status, error))
+            again.append(at)
+        else:
+            rejected[at] = scrubbed(_reason(status, error))
+    if not again:
+        return Receipt(rejected=rejected)
+    return Receipt(rejected=rejected, retry=again, error=f"{len(again)} of {items} events to be sent again: {first}")
+
+
+def _all_created(items: int, action: str) -> bytes:
+    """Return the answer that is nearly always given; to compare it costs a hundredth of what reading it does."""
+    item = f'{{"{action}":{{"status":201}}}}'.encode()
+    return b'{"errors":false,"items":[%b]}' % b",".join([item] * items)
+
+
+def _results(answer: Any, expected: int) -> list[tuple[int, object]]:
+    """Return each item's status, and its error if there is one.
+
+    Raises:
+        TypeError: it has no items.
+        ValueError: it has another number of them.
+    """
+    items: Any = cast("dict[str, Any]", answer).get("items") if isinstance(answer, dict) else None
+    if not isinstance(items, list):
+        raise TypeError("no items")
+    results = [_result(item) for item in items]  # pyright: ignore[reportUnknownVariableType]
+    if len(results) != expected:
+        raise ValueError(f"{len(results)} items for {expected} events")
+    return results
+
+
+def _result(item: Any) -> tuple[int, object]:
+    if not isinstance(item, dict) or len(cast("dict[str, Any]", item)) != 1:
+        return _NO_STATUS, None
+    [result] = cast("dict[str, Any]", item).values()
+    if not isinstance(result, dict):
+        return _NO_STATUS, None
+    said = cast("dict[str, Any]", result)
+    status = said.get("status")
+    return (status if type(status) is int and status > 0 else _NO_STATUS), said.get("error")
+
+
+def _reason(status: int, error: object) -> str:
+    """Return an item's error as one short line: the server's type and reason."""
+    parts = [f"HTTP {status}" if status else "no status"]
+    if isinstance(error, dict):
+        said = cast("dict[str, Any]", error)
+        parts += [words for key in ("type", "reason") if isinstance(words := said.get(key), str)]
+    elif isinstance(error, str):
+        parts.append(error)
+    return (text(" ".join(": ".join(parts).split())) or "")[:_REASON_MAX_CHARS]

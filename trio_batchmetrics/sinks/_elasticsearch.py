@@ -1,0 +1,164 @@
+"""Elasticsearch and OpenSearch: each event a document."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal, Unpack
+from urllib.parse import quote
+
+from .._exceptions import ConfigError
+from .._schema import MetricEvent
+from .._text import compact_json
+from ..abc import EventSink, Payload, Receipt, SinkContext
+from ._bulk import BulkBody
+from ._bulk_answer import FILTER_PATH, receipt_of_items
+from ._elasticsearch_index import LABEL_TYPES, IndexName, template_body
+from ._http import Answer, EventSettings, HTTPSink, NoAnswer, receipt_of
+
+__all__ = ["ElasticsearchSink"]
+
+_logger = logging.getLogger("trio_batchmetrics")
+
+_NDJSON = "application/x-ndjson"
+
+_HALVINGS = 20
+"""Refusals of whole requests in a row after which none is halved any more: by then one in a million would be alone."""
+
+
+class ElasticsearchSink(HTTPSink, EventSink[bytes]):
+    """Writes events to Elasticsearch or OpenSearch, each as a document in its JSON form, by ``POST /_bulk``.
+
+    *Delivered* means: the server has answered the event's own item with a 2xx, or with 409: it was there already. The
+    document is then in the translog of the primary shard and of every replica in sync, on disk unless
+    ``index.translog.durability`` is ``async`` (Elasticsearch, "Translog"). Searches see it after the next refresh.
+
+    **Exactly once.** A document's id is made of the collector's run and the event's serial number, so that what is sent
+    again, because the outcome of an attempt was unknown, is not there twice. This holds within an index: where an alias
+    or a data stream rolls over between two attempts, the second may create what the first did in the index before.
+
+    **Failures**, item by item:
+
+    * *Tried again alone*: 429 (a full write queue, a disk nearly full) and 5xx (a shard that is not there).
+    * *Rejected alone*: whatever else the server says, such as 400 for a field that does not fit the mapping, 403, 404.
+
+    A whole request that is refused with 413 is halved; one refused with 400 too, for it may be one event that a proxy
+    or a pipeline cannot bear, until 20 refusals in a row say that it is not. 401, 403, 404 are given up.
+
+    Example:
+        >>> from trio_batchmetrics.sinks import ElasticsearchSink
+        >>> ElasticsearchSink("http://ann:secret@127.0.0.1:9200", index="metrics-%Y.%m.%d", template=True)
+        <ElasticsearchSink 127.0.0.1:9200>
+    """
+
+    max_events: int | None = 5000
+    max_payload_bytes: int | None = 5_000_000
+    """Elastic advises 5 to 15 MB; small machines of Amazon's take 10. An event has 300 bytes, so ``max_events`` is
+    reached first; 5000 are encoded in 5 ms and indexed in less than a second."""
+
+    def __init__(
+        self,
+        url: str,
+        *,
+        index: str,
+        template: bool | Literal["keyword"] = False,
+        data_stream: bool = False,
+        action: Literal["create", "index"] = "create",
+        **settings: Unpack[EventSettings],
+    ) -> None:
+        """Write to a server. No I/O here.
+
+        Args:
+            url: its base URL.
+            index: the name of an index, an alias or a data stream; or one with the date of the event's timestamp, in
+                UTC: ``metrics-%Y.%m.%d``, with any of ``%Y %m %d %H %j %G %V``.
+            template: put an index template for this name before the first request, so that fields aggregate:
+                ``fields`` as ``double``, ``@timestamp`` as ``date_nanos``, ``kind`` and ``name`` as ``keyword``, and
+                ``labels`` as one field for all of them (``flattened``, ``flat_object``) if the server has that, so that
+                no name of a label is refused. ``"keyword"``: ``labels`` as a ``keyword`` field each. It replaces the
+                template that an earlier run put. If the server refuses it for good, events are written without it, and
+                a warning is logged.
+            data_stream: the name is a data stream's, and the template makes it one.
+            action: ``create`` leaves a document that is there as it is; data streams take nothing else. ``index``
+                writes it again, which counts versions up; for servers and pipelines that cannot ``create``.
+            settings: of the server and the delivery.
+
+        Raises:
+            ValueError: a bad setting; the message names it.
+            ImportError: httpx2 is not installed.
+        """
+        super().__init__(url, settings)
+        if action not in ("create", "index"):
+            raise ConfigError(f"action must be 'create' or 'index' (got {action!r})")
+        if data_stream and action != "create":
+            raise ConfigError("action must be 'create' with data_stream=True (got 'index')")
+        if template not in (True, False, "keyword"):
+            raise ConfigError(f"template must be True, False or 'keyword' (got {template!r})")
+        self._index = IndexName(index)
+        self._action = action
+        self._template = template
+        self._data_stream = data_stream
+        self._template_due = bool(template)
+        self._refusals = 0
+        self._body = self._empty()
+        # Below the attempt's own timeout, so that one shard that is missing does not hide what became of the others.
+        self._params = {"filter_path": FILTER_PATH, "timeout": f"{max(1, round(self.timeout * 500))}ms"}
+
+    def _empty(self) -> BulkBody:
+        return BulkBody(self._action, self._index.at, self.context.run_id, self.context.static_labels)
+
+    def bind(self, context: SinkContext) -> None:
+        """Take what the collector tells."""
+        super().bind(context)
+        self._body = self._empty()
+        self._template_due = bool(self._template)
+
+    def encode(self, events: Sequence[MetricEvent]) -> bytes:
+        """Return the events as lines of a request's body."""
+        return self._body.lines(events)
+
+    async def send(self, payload: Payload[bytes]) -> Receipt:
+        """Write the payload, after the template if that is due."""
+        try:
+            if self._template_due:
+                receipt = await self._put_template()
+                if receipt.retry:
+                    return receipt
+                self._template_due = False
+            body = b"".join(payload.parts)
+            answer = await self.server.request("POST", "/_bulk", body, params=self._params, content_type=_NDJSON)
+        except NoAnswer as exc:
+            return Receipt(retry=True, error=str(exc))
+        if answer.status == 400:
+            return self._refused(answer)
+        self._refusals = 0
+        if 200 <= answer.status < 300:
+            return receipt_of_items(answer.body, len(payload.events), self._action, self.server.scrubbed)
+        return receipt_of(answer, self.server)
+
+    def _refused(self, answer: Answer) -> Receipt:
+        """Say what to do about a request that makes no sense to whoever answered.
+
+        The servers themselves look at documents item by item, so to them it would be our fault. But what stands before
+        them may refuse a request for what one event says, and that must not cost the others.
+        """
+        self._refusals += 1
+        receipt = receipt_of(answer, self.server)
+        return receipt if self._refusals > _HALVINGS else Receipt(too_large=True, error=receipt.error)
+
+    async def _put_template(self) -> Receipt:
+        """Put the template; a refusal for good is logged, and no reason to keep events from being written."""
+        answer = await self._put(None if self._template == "keyword" else LABEL_TYPES[0])
+        for labels in (*LABEL_TYPES[1:], None):
+            if answer.status == 400 and b"No handler for type" in answer.body:
+                answer = await self._put(labels)
+        receipt = receipt_of(answer, self.server)
+        if receipt.error is not None and not receipt.retry:
+            message = "metrics: %s refuses the index template, events are written without it: %s"
+            _logger.warning(message, self.server.host, receipt.error)
+        return receipt
+
+    async def _put(self, labels: Mapping[str, Any] | None) -> Answer:
+        body = compact_json(template_body(self._index, labels, data_stream=self._data_stream)).encode()
+        path = f"/_index_template/{quote(self._index.template, safe='')}"
+        return await self.server.request("PUT", path, body, content_type="application/json")

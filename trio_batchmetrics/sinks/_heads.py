@@ -1,0 +1,151 @@
+"""What lines begin with, made once for each series: ``measurement,key=value value=``."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Hashable, Iterable
+from typing import Any
+
+from .._schema import Schema
+from .._text import text
+from ..abc import SinkContext
+from ._line_fields import bucket_names
+from ._line_protocol import Dialect, series_key
+
+__all__ = ["HeadMaker", "Heads", "Losses"]
+
+_LONGEST = 65_535
+"""Most bytes of measurement, tags and field (``models.MaxKeyLength`` of InfluxDB 1 and 2)."""
+
+_BETWEEN = 4
+"""Bytes that InfluxDB puts between a series and its field (``seriesKeySize``)."""
+
+
+class Heads(dict[Any, str]):
+    """The heads of a class, by labels; one that is not there is made, and then it is."""
+
+    def __init__(self, make: Callable[[Any], str]) -> None:
+        """Have none yet.
+
+        Args:
+            make: makes the head for labels.
+        """
+        super().__init__()
+        self._make = make
+
+    def __missing__(self, labels: Any) -> str:
+        """Make the head for labels that are met for the first time."""
+        head = self[labels] = self._make(labels)
+        return head
+
+
+class Losses:
+    """Counts the characters that could not be carried, once in each series as long as that is remembered."""
+
+    def __init__(self) -> None:
+        """Have met none yet."""
+        self.count: int = 0
+        self._met: set[Hashable] = set()
+
+    def add(self, series: Hashable, count: int, most: int) -> None:
+        """Count those of a series.
+
+        Args:
+            series: what identifies it.
+            count: how many it has.
+            most: of how many series to remember that they were counted.
+        """
+        if count and series not in self._met:
+            if len(self._met) >= most:
+                self._met.clear()
+            self._met.add(series)
+            self.count += count
+
+
+class HeadMaker:
+    """Makes heads in one dialect, and remembers them."""
+
+    def __init__(self, dialect: Dialect | None, context: SinkContext, losses: Losses) -> None:
+        """Have made none yet.
+
+        Args:
+            dialect: the server's; None while it is not known: then as for InfluxDB 1 and 2.
+            context: what the collector told.
+            losses: what could not be carried is counted there; not what another dialect may carry.
+        """
+        self.doubts: set[str] = set()
+        """Heads that depend on the dialect, while that is not known."""
+        self._dialect: Dialect | None = dialect
+        self._losses = losses
+        self._static = context.static_labels
+        self._most = 4 * context.max_series + 1000
+        self._heads: dict[Hashable, list[Heads]] = {}
+        self.named: Heads = self._of("named", [Heads(self._of_named)])[0]
+        """Of events that carry their name and labels, by name and pairs of label and value."""
+
+    def of_class(self, event_class: type, schema: Schema, kinds: tuple[bool, ...]) -> list[Heads]:
+        """Return the heads of a class with declared labels, by label values: one for each of its measures.
+
+        Args:
+            event_class: the class.
+            schema: its declaration.
+            kinds: which labels are bools: ``True`` and 1 are equal, but not in text.
+        """
+        known = self._heads.get((event_class, kinds))
+        if known is None:
+            names = [label.name for label in schema.labels]
+            known = [Heads(self._maker(measure.name, names)) for measure in schema.measures]
+            self._of((event_class, kinds), known)
+        return known
+
+    def point(self, name: str, bounds: Iterable[float]) -> Heads:
+        """Return the heads of histograms that are counted by bucket, by pairs of label and value."""
+        key = (name, bounds)
+        known = self._heads.get(key)
+        if known is None:
+            fields = ["count", "sum", *bucket_names(bounds)]
+            known = self._of(key, [Heads(lambda pairs: self.head(name, pairs, fields))])
+        return known[0]
+
+    def forget(self) -> None:
+        """Forget all, should there be too many: label sets beyond the cap, and the same in other orders."""
+        if sum(len(heads) for known in self._heads.values() for heads in known) > self._most:
+            self._heads = {"named": [self.named]}
+            self.named.clear()
+            self.doubts.clear()
+
+    def head(self, name: str, pairs: Iterable[tuple[object, object]], fields: Collection[str] = ("value",)) -> str:
+        """Return the head of a series, up to the first field's ``=``.
+
+        Args:
+            name: the measurement.
+            pairs: label and value, over the static labels; a value that is None is as good as not there.
+            fields: the names of the line's fields.
+
+        Raises:
+            ValueError: it is too long.
+        """
+        labels = dict(self._static)
+        for label, value in pairs:
+            string = text(value)
+            if string is not None:
+                labels[text(label) or ""] = string
+        key = series_key(text(name) or "", labels, self._dialect or "influxdb", fields)
+        size = len(key.text.encode()) + _BETWEEN + max(map(len, fields))
+        if self._dialect in (None, "influxdb") and size > _LONGEST:
+            raise ValueError(f"name and labels must have at most {_LONGEST} bytes together (got {size})")
+        head = f"{key.text} {next(iter(fields))}="
+        if key.doubtful and self._dialect is None:
+            self.doubts.add(head)
+        else:
+            self._losses.add((name, tuple(sorted(labels.items())), *fields), key.replaced, self._most)
+        return head
+
+    def _of(self, key: Hashable, heads: list[Heads]) -> list[Heads]:
+        self._heads[key] = heads
+        return heads
+
+    def _of_named(self, labels: tuple[str, tuple[tuple[str, object], ...]]) -> str:
+        return self.head(*labels)
+
+    def _maker(self, name: str, labels: list[str]) -> Callable[[Any], str]:
+        return lambda values: self.head(name, zip(labels, values, strict=True))

@@ -1,0 +1,164 @@
+"""Line protocol over HTTP, to InfluxDB 1, 2 and 3 and to VictoriaMetrics.
+
+How this works
+==============
+
+``_line_writer.py`` makes events lines, ``_timestamps.py`` sees that none overwrites another, ``_line_protocol.py``
+escapes, ``_influxdb_server.py`` knows where lines go, ``_influxdb_answers.py`` what the answers mean. Here they come
+together.
+
+A backslash means something else to VictoriaMetrics and InfluxDB 3 than to InfluxDB 1 and 2. Lines are written for the
+latter; the first payload with a backslash (or a tab) in a name or label asks the server who it is, once, and is written
+anew if need be.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Literal, Unpack
+
+import trio
+
+from .._schema import MetricEvent
+from ..abc import EventSink, Payload, Receipt, SinkContext
+from ._http import EventSettings
+from ._influxdb_server import DoubtfulLines, InfluxDBServer
+from ._influxdb_target import Target
+from ._line_protocol import Dialect
+from ._line_writer import LineWriter
+from ._timestamps import Timestamps
+
+__all__ = ["InfluxDBSink"]
+
+_CHUNK = 500
+"""Events that are written between two checkpoints."""
+
+
+class InfluxDBSink(InfluxDBServer, EventSink[bytes]):
+    r"""Writes events to InfluxDB 1, 2 or 3, or to VictoriaMetrics, in line protocol.
+
+    *Delivered* means: the server answered 2xx. InfluxDB has the lines in its write-ahead log by then, and a crash of
+    the server does not lose them; VictoriaMetrics may lose what it took in the last seconds.
+
+    Each measured value of an event is a line of its own: its measurement is the instrument's name, its tags are the
+    labels (static ones included), its field is ``value``, always a float, its timestamp the event's. A
+    ``HistogramPoint`` has the fields ``count``, ``sum`` and one by each bucket's bound, as Telegraf writes histograms:
+    how many values are not above it. A class with ``counts=`` has a line ``value=1``. A label that is None or empty is
+    left out: to InfluxDB they are the same. A label named ``time``, ``_field``, ``_measurement`` or as a field of its
+    line (for VictoriaMetrics also ``__name__``) gets a ``_`` at its end.
+
+    **No event overwrites another.** InfluxDB keeps one point for each series and timestamp, so the later of two events
+    of a series with the same nanosecond moves to the next that is free: each time the same one. This looks back over
+    the last 50 000 lines. An attempt that is repeated changes nothing on the server, then.
+
+    **No text breaks a line, or another's.** Everything arrives as it is but what line protocol cannot carry, which
+    becomes U+FFFD: a newline; for InfluxDB also a backslash at the end of a name or value, or, in a measurement, before
+    ``,``, ``=``, ``"`` or a space; ``#`` at the beginning of a measurement. ``replacements`` counts these.
+
+    Failures:
+
+    * *Tried again*: no answer, 408, 425, 429, 5xx.
+    * *Rejected*, exactly the events at fault: a type conflict, older than the retention policy allows, a line that the
+      server cannot read, name and labels of more than 65 535 bytes. Where the server does not tell which they are, the
+      payload is halved until it shows.
+    * *Given up*, with the server's words: 401, 403, 404 (no such database), and what else is wrong with the request.
+    * 413: halved.
+
+    Example:
+        >>> import httpx2, trio
+        >>> from trio_batchmetrics import CacheMetric, collector
+        >>> from trio_batchmetrics.sinks import InfluxDBSink
+        >>> def answer(request):
+        ...     print(request.url.raw_path.decode(), request.content.decode().strip())
+        ...     return httpx2.Response(204)
+        >>> async def main():
+        ...     client = httpx2.AsyncClient(transport=httpx2.MockTransport(answer))
+        ...     sink = InfluxDBSink("http://localhost:8086", database="metrics", client=client)
+        ...     async with collector(sinks=[sink]) as metrics:
+        ...         metrics.record(CacheMetric("redis", "hit", timestamp=1_000_000_000))
+        >>> trio.run(main)
+        /write?db=metrics&precision=ns cache.operations,cache.operation=hit,cache.type=redis value=1.0 1000000000
+    """
+
+    max_events: int | None = 5_000
+    """InfluxDB's own advice for a batch (docs.influxdata.com, "Optimize writes")."""
+    max_payload_bytes: int | None = 5_000_000
+    """Half of the smallest limit of a server's: InfluxDB 3 takes 10 MB, 1.x 25 MB, VictoriaMetrics 32 MB."""
+
+    def __init__(
+        self,
+        url: str,
+        *,
+        database: str | None = None,
+        bucket: str | None = None,
+        org: str | None = None,
+        token: str | None = None,
+        retention_policy: str | None = None,
+        api: Literal[3] | None = None,
+        dialect: Dialect | None = None,
+        **settings: Unpack[EventSettings],
+    ) -> None:
+        """Write to a database or a bucket. No I/O here.
+
+        Args:
+            url: the server's base URL, such as ``http://localhost:8086``.
+            database: of InfluxDB 1, by ``/write``, which InfluxDB 3 and VictoriaMetrics have too.
+            bucket: of InfluxDB 2, by ``/api/v2/write``; in InfluxDB 1.8, ``"database/retention policy"``.
+            org: the bucket's organisation.
+            token: sent as ``Token`` with a bucket (in InfluxDB 1.8, ``"user:password"``), else as ``Bearer``. User and
+                password go into ``auth=``.
+            retention_policy: of the database, if not its default.
+            api: 3 to write to a database of InfluxDB 3 by ``/api/v3/write_lp``.
+            dialect: ``"influxdb"`` (1 and 2), ``"influxdb3"`` or ``"victoriametrics"``: how the server reads a
+                backslash. None to ask it, should that ever matter.
+            settings: of the connection and the delivery.
+
+        Raises:
+            ConfigError: settings that make no sense; the message shows no credential.
+            ImportError: httpx2 is not installed.
+        """
+        target = Target(database, bucket, org, token, retention_policy, api)
+        super().__init__(url, target, dialect, settings)
+        self._timestamps = Timestamps()
+        self._begin()
+
+    def bind(self, context: SinkContext) -> None:
+        """Take what the collector tells."""
+        super().bind(context)
+        self._timestamps.renew()
+        self._begin()
+
+    def encode(self, events: Sequence[MetricEvent]) -> bytes:
+        """Return the events' lines.
+
+        Raises:
+            ValueError: name and labels are too long together, or a timestamp is beyond 64 bits.
+        """
+        lines = self._writer.write(events)
+        return DoubtfulLines(lines) if self._writer.doubtful else lines
+
+    async def send(self, payload: Payload[bytes]) -> Receipt | None:
+        """Make one attempt."""
+        parts: Sequence[bytes] = payload.parts
+        if any(isinstance(part, DoubtfulLines) for part in parts):
+            unknown = self._dialect is None
+            if (receipt := await self.find_dialect()) is not None:
+                return receipt
+            if unknown:
+                self._begin()
+            if unknown or self._dialect != "influxdb":
+                parts = await self._anew(payload.events)
+        return await self.write(b"".join(parts), payload.events)
+
+    def _begin(self) -> None:
+        """Write anew, in the dialect that is known now."""
+        self._writer = LineWriter(self._dialect, self.context, self._timestamps, self._losses)
+
+    async def _anew(self, events: Sequence[MetricEvent]) -> list[bytes]:
+        """Write the events of a payload again."""
+        parts: list[bytes] = []
+        for start in range(0, len(events), _CHUNK):
+            if parts:
+                await trio.lowlevel.checkpoint()
+            parts.append(self._writer.write(events[start : start + _CHUNK]))
+        return parts

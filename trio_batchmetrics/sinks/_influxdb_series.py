@@ -1,0 +1,98 @@
+"""Cumulative series in line protocol over HTTP, to InfluxDB 1, 2 and 3 and to VictoriaMetrics."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from typing import Literal, Unpack
+
+from .._schema import MetricEvent
+from ..abc import Payload, Receipt, SeriesSink, SeriesStore, SinkContext
+from ._http import SeriesSettings
+from ._influxdb_server import DoubtfulLines, InfluxDBServer
+from ._influxdb_target import Target
+from ._line_protocol import Dialect
+from ._series_lines import SeriesLines
+
+__all__ = ["InfluxDBSeriesSink"]
+
+
+class InfluxDBSeriesSink(InfluxDBServer, SeriesSink[bytes]):
+    """Writes cumulative series to InfluxDB 1, 2 or 3, or to VictoriaMetrics, in line protocol.
+
+    *Delivered* means: contained in a write that the server answered with 2xx. Events are added up, and every series is
+    written each time, with the time of writing: fewer lines than :class:`InfluxDBSink` writes, and none for each event.
+
+    The measurement is the instrument's name, the tags are the labels (static ones included). Counters and gauges have
+    the field ``value``, histograms ``count``, ``sum`` and one by each bucket's bound, as Telegraf writes them: how many
+    values are not above it. Texts are treated as by :class:`InfluxDBSink`.
+
+    A write that the server refuses, be it one line of it, is repeated with the state that is current then. A sum that
+    no float holds, and a series whose name and labels are too long, are left out.
+    """
+
+    def __init__(
+        self,
+        url: str,
+        *,
+        database: str | None = None,
+        bucket: str | None = None,
+        org: str | None = None,
+        token: str | None = None,
+        retention_policy: str | None = None,
+        api: Literal[3] | None = None,
+        dialect: Dialect | None = None,
+        **settings: Unpack[SeriesSettings],
+    ) -> None:
+        """Write to a database or a bucket. No I/O here.
+
+        Args:
+            url: the server's base URL.
+            database: as for :class:`InfluxDBSink`.
+            bucket: as for :class:`InfluxDBSink`.
+            org: the bucket's organisation.
+            token: as for :class:`InfluxDBSink`.
+            retention_policy: of the database, if not its default.
+            api: 3 for ``/api/v3/write_lp``.
+            dialect: as for :class:`InfluxDBSink`.
+            settings: of the connection and the delivery.
+
+        Raises:
+            ConfigError: settings that make no sense; the message shows no credential.
+            ImportError: httpx2 is not installed.
+        """
+        target = Target(database, bucket, org, token, retention_policy, api)
+        super().__init__(url, target, dialect, settings)
+        self._store = SeriesStore(self.context)
+        self._now = 0
+        self._begin()
+
+    def bind(self, context: SinkContext) -> None:
+        """Take what the collector tells, and have no series yet."""
+        super().bind(context)
+        self._store = SeriesStore(context)
+        self._begin()
+
+    def merge(self, events: Sequence[MetricEvent]) -> None:
+        """Add events to the series."""
+        self._store.merge(events)
+
+    def snapshot(self) -> bytes:
+        """Return a line for each series, all with the same time, later than that of any snapshot before."""
+        self._now = max(time.time_ns(), self._now + 1)
+        lines = self._lines.write(self._store.snapshot(), self._now)
+        return DoubtfulLines(lines) if self._lines.heads.doubts else lines
+
+    async def send(self, payload: Payload[bytes]) -> Receipt | None:
+        """Make one attempt."""
+        [lines] = payload.parts
+        if isinstance(lines, DoubtfulLines):
+            if (receipt := await self.find_dialect()) is not None:
+                return receipt
+            self._begin()
+            lines = self.snapshot()
+        return await self.write(lines, payload.events)
+
+    def _begin(self) -> None:
+        """Write anew, in the dialect that is known now."""
+        self._lines = SeriesLines(self._dialect, self.context, self._losses)

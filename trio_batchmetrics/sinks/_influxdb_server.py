@@ -1,0 +1,125 @@
+"""The server that InfluxDB's lines go to: who it is, and what it makes of them."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from typing import Any
+from urllib.parse import urlsplit
+
+from .._exceptions import ConfigError
+from .._schema import MetricEvent
+from ..abc import Receipt
+from ._heads import Losses
+from ._http import HTTPSettings, HTTPSink, NoAnswer, receipt_of
+from ._influxdb_answers import receipt_for, without
+from ._influxdb_target import Target
+from ._line_protocol import DIALECTS, Dialect
+
+__all__ = ["DoubtfulLines", "InfluxDBServer"]
+
+_logger = logging.getLogger("trio_batchmetrics")
+
+
+class DoubtfulLines(bytes):
+    """Lines to be written anew should the server prove to read another dialect."""
+
+
+class InfluxDBServer(HTTPSink):
+    """A sink that writes lines: to be inherited beside ``EventSink`` or ``SeriesSink``."""
+
+    def __init__(self, url: str, target: Target, dialect: Dialect | None, settings: HTTPSettings) -> None:
+        """Set up the server and the delivery.
+
+        Args:
+            url: the server's base URL.
+            target: where to write.
+            dialect: the server's; None to find out.
+            settings: as the user gave them.
+
+        Raises:
+            ConfigError: the dialect is none, or there are credentials beside the token.
+        """
+        if dialect is not None and dialect not in DIALECTS:
+            raise ConfigError(f"dialect must be one of {', '.join(DIALECTS)}, or None (got {dialect!r})")
+        given: Any = settings
+        super().__init__(url, given, headers={**target.headers, **(settings.get("headers") or {})})
+        if target.token is not None and (settings.get("auth") is not None or urlsplit(url).username is not None):
+            raise ConfigError("token and user and password are both given")
+        self._target = target
+        self._losses = Losses()
+        self._warned = False
+        self._dialect: Dialect | None = "influxdb3" if dialect is None and target.api == 3 else dialect
+
+    @property
+    def dialect(self) -> Dialect | None:
+        """Whose reading of backslashes the lines are written for; None: nobody had to know yet."""
+        return self._dialect
+
+    @property
+    def replacements(self) -> int:
+        """How many characters were replaced, since line protocol cannot carry them; once in each series."""
+        return self._losses.count
+
+    async def write(self, body: bytes, events: Sequence[MetricEvent]) -> Receipt:
+        """Write lines; where some are refused and the others may not have been stored, these again, at once.
+
+        Args:
+            body: the lines.
+            events: whose they are.
+        """
+        if self.replacements and not self._warned:
+            self._warned = True
+            words = "names or labels have characters that line protocol cannot carry; U+FFFD stands for them"
+            _logger.warning("metrics: %s: %s", self.server.host, words)
+        rejected: dict[int, str] = {}
+        left = [*range(len(events))]
+        while True:
+            receipt = await self._post(body, [events[item] for item in left] if rejected else events)
+            rejected |= {left[at]: reason for at, reason in receipt.rejected.items()}
+            if not (receipt.rejected and receipt.retry):
+                break
+            body = without(body, [events[item] for item in left], receipt.rejected)
+            left = [item for item in left if item not in rejected]
+            if not left:
+                return Receipt(rejected=rejected, error=receipt.error)
+        if len(left) == len(events):
+            return receipt
+        again = receipt.too_large or (receipt.error is not None and not receipt.rejected)
+        return Receipt(rejected=rejected, retry=again, retry_after=receipt.retry_after, error=receipt.error)
+
+    async def _post(self, body: bytes, events: Sequence[MetricEvent]) -> Receipt:
+        target = self._target
+        content_type = "text/plain; charset=utf-8"
+        try:
+            answer = await self.server.request(
+                "POST", target.path, body, params=target.params, content_type=content_type
+            )
+        except NoAnswer as exc:
+            return Receipt(retry=True, error=str(exc))
+        return receipt_for(answer, self.server, body, events)
+
+    async def find_dialect(self) -> Receipt | None:
+        """Find out which dialect the server reads, if that is not known: ``GET /ping``, once.
+
+        InfluxDB says its version in ``X-Influxdb-Version`` (behind a proxy too, unless that takes the header away),
+        VictoriaMetrics its name in ``X-Server-Hostname``. What says neither is taken for InfluxDB 1 or 2.
+
+        Returns:
+            None; or why it cannot be told now.
+        """
+        if self._dialect is not None:
+            return None
+        try:
+            answer = await self.server.request("GET", "/ping")
+        except NoAnswer as exc:
+            return Receipt(retry=True, error=str(exc))
+        receipt = receipt_of(answer, self.server)
+        if receipt.retry:
+            return receipt
+        version = answer.headers.get("x-influxdb-version")
+        if version is None and answer.headers.get("x-server-hostname") is not None:
+            self._dialect = "victoriametrics"
+        else:
+            self._dialect = "influxdb3" if (version or "").lstrip("v").startswith("3") else "influxdb"
+        return None

@@ -1,0 +1,69 @@
+"""Where InfluxDB's lines go."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import attrs
+
+from .._exceptions import ConfigError
+
+__all__ = ["Target"]
+
+
+@attrs.frozen
+class Target:
+    """Where to write: a database or a bucket, by which API."""
+
+    database: str | None = None
+    bucket: str | None = None
+    org: str | None = None
+    token: str | None = attrs.field(default=None, repr=False)
+    retention_policy: str | None = None
+    api: Literal[3] | None = None
+
+    def __attrs_post_init__(self) -> None:
+        """Check that it is one.
+
+        Raises:
+            ConfigError: it is none.
+        """
+        if (self.database is None) == (self.bucket is None):
+            raise ConfigError("database or bucket must be given, and only one of them")
+        for name in ("database", "bucket", "org", "token", "retention_policy"):
+            value = getattr(self, name)
+            if value is not None and (not isinstance(value, str) or not value):
+                shown = "something else" if name == "token" else repr(value)
+                raise ConfigError(f"{name} must be a str that is not empty (got {shown})")
+        if self.api not in (None, 3):
+            raise ConfigError(f"api must be None or 3 (got {self.api!r})")
+        if self.database is None and (self.api == 3 or self.retention_policy is not None):
+            raise ConfigError("api=3 and retention_policy go with a database, not with a bucket")
+        if self.api == 3 and self.retention_policy is not None:
+            raise ConfigError("retention_policy is of InfluxDB 1: api=3 has none")
+        if self.bucket is None and self.org is not None:
+            raise ConfigError("org goes with a bucket")
+
+    @property
+    def path(self) -> str:
+        """The path to write to, below the base URL."""
+        if self.bucket is not None:
+            return "/api/v2/write"
+        return "/api/v3/write_lp" if self.api == 3 else "/write"
+
+    @property
+    def params(self) -> dict[str, str]:
+        """The query."""
+        if self.bucket is not None:
+            return {"bucket": self.bucket, **({"org": self.org} if self.org else {}), "precision": "ns"}
+        database = {"db": self.database or ""}
+        if self.api == 3:
+            return {**database, "precision": "nanosecond", "accept_partial": "true"}
+        return {**database, "precision": "ns", **({"rp": self.retention_policy} if self.retention_policy else {})}
+
+    @property
+    def headers(self) -> dict[str, str]:
+        """The headers that carry the token."""
+        if self.token is None:
+            return {}
+        return {"authorization": f"{'Bearer' if self.bucket is None else 'Token'} {self.token}"}

@@ -1,0 +1,79 @@
+"""The values in a line of line protocol, and whole lines."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from itertools import accumulate
+
+from ._line_protocol import LOST, Dialect, series_key, tag_text
+
+__all__ = ["bucket_fields", "bucket_names", "field_text", "line"]
+
+_INT64 = range(-(2**63), 2**63)
+
+
+def field_text(value: float | str, dialect: Dialect = "influxdb") -> str:
+    """Return a field's value: ``1.5`` a float, ``2i`` an int, ``true`` a bool, ``"text"`` a string.
+
+    A string may hold anything, but for VictoriaMetrics, which makes a 0 of it, no newline.
+
+    Raises:
+        ValueError: a float that is not finite, or an int beyond 64 bits: no server takes them.
+    """
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, int):
+        if value not in _INT64:
+            raise ValueError(f"an int must fit into 64 bits (got {value})")
+        return f"{int(value)}i"
+    if isinstance(value, float):
+        if not math.isfinite(value):
+            raise ValueError(f"a float must be finite (got {value})")
+        return float.__repr__(value)
+    if dialect == "victoriametrics":
+        value = value.replace("\n", LOST)
+    return '"{}"'.format(value.replace("\\", "\\\\").replace('"', '\\"'))
+
+
+def line(
+    measurement: str,
+    labels: Mapping[str, str],
+    fields: Iterable[tuple[str, float | str]],
+    timestamp: int,
+    dialect: Dialect = "influxdb",
+) -> str:
+    r"""Return one line, without its end.
+
+    Raises:
+        ValueError: a value cannot be sent, or there is none.
+
+    Example:
+        >>> line("m", {"a": "x y", "b": ""}, [("f", 1.5), ("i", 2), ("s", 'say "hi"'), ("t", True)], 7)
+        'm,a=x\\ y f=1.5,i=2i,s="say \\"hi\\"",t=true 7'
+    """
+    pairs = dict(fields)
+    if not pairs:
+        raise ValueError("a line needs a field")
+    key = series_key(measurement, labels, dialect, pairs)
+    texts = [f"{tag_text(name, dialect)}={field_text(value, dialect)}" for name, value in pairs.items()]
+    return f"{key.text} {','.join(texts)} {timestamp}"
+
+
+def bucket_names(bounds: Iterable[float]) -> list[str]:
+    """Return the names of the fields of a histogram's buckets: their bounds, the last one ``+Inf``."""
+    return [*(repr(bound).removesuffix(".0") for bound in bounds), "+Inf"]
+
+
+def bucket_fields(total: float, bounds: Iterable[float], counts: Sequence[int]) -> str:
+    """Return what stands behind ``count=`` of a histogram: it, ``sum``, and by bound how many values are not above it.
+
+    As Telegraf writes histograms (its ``parsers/prometheus``), so that what reads those reads these. All are floats.
+
+    Example:
+        >>> bucket_fields(4.5, (0.5, 2.0), (1, 0, 2))
+        '3.0,sum=4.5,0.5=1.0,2=1.0,+Inf=3.0'
+    """
+    upto = [float(count) for count in accumulate(counts)]
+    buckets = [f"{name}={count!r}" for name, count in zip(bucket_names(bounds), upto, strict=True)]
+    return f"{upto[-1]!r},sum={float(total)!r},{','.join(buckets)}"

@@ -1,0 +1,132 @@
+r"""InfluxDB's line protocol: names, labels and values as the servers that speak it read them back.
+
+How this works
+==============
+
+::
+
+    measurement,key=value,key=value field=1.5,field=2i,field="text",field=true 1795489500123456789
+
+``,``, space and ``=`` are escaped by a backslash. What a backslash itself means is where the servers differ:
+
+=====================  ===========================================================================================
+``influxdb`` (1, 2)    A backslash is a character like any other, and is not doubled. None can stand at the end of a
+                       name or value, nor, in a measurement, before ``,``, ``=``, ``"`` or a space. Where one stands
+                       before a space, a ``"`` in the same series may open a string that swallows the lines behind it.
+``influxdb3``          A doubled backslash is one. None can stand at the end; nor can there be a tab anywhere, or a
+                       NUL in a measurement.
+``victoriametrics``    A doubled backslash is one, wherever it stands.
+=====================  ===========================================================================================
+
+In none can a name or value hold a newline, nor a measurement begin with ``#``, a tab or NUL. What cannot be carried
+becomes U+FFFD, the character that stands for one that is lost. A text then never ends its line early, and never
+changes another.
+
+Sources: ``models/points.go`` of InfluxDB 1.8.3 (``scanLine``, ``scanMeasurement``, ``scanTagsValue``), and every text
+of up to three of ``a \ , = "`` and space, written to InfluxDB 1.6.7 and 1.8.3 and VictoriaMetrics 1.79.5 and read back;
+for InfluxDB 3 its parser ``influxdb_line_protocol`` (not tried).
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Collection, Mapping
+from typing import Literal, NamedTuple
+
+__all__ = ["DIALECTS", "LOST", "Dialect", "Key", "series_key", "tag_text"]
+
+Dialect = Literal["influxdb", "influxdb3", "victoriametrics"]
+"""Whose reading of a backslash to write for."""
+
+DIALECTS: tuple[Dialect, ...] = ("influxdb", "influxdb3", "victoriametrics")
+
+LOST = "\ufffd"
+"""Stands for a character that cannot be carried."""
+
+_RESERVED = frozenset({"time", "_field", "_measurement"})
+"""Tag keys that a server refuses: the first all of them, the others InfluxDB 2."""
+
+_NAME = "__name__"
+"""What VictoriaMetrics keeps a metric's name under: a tag of that name would be lost."""
+
+_FIRST = re.compile(r"\A[#\t\0]")
+_UNCARRIED: Mapping[Dialect, tuple[re.Pattern[str], re.Pattern[str]]] = {
+    "influxdb": (re.compile(r'\n|\\(?=[,= "]|\Z)'), re.compile(r"\n|\\\Z")),
+    "influxdb3": (re.compile(r"[\n\t\0]|\\\Z"), re.compile(r"[\n\t]|\\\Z")),
+    "victoriametrics": (re.compile(r"\n"), re.compile(r"\n")),
+}
+"""What cannot be carried, by dialect: in a measurement, and in a tag's key or value."""
+
+_ESCAPES = {ord(","): "\\,", ord("="): "\\=", ord(" "): "\\ "}
+_MEASUREMENT_ESCAPES = {ord(","): "\\,", ord(" "): "\\ "}
+_DOUBLED = {ord("\\"): "\\\\"}
+_TABLES: Mapping[Dialect, tuple[Mapping[int, str], Mapping[int, str]]] = {
+    "influxdb": (_MEASUREMENT_ESCAPES, _ESCAPES),
+    "influxdb3": (_MEASUREMENT_ESCAPES | _DOUBLED, _ESCAPES | _DOUBLED),
+    "victoriametrics": (_MEASUREMENT_ESCAPES | _DOUBLED, _ESCAPES | _DOUBLED),
+}
+
+
+class Key(NamedTuple):
+    """Measurement and tags, as they stand in a line."""
+
+    text: str
+    replaced: int
+    """How many characters could not be carried."""
+    doubtful: bool
+    """Whether the text depends on the dialect: there is a backslash or a tab in it, or a label ``__name__``."""
+
+
+def series_key(
+    measurement: str, labels: Mapping[str, str], dialect: Dialect = "influxdb", fields: Collection[str] = ()
+) -> Key:
+    """Return measurement and tags, escaped; tags in order of their names, as InfluxDB likes them best.
+
+    A tag without a name or a value cannot be sent: InfluxDB takes a missing tag as empty. A tag that a server reserves,
+    one that has the name of a field, and one that would be there twice, gets a ``_`` at its end.
+
+    Args:
+        measurement: the measurement's name.
+        labels: the tags.
+        dialect: whose reading to write for.
+        fields: the names of the line's fields.
+    """
+    texts = (measurement, *labels, *labels.values())
+    doubtful = _NAME in labels or any("\\" in each or "\t" in each for each in texts)
+    text, replaced = _written(measurement, labels, dialect, fields)
+    if dialect == "influxdb" and "\\\\ " in text and '"' in text:
+        tamed = {_tamed(name): _tamed(value) for name, value in labels.items()}
+        text, replaced = _written(_tamed(measurement), tamed, dialect, fields)
+        replaced += sum(each.count("\\ ") for each in texts)
+    return Key(text, replaced, doubtful)
+
+
+def _tamed(text: str) -> str:
+    """Return a text with no backslash before a space: see ``influxdb`` above."""
+    return text.replace("\\ ", f"{LOST} ")
+
+
+def _written(measurement: str, labels: Mapping[str, str], dialect: Dialect, fields: Collection[str]) -> tuple[str, int]:
+    in_measurement, in_tags = _UNCARRIED[dialect]
+    measurement_table, tag_table = _TABLES[dialect]
+    name, replaced = in_measurement.subn(LOST, measurement)
+    name, first = _FIRST.subn(LOST, name)
+    replaced += first
+    reserved = {*_RESERVED, _NAME} if dialect == "victoriametrics" else _RESERVED
+    tags: dict[str, str] = {}
+    for label, text in sorted(labels.items()):
+        if not label or not text:
+            continue
+        key, lost = in_tags.subn(LOST, label)
+        value, lost_too = in_tags.subn(LOST, text)
+        replaced += lost + lost_too
+        while key in reserved or key in fields or key in tags:
+            key += "_"
+        tags[key] = value
+    pairs = [f"{key.translate(tag_table)}={tags[key].translate(tag_table)}" for key in sorted(tags)]
+    return ",".join([name.translate(measurement_table), *pairs]), replaced
+
+
+def tag_text(text: str, dialect: Dialect) -> str:
+    """Return a tag's name or value, or a field's name, as it stands in a line."""
+    return _UNCARRIED[dialect][1].sub(LOST, text).translate(_TABLES[dialect][1])

@@ -1,0 +1,58 @@
+"""Cumulative series to lines of line protocol."""
+
+from __future__ import annotations
+
+import logging
+import math
+from collections.abc import Iterable
+
+from .._schema import Kind
+from ..abc import Metric, SinkContext
+from ._heads import HeadMaker, Losses
+from ._line_fields import bucket_fields
+from ._line_protocol import Dialect
+
+__all__ = ["SeriesLines"]
+
+_logger = logging.getLogger("trio_batchmetrics")
+
+
+class SeriesLines:
+    """Writes series as lines, in one dialect."""
+
+    def __init__(self, dialect: Dialect | None, context: SinkContext, losses: Losses) -> None:
+        """Have met no series yet.
+
+        Args:
+            dialect: the server's; None while it is not known.
+            context: what the collector told.
+            losses: where to count what line protocol cannot carry.
+        """
+        self.heads: HeadMaker = HeadMaker(dialect, context, losses)
+        self._warned = False
+
+    def write(self, metrics: Iterable[Metric], now: int) -> bytes:
+        """Return a line for each series; none for one that has no finite value, or is too long.
+
+        Args:
+            metrics: the series.
+            now: their timestamp.
+        """
+        lines: list[str] = []
+        for metric in metrics:
+            for point in metric.points:
+                if not math.isfinite(point.value):
+                    continue
+                pairs = tuple(point.labels.items())
+                try:
+                    if metric.kind is Kind.HISTOGRAM:
+                        fields = bucket_fields(point.value, metric.bounds, point.counts)
+                        lines.append(f"{self.heads.point(metric.name, metric.bounds)[pairs]}{fields} {now}\n")
+                    else:
+                        lines.append(f"{self.heads.named[metric.name, pairs]}{float(point.value)!r} {now}\n")
+                except ValueError as exc:
+                    if not self._warned:
+                        self._warned = True
+                        _logger.warning("metrics: a series is left out: %s", exc)
+        self.heads.forget()
+        return "".join(lines).encode()
