@@ -56,7 +56,7 @@ coverage: $(VENV)/test.stamp servers
 test-oldest: $(VENV_OLDEST)/test.stamp servers
 	TEST_THE_WHEEL=1 $(VENV_OLDEST)/bin/pytest $(PYTEST_ARGS)
 
-bench: $(VENV_BENCH)/bench.stamp
+bench: $(VENV_BENCH)/bench.stamp servers
 	$(VENV_BENCH)/bin/python -m benchmarks $(if $(QUICK),--quick) $(BENCH_ARGS)
 
 # ------------------------------------------------------------------------------------------------------------ checking

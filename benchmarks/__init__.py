@@ -18,6 +18,8 @@ Where things live::
     series.py        the same, added to series
     scraping.py      a page of series
     line_protocol.py events as lines for InfluxDB
+    bulk.py          events as documents for Elasticsearch
+    influxdb.py      events into a real InfluxDB, by influxdb_writer.py
     pacing.py        recording at a given rate
     gateway.py       a process that does so and says how much of a core it took
     running.py       a share of a core, and what a task beside it feels

@@ -9,7 +9,7 @@ from pathlib import Path
 
 __all__ = ["PEERS", "description"]
 
-PEERS = ("prometheus_client", "opentelemetry-sdk", "statsd", "datadog", "influxdb-client")
+PEERS = ("prometheus_client", "opentelemetry-sdk", "statsd", "datadog", "influxdb-client", "elasticsearch")
 """The clients that it is measured beside."""
 
 

@@ -1,7 +1,7 @@
 """Takes the pictures of `docs/pictures`: the example gateway's traffic, as each back-end shows it in a browser.
 
-Usage: ``python tools/pictures.py [SECONDS]`` in a checkout whose servers are installed (``make servers``), with the demo's
-and all sinks' requirements, and Chromium on the PATH. The traffic runs for a minute by default. Prometheus and
+Usage: ``python tools/pictures.py [SECONDS]`` in a checkout whose servers are installed (``make servers``), with what
+the demo and all sinks require, and Chromium on the PATH. The traffic runs for a minute by default. Prometheus and
 Pushgateway look for their pages where Debian's packages ``prometheus`` and ``prometheus-pushgateway`` put them.
 """
 
@@ -96,8 +96,8 @@ def pages(servers: Servers, seconds: float) -> dict[str, tuple[str, int, int]]:
             "size": "1",
             "filter_path": "hits.total,hits.hits._index,hits.hits._id,hits.hits._source,aggregations",
             "source_content_type": "application/json",
-            "source": '{"query":{"term":{"kind":"LLMCall"}},"aggs":{"models":{"terms":{"field":"labels.gen_ai.request.model"},'
-            '"aggs":{"tokens":{"sum":{"field":"fields.tokens_out"}}}}}}',
+            "source": '{"query":{"term":{"kind":"LLMCall"}},"aggs":{"models":{'
+            '"terms":{"field":"labels.gen_ai.request.model"},"aggs":{"tokens":{"sum":{"field":"fields.tokens_out"}}}}}}',
         }
     )
     return {
@@ -115,7 +115,7 @@ def take(name: str, address: str, width: int, height: int) -> None:
     if chromium is None:
         raise SystemExit("there is no Chromium on the PATH")
     with tempfile.TemporaryDirectory() as profile:
-        subprocess.run(
+        subprocess.run(  # noqa: S603 - the system's browser, on our own servers
             [
                 *(chromium, "--headless", "--no-sandbox", "--disable-gpu", "--no-first-run", "--hide-scrollbars"),
                 *(f"--user-data-dir={profile}", f"--window-size={width},{height}", "--virtual-time-budget=8000"),

@@ -9,7 +9,7 @@ from typing import Any, ClassVar, cast, overload
 
 from ._schema import MetricEvent
 
-__all__ = ["Batch", "Groups", "Row", "event_of", "rows_and_groups"]
+__all__ = ["Batch", "Groups", "Row", "event_of", "plain_as_they_stand", "rows_and_groups"]
 
 Row = tuple[Any, ...] | MetricEvent
 """What a recorder leaves behind: ``(class, timestamp, *fields)``, or an event that the application made."""
@@ -40,19 +40,28 @@ class Batch(Sequence[MetricEvent]):
         (2, {'CacheMetric': 2}, 'miss')
     """
 
-    __slots__ = ("_groups", "_rows", "_runs")
+    __slots__ = ("_checked", "_groups", "_rows", "_runs")
 
-    def __init__(self, rows: Sequence[Row], groups: Groups | None = None, runs: Sequence[range] | None = None) -> None:
+    def __init__(
+        self,
+        rows: Sequence[Row],
+        groups: Groups | None = None,
+        runs: Sequence[range] | None = None,
+        *,
+        checked: bool = False,
+    ) -> None:
         """Make a batch of rows; a list is kept, not copied, and its rows become events as they are looked at.
 
         Args:
             rows: the events, in recording order.
             groups: the same by class, where they have been sorted.
             runs: the serial numbers of the events; by default from 0 on.
+            checked: whether the rows have passed the check: those that are tuples are then plain.
         """
         self._rows: list[Row] = rows if isinstance(rows, list) else list(rows)
         self._groups: Groups | None = groups
         self._runs: Sequence[range] = (range(len(self._rows)),) if runs is None else runs
+        self._checked: bool = checked
 
     @property
     def serials(self) -> Sequence[int]:
@@ -73,7 +82,7 @@ class Batch(Sequence[MetricEvent]):
     def __getitem__(self, index: int | slice) -> MetricEvent | Batch:
         """Return one event, or a batch of some."""
         if isinstance(index, slice):
-            return Batch(self._rows[index], None, _runs(self.serials[index]))
+            return Batch(self._rows[index], None, _runs(self.serials[index]), checked=self._checked)
         row = self._rows[index]
         if type(row) is tuple:
             row = self._rows[index] = event_of(row)
@@ -106,6 +115,12 @@ def _runs(serials: Sequence[int]) -> Sequence[range]:
     if isinstance(serials, range):
         return (serials,)
     return [range(serial, serial + 1) for serial in serials] or (range(0),)
+
+
+def plain_as_they_stand(batch: Batch) -> list[tuple[Any, ...]] | None:
+    """Return the rows of a batch if that is checked and nobody has looked at its events yet, else None."""
+    rows: list[Any] = batch._rows  # pyright: ignore[reportPrivateUsage]  # the library's own; not for users
+    return rows if batch._checked and {*map(type, rows)} == {tuple} else None  # pyright: ignore[reportPrivateUsage]
 
 
 def rows_and_groups(batch: Batch) -> tuple[list[Row], Groups | None]:

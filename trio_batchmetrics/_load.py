@@ -60,9 +60,9 @@ class Load:
         if len(self.spans) == 1:
             only = self.spans[0]
             rows = only.rows if len(only) == len(only.rows) else only.rows[only.start : only.stop]
-            return Batch(rows, None, (only.serials,))
+            return Batch(rows, None, (only.serials,), checked=True)
         rows = [row for span in self.spans for row in span.rows[span.start : span.stop]]
-        return Batch(rows, None, [span.serials for span in self.spans] or (range(0),))
+        return Batch(rows, None, [span.serials for span in self.spans] or (range(0),), checked=True)
 
     def split(self, at: int) -> tuple[Load, Load]:
         """Return the first events and the rest."""

@@ -14,7 +14,7 @@ from datetime import timedelta
 from itertools import pairwise
 from typing import Any, cast
 
-from ._batch import Batch, Groups, Row, rows_and_groups
+from ._batch import Batch, Groups, Row, event_of, plain_as_they_stand, rows_and_groups
 from ._compiled import plan_of
 from ._schema import Kind, Measure, MetricEvent, Schema
 from ._text import text
@@ -51,7 +51,11 @@ def plain_rows(events: Sequence[MetricEvent]) -> list[tuple[Any, ...]]:
     Raises:
         Exception: of any kind, for events that are not valid; a collector hands over none.
     """
-    rows, _ = rows_and_groups(events if isinstance(events, Batch) else Batch([*events]))
+    batch = events if isinstance(events, Batch) else Batch([*events])
+    plain = plain_as_they_stand(batch)
+    if plain is not None:
+        return plain
+    rows, _ = rows_and_groups(batch)
     groups, suspects = _sort(rows)
     if not suspects and all(plan_of(event_class).check(group) for event_class, group in groups.items()):
         if len(groups) == 1:
@@ -94,10 +98,19 @@ def _looked_closer(rows: list[Row], suspects: set[type]) -> Batch:
             continue
         fine = checked(row)
         plain = None if fine is None else _plain(fine)
-        if fine is not None and plain is not None:
-            good.append(fine)
+        kept = None if fine is None or plain is None else _kept(fine, plain)
+        if kept is not None and plain is not None:
+            good.append(kept)
             groups[event_class].append(plain)
     return Batch(good, groups)
+
+
+def _kept(row: Row, plain: tuple[Any, ...]) -> Row | None:
+    """Return a valid row as batches keep it: itself if it is plain, else its event; so tuples in them are plain."""
+    try:
+        return row if row is plain else event_of(row)
+    except Exception:  # noqa: BLE001 - values may run any code: counted as invalid
+        return None
 
 
 def _plain(row: Row) -> tuple[Any, ...] | None:

@@ -67,17 +67,8 @@ class BulkBody:
         """
         rows = plain_rows(events)
         serials = events.serials if isinstance(events, Batch) else range(len(rows))
-        shapes = {event_class: self._shapes[event_class] for event_class in {*map(_CLASS, rows)}}
-        if len(shapes) == 1:
-            [shape] = shapes.values()
-            keys, values = [*map(shape.key, rows)], [*map(shape.value, rows)]
-        else:
-            key_of = {event_class: shape.key for event_class, shape in shapes.items()}
-            value_of = {event_class: shape.value for event_class, shape in shapes.items()}
-            keys, values = [key_of[row[0]](row) for row in rows], [value_of[row[0]](row) for row in rows]
+        keys, values = self._columns(rows)
         texts = [*map(self._texts.__getitem__, keys)]
-        if not {*map(type, values)} <= {float, str}:
-            values = [value if type(value) is str else float(value) for value in values]
         timestamps = [*map(_TIMESTAMP, rows)]
         written: list[str] = []
         for second, run in _seconds(timestamps):
@@ -89,6 +80,19 @@ class BulkBody:
             cells[3::4] = values[run.start : run.stop]
             written.append(self._format(second) * len(run) % tuple(cells))
         return "".join(written).encode()
+
+    def _columns(self, rows: Sequence[tuple[Any, ...]]) -> tuple[list[Any], list[str]]:
+        """Return what tells each row's text apart, and what it measured."""
+        by_class: dict[type[MetricEvent], list[tuple[Any, ...]]] = {}
+        for row in rows:
+            by_class.setdefault(row[0], []).append(row)
+        columns = {event_class: self._shapes[event_class].columns(same) for event_class, same in by_class.items()}
+        if len(columns) == 1:
+            [both] = columns.values()
+            return both
+        following = {event_class: zip(*both, strict=True) for event_class, both in columns.items()}
+        pairs = [next(following[event_class]) for event_class in map(_CLASS, rows)]
+        return [key for key, _ in pairs], [value for _, value in pairs]
 
     def _written_format(self, second: int) -> str:
         """Return the format of an event's lines in a second: serial number, nanoseconds, text, value."""

@@ -6,17 +6,18 @@ A document is ``"@timestamp"``, then a text from ``"kind"`` up to where the fiel
     "kind":"HealthCheck","labels":{"backend":"db"},"fields":{                          "healthy":1.0,"duration":0.05
 
 The text depends on the class and the labels alone, so it is kept. Where an event has one field, its name is part of the
-text, and the value is a number.
+text.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from operator import itemgetter
 from typing import Any
 
 import attrs
 
+from .._numbers import number_texts
 from .._schema import MetricEvent, Schema
 from .._text import compact_json, text
 
@@ -40,8 +41,12 @@ class Shape:
 
     key: Callable[[_Row], _Row]
     """The class and what tells its labels apart; equal only where the texts are."""
-    value: Callable[[_Row], Any]
-    """What was measured: a number, or the text of all fields."""
+    values: Callable[[Sequence[_Row]], list[str]]
+    """What some rows measured, as text: a number each, or the fields by name."""
+
+    def columns(self, rows: Sequence[_Row]) -> tuple[list[_Row], list[str]]:
+        """Return what tells each row's text apart, and what it measured."""
+        return [*map(self.key, rows)], self.values(rows)
 
 
 class Shapes(dict[type[MetricEvent], Shape]):
@@ -83,18 +88,27 @@ def _schema(event_class: type[MetricEvent]) -> Schema:
 
 def _shape(schema: Schema) -> Shape:
     if schema.buckets:
-        return Shape(_named_key, _point)
+        return Shape(_named_key, _points)
     at = {field: place for place, field in enumerate(schema.fields, _FIRST)}
-    measured = [(compact_json(field), at[field]) for field in _measured(schema)]
+    names = _measured(schema)
+    places = [at[name] for name in names]
+    form = ",".join(f"{compact_json(name)}:%s" for name in names).__mod__
 
-    def several(row: _Row) -> str:
-        return ",".join([f"{name}:{float(row[place])!r}" for name, place in measured])
+    def values(rows: Sequence[_Row]) -> list[str]:
+        columns = [_texts([row[place] for row in rows]) for place in places]
+        if len(columns) == 1:
+            return columns[0]
+        return [*map(form, zip(*columns, strict=True))] if columns else [""] * len(rows)
 
-    value = itemgetter(measured[0][1]) if len(measured) == 1 else several
     if schema.named:
-        return Shape(_named_key, value)
+        return Shape(_named_key, values)
     key: Any = itemgetter(0, *(at[label.field] for label in schema.labels)) if schema.labels else itemgetter(slice(1))
-    return Shape(key, value)
+    return Shape(key, values)
+
+
+def _texts(numbers: list[float]) -> list[str]:
+    """Return numbers as text, every one a float: what maps types is to see no other."""
+    return number_texts(numbers if {*map(type, numbers)} == {float} else [*map(float, numbers)])
 
 
 def _measured(schema: Schema) -> list[str]:
@@ -104,6 +118,10 @@ def _measured(schema: Schema) -> list[str]:
 def _named_key(row: _Row) -> _Row:
     event_class, _, name, labels, *_ = row
     return (event_class, name, *labels, *labels.values())
+
+
+def _points(rows: Sequence[_Row]) -> list[str]:
+    return [*map(_point, rows)]
 
 
 def _point(row: _Row) -> str:
