@@ -350,7 +350,7 @@ async def receipt(
     return found
 
 
-LINES = ["m value=0 1000", "m value=1 1001", "m value=2 1002", "m value=3 1003"]
+LINES = ["m value=0.0 1000", "m value=1.0 1001", "m value=2.0 1002", "m value=3.0 1003"]
 """What four events become."""
 
 CONFLICT = (
@@ -497,6 +497,7 @@ async def test_a_type_conflict_of_one_line_of_an_event_rejects_that_event() -> N
     [
         error(400, CONFLICT.format("m", 3)),  # of the four, and nobody says which
         error(400, CONFLICT.format("n", 1)),
+        error(400, CONFLICT.format("n", 0)),
         error(400, "partial write: max-values-per-tag limit exceeded (9/5): dropped=1"),
         error(400, "partial write: points beyond retention policy dropped=9"),
         error(400, "partial write: something new"),
@@ -505,7 +506,7 @@ async def test_a_type_conflict_of_one_line_of_an_event_rejects_that_event() -> N
         error(400, f"{unparsed(1)}\nand more"),
         *(error(400, OCCURRED, data=[numbered(number)]) for number in (5, 0, -1, True, "1")),
         *(error(400, OCCURRED, data=data) for data in ([], ["odd"], [{"error_message": "bad"}], 7)),
-        httpx2.Response(400, text='cannot unmarshal influx line "m value=1 1"'),
+        httpx2.Response(400, text='error in "/write": incorrect influx line "m value=1 1": no'),
     ],
 )
 async def test_where_it_cannot_be_told_which_the_payload_is_halved(answer: httpx2.Response) -> None:
@@ -527,7 +528,7 @@ async def test_of_lines_with_the_same_age_it_cannot_be_told_which_is_too_old() -
 async def test_a_line_that_holds_what_ends_it_in_the_message_is_found() -> None:
     """`': ` in a label."""
     payload = [Gauge("m", {"a": "b': c"}, 1, timestamp=1), Gauge("m", {"a": "b"}, 1, timestamp=1)]
-    text = "unable to parse 'm,a=b':\\ c value=1 1': bad: 'it's'"
+    text = "unable to parse 'm,a=b':\\ c value=1.0 1': bad: 'it's'"
     found = await receipt(error(400, text), payload)
     assert found.rejected == {0: "unable to parse: bad: 'it's'"}
 
@@ -553,7 +554,7 @@ async def test_halving_finds_the_one_at_fault() -> None:
         """Refuses payloads with a 7 in them."""
 
         async def answer(self, request: httpx2.Request) -> httpx2.Response:
-            if " value=7 " not in request.content.decode().replace("\n", " "):
+            if " value=7.0 " not in request.content.decode().replace("\n", " "):
                 return await super().answer(request)
             return error(
                 400, "partial write: no sevens dropped=1" if request.content.count(b"\n") > 1 else "partial write: no"
@@ -657,7 +658,6 @@ async def test_series_wait_for_a_server_that_cannot_tell_who_it_is(autojump_cloc
 @pytest.mark.parametrize(
     ("ping", "dialect"),
     [
-        (httpx2.Response(404), "influxdb"),
         (httpx2.Response(403, headers={"X-Server-Hostname": "vm"}), "victoriametrics"),
         (httpx2.Response(204, headers={"X-Server-Hostname": "x", "X-Influxdb-Version": "v2.7.1"}), "influxdb"),
         (httpx2.Response(200, headers={"X-Influxdb-Version": "v3.0.0"}, json={"version": "3.0.0"}), "influxdb3"),
@@ -665,13 +665,36 @@ async def test_series_wait_for_a_server_that_cannot_tell_who_it_is(autojump_cloc
     ],
 )
 async def test_a_server_is_known_by_its_headers(ping: httpx2.Response, dialect: str) -> None:
-    """What says nothing is taken for InfluxDB 1 or 2."""
+    """Whatever the status."""
     server = FakeServer(dialect=dialect, ping=ping)
     sink = server.sink()
     async with collector(sinks=[sink]) as metrics:
         metrics.record_gauge("m", HOSTILE, 1)
     assert sink.dialect == dialect
     assert len(server.stored) == 1
+
+
+@pytest.mark.parametrize("status", [200, 204, 401, 404])
+@pytest.mark.parametrize("kind", [InfluxDBSink, InfluxDBSeriesSink])
+async def test_a_server_that_does_not_say_who_it_is_is_asked_again(
+    kind: Callable[..., InfluxDBSink], status: int
+) -> None:
+    """Until then lines are written as for InfluxDB 1 and 2: it may be a proxy whose server is not there yet."""
+    server = FakeServer(dialect="influxdb", ping=httpx2.Response(status))
+    sink = kind(URL, database="db", client=server.client)
+    async with collector(sinks=[sink]) as metrics:
+        for number in (1, 2):
+            metrics.record_counter("m", {"a": "\\n"}, number)
+            await metrics.flush()
+            assert (sink.dialect, server.pings) == (None, number)
+        server.dialect, server.ping = "victoriametrics", httpx2.Response(204, headers={"X-Server-Hostname": "vm"})
+        for _ in range(2):
+            metrics.record_counter("m", {"a": "x\\,y"}, 3)
+            await metrics.flush()
+    assert (sink.dialect, server.pings) == ("victoriametrics", 3)
+    assert [line.tags["a"] for line in server.stored][:2] == ["\\n"] * 2
+    assert {line.tags["a"] for line in server.stored[2:]} <= {"\\n", "x\\,y"}
+    assert server.stored[-1].tags["a"] == "x\\,y"
 
 
 async def test_a_server_that_cannot_tell_now_is_asked_again(autojump_clock: trio.testing.MockClock) -> None:
@@ -809,6 +832,8 @@ def test_series_are_written_with_one_time_that_rises() -> None:
         [stamp] = {line.timestamp for line in lines}
         stamps.append(stamp)
     assert stamps == sorted(set(stamps))
+    ahead = vars(sink)["_now"] = stamps[-1] + 10**15  # the clock was put back
+    assert [sink.snapshot().rpartition(b" ")[2] for _ in range(2)] == [b"%d\n" % (ahead + more) for more in (1, 2)]
     lines = PARSERS["influxdb"](sink.snapshot().decode())
     found = {line.measurement: line.fields for line in lines}
     assert found["jobs"] == {"value": 42.0}

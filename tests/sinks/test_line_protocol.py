@@ -61,7 +61,9 @@ def tamed(text: str) -> str:
 
 
 @pytest.mark.parametrize("dialect", DIALECTS)
-@pytest.mark.parametrize("text", [text for text in AWKWARD.values() if text] + ["a\\,b", "a\\ b", "a\\=b", "#a", "\ta"])
+@pytest.mark.parametrize(
+    "text", [text for text in AWKWARD.values() if text] + ["a\\,b", "a\\ b", "a\\=b", 'a\\"b', "#a", "\ta"]
+)
 def test_awkward_text_is_read_as_it_is_where_that_can_be(dialect: Dialect, text: str) -> None:
     """As a measurement, a tag's name and its value, between two other lines."""
     keys = [series_key("m", {"a": "b"}, dialect), series_key(text, {text: text}, dialect), series_key("m", {}, dialect)]
@@ -134,7 +136,9 @@ def test_names_that_are_taken_get_an_underscore() -> None:
     assert (
         series_key("m", labels, fields=("value",)).text == "m,_field_=2,_measurement_=3,ok=6,time_=1,value_=4,value__=5"
     )
-    assert series_key("m", {"a\n": "1", f"a{LOST}": "2"}).text == f"m,a{LOST}=1,a{LOST}_=2"
+    assert series_key("m", {"time": "1", "time1": "2"}).text == "m,time1=2,time_=1"
+    for labels in ({"a\n": "1", f"a{LOST}": "2"}, {f"a{LOST}": "2", "a\n": "1"}):
+        assert series_key("m", labels).text == f"m,a{LOST}=1,a{LOST}_=2"
 
 
 def test_dialects_are_those_that_the_type_names() -> None:
@@ -190,8 +194,9 @@ def test_a_whole_line_is_escaped_everywhere() -> None:
 
 def test_buckets_are_cumulative_and_named_by_their_bounds() -> None:
     """As Telegraf names them: no fraction where there is none."""
-    assert bucket_fields(4, (0.005, 1.0, 10.0), (1, 0, 2, 4)) == "7.0,sum=4.0,0.005=1.0,1=1.0,10=3.0,+Inf=7.0"
-    assert bucket_fields(0.5, (), (2,)) == "2.0,sum=0.5,+Inf=2.0"
+    assert bucket_fields(4, (0.005, 1.0, 10.0), (1, 0, 2, 4)) == "7,sum=4.0,0.005=1,1=1,10=3,+Inf=7"
+    assert bucket_fields(0.5, (), (2,)) == "2,sum=0.5,+Inf=2"
+    assert bucket_fields(2, (3,), (1, 0)) == "1,sum=2.0,3=1,+Inf=1"
 
 
 # -------------------------------------------------------------------------------------------------------- events
@@ -334,6 +339,19 @@ def test_static_labels_are_on_everything_and_an_events_own_wins() -> None:
     ]
 
 
+def test_events_of_several_kinds_are_known_by_their_serial_numbers() -> None:
+    """Two chunks at the same nanosecond: what is written again is the same, what is not is elsewhere."""
+    ours = writer()
+    rows: list[Any] = [(CacheMetric, 5, "c", "hit"), (Counter, 5, "n", {}, 1.0), (CacheMetric, 5, "c", "hit")]
+    chunks = [Batch(rows, None, (range(start, start + 3),)) for start in (0, 3)]
+    bodies = [ours.write(chunk) for chunk in chunks]
+    assert [ours.write(chunk) for chunk in chunks] == bodies
+    lines = read(b"".join(bodies))
+    assert sorted(found.timestamp for found in lines if found.measurement == "n") == [5, 6]
+    assert sorted(found.timestamp for found in lines if found.measurement != "n") == [5, 6, 7, 8]
+    assert [found.measurement == "n" for found in lines] == [False, True, False] * 2
+
+
 def test_two_lines_of_one_event_are_told_apart() -> None:
     """Where two of its fields are measured by one instrument, one of them is a nanosecond later."""
     ours = writer()
@@ -397,21 +415,39 @@ def test_an_invalid_event_is_refused(event: MetricEvent) -> None:
         writer().write([HealthCheck("a", True, 0.1), event])
 
 
+@pytest.mark.parametrize("value", [math.nan, math.inf, None, "1"])
+def test_a_row_with_no_number_is_refused(value: Any) -> None:
+    """Among others that have one."""
+    with pytest.raises((TypeError, ValueError)):
+        writer().write(Batch([(Bare, 1, 0.5), (Bare, 2, value)]))
+
+
+def test_heads_are_made_once() -> None:
+    """That is what makes the second line of a series cheap."""
+    ours = writer()
+    rows: list[Any] = [(HttpRequest, 1, "GET", "/", 200, 0.5), (BackendRequest, 2, "p", "m", True, 0.5, None)]
+    ours.write(Batch(rows))
+    before = {key: [*map(id, heads)] for key, heads in vars(ours.heads)["_heads"].items()}
+    ours.write(Batch(rows))
+    assert {key: [*map(id, heads)] for key, heads in vars(ours.heads)["_heads"].items()} == before
+
+
 def test_nothing_becomes_nothing() -> None:
     """No events, no lines."""
     assert writer().write([]) == b""
 
 
-def test_what_is_remembered_of_series_is_bounded() -> None:
+@pytest.mark.parametrize("kinds", [slice(2), slice(2, 3), slice(3)])
+def test_what_is_remembered_of_series_is_bounded(kinds: slice) -> None:
     """Whatever the labels, and however many names there are."""
     ours = writer(max_series=10)
-    for number in range(5_000):
+    for number in range(2_000):
         rows: list[Any] = [
             (CacheMetric, number, "c", str(number)),
             (Counter, number, f"c{number}", {"a": number}, 1.0),
             (HistogramPoint, number, f"h{number}", {"a": number}, 1, 1.0, (1.0,), (1, 0)),
-        ]
-        assert len(read(ours.write(Batch(rows)))) == 3
+        ][kinds]
+        assert len(read(ours.write(Batch(rows)))) == len(rows)
     held = vars(ours.heads)["_heads"]
     assert sum(len(heads) for known in held.values() for heads in known) <= 1043
     assert len(held) <= 1043

@@ -126,6 +126,13 @@ def test_serial_numbers_that_begin_anew_are_other_events() -> None:
     assert stamps_of(timestamps, [("a", 5), ("a", 5)], [0, 1]) == [7, 8]
 
 
+def test_one_that_moved_is_not_overwritten_by_the_next() -> None:
+    """What comes behind it has the time to which it moved."""
+    timestamps = Timestamps()
+    assert stamps_of(timestamps, [("a", 5), ("a", 5)], [0, 1]) == [5, 6]
+    assert stamps_of(timestamps, [("a", 6), ("a", 7)], [2, 3]) == [7, 8]
+
+
 def test_lines_of_one_event_are_told_apart() -> None:
     """Two of its lines are of one series."""
     timestamps = Timestamps()

@@ -82,22 +82,21 @@ class HeadMaker:
         self.named: Heads = self._of("named", [Heads(self._of_named)])[0]
         """Of events that carry their name and labels, by name and pairs of label and value."""
 
-    def of_class(self, event_class: type, schema: Schema, kinds: tuple[bool, ...]) -> list[Heads]:
+    def of_class(self, event_class: type, schema: Schema) -> list[Heads]:
         """Return the heads of a class with declared labels, by label values: one for each of its measures.
 
         Args:
             event_class: the class.
             schema: its declaration.
-            kinds: which labels are bools: ``True`` and 1 are equal, but not in text.
         """
-        known = self._heads.get((event_class, kinds))
+        known = self._heads.get(event_class)
         if known is None:
             names = [label.name for label in schema.labels]
             known = [Heads(self._maker(measure.name, names)) for measure in schema.measures]
-            self._of((event_class, kinds), known)
+            self._of(event_class, known)
         return known
 
-    def point(self, name: str, bounds: Iterable[float]) -> Heads:
+    def point(self, name: str, bounds: tuple[float, ...]) -> Heads:
         """Return the heads of histograms that are counted by bucket, by pairs of label and value."""
         key = (name, bounds)
         known = self._heads.get(key)

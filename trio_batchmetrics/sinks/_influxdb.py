@@ -142,13 +142,13 @@ class InfluxDBSink(InfluxDBServer, EventSink[bytes]):
         parts: Sequence[bytes] = payload.parts
         if any(isinstance(part, DoubtfulLines) for part in parts):
             unknown = self._dialect is None
-            if (receipt := await self.find_dialect()) is not None:
+            if (receipt := await self._find_dialect()) is not None:
                 return receipt
-            if unknown:
+            if unknown and self._dialect is not None:
                 self._begin()
-            if unknown or self._dialect != "influxdb":
+            if self._dialect is not None and (unknown or self._dialect != "influxdb"):
                 parts = await self._anew(payload.events)
-        return await self.write(b"".join(parts), payload.events)
+        return await self._write_lines(b"".join(parts), payload.events)
 
     def _begin(self) -> None:
         """Write anew, in the dialect that is known now."""

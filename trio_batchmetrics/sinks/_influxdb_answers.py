@@ -30,8 +30,8 @@ from ._http import Answer, Endpoint, receipt_of
 
 __all__ = ["receipt_for", "without"]
 
-_ABOUT_LINES = re.compile(r"partial write|unable to parse|line protocol|dropped=|cannot (?:unmarshal|parse) ")
-"""Words of 400 and 422 that are about lines; the last ones VictoriaMetrics'."""
+_ABOUT_LINES = re.compile(r"partial write|unable to parse|line protocol|dropped=|incorrect influx line")
+"""Words of 400 and 422 that are about lines; the last ones are VictoriaMetrics' (1.151: it stores nothing then)."""
 
 _TOO_BIG = re.compile(r"too big (?:un)?packed request")
 """VictoriaMetrics' 413 is a 400 (``-maxInsertRequestSize``)."""

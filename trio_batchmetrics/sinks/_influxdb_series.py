@@ -87,11 +87,12 @@ class InfluxDBSeriesSink(InfluxDBServer, SeriesSink[bytes]):
         """Make one attempt."""
         [lines] = payload.parts
         if isinstance(lines, DoubtfulLines):
-            if (receipt := await self.find_dialect()) is not None:
+            if (receipt := await self._find_dialect()) is not None:
                 return receipt
-            self._begin()
-            lines = self.snapshot()
-        return await self.write(lines, payload.events)
+            if self._dialect is not None:
+                self._begin()
+                lines = self.snapshot()
+        return await self._write_lines(lines, payload.events)
 
     def _begin(self) -> None:
         """Write anew, in the dialect that is known now."""

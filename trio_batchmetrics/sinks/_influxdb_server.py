@@ -61,7 +61,7 @@ class InfluxDBServer(HTTPSink):
         """How many characters were replaced, since line protocol cannot carry them; once in each series."""
         return self._losses.count
 
-    async def write(self, body: bytes, events: Sequence[MetricEvent]) -> Receipt:
+    async def _write_lines(self, body: bytes, events: Sequence[MetricEvent]) -> Receipt:
         """Write lines; where some are refused and the others may not have been stored, these again, at once.
 
         Args:
@@ -85,7 +85,7 @@ class InfluxDBServer(HTTPSink):
                 return Receipt(rejected=rejected, error=receipt.error)
         if len(left) == len(events):
             return receipt
-        again = receipt.too_large or (receipt.error is not None and not receipt.rejected)
+        again = receipt.error is not None and not receipt.rejected
         return Receipt(rejected=rejected, retry=again, retry_after=receipt.retry_after, error=receipt.error)
 
     async def _post(self, body: bytes, events: Sequence[MetricEvent]) -> Receipt:
@@ -99,11 +99,12 @@ class InfluxDBServer(HTTPSink):
             return Receipt(retry=True, error=str(exc))
         return receipt_for(answer, self.server, body, events)
 
-    async def find_dialect(self) -> Receipt | None:
-        """Find out which dialect the server reads, if that is not known: ``GET /ping``, once.
+    async def _find_dialect(self) -> Receipt | None:
+        """Find out which dialect the server reads, if that is not known: ``GET /ping``.
 
-        InfluxDB says its version in ``X-Influxdb-Version`` (behind a proxy too, unless that takes the header away),
-        VictoriaMetrics its name in ``X-Server-Hostname``. What says neither is taken for InfluxDB 1 or 2.
+        InfluxDB says its version in ``X-Influxdb-Version``, VictoriaMetrics its name in ``X-Server-Hostname``. What
+        says neither may be a proxy whose server is not there yet: lines are then written as for InfluxDB 1 and 2, and
+        the next time it is asked again.
 
         Returns:
             None; or why it cannot be told now.
@@ -118,8 +119,8 @@ class InfluxDBServer(HTTPSink):
         if receipt.retry:
             return receipt
         version = answer.headers.get("x-influxdb-version")
-        if version is None and answer.headers.get("x-server-hostname") is not None:
+        if version is not None:
+            self._dialect = "influxdb3" if version.lstrip("v").startswith("3") else "influxdb"
+        elif answer.headers.get("x-server-hostname") is not None:
             self._dialect = "victoriametrics"
-        else:
-            self._dialect = "influxdb3" if (version or "").lstrip("v").startswith("3") else "influxdb"
         return None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
+from functools import lru_cache
 from itertools import accumulate
 
 from ._line_protocol import LOST, Dialect, series_key, tag_text
@@ -60,20 +61,22 @@ def line(
     return f"{key.text} {','.join(texts)} {timestamp}"
 
 
-def bucket_names(bounds: Iterable[float]) -> list[str]:
+@lru_cache(maxsize=256)
+def bucket_names(bounds: tuple[float, ...]) -> list[str]:
     """Return the names of the fields of a histogram's buckets: their bounds, the last one ``+Inf``."""
-    return [*(repr(bound).removesuffix(".0") for bound in bounds), "+Inf"]
+    return [*(float.__repr__(bound).removesuffix(".0") for bound in map(float, bounds)), "+Inf"]
 
 
-def bucket_fields(total: float, bounds: Iterable[float], counts: Sequence[int]) -> str:
+def bucket_fields(total: float, bounds: tuple[float, ...], counts: Sequence[int]) -> str:
     """Return what stands behind ``count=`` of a histogram: it, ``sum``, and by bound how many values are not above it.
 
-    As Telegraf writes histograms (its ``parsers/prometheus``), so that what reads those reads these. All are floats.
+    As Telegraf writes histograms (its ``parsers/prometheus``), so that what reads those reads these. All are floats: an
+    int would have an ``i`` behind it.
 
     Example:
         >>> bucket_fields(4.5, (0.5, 2.0), (1, 0, 2))
-        '3.0,sum=4.5,0.5=1.0,2=1.0,+Inf=3.0'
+        '3,sum=4.5,0.5=1,2=1,+Inf=3'
     """
-    upto = [float(count) for count in accumulate(counts)]
-    buckets = [f"{name}={count!r}" for name, count in zip(bucket_names(bounds), upto, strict=True)]
-    return f"{upto[-1]!r},sum={float(total)!r},{','.join(buckets)}"
+    upto = [*accumulate(counts)]
+    buckets = [f"{name}={count}" for name, count in zip(bucket_names(bounds), upto, strict=True)]
+    return f"{upto[-1]},sum={float(total)!r},{','.join(buckets)}"

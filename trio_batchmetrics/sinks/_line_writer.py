@@ -5,20 +5,19 @@ How this works
 
 The rows of a class are turned into columns, which takes C a few nanoseconds a value. The label columns, as they are,
 look up a line's head (``measurement,key=value value=``); the head, the value and the timestamp make the line. Labels
-that are equal must have equal texts for that: a column holds strings, None, and either ints or bools, and each such mix
-of types has its heads to itself. Rows with anything else are made plain first
-(:func:`trio_batchmetrics._validation.plain_rows`).
+that are equal have equal texts there (:func:`trio_batchmetrics._validation.plain_rows`), and numbers become text many
+at once.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from itertools import chain, repeat
-from math import isfinite
+from itertools import repeat
 from typing import Any
 
-from .._batch import Batch, rows_and_groups
-from .._schema import MetricEvent, Schema
+from .._batch import Batch
+from .._numbers import number_texts
+from .._schema import Measure, MetricEvent, Schema
 from .._validation import plain_rows
 from ..abc import SinkContext
 from ._heads import HeadMaker, Losses
@@ -31,13 +30,7 @@ __all__ = ["LineWriter"]
 _Row = tuple[Any, ...]
 _Columns = Sequence[Sequence[Any]]
 
-_ALIKE = frozenset({str, type(None), int, bool})
-"""Types of labels that are equal only where their texts are, as long as a column has no ints beside bools."""
-
-_NUMBERS = frozenset({float, int, bool})
-
 _items = dict[str, object].items
-_values_of = dict[str, object].values
 
 
 class LineWriter:
@@ -68,11 +61,9 @@ class LineWriter:
         """
         self.doubtful = False
         batch = events if isinstance(events, Batch) else Batch([*events])
-        rows: list[Any] = rows_and_groups(batch)[0]
+        rows = plain_rows(batch)
         if not rows:
             return b""
-        if {*map(type, rows)} != {tuple}:
-            rows = plain_rows(batch)
         columns = _columns(rows)
         beyond = self._timestamps.beyond(columns[1])
         if len({*columns[0]}) == 1:
@@ -88,29 +79,26 @@ class LineWriter:
                 lines[place] = line
         return "".join(lines).encode()
 
-    def _lines(self, rows: list[Any], columns: _Columns, serials: Sequence[int], beyond: bool) -> Sequence[str]:
+    def _lines(self, rows: list[_Row], columns: _Columns, serials: Sequence[int], beyond: bool) -> Sequence[str]:
         """Return the lines of each event of one class."""
         event_class = columns[0][0]
         schema: Any = event_class.__metric_schema__
         if schema.buckets:
-            return self._points(plain_rows(Batch(rows)), serials, beyond)
-        kinds, numbers = _kinds_of_labels(schema, columns), _numbers(schema, columns)
-        if kinds is None or numbers is None:
-            columns = _columns(plain_rows(Batch(rows)))
-            kinds, numbers = _kinds_of_labels(schema, columns) or (), _numbers(schema, columns)
+            return self._points(rows, serials, beyond)
         if schema.named:
             keys: list[Any] = [*zip(columns[2], map(tuple, map(_items, columns[3])), strict=True)]
             heads = [self.heads.named]
         else:
-            labels = [columns[at] for at in _places(schema)]
+            labels = [columns[2 + schema.fields.index(label.field)] for label in schema.labels]
             keys = [*zip(*labels, strict=True)] if labels else [()] * len(rows)
-            heads = self.heads.of_class(event_class, schema, kinds)
+            heads = self.heads.of_class(event_class, schema)
             beyond = beyond and len({each.name for each in schema.measures}) == len(heads)  # else one's lines may meet
         lines: list[list[str]] = []
-        for number, (known, values) in enumerate(zip(heads, numbers or (), strict=True)):
+        for number, (known, measure) in enumerate(zip(heads, schema.measures, strict=True)):
             begun = [*map(known.__getitem__, keys)]
-            stamps = self._given(begun, columns[1], serials, number, beyond)
-            lines.append([f"{head}{value!r} {at}\n" for head, value, at in zip(begun, values, stamps, strict=False)])
+            stamps = number_texts(self._given(begun, columns[1], serials, number, beyond))
+            values = _values(schema, measure, columns)
+            lines.append([f"{head}{value} {at}\n" for head, value, at in zip(begun, values, stamps, strict=False)])
         self.heads.forget()
         return lines[0] if len(lines) == 1 else [*map("".join, zip(*lines, strict=True))]
 
@@ -138,34 +126,9 @@ def _columns(rows: Sequence[_Row]) -> _Columns:
     return [*zip(*rows, strict=False)]
 
 
-def _numbers(schema: Schema, columns: _Columns) -> list[Iterable[float]] | None:
-    """Return the values of each measure, bools as 1 and 0; None if they are not all plain numbers that are finite."""
-    found: list[Iterable[float]] = []
-    for measure in schema.measures:
-        if measure.field is None:
-            found.append(repeat(1.0))
-            continue
-        values = columns[2 + schema.fields.index(measure.field)]
-        kinds = {*map(type, values)}
-        if not kinds <= _NUMBERS or not all(map(isfinite, values)):
-            return None
-        found.append([+value for value in values] if bool in kinds else values)
-    return found
-
-
-def _places(schema: Schema) -> list[int]:
-    """Return where a class's labels stand in a row."""
-    return [2 + schema.fields.index(label.field) for label in schema.labels]
-
-
-def _kinds_of_labels(schema: Schema, columns: _Columns) -> tuple[bool, ...] | None:
-    """Tell which label columns have bools; None if equal labels may have unequal texts."""
-    if not schema.named:
-        kinds = [{*map(type, columns[at])} for at in _places(schema)]
-        unlike = any(kind - _ALIKE or {int, bool} <= kind for kind in kinds)
-        return None if unlike else tuple(bool in kind for kind in kinds)
-    if {*map(type, columns[2])} != {str} or {*map(type, columns[3])} != {dict}:
-        return None
-    names = {*map(type, chain.from_iterable(columns[3]))}
-    values = {*map(type, chain.from_iterable(map(_values_of, columns[3])))}
-    return () if names <= {str} and values <= _ALIKE - {bool} else None
+def _values(schema: Schema, measure: Measure, columns: _Columns) -> Iterable[str]:
+    """Return what is measured, as text; every number a float, so that no field has two types."""
+    if measure.field is None:
+        return repeat("1.0")
+    values = columns[2 + schema.fields.index(measure.field)]
+    return number_texts(values if {*map(type, values)} == {float} else [*map(float, values)])
