@@ -437,6 +437,55 @@ async def test_an_event_that_is_too_large_alone_is_rejected(error: str | None, a
     assert stats.last_error == (error or "too large")
 
 
+REFUSALS = [
+    Receipt(too_large=True, error="413"),
+    Receipt(rejected={0: "bad"}),
+    Receipt(retry=[], rejected={0: "bad"}),
+]
+
+
+@pytest.mark.parametrize("refusal", REFUSALS)
+@pytest.mark.parametrize("lost", [Receipt(retry=True, uncertain=True, error="reset"), ...], ids=["said", "timeout"])
+@pytest.mark.parametrize("kind", [ScriptedSink, EncodingSink])
+async def test_what_may_have_arrived_is_never_counted_as_refused(
+    kind: type[ScriptedSink], lost: Any, refusal: Receipt, autojump_clock: MockClock
+) -> None:
+    """Only *failed* says that it may be there, however often it was tried and split since."""
+    sink = kind(lost, Receipt(retry=True, error="503"), Receipt(too_large=True), refusal, refusal, timeout=5)
+    async with collector(sinks=[sink]) as metrics:
+        for number in range(2):
+            metrics.record_counter("c", {"id": number}, 1)
+        await metrics.flush()
+        metrics.record_counter("c", {"id": 2}, 1)
+        sink.script.append(refusal)
+        await metrics.flush()
+    account = balanced(metrics.stats()).sinks[next(iter(metrics.stats().sinks))]
+    assert account.failures == {"rejected": 2}
+    assert account.rejected == 1
+
+
+@pytest.mark.parametrize("before", [Receipt(retry=True, error="503"), RuntimeError("down"), 7], ids=str)
+async def test_what_did_not_arrive_before_is_counted_as_refused(before: Any, autojump_clock: MockClock) -> None:
+    """A refusal to take it now, or an exception, says that nothing arrived."""
+    sink = ScriptedSink(before, Receipt(rejected={0: "bad"}))
+    async with collector(sinks=[sink]) as metrics:
+        metrics.record_counter("c", {"id": 0}, 1)
+    assert balanced(metrics.stats()).sinks["scripted"].rejected == 1
+
+
+async def test_only_the_payload_whose_outcome_is_uncertain_is_in_doubt(autojump_clock: MockClock) -> None:
+    """Not the next one; and of items that are tried again, those."""
+    uncertain = Receipt(retry=[1], rejected={0: "bad"}, uncertain=True, error="reset")
+    sink = ScriptedSink(uncertain, Receipt(rejected={0: "bad"}), Receipt(rejected={0: "bad"}))
+    async with collector(sinks=[sink]) as metrics:
+        for number in range(2):
+            metrics.record_counter("c", {"id": number}, 1)
+        await metrics.flush()
+        metrics.record_counter("c", {"id": 2}, 1)
+    account = balanced(metrics.stats()).sinks["scripted"]
+    assert (account.rejected, account.failures) == (2, {"rejected": 1})
+
+
 async def test_a_half_that_fails_is_tried_again_before_the_other(autojump_clock: MockClock) -> None:
     """With its own key; the other half waits its turn."""
     sink = ScriptedSink(Receipt(too_large=True), Receipt(retry=True, retry_after=4))

@@ -83,7 +83,7 @@ class Attempts:
             await trio.sleep_forever()  # a forked child: it is the parent's to send
         with trio.move_on_after(self._sink.timeout):
             return _read(await self._send(payload), len(payload.events))
-        return Receipt(retry=True, error=f"no answer within {self._sink.timeout:g} s")
+        return Receipt(retry=True, uncertain=True, error=f"no answer within {self._sink.timeout:g} s")
 
     async def _send(self, payload: Payload[Any]) -> object:
         try:
@@ -170,4 +170,5 @@ def _understood(answer: Receipt, items: int) -> Receipt:
         retry_after=answer.retry_after,
         too_large=bool(answer.too_large),
         error=None if answer.error is None else str(answer.error),
+        uncertain=bool(answer.uncertain),
     )

@@ -44,6 +44,13 @@ class _Parcel:
     payload: Payload[Any]
     budget_ends: float | None
     """When no retry begins any more, by Trio's clock; None until the first attempt."""
+    uncertain: bool = False
+    """Whether an attempt with these events has ended so that they may have arrived."""
+
+    @property
+    def refusal(self) -> Verdict:
+        """What it means for an event to be refused for good."""
+        return Verdict.FAILED if self.uncertain else Verdict.REJECTED
 
 
 class EventDelivery:
@@ -160,8 +167,8 @@ class EventDelivery:
         self._attempts.note(receipt.error)
         if receipt.too_large:
             if len(load) > 1:
-                return [await self._pack(half, None) for half in load.split(len(load) // 2)]
-            self._give_up(load, Verdict.REJECTED, receipt.error or "too large")
+                return [await self._pack(half, None, parcel.uncertain) for half in load.split(len(load) // 2)]
+            self._give_up(load, parcel.refusal, receipt.error or "too large", reason="rejected")
             return []
         if receipt.retry is True and not receipt.rejected:
             delivered, rejected, rest = Load(), Load(), load
@@ -177,14 +184,16 @@ class EventDelivery:
             self._attempts.succeeded()
         if rejected:
             reason = next(iter(receipt.rejected.values()))
-            self._give_up(rejected, Verdict.REJECTED, f"{len(rejected)} of {len(load)} events refused: {reason}")
+            error = f"{len(rejected)} of {len(load)} events refused: {reason}"
+            self._give_up(rejected, parcel.refusal, error, reason="rejected")
         if not rest:
             return []
+        parcel.uncertain = parcel.uncertain or receipt.uncertain
         if trio.current_time() >= budget_ends:
             self._give_up(rest, Verdict.FAILED, receipt.error, reason="retry_budget")
             return []
         await self._attempts.pause(receipt.retry_after, budget_ends)
-        return [parcel if rest is load else await self._pack(rest, budget_ends)]
+        return [parcel if rest is load else await self._pack(rest, budget_ends, parcel.uncertain)]
 
     def _give_up(self, load: Load, verdict: Verdict, error: str | None, *, reason: str = "") -> None:
         load.settle(self._ledger, self.account, verdict, reason)
@@ -224,7 +233,7 @@ class EventDelivery:
         """Guess, from the last ones, how many events fit into so many bytes; at most a chunk."""
         return int(min(CHUNK, max(room, 0) / self._bytes_each)) if self._bytes_each else CHUNK
 
-    async def _pack(self, load: Load, budget_ends: float | None) -> _Parcel:
+    async def _pack(self, load: Load, budget_ends: float | None, uncertain: bool) -> _Parcel:
         """Make a payload of its own of some events of another; what is left after an attempt shares its budget."""
         taken, parts = Load(), list[Any]()
         while self._encodes and load:
@@ -234,12 +243,14 @@ class EventDelivery:
             good, encoded = self._encode(chunk)
             taken += good
             parts += encoded
-        return self._parcel(taken if self._encodes else load, parts, budget_ends)
+        return self._parcel(taken if self._encodes else load, parts, budget_ends, uncertain)
 
-    def _parcel(self, load: Load, parts: Collection[Any], budget_ends: float | None = None) -> _Parcel:
+    def _parcel(
+        self, load: Load, parts: Collection[Any], budget_ends: float | None = None, uncertain: bool = False
+    ) -> _Parcel:
         self._payloads += 1
         key = f"{self._run_id}-{self.account.name}-{self._payloads}"
-        return _Parcel(load, Payload(load.batch(), tuple(parts), key), budget_ends)
+        return _Parcel(load, Payload(load.batch(), tuple(parts), key), budget_ends, uncertain)
 
     def _encode(self, load: Load) -> tuple[Load, list[Any]]:
         """Encode events; those that cannot be are rejected. Returns the others, and their parts."""

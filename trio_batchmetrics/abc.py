@@ -84,6 +84,9 @@ class Receipt:
     """The payload as a whole is too large."""
     error: str | None = None
     """What went wrong, for ``last_error``; never a credential."""
+    uncertain: bool = False
+    """Whether what is to be tried again may have arrived all the same, as where an answer was lost (or the attempt took
+    too long). If it is refused later, it counts as failed, not as rejected: only *failed* says that it may be there."""
 
 
 class Sink:
@@ -218,8 +221,8 @@ class EventSink(Sink, ABC, Generic[PartT]):
 
         Returns:
             None once it is delivered, in the sense the sink's docstring gives; else a :class:`Receipt`. To return
-            anything else, or to raise an ``Exception``, means: try again. Be careful to return with no checkpoint after
-            the back-end's word: what is cancelled there is sent again.
+            anything else, or to raise an ``Exception``, means: nothing arrived, try again. Be careful to return with no
+            checkpoint after the back-end's word: what is cancelled there is sent again.
         """
 
 

@@ -12,6 +12,12 @@
     search          OpenSearch, Elasticsearch
     proxy           the network between the library and a server, with faults that a test switches on and off
     wire            HTTP as the proxy speaks it
+    traffic         100 000 events for three collectors at once, the same each time
+    expected        what must come out of them, worked out by itself
+    player          plays the traffic into collectors
+    trouble         what goes wrong meanwhile
+    hostile         texts that break formats, and how each back-end must have them
+    cases           each sink with its server, and how to read back what arrived
     plugin          what pytest has of them: fixtures, the mark `server`, the tests that are left out
 
 What installing imports is the standard library only: it runs before there is a virtual environment.

@@ -185,9 +185,9 @@ class Proxy:
         assert self._nursery is not None
         try:
             while True:
-                await self._reopened.wait()
+                while self._listener is None:
+                    await self._reopened.wait()
                 try:
-                    assert self._listener is not None
                     stream = await self._listener.accept()
                 except trio.ClosedResourceError:
                     continue  # refused: wait until it is reopened

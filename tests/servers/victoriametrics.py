@@ -56,7 +56,7 @@ class VictoriaMetrics(Server):
         self.flush()
         # Without an end, the last second would be missing.
         lines = self.ask("GET", "/api/v1/export", query={"match[]": match, "end": int(time.time()) + 3600}).text
-        return [_parsed(line) for line in lines.splitlines()]
+        return [_parsed(line) for line in lines.split("\n") if line]
 
     def query(self, expression: str, *, at: float | None = None) -> list[dict[str, Any]]:
         """Return an expression's series, as Prometheus does.

@@ -381,7 +381,7 @@ CONFLICT = (
         (httpx2.Response(429, headers={"Retry-After": "7"}), Receipt(retry=True, retry_after=7, error="HTTP 429")),
         (
             error(500, "partial write: x dropped=2"),
-            Receipt(retry=True, error='HTTP 500: {"error":"partial write: x dropped=2"}'),
+            Receipt(retry=True, uncertain=True, error='HTTP 500: {"error":"partial write: x dropped=2"}'),
         ),
         # Too large.
         (

@@ -28,6 +28,9 @@ _REASON_MAX_CHARS = 300
 _RETRYABLE = frozenset({408, 425, 429})
 """As for whole requests. 429: a full write queue, or a disk that is nearly full; 503: a shard that is not there yet."""
 
+_NOT_TAKEN = frozenset({425, 429, 503})
+"""Those of which the server says that it did not carry them out."""
+
 _NO_STATUS = 0
 
 
@@ -45,21 +48,25 @@ def receipt_of_items(body: bytes, items: int, action: str, scrubbed: Callable[[s
     try:
         results = _results(json.loads(body), items)
     except (ValueError, TypeError, RecursionError) as exc:
-        return Receipt(retry=True, error=scrubbed(f"an answer that _bulk does not give: {exc}"[:_REASON_MAX_CHARS]))
+        words = scrubbed(f"an answer that _bulk does not give: {exc}"[:_REASON_MAX_CHARS])
+        return Receipt(retry=True, uncertain=True, error=words)
     again: list[int] = []
     rejected: dict[int, str] = {}
     first = ""
+    uncertain = False
     for at, (status, error) in enumerate(results):
         if 200 <= status < 300 or (status == 409 and action == "create"):
             continue
         if status == _NO_STATUS or status in _RETRYABLE or status >= 500:
             first = first or scrubbed(_reason(status, error))
             again.append(at)
+            uncertain = uncertain or status not in _NOT_TAKEN
         else:
             rejected[at] = scrubbed(_reason(status, error))
     if not again:
         return Receipt(rejected=rejected)
-    return Receipt(rejected=rejected, retry=again, error=f"{len(again)} of {items} events to be sent again: {first}")
+    words = f"{len(again)} of {items} events to be sent again: {first}"
+    return Receipt(rejected=rejected, retry=again, error=words, uncertain=uncertain)
 
 
 def _all_created(items: int, action: str) -> bytes:

@@ -51,11 +51,17 @@ _logger = logging.getLogger("trio_batchmetrics")
 _WORDS = 300
 """Most characters of a server's answer in an error."""
 
+_LONGEST = 50_000_000
+"""Most bytes of an answer: a hundred times what one to 5000 events has."""
+
 _IDLE_SECONDS = 60.0
 """How long a connection is kept for the next payload: longer than most flush intervals."""
 
 _RETRYABLE = frozenset({408, 425, 429})
 """Statuses below 500 after which the same request may succeed (RFC 9110 §15.5.9, RFC 8470 §5.2, RFC 6585 §4)."""
+
+_NOT_TAKEN = frozenset({425, 429, 503})
+"""Those that say that the request was not carried out; after 408, 500, 502 or 504 it may have been."""
 
 
 class HTTPSettings(TypedDict, total=False):
@@ -157,7 +163,8 @@ class Endpoint:
             httpx2.URL(self._base)
         except httpx2.InvalidURL:
             raise ConfigError("url must be an http or https URL (got one with characters that none has)") from None
-        self._headers = {"user-agent": "trio-batchmetrics", **(headers or {})}
+        # identity: a body that cannot be decoded would leave httpx2's generators unfinished; answers are small anyway.
+        self._headers = {"user-agent": "trio-batchmetrics", "accept-encoding": "identity", **(headers or {})}
         self._auth = auth
         if isinstance(auth, str):
             self._headers["authorization"] = f"Bearer {auth}"
@@ -226,13 +233,14 @@ class Endpoint:
         if self._client is None:
             self._client = await self._made()
         auth = {} if self._auth is None else {"auth": self._auth}
+        url = self._base + path
         try:
-            response = await self._client.request(
-                method, self._base + path, params=params, headers=headers, content=body, follow_redirects=False, **auth
-            )
+            async with self._client.stream(
+                method, url, params=params, headers=headers, content=body, follow_redirects=False, **auth
+            ) as response:
+                return Answer(response.status_code, response.headers, await _body_of(response))
         except self._httpx.RequestError as exc:
             raise NoAnswer(self.scrubbed(f"{type(exc).__name__}: {exc}" if str(exc) else type(exc).__name__)) from exc
-        return Answer(response.status_code, response.headers, response.content)
 
     async def _made(self) -> Any:
         """Make a client of our own; reading the system's certificates takes a while, so in a thread."""
@@ -271,7 +279,8 @@ def receipt_of(answer: Answer, endpoint: Endpoint) -> Receipt:
     if status == 413:
         return Receipt(too_large=True, error=error)
     if status in _RETRYABLE or status >= 500:
-        return Receipt(retry=True, retry_after=retry_after(answer.headers.get("retry-after")), error=error)
+        pause = retry_after(answer.headers.get("retry-after"))
+        return Receipt(retry=True, retry_after=pause, error=error, uncertain=status not in _NOT_TAKEN)
     return Receipt(error=error)
 
 
@@ -291,6 +300,25 @@ def retry_after(header: str | None) -> float | None:
         except (ValueError, OverflowError):
             return None
     return seconds if math.isfinite(seconds) else None
+
+
+async def _body_of(response: Any) -> bytes:
+    """Read an answer's body.
+
+    Raises:
+        NoAnswer: it is encoded, which was not asked for, or beyond all measure.
+    """
+    if response.is_stream_consumed:  # a transport that has read it already
+        content: bytes = response.content
+        return content
+    if response.headers.get("content-encoding", "identity") not in ("", "identity"):
+        raise NoAnswer("an answer in an encoding that was not asked for")
+    body = b""
+    async for chunk in response.aiter_raw():
+        body = chunk if not body else body + chunk if len(body) <= _LONGEST else body  # the rest is read, and forgotten
+    if len(body) > _LONGEST:
+        raise NoAnswer(f"an answer of more than {_LONGEST} bytes")
+    return body
 
 
 class HTTPSink(Sink):
@@ -351,7 +379,7 @@ def _secrets(auth: Any, headers: Mapping[str, str]) -> list[str]:
     found = {auth} if isinstance(auth, str) else set[str]()
     if isinstance(auth, tuple):
         found |= {str(part) for part in auth[1:]}  # pyright: ignore[reportUnknownVariableType,reportUnknownArgumentType]
-    for value in (value for name, value in headers.items() if name.lower() != "user-agent"):
+    for value in (value for name, value in headers.items() if name.lower() not in ("user-agent", "accept-encoding")):
         found |= {value, value.partition(" ")[2]}
     return sorted((secret for secret in found if len(secret) > 3), key=len, reverse=True)
 

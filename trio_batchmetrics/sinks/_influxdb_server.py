@@ -86,7 +86,9 @@ class InfluxDBServer(HTTPSink):
         if len(left) == len(events):
             return receipt
         again = receipt.error is not None and not receipt.rejected
-        return Receipt(rejected=rejected, retry=again, retry_after=receipt.retry_after, error=receipt.error)
+        # Those that are sent again may be stored already, beside the ones that were refused.
+        pause = receipt.retry_after
+        return Receipt(rejected=rejected, retry=again, retry_after=pause, error=receipt.error, uncertain=again)
 
     async def _post(self, body: bytes, events: Sequence[MetricEvent]) -> Receipt:
         target = self._target
@@ -96,7 +98,7 @@ class InfluxDBServer(HTTPSink):
                 "POST", target.path, body, params=target.params, content_type=content_type
             )
         except NoAnswer as exc:
-            return Receipt(retry=True, error=str(exc))
+            return Receipt(retry=True, uncertain=True, error=str(exc))
         return receipt_for(answer, self.server, body, events)
 
     async def _find_dialect(self) -> Receipt | None:
@@ -114,7 +116,7 @@ class InfluxDBServer(HTTPSink):
         try:
             answer = await self.server.request("GET", "/ping")
         except NoAnswer as exc:
-            return Receipt(retry=True, error=str(exc))
+            return Receipt(retry=True, uncertain=True, error=str(exc))
         receipt = receipt_of(answer, self.server)
         if receipt.retry:
             return receipt

@@ -35,6 +35,9 @@ class PushgatewaySink(HTTPSink, SeriesSink[bytes]):
     not overwrite each other. The Pushgateway forgets nothing by itself, so groups of processes that have ended stay,
     until somebody deletes them; ``delete_on_exit`` does that, for those that end well.
 
+    A push whose answer did not come in time may still be under way when the next one arrives, and then overtake it; the
+    protocol has nothing against that, and the push after it puts it right. Give ``timeout`` room, so that it is rare.
+
     A label that is called like one of the grouping key becomes ``exported_…``, as Prometheus does it when scraping.
 
     Example:
@@ -112,7 +115,7 @@ class PushgatewaySink(HTTPSink, SeriesSink[bytes]):
         try:
             answer = await self.server.request(self._method, self._path, payload.parts[0], content_type=_CONTENT_TYPE)
         except NoAnswer as exc:
-            return Receipt(retry=True, error=str(exc))
+            return Receipt(retry=True, uncertain=True, error=str(exc))
         return receipt_of(answer, self.server)
 
     async def aclose(self) -> None:

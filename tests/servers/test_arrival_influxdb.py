@@ -1,0 +1,273 @@
+"""100 000 events in InfluxDB and VictoriaMetrics, from three collectors, by line protocol: exact to the last one.
+
+Raw events, compressed, and cumulative series. A request is refused, the answer to another is lost so that it is sent
+twice, and the server ends and is started again in the middle. The expected numbers are the traffic's own
+(:mod:`tests.servers.expected`).
+
+VictoriaMetrics keeps a raw sample as often as it comes, and loses the last seconds when it is killed, by its own
+design: there no answer to raw events is lost, and it is stopped in good order.
+"""
+
+import json
+import time
+from collections.abc import Callable, Mapping, Sequence
+from itertools import accumulate
+from operator import itemgetter
+from typing import Any, NamedTuple
+
+import pytest
+import trio
+
+from tests.helpers import balanced
+from tests.servers.base import NewServer
+from tests.servers.expected import Labels, Series
+from tests.servers.hostile import CASES, record_cases
+from tests.servers.influxdb import InfluxDB
+from tests.servers.player import assert_all_delivered, record_all
+from tests.servers.proxy import Proxy
+from tests.servers.traffic import TENTHS, Traffic, all_series, streams
+from tests.servers.trouble import trouble
+from tests.servers.victoriametrics import VictoriaMetrics
+from trio_batchmetrics import collector
+from trio_batchmetrics.abc import Sink
+from trio_batchmetrics.sinks import InfluxDBSeriesSink, InfluxDBSink
+
+PATIENT: dict[str, Any] = {"timeout": 20.0, "backoff": 0.05, "max_backoff": 0.1}
+
+
+@pytest.fixture(scope="module")
+def traffics() -> list[Traffic]:
+    """The traffic of three collectors, where every sum is exact."""
+    return streams()
+
+
+@pytest.fixture(scope="module")
+def traffics_in_tenths() -> list[Traffic]:
+    """The traffic of three collectors, for a server that keeps about 13 digits."""
+    return streams(step=TENTHS)
+
+
+def make_raw(url: str) -> Callable[[Traffic], Sink]:
+    """Return what makes sinks for raw events."""
+    return lambda _: InfluxDBSink(url, database="metrics", max_events=1000, **PATIENT)
+
+
+def make_series(url: str) -> Callable[[Traffic], Sink]:
+    """Return what makes sinks for cumulative series."""
+    return lambda _: InfluxDBSeriesSink(url, database="metrics", **PATIENT)
+
+
+# -------------------------------------------------------------------------------------------------- what must be there
+
+
+class Line(NamedTuple):
+    """A field of a series, as the servers have it."""
+
+    measurement: str
+    labels: Labels
+    field: str
+
+
+class Found(NamedTuple):
+    """How many points it has, and what they add up to."""
+
+    points: int
+    total: float
+
+
+def _bucket_fields(one: Series) -> dict[str, float]:
+    bounds = [*(f"{bound:g}" for bound in one.bounds), "+Inf"]
+    return {"count": one.values, "sum": one.total, **dict(zip(bounds, accumulate(one.counts), strict=True))}
+
+
+def expected_raw(traffics: Sequence[Traffic]) -> dict[Line, Found]:
+    """Return the points of each field when every event is a line."""
+    lines: dict[Line, Found] = {}
+    for (instrument, labels), one in all_series(traffics).items():
+        if instrument.name == "worker.wait":
+            for field, value in _bucket_fields(one).items():
+                lines[Line(instrument.name, labels, field)] = Found(one.points, value)
+        else:
+            lines[Line(instrument.name, labels, "value")] = Found(one.points, one.points_total)
+    return lines
+
+
+def expected_last(traffics: Sequence[Traffic]) -> dict[Line, float]:
+    """Return the last value of each field of cumulative series."""
+    lines: dict[Line, float] = {}
+    for (instrument, labels), one in all_series(traffics).items():
+        value = one.last if instrument.kind == "gauge" else one.total
+        for field, number in (_bucket_fields(one) if one.bounds else {"value": value}).items():
+            lines[Line(instrument.name, labels, field)] = number
+    return lines
+
+
+# ----------------------------------------------------------------------------------------------------------- InfluxDB
+
+
+def asked(server: InfluxDB, function: str) -> dict[Line, float]:
+    """Return what a function of InfluxQL says of each field of each series."""
+    answers: dict[Line, float] = {}
+    for series in server.query(f"SELECT {function}(*) FROM /.*/ GROUP BY *", database="metrics"):
+        labels = tuple(sorted((tag, text) for tag, text in series["tags"].items() if text))
+        (values,) = series["values"]
+        for column, value in zip(series["columns"], values, strict=True):
+            if column != "time" and value is not None:
+                answers[Line(series["name"], labels, column.removeprefix(f"{function}_"))] = value
+    return answers
+
+
+@pytest.mark.server("influxdb")
+async def test_influxdb_has_each_event_of_three_collectors_once(
+    new_server: NewServer, traffics: Sequence[Traffic]
+) -> None:
+    """The number of points and their sum by series; what is sent twice is there once, and no event hides another."""
+    server = new_server(InfluxDB)
+    server.create_database("metrics")
+    async with Proxy(server.host, server.port) as proxy:
+        harm = trouble(server, proxy)
+        accounts = await record_all(traffics, make_raw(proxy.url), harm, enable_compression=True)
+    assert_all_delivered(traffics, accounts)
+    assert proxy.forwarded >= 20
+    assert sum(sink.retries for account in accounts.values() for sink in account.sinks.values()) >= 3
+    counts, sums = asked(server, "count"), asked(server, "sum")
+    assert {line: Found(int(counts[line]), sums[line]) for line in counts} == expected_raw(traffics)
+
+
+@pytest.mark.server("influxdb")
+async def test_influxdb_has_the_series_of_three_collectors(new_server: NewServer, traffics: Sequence[Traffic]) -> None:
+    """Sums, last values and buckets, as they stood when the last event was in them."""
+    server = new_server(InfluxDB)
+    server.create_database("metrics")
+    async with Proxy(server.host, server.port) as proxy:
+        accounts = await record_all(traffics, make_series(proxy.url), trouble(server, proxy))
+    assert_all_delivered(traffics, accounts)
+    assert sum(sink.retries for account in accounts.values() for sink in account.sinks.values()) >= 3
+    assert asked(server, "last") == expected_last(traffics)
+
+
+async def test_influxdb_keeps_hostile_texts(influxdb: InfluxDB, namespace: str) -> None:
+    """Each as it is but for what line protocol cannot carry, and nothing that an injected line would add."""
+    influxdb.create_database(namespace)
+    sink = InfluxDBSink(influxdb.url, database=namespace)
+    async with collector(sinks=[sink]) as metrics:
+        record_cases(metrics)
+        assert (await metrics.flush()).processed == len(CASES)
+    balanced(metrics.stats())
+    found: dict[str, tuple[str, dict[str, str]]] = {}
+    for series in influxdb.query("SELECT count(value) FROM /.*/ GROUP BY *", database=namespace):
+        labels = {tag: text for tag, text in series["tags"].items() if text}
+        assert [row[1] for row in series["values"]] == [1]
+        assert labels["case"] not in found
+        found[labels["case"]] = series["name"], labels
+    assert found == {case.key: case.in_influxdb() for case in CASES}
+
+
+async def test_a_character_that_is_lost_is_counted_once(influxdb: InfluxDB, namespace: str) -> None:
+    """Also where the server is asked which dialect it reads, because of a backslash somewhere else."""
+    influxdb.create_database(namespace)
+    sink = InfluxDBSink(influxdb.url, database=namespace)
+    async with collector(sinks=[sink]) as metrics:
+        metrics.record_counter("c", {"text": "two\nlines"}, 1)
+        metrics.record_counter("c", {"text": "C:\\temp"}, 1)
+        assert (await metrics.flush()).ok
+    assert sink.replacements == 1
+
+
+# ---------------------------------------------------------------------------------------------------- VictoriaMetrics
+
+
+def exported(server: VictoriaMetrics) -> dict[Line, Mapping[str, Any]]:
+    """Return all samples, by field."""
+    samples: dict[Line, Mapping[str, Any]] = {}
+    for series in server.export('{db="metrics"}'):
+        labels = {key: text for key, text in series["metric"].items() if key not in ("__name__", "db")}
+        measurement, _, field = series["metric"]["__name__"].rpartition("_")
+        line = Line(measurement, tuple(sorted(labels.items())), field)
+        assert line not in samples
+        samples[line] = series
+    return samples
+
+
+def rounded(value: float) -> float:
+    """Return a number as exact as VictoriaMetrics keeps it."""
+    return round(value, 1)
+
+
+@pytest.mark.server("victoriametrics")
+async def test_victoriametrics_has_each_event_of_three_collectors_once(
+    new_server: NewServer, traffics_in_tenths: Sequence[Traffic]
+) -> None:
+    """The number of samples and their sum by series, after a refusal and a restart."""
+    server = new_server(VictoriaMetrics)
+    async with Proxy(server.host, server.port) as proxy:
+        harm = trouble(server, proxy, lost_answer=False, crash=False)
+        accounts = await record_all(traffics_in_tenths, make_raw(proxy.url), harm, enable_compression=True)
+    assert_all_delivered(traffics_in_tenths, accounts)
+    assert proxy.forwarded >= 20
+    assert sum(sink.retries for account in accounts.values() for sink in account.sinks.values()) >= 2
+    found = {line: Found(len(one["values"]), rounded(sum(one["values"]))) for line, one in exported(server).items()}
+    expected = {line: Found(one.points, rounded(one.total)) for line, one in expected_raw(traffics_in_tenths).items()}
+    assert found == expected
+
+
+@pytest.mark.server("victoriametrics")
+async def test_victoriametrics_has_the_series_of_three_collectors(
+    new_server: NewServer, traffics_in_tenths: Sequence[Traffic]
+) -> None:
+    """Sums, last values and buckets, as they stood when the last event was in them; an answer is lost, too."""
+    server = new_server(VictoriaMetrics)
+    async with Proxy(server.host, server.port) as proxy:
+        accounts = await record_all(traffics_in_tenths, make_series(proxy.url), trouble(server, proxy, crash=False))
+    assert_all_delivered(traffics_in_tenths, accounts)
+    assert sum(sink.retries for account in accounts.values() for sink in account.sinks.values()) >= 3
+    last: dict[Line, float] = {}
+    for line, series in exported(server).items():
+        _, latest = max(zip(series["timestamps"], series["values"], strict=True), key=itemgetter(0))
+        last[line] = rounded(latest)
+    assert last == {line: rounded(value) for line, value in expected_last(traffics_in_tenths).items()}
+
+
+def exported_from(server: VictoriaMetrics, databases: str) -> list[Mapping[str, Any]]:
+    """Return the series of databases, of which the names are given as a pattern."""
+    server.flush()
+    asked = {"match[]": f'{{db=~"{databases}"}}', "end": int(time.time()) + 3600}
+    # Lines of JSON, in which texts have ends of lines of their own that str.splitlines knows.
+    lines = server.ask("GET", "/api/v1/export", query=asked).text.split("\n")
+    return [json.loads(line) for line in lines if line]
+
+
+async def test_victoriametrics_keeps_hostile_texts(victoriametrics: VictoriaMetrics, namespace: str) -> None:
+    """Each as it is but for newlines: the sink found out that backslashes are written in another way here."""
+    sink = InfluxDBSink(victoriametrics.url, database=namespace)
+    async with collector(sinks=[sink]) as metrics:
+        record_cases(metrics)
+        assert (await metrics.flush()).processed == len(CASES)
+    balanced(metrics.stats())
+    assert sink.dialect == "victoriametrics"
+    found: dict[str, tuple[str, dict[str, str]]] = {}
+    for series in exported_from(victoriametrics, f"{namespace}|x"):  # a case has a label "db"
+        labels = {key: text for key, text in series["metric"].items() if key != "__name__"}
+        assert series["values"] == [1]
+        assert labels["case"] not in found
+        found[labels["case"]] = series["metric"]["__name__"].removesuffix("_value"), labels
+    expected = {case.key: case.in_victoriametrics() for case in CASES}
+    assert found == {key: (name, {"db": namespace, **labels}) for key, (name, labels) in expected.items()}
+
+
+@pytest.mark.parametrize("status", [401, 404, 200])
+async def test_who_answers_for_a_server_that_is_not_there_yet_is_not_taken_for_it(
+    victoriametrics: VictoriaMetrics, namespace: str, status: int
+) -> None:
+    """A proxy that says "not found" until the server behind it is up must not decide how backslashes are written."""
+    async with Proxy(victoriametrics.host, victoriametrics.port) as proxy:
+        async with collector(sinks=[InfluxDBSink(proxy.url, database=namespace, **PATIENT)]) as metrics:
+            proxy.answer(status, body=b"<html>nothing here</html>")
+            metrics.record_counter("early", {"text": "a\\,b"}, 1)
+            with trio.move_on_after(0.2):
+                await metrics.flush()
+            proxy.forward()
+            metrics.record_counter("late", {"text": "a\\,b"}, 1)
+            assert (await metrics.flush()).ok
+    late = [series["metric"] for series in exported_from(victoriametrics, namespace) if "late" in str(series)]
+    assert [labels["text"] for labels in late] == ["a\\,b"]

@@ -1,0 +1,55 @@
+"""What goes wrong while three collectors record: a refusal, an answer that is lost, and the end of the server."""
+
+from collections.abc import Awaitable, Callable, Sequence
+
+import trio
+
+from tests.servers.base import Server
+from tests.servers.player import Player
+from tests.servers.proxy import Proxy
+
+__all__ = ["next_request", "trouble"]
+
+
+async def next_request(proxy: Proxy, number: int = 1) -> None:
+    """Wait until another request has come to a proxy, or so many, so that a fault for that many is used up."""
+    goal = len(proxy.requests) + number
+    while len(proxy.requests) < goal:  # noqa: ASYNC110 - the proxy has no event for that
+        await trio.sleep(0.005)
+
+
+def trouble(
+    server: Server, proxy: Proxy, *, lost_answer: bool = True, crash: bool = True
+) -> Callable[[Sequence[Player]], Awaitable[None]]:
+    """Return what makes trouble while players are at it.
+
+    First a request is refused with a 503. Then, if `lost_answer`, the server takes a request and its answer is lost.
+    Then the server ends, in good order or by a crash, and is started again once a request has failed by that. The
+    players go on recording meanwhile.
+
+    Args:
+        server: which one.
+        proxy: the sinks' way to it.
+        lost_answer: whether one is lost; the sink has to send the same again.
+        crash: whether the server is killed.
+    """
+
+    async def make(players: Sequence[Player]) -> None:
+        gates = [player.hold(15) for player in players]
+        await players[0].reached(5)
+        proxy.answer(503, times=1)
+        await next_request(proxy)
+        if lost_answer:
+            await players[0].reached(10)
+            proxy.reset_after(times=1)
+            await next_request(proxy)
+        for player in players:
+            await player.reached(15)
+        await (server.akill() if crash else server.astop())
+        for gate in gates:
+            gate.set()
+        # One more than there are sinks, of which none makes two attempts at once: so at least one of these has failed.
+        await next_request(proxy, len(players) + 1)
+        await server.astart()
+
+    return make
