@@ -16,7 +16,7 @@ from tests.servers.search import SEARCH_SERVERS, Elasticsearch, OpenSearch, Sear
 from tests.sinks.contract import AWKWARD, SAMPLES, until
 from trio_batchmetrics import BatchMetricsConfig, BatchMetricsStats, Counter, Gauge, HttpRequest, MetricEvent, collector
 from trio_batchmetrics._text import json_form
-from trio_batchmetrics.sinks._elasticsearch import ElasticsearchSink
+from trio_batchmetrics.sinks._elasticsearch.sink import ElasticsearchSink
 
 DAY = 86_400 * 10**9
 NOON = 1_795_521_600 * 10**9

@@ -23,8 +23,8 @@ from trio_batchmetrics import (
     collector,
 )
 from trio_batchmetrics.abc import Payload, Receipt
-from trio_batchmetrics.sinks._influxdb import InfluxDBSink
-from trio_batchmetrics.sinks._influxdb_series import InfluxDBSeriesSink
+from trio_batchmetrics.sinks._influxdb.series_sink import InfluxDBSeriesSink
+from trio_batchmetrics.sinks._influxdb.sink import InfluxDBSink
 
 NOW = time.time_ns()
 QUICK: dict[str, Any] = {"backoff": 0.01, "max_backoff": 0.05}

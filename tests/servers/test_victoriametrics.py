@@ -12,8 +12,8 @@ from tests.servers.base import NewServer
 from tests.servers.proxy import Proxy
 from tests.servers.victoriametrics import VictoriaMetrics
 from trio_batchmetrics import BatchMetricsConfig, Gauge, collector
-from trio_batchmetrics.sinks._influxdb import InfluxDBSink
-from trio_batchmetrics.sinks._influxdb_series import InfluxDBSeriesSink
+from trio_batchmetrics.sinks._influxdb.series_sink import InfluxDBSeriesSink
+from trio_batchmetrics.sinks._influxdb.sink import InfluxDBSink
 
 QUICK: dict[str, Any] = {"backoff": 0.01, "max_backoff": 0.05}
 

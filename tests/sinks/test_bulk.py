@@ -30,9 +30,9 @@ from trio_batchmetrics import (
 from trio_batchmetrics._text import json_line
 from trio_batchmetrics._validation import checked
 from trio_batchmetrics.abc import Receipt
-from trio_batchmetrics.sinks import _bulk_documents
-from trio_batchmetrics.sinks._bulk import BulkBody
-from trio_batchmetrics.sinks._bulk_answer import receipt_of_items
+from trio_batchmetrics.sinks._elasticsearch import documents
+from trio_batchmetrics.sinks._elasticsearch.answer import receipt_of_items
+from trio_batchmetrics.sinks._elasticsearch.bulk import BulkBody
 
 SECOND = 10**9
 NOON = 1_795_489_500 * SECOND
@@ -220,7 +220,7 @@ def test_an_event_without_a_form_raises(event: MetricEvent) -> None:
 @pytest.mark.parametrize("length", [10, 10_000])
 def test_what_is_kept_of_label_sets_is_bounded(length: int, monkeypatch: pytest.MonkeyPatch) -> None:
     """In characters, so that long labels count for what they are; forgotten texts are made again."""
-    monkeypatch.setattr(_bulk_documents, "_KEPT_MAX_CHARS", 100_000)
+    monkeypatch.setattr(documents, "_KEPT_MAX_CHARS", 100_000)
     encoder = body()
     most = 0
     for start in range(0, 1000, 50):

@@ -20,7 +20,7 @@ from tests.helpers import balanced
 from tests.sinks.contract import Arrived, EventSinkCase, EventSinkContract, record, until
 from trio_batchmetrics import BatchMetricsConfig, BatchMetricsStats, CacheMetric, Counter, Gauge, collector
 from trio_batchmetrics.abc import EventSink
-from trio_batchmetrics.sinks._elasticsearch import ElasticsearchSink
+from trio_batchmetrics.sinks._elasticsearch.sink import ElasticsearchSink
 
 Item = dict[str, Any]
 Reject = Callable[[dict[str, Any]], tuple[int, str] | None]

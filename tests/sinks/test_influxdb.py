@@ -39,8 +39,8 @@ from trio_batchmetrics import (
     collector,
 )
 from trio_batchmetrics.abc import Payload, Receipt, SinkContext
-from trio_batchmetrics.sinks._influxdb import InfluxDBSink
-from trio_batchmetrics.sinks._influxdb_series import InfluxDBSeriesSink
+from trio_batchmetrics.sinks._influxdb.series_sink import InfluxDBSeriesSink
+from trio_batchmetrics.sinks._influxdb.sink import InfluxDBSink
 
 URL = "http://influx.example:8086"
 LOST = "\ufffd"

@@ -27,11 +27,11 @@ from trio_batchmetrics import (
     metric_event,
 )
 from trio_batchmetrics.abc import SinkContext
-from trio_batchmetrics.sinks._heads import Losses
-from trio_batchmetrics.sinks._line_fields import bucket_fields, field_text, line
-from trio_batchmetrics.sinks._line_protocol import DIALECTS, Dialect, series_key, tag_text
-from trio_batchmetrics.sinks._line_writer import LineWriter
-from trio_batchmetrics.sinks._timestamps import Timestamps
+from trio_batchmetrics.sinks._influxdb.fields import bucket_fields, field_text, line
+from trio_batchmetrics.sinks._influxdb.heads import Losses
+from trio_batchmetrics.sinks._influxdb.line_protocol import DIALECTS, Dialect, series_key, tag_text
+from trio_batchmetrics.sinks._influxdb.timestamps import Timestamps
+from trio_batchmetrics.sinks._influxdb.writer import LineWriter
 
 LOST = "\ufffd"
 

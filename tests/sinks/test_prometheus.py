@@ -36,8 +36,8 @@ from trio_batchmetrics import (
 from trio_batchmetrics._validation import valid
 from trio_batchmetrics.abc import Payload, SinkContext
 from trio_batchmetrics.sinks import PrometheusSink
-from trio_batchmetrics.sinks._prometheus_asgi import wants_gzip, wants_openmetrics
-from trio_batchmetrics.sinks._prometheus_page import Page
+from trio_batchmetrics.sinks._prometheus.asgi import wants_gzip, wants_openmetrics
+from trio_batchmetrics.sinks._prometheus.page import Page
 
 client: Any = import_module("prometheus_client")
 openmetrics_of: Any = import_module("prometheus_client.openmetrics.exposition")

@@ -7,7 +7,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from trio_batchmetrics.abc import Kind
-from trio_batchmetrics.sinks._prometheus_names import label_name, label_set, metric_name, unit_name
+from trio_batchmetrics.sinks._prometheus.names import label_name, label_set, metric_name, unit_name
 
 COUNTER, GAUGE, HISTOGRAM = Kind.COUNTER, Kind.GAUGE, Kind.HISTOGRAM
 

@@ -31,7 +31,7 @@ from trio_batchmetrics import (
 )
 from trio_batchmetrics.abc import SinkContext
 from trio_batchmetrics.sinks import PrometheusSink
-from trio_batchmetrics.sinks._prometheus_text import bound_text, number_text
+from trio_batchmetrics.sinks._prometheus.text import bound_text, number_text
 
 BOTH = pytest.mark.parametrize("openmetrics", [False, True])
 

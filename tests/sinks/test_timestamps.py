@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from trio_batchmetrics.sinks._timestamps import LATEST, WINDOW, Timestamps
+from trio_batchmetrics.sinks._influxdb.timestamps import LATEST, WINDOW, Timestamps
 
 Event = tuple[str, int]
 

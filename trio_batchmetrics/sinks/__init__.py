@@ -1,10 +1,9 @@
-"""The sinks that come with the library, one back-end a module. Importable without their extras."""
+"""The sinks that come with the library, one back-end a module or a folder. Importable without their extras."""
 
 from __future__ import annotations
 
 from ._elasticsearch import ElasticsearchSink
-from ._influxdb import InfluxDBSink
-from ._influxdb_series import InfluxDBSeriesSink
+from ._influxdb import InfluxDBSeriesSink, InfluxDBSink
 from ._jsonlines import JSONLinesSink
 from ._logging import LoggingSink
 from ._prometheus import PrometheusSink

@@ -14,7 +14,7 @@ from .._exceptions import ConfigError
 from .._schema import MetricEvent
 from ..abc import Payload, Receipt, SeriesSink, SinkContext
 from ._http import HTTPSink, NoAnswer, SeriesSettings, receipt_of
-from ._prometheus_page import Page
+from ._prometheus.page import Page
 
 __all__ = ["PushgatewaySink"]
 

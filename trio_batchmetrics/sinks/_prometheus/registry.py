@@ -13,11 +13,11 @@ from importlib import import_module
 from itertools import accumulate
 from typing import Any, Protocol
 
-from .._exceptions import ConfigError
-from .._schema import Kind
-from ._prometheus_families import ExposedFamily, Series
-from ._prometheus_lines import has_sum
-from ._prometheus_page import Page
+from ..._exceptions import ConfigError
+from ..._schema import Kind
+from .families import ExposedFamily, Series
+from .lines import has_sum
+from .page import Page
 
 __all__ = ["Membership", "Owner", "Registry", "client_for"]
 

@@ -19,10 +19,10 @@ from functools import lru_cache
 from itertools import accumulate
 from math import isfinite
 
-from .._cells import Cell, Family
-from .._schema import Kind
-from ._prometheus_families import ExposedFamily, Series
-from ._prometheus_text import number_text
+from ..._cells import Cell, Family
+from ..._schema import Kind
+from .families import ExposedFamily, Series
+from .text import number_text
 
 __all__ = ["Histograms", "Numbers", "exposed", "has_sum"]
 

@@ -6,13 +6,13 @@ import time
 from collections.abc import Sequence
 from typing import Literal, Unpack
 
-from .._schema import MetricEvent
-from ..abc import Payload, Receipt, SeriesSink, SeriesStore, SinkContext
-from ._http import SeriesSettings
-from ._influxdb_server import DoubtfulLines, InfluxDBServer
-from ._influxdb_target import Target
-from ._line_protocol import Dialect
-from ._series_lines import SeriesLines
+from ..._schema import MetricEvent
+from ...abc import Payload, Receipt, SeriesSink, SeriesStore, SinkContext
+from .._http import SeriesSettings
+from .line_protocol import Dialect
+from .series_lines import SeriesLines
+from .server import DoubtfulLines, InfluxDBServer
+from .target import Target
 
 __all__ = ["InfluxDBSeriesSink"]
 

@@ -3,9 +3,8 @@
 How this works
 ==============
 
-``_line_writer.py`` makes events lines, ``_timestamps.py`` sees that none overwrites another, ``_line_protocol.py``
-escapes, ``_influxdb_server.py`` knows where lines go, ``_influxdb_answers.py`` what the answers mean. Here they come
-together.
+``writer.py`` makes events lines, ``timestamps.py`` sees that none overwrites another, ``line_protocol.py`` escapes,
+``server.py`` knows where lines go, ``answers.py`` what the answers mean. Here they come together.
 
 A backslash means something else to VictoriaMetrics and InfluxDB 3 than to InfluxDB 1 and 2. Lines are written for the
 latter; the first payload with a backslash (or a tab) in a name or label asks the server who it is, once, and is written
@@ -19,14 +18,14 @@ from typing import Literal, Unpack
 
 import trio
 
-from .._schema import MetricEvent
-from ..abc import EventSink, Payload, Receipt, SinkContext
-from ._http import EventSettings
-from ._influxdb_server import DoubtfulLines, InfluxDBServer
-from ._influxdb_target import Target
-from ._line_protocol import Dialect
-from ._line_writer import LineWriter
-from ._timestamps import Timestamps
+from ..._schema import MetricEvent
+from ...abc import EventSink, Payload, Receipt, SinkContext
+from .._http import EventSettings
+from .line_protocol import Dialect
+from .server import DoubtfulLines, InfluxDBServer
+from .target import Target
+from .timestamps import Timestamps
+from .writer import LineWriter
 
 __all__ = ["InfluxDBSink"]
 

@@ -16,13 +16,13 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Container, Sequence
 
-from .._cells import Cell, Family
-from .._context import SinkContext
-from .._schema import MetricEvent
-from .._series import SeriesStore
-from ._prometheus_families import ExposedFamily, Series
-from ._prometheus_lines import exposed
-from ._prometheus_names import metric_name
+from ..._cells import Cell, Family
+from ..._context import SinkContext
+from ..._schema import MetricEvent
+from ..._series import SeriesStore
+from .families import ExposedFamily, Series
+from .lines import exposed
+from .names import metric_name
 
 __all__ = ["Page"]
 

@@ -24,9 +24,9 @@ from typing import Any, cast
 
 import attrs
 
-from .._schema import MetricEvent
-from ..abc import Receipt
-from ._http import Answer, Endpoint, receipt_of
+from ..._schema import MetricEvent
+from ...abc import Receipt
+from .._http import Answer, Endpoint, receipt_of
 
 __all__ = ["receipt_for", "without"]
 

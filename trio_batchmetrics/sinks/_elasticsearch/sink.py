@@ -7,14 +7,14 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Literal, Unpack
 from urllib.parse import quote
 
-from .._exceptions import ConfigError
-from .._schema import MetricEvent
-from .._text import compact_json
-from ..abc import EventSink, Payload, Receipt, SinkContext
-from ._bulk import BulkBody
-from ._bulk_answer import FILTER_PATH, receipt_of_items
-from ._elasticsearch_index import LABEL_TYPES, IndexName, template_body
-from ._http import Answer, EventSettings, HTTPSink, NoAnswer, receipt_of
+from ..._exceptions import ConfigError
+from ..._schema import MetricEvent
+from ..._text import compact_json
+from ...abc import EventSink, Payload, Receipt, SinkContext
+from .._http import Answer, EventSettings, HTTPSink, NoAnswer, receipt_of
+from .answer import FILTER_PATH, receipt_of_items
+from .bulk import BulkBody
+from .index import LABEL_TYPES, IndexName, template_body
 
 __all__ = ["ElasticsearchSink"]
 

@@ -21,11 +21,11 @@ from itertools import groupby
 from operator import itemgetter
 from typing import Any
 
-from .._batch import Batch
-from .._schema import MetricEvent
-from .._text import rfc3339
-from .._validation import plain_rows
-from ._bulk_documents import Shapes, Texts
+from ..._batch import Batch
+from ..._schema import MetricEvent
+from ..._text import rfc3339
+from ..._validation import plain_rows
+from .documents import Shapes, Texts
 
 __all__ = ["BulkBody"]
 

@@ -17,9 +17,9 @@ from typing import Any
 
 import attrs
 
-from .._numbers import number_texts
-from .._schema import MetricEvent, Schema
-from .._text import compact_json, text
+from ..._numbers import number_texts
+from ..._schema import MetricEvent, Schema
+from ..._text import compact_json, text
 
 __all__ = ["Shape", "Shapes", "Texts"]
 

@@ -7,14 +7,14 @@ from collections.abc import Sequence
 from typing import Any
 from urllib.parse import urlsplit
 
-from .._exceptions import ConfigError
-from .._schema import MetricEvent
-from ..abc import Receipt
-from ._heads import Losses
-from ._http import HTTPSettings, HTTPSink, NoAnswer, receipt_of
-from ._influxdb_answers import receipt_for, without
-from ._influxdb_target import Target
-from ._line_protocol import DIALECTS, Dialect
+from ..._exceptions import ConfigError
+from ..._schema import MetricEvent
+from ...abc import Receipt
+from .._http import HTTPSettings, HTTPSink, NoAnswer, receipt_of
+from .answers import receipt_for, without
+from .heads import Losses
+from .line_protocol import DIALECTS, Dialect
+from .target import Target
 
 __all__ = ["DoubtfulLines", "InfluxDBServer"]
 

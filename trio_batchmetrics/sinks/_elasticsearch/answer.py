@@ -15,8 +15,8 @@ import json
 from collections.abc import Callable
 from typing import Any, cast
 
-from .._text import text
-from ..abc import Receipt
+from ..._text import text
+from ...abc import Receipt
 
 __all__ = ["FILTER_PATH", "receipt_of_items"]
 

@@ -7,11 +7,11 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 
-from .._cells import Cell, Family
-from .._schema import Kind
-from .._text import text
-from ._prometheus_names import label_set, unit_name
-from ._prometheus_text import bounds_text, help_text, labels_text
+from ..._cells import Cell, Family
+from ..._schema import Kind
+from ..._text import text
+from .names import label_set, unit_name
+from .text import bounds_text, help_text, labels_text
 
 __all__ = ["ExposedFamily", "Series"]
 

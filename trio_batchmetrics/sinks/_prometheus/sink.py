@@ -3,10 +3,10 @@
 How this works
 ==============
 
-The flush task merges events in Trio's thread (``_prometheus_page.py`` decides what a series is called, and what has no
+The flush task merges events in Trio's thread (``page.py`` decides what a series is called, and what has no
 place). A page is written when it is asked for, in whatever thread, from the series as they stand
-(``_prometheus_lines.py``); nobody waits for anybody. ``_prometheus_registry.py`` joins a registry of
-prometheus_client's, ``_prometheus_asgi.py`` serves the page.
+(``lines.py``); nobody waits for anybody. ``registry.py`` joins a registry of
+prometheus_client's, ``asgi.py`` serves the page.
 """
 
 from __future__ import annotations
@@ -18,12 +18,12 @@ from datetime import timedelta
 
 import trio
 
-from .._exceptions import ConfigError
-from .._schema import MetricEvent
-from ..abc import Payload, SeriesSink, SinkContext
-from ._prometheus_asgi import MetricsApp, wants_openmetrics
-from ._prometheus_page import Page
-from ._prometheus_registry import Membership, Registry, client_for
+from ..._exceptions import ConfigError
+from ..._schema import MetricEvent
+from ...abc import Payload, SeriesSink, SinkContext
+from .asgi import MetricsApp, wants_openmetrics
+from .page import Page
+from .registry import Membership, Registry, client_for
 
 __all__ = ["PrometheusSink"]
 

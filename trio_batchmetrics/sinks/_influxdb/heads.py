@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Hashable, Iterable
 from typing import Any
 
-from .._schema import Schema
-from .._text import text
-from ..abc import SinkContext
-from ._line_fields import bucket_names
-from ._line_protocol import Dialect, series_key
+from ..._schema import Schema
+from ..._text import text
+from ...abc import SinkContext
+from .fields import bucket_names
+from .line_protocol import Dialect, series_key
 
 __all__ = ["HeadMaker", "Heads", "Losses"]
 

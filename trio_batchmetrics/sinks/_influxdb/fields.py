@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from functools import lru_cache
 from itertools import accumulate
 
-from ._line_protocol import LOST, Dialect, series_key, tag_text
+from .line_protocol import LOST, Dialect, series_key, tag_text
 
 __all__ = ["bucket_fields", "bucket_names", "field_text", "line"]
 

@@ -6,11 +6,11 @@ import logging
 import math
 from collections.abc import Iterable
 
-from .._schema import Kind
-from ..abc import Metric, SinkContext
-from ._heads import HeadMaker, Losses
-from ._line_fields import bucket_fields
-from ._line_protocol import Dialect
+from ..._schema import Kind
+from ...abc import Metric, SinkContext
+from .fields import bucket_fields
+from .heads import HeadMaker, Losses
+from .line_protocol import Dialect
 
 __all__ = ["SeriesLines"]
 

@@ -15,15 +15,15 @@ from collections.abc import Iterable, Sequence
 from itertools import repeat
 from typing import Any
 
-from .._batch import Batch
-from .._numbers import number_texts
-from .._schema import Measure, MetricEvent, Schema
-from .._validation import plain_rows
-from ..abc import SinkContext
-from ._heads import HeadMaker, Losses
-from ._line_fields import bucket_fields
-from ._line_protocol import Dialect
-from ._timestamps import Timestamps
+from ..._batch import Batch
+from ..._numbers import number_texts
+from ..._schema import Measure, MetricEvent, Schema
+from ..._validation import plain_rows
+from ...abc import SinkContext
+from .fields import bucket_fields
+from .heads import HeadMaker, Losses
+from .line_protocol import Dialect
+from .timestamps import Timestamps
 
 __all__ = ["LineWriter"]
 

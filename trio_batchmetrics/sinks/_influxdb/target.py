@@ -6,7 +6,7 @@ from typing import Literal
 
 import attrs
 
-from .._exceptions import ConfigError
+from ..._exceptions import ConfigError
 
 __all__ = ["Target"]
 
