@@ -37,7 +37,7 @@ SERVERS = {
 
 def cache_folder() -> Path:
     """Return where servers are installed: outside the checkout, so that `make clean` and a new clone keep them."""
-    chosen = os.environ.get("TRIO_BATCHMETRICS_SERVERS")
+    chosen = os.environ.get("TEST_SERVERS_CACHE")
     if chosen:
         return Path(chosen).absolute()
     caches = os.environ.get("XDG_CACHE_HOME")
