@@ -3,7 +3,7 @@
 import gzip
 import logging
 import ssl
-from collections.abc import Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
 from typing import Any, Unpack
@@ -16,6 +16,7 @@ from trio.testing import MockClock
 from tests.helpers import balanced
 from trio_batchmetrics import BatchMetricsConfig, BatchMetricsStats, Counter, MetricEvent, collector
 from trio_batchmetrics.abc import EventSink, Payload, Receipt
+from trio_batchmetrics.sinks import _http
 from trio_batchmetrics.sinks._http import Answer, Endpoint, EventSettings, HTTPSink, NoAnswer, receipt_of, retry_after
 
 Handler = Callable[[httpx2.Request], httpx2.Response]
@@ -36,7 +37,7 @@ class LinesSink(HTTPSink, EventSink[bytes]):
         try:
             answer = await self.server.request("POST", "/in", b"".join(payload.parts), content_type="text/plain")
         except NoAnswer as exc:
-            return Receipt(retry=True, error=str(exc))
+            return exc.receipt
         return receipt_of(answer, self.server)
 
 
@@ -137,6 +138,65 @@ async def test_a_long_answer_is_cut_short_in_the_error(autojump_clock: MockClock
     """And bytes that are no text do no harm."""
     stats = await record(Server(httpx2.Response(400, content=b"\xff\x00" + b"long " * 10_000)))
     assert len(str(stats.sinks["lines"].last_error)) < 320
+
+
+async def _in_pieces(*pieces: bytes) -> AsyncIterator[bytes]:
+    for piece in pieces:
+        await trio.lowlevel.checkpoint()
+        yield piece
+
+
+async def test_an_answer_in_pieces_is_put_together(autojump_clock: MockClock) -> None:
+    """As any server may send it."""
+    server = Server(httpx2.Response(400, content=_in_pieces(b"no ", b"such ", b"thing")))
+    assert (await record(server)).sinks["lines"].last_error == "HTTP 400: no such thing"
+
+
+@pytest.mark.parametrize("status", [200, 503])
+async def test_an_answer_in_an_encoding_that_was_not_asked_for_is_none(status: int, autojump_clock: MockClock) -> None:
+    """It is not read: what a decoder leaves half done nobody would finish."""
+    odd = httpx2.Response(status, headers={"content-encoding": "gzip"}, content=_in_pieces(b"no gzip"))
+    server = Server(odd)
+    stats = await record(server)
+    assert (stats.sinks["lines"].delivered, stats.sinks["lines"].retries) == (1, 1)
+    assert stats.sinks["lines"].last_error == "an answer in an encoding that was not asked for"
+    assert server.requests[0].headers["accept-encoding"] == "identity"
+
+
+async def test_an_answer_beyond_all_measure_is_read_and_not_kept(
+    autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Then it counts as none; one that has just the size is as good as any."""
+    monkeypatch.setattr(_http, "_LONGEST", 1000)
+    server = Server(
+        httpx2.Response(200, content=_in_pieces(*[b"x" * 400] * 50)),
+        httpx2.Response(200, content=_in_pieces(*[b"x" * 500] * 2)),
+    )
+    stats = await record(server)
+    assert (stats.sinks["lines"].delivered, stats.sinks["lines"].retries) == (1, 1)
+    assert stats.sinks["lines"].last_error == "an answer of more than 1000 bytes"
+
+
+@pytest.mark.parametrize(
+    ("first", "rejected"),
+    [
+        (httpx2.ReadError("reset"), False),
+        (httpx2.Response(500), False),
+        (httpx2.Response(502), False),
+        (httpx2.Response(504), False),
+        (httpx2.Response(408), False),
+        (httpx2.Response(503), True),
+        (httpx2.Response(429), True),
+        (httpx2.Response(425), True),
+    ],
+    ids=["no answer", "500", "502", "504", "408", "503", "429", "425"],
+)
+async def test_what_a_lost_answer_leaves_in_doubt_has_failed_where_it_is_refused_later(
+    first: Any, rejected: bool, autojump_clock: MockClock
+) -> None:
+    """It may be there. A server that says it did not take it has not."""
+    stats = await record(Server(first, httpx2.Response(413)))
+    assert (stats.sinks["lines"].rejected, stats.sinks["lines"].failed) == (rejected, not rejected)
 
 
 # --------------------------------------------------------------------------------------------------------- Retry-After

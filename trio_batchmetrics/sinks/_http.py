@@ -123,6 +123,11 @@ class Answer:
 class NoAnswer(Exception):  # noqa: N818 - it is none: whether the request arrived is unknown
     """The server did not answer; what was sent may have arrived."""
 
+    @property
+    def receipt(self) -> Receipt:
+        """What that means for the payload."""
+        return Receipt(retry=True, uncertain=True, error=str(self))
+
 
 class Endpoint:
     """One server, and one client that keeps its connections to it."""

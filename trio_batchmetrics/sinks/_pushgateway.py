@@ -115,7 +115,7 @@ class PushgatewaySink(HTTPSink, SeriesSink[bytes]):
         try:
             answer = await self.server.request(self._method, self._path, payload.parts[0], content_type=_CONTENT_TYPE)
         except NoAnswer as exc:
-            return Receipt(retry=True, uncertain=True, error=str(exc))
+            return exc.receipt
         return receipt_of(answer, self.server)
 
     async def aclose(self) -> None:

@@ -128,7 +128,7 @@ class ElasticsearchSink(HTTPSink, EventSink[bytes]):
             body = b"".join(payload.parts)
             answer = await self.server.request("POST", "/_bulk", body, params=self._params, content_type=_NDJSON)
         except NoAnswer as exc:
-            return Receipt(retry=True, uncertain=True, error=str(exc))
+            return exc.receipt
         if answer.status == 400:
             return self._refused(answer)
         self._refusals = 0

@@ -98,7 +98,7 @@ class InfluxDBServer(HTTPSink):
                 "POST", target.path, body, params=target.params, content_type=content_type
             )
         except NoAnswer as exc:
-            return Receipt(retry=True, uncertain=True, error=str(exc))
+            return exc.receipt
         return receipt_for(answer, self.server, body, events)
 
     async def _find_dialect(self) -> Receipt | None:
@@ -116,7 +116,7 @@ class InfluxDBServer(HTTPSink):
         try:
             answer = await self.server.request("GET", "/ping")
         except NoAnswer as exc:
-            return Receipt(retry=True, uncertain=True, error=str(exc))
+            return exc.receipt
         receipt = receipt_of(answer, self.server)
         if receipt.retry:
             return receipt
