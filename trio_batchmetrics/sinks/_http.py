@@ -245,7 +245,7 @@ class Endpoint:
             ) as response:
                 return Answer(response.status_code, response.headers, await _body_of(response))
         except self._httpx.RequestError as exc:
-            raise NoAnswer(self.scrubbed(f"{type(exc).__name__}: {exc}" if str(exc) else type(exc).__name__)) from exc
+            raise NoAnswer(self.scrubbed(_why(exc))) from exc
 
     async def _made(self) -> Any:
         """Make a client of our own; reading the system's certificates takes a while, so in a thread."""
@@ -305,6 +305,14 @@ def retry_after(header: str | None) -> float | None:
         except (ValueError, OverflowError):
             return None
     return seconds if math.isfinite(seconds) else None
+
+
+def _why(error: Exception) -> str:
+    """Return what kind of error it was, and in words what went wrong, which may stand in what caused it."""
+    cause: BaseException | None = error
+    while cause is not None and not str(cause):
+        cause = cause.__cause__ or cause.__context__
+    return type(error).__name__ if cause is None else f"{type(error).__name__}: {cause}"
 
 
 async def _body_of(response: Any) -> bytes:

@@ -1,0 +1,136 @@
+"""Sinks over HTTP on real connections: TLS, proxies of the environment, and one connection for many payloads."""
+
+import ssl
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import h11
+import pytest
+import trio
+import trustme
+
+from tests.helpers import balanced
+from tests.sinks.test_http import LinesSink
+from trio_batchmetrics import BatchMetricsConfig, BatchMetricsStats, collector
+
+AUTHORITY = trustme.CA()
+CERTIFICATE = AUTHORITY.issue_cert("127.0.0.1")
+
+
+class Seen:
+    """What a server saw: connections, and each request's target."""
+
+    def __init__(self) -> None:
+        self.connections = 0
+        self.targets: list[bytes] = []
+
+    async def serve(self, stream: trio.abc.Stream) -> None:
+        """Answer each request of a connection with 204."""
+        self.connections += 1
+        connection = h11.Connection(h11.SERVER)
+        async with stream:
+            while True:
+                event = connection.next_event()
+                if event is h11.NEED_DATA:
+                    try:
+                        connection.receive_data(bytes(await stream.receive_some()))
+                    except trio.BrokenResourceError:
+                        return
+                elif isinstance(event, h11.Request):
+                    self.targets.append(event.target)
+                elif isinstance(event, h11.EndOfMessage):
+                    answer = h11.Response(status_code=204, headers=[])
+                    await stream.send_all(
+                        (connection.send(answer) or b"") + (connection.send(h11.EndOfMessage()) or b"")
+                    )
+                    connection.start_next_cycle()
+                elif isinstance(event, h11.ConnectionClosed):
+                    return
+
+
+@asynccontextmanager
+async def serving(*, tls: bool = False) -> AsyncGenerator[tuple[Seen, str], None]:
+    """Serve on a free port, over TLS if asked; give what is seen there, and host and port."""
+    seen = Seen()
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    CERTIFICATE.configure_cert(context)  # pyright: ignore[reportUnknownMemberType]
+    serve: Any = trio.serve_tcp
+    if tls:
+        serve = partial(trio.serve_ssl_over_tcp, ssl_context=context)
+    async with trio.open_nursery() as nursery:
+        listeners: Any = await nursery.start(partial(serve, seen.serve, 0, host="127.0.0.1"))
+        listener = listeners[0].transport_listener if tls else listeners[0]
+        yield seen, f"127.0.0.1:{listener.socket.getsockname()[1]}"
+        nursery.cancel_scope.cancel()
+
+
+async def deliver(url: str, payloads: int = 1, **settings: Any) -> BatchMetricsStats:
+    """Send so many payloads."""
+    config = BatchMetricsConfig(shutdown_timeout=0.5)
+    async with collector(config, sinks=[LinesSink(url, backoff=0.01, max_backoff=0.01, **settings)]) as metrics:
+        for number in range(payloads):
+            metrics.record_counter("c", {}, number)
+            with trio.move_on_after(1):
+                await metrics.flush()
+    return balanced(metrics.stats())
+
+
+@pytest.mark.parametrize("how", ["a file", "a context", "not checked"])
+async def test_a_certificate_that_is_trusted_is_enough(how: str, tmp_path: Path) -> None:
+    """By a file of authorities, by a TLS context; or none is asked for."""
+    AUTHORITY.cert_pem.write_to_path(tmp_path / "authority.pem")
+    context = ssl.create_default_context(cafile=tmp_path / "authority.pem")
+    verify: Any = {"a file": str(tmp_path / "authority.pem"), "a context": context, "not checked": False}[how]
+    async with serving(tls=True) as (seen, address):
+        stats = await deliver(f"https://{address}", verify=verify)
+    assert stats.sinks["lines"].delivered == 1
+    assert seen.targets == [b"/in"]
+
+
+async def test_a_certificate_that_nobody_vouches_for_is_refused(tmp_path: Path) -> None:
+    """That may change, so it is tried again; nothing is sent meanwhile, and the error says what is wrong."""
+    async with serving(tls=True) as (seen, address):
+        stats = await deliver(f"https://{address}")
+    assert stats.sinks["lines"].failed == 1
+    assert stats.sinks["lines"].retries > 0
+    assert "certificate" in str(stats.sinks["lines"].last_error).lower()
+    assert seen.targets == []
+
+
+async def test_certificates_that_cannot_be_read_cost_no_more_than_their_events(tmp_path: Path) -> None:
+    """A path that is wrong is noted with each attempt."""
+    async with serving(tls=True) as (_, address):
+        stats = await deliver(f"https://{address}", verify=str(tmp_path / "nothing.pem"))
+    assert stats.sinks["lines"].failed == 1
+    assert "No such file" in str(stats.sinks["lines"].last_error)
+
+
+@pytest.mark.parametrize("trust_env", [False, True])
+async def test_the_environments_proxies_are_used_only_where_that_is_asked_for(
+    trust_env: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Otherwise a variable that somebody set for a browser would send metrics elsewhere."""
+    for name in ("NO_PROXY", "no_proxy"):
+        monkeypatch.delenv(name, raising=False)
+    async with serving() as (server, address), serving() as (proxy, proxy_address):
+        monkeypatch.setenv("HTTP_PROXY", f"http://{proxy_address}")
+        monkeypatch.setenv("http_proxy", f"http://{proxy_address}")
+        stats = await deliver(f"http://{address}", trust_env=trust_env)
+    assert stats.sinks["lines"].delivered == 1
+    assert len(server.targets) == (not trust_env)
+    assert proxy.targets == ([f"http://{address}/in".encode()] if trust_env else [])
+
+
+@pytest.mark.parametrize("tls", [False, True])
+async def test_many_payloads_go_over_one_connection(tls: bool, tmp_path: Path) -> None:
+    """Setting one up costs more than a payload."""
+    AUTHORITY.cert_pem.write_to_path(tmp_path / "authority.pem")
+    async with serving(tls=tls) as (seen, address):
+        scheme = "https" if tls else "http"
+        stats = await deliver(f"{scheme}://{address}", payloads=20, verify=str(tmp_path / "authority.pem"))
+    assert stats.sinks["lines"].delivered == 20
+    assert len(seen.targets) == 20
+    assert seen.connections == 1
