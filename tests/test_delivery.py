@@ -6,6 +6,7 @@ import functools
 import gc
 import logging
 import math
+import os
 import time
 from collections.abc import Callable, Iterable, Sequence
 from datetime import UTC, datetime, timedelta
@@ -21,6 +22,7 @@ from tests.helpers import MANY, assert_full_jitter, balanced, ids, report_balanc
 from trio_batchmetrics import Batch, BatchMetricsCollector, BatchMetricsConfig, MetricEvent, SinkStats, collector
 from trio_batchmetrics._accounts import Account
 from trio_batchmetrics._attempts import Attempts
+from trio_batchmetrics._delivery import close
 from trio_batchmetrics.abc import EventSink, Payload, Receipt
 from trio_batchmetrics.testing import FlakySink, PartialSink, RecordingSink, StuckSink
 
@@ -435,6 +437,62 @@ async def test_an_event_that_is_too_large_alone_is_rejected(error: str | None, a
     stats = account(metrics)
     assert (stats.delivered, stats.rejected, stats.failed) == (7, 1, 0)
     assert stats.last_error == (error or "too large")
+
+
+async def test_a_half_of_what_may_have_arrived_may_have_too(autojump_clock: MockClock) -> None:
+    """Too large, said of a payload of which some may be there."""
+    sink = ScriptedSink(Receipt(too_large=True, uncertain=True), Receipt(rejected={0: "bad"}))
+    async with collector(sinks=[sink]) as metrics:
+        for number in range(2):
+            metrics.record_counter("c", {"id": number}, 1)
+    account = balanced(metrics.stats()).sinks["scripted"]
+    assert (account.delivered, account.rejected, account.failures) == (1, 0, {"rejected": 1})
+
+
+async def test_a_pause_that_a_backend_asks_for_does_not_cost_the_last_attempts(autojump_clock: MockClock) -> None:
+    """At the end of the block it is asked before, if there is no time to wait so long."""
+    busy = Receipt(retry=True, retry_after=60, error="429")
+    for busy_times, delivered in ((1, 1), (3, 1), (100, 0)):
+        sink = ScriptedSink(*[busy] * busy_times)
+        start = trio.current_time()
+        async with collector(BatchMetricsConfig(shutdown_timeout=10), sinks=[sink]) as metrics:
+            metrics.record_counter("c", {"id": 0}, 1)
+        assert balanced(metrics.stats()).sinks["scripted"].delivered == delivered
+        assert trio.current_time() - start <= 10
+        assert len(sink.attempts) < 10
+
+
+async def test_a_forked_child_does_not_close_what_is_its_parents(monkeypatch: pytest.MonkeyPatch) -> None:
+    """To close may be to speak to the back-end, as where a group is deleted on exit."""
+
+    class Closing(ScriptedSink):
+        closed = 0
+
+        async def aclose(self) -> None:
+            self.closed += 1
+            await trio.lowlevel.checkpoint()
+
+    sink = Closing()
+    attempts = Attempts(sink, Account("closing", series=False), lambda: None)
+    pid = os.getpid()
+    monkeypatch.setattr(os, "getpid", lambda: pid + 1)
+    await close(sink, attempts)
+    assert sink.closed == 0
+    monkeypatch.setattr(os, "getpid", lambda: pid)
+    await close(sink, attempts)
+    assert sink.closed == 1
+
+
+async def test_last_success_is_not_of_a_payload_that_was_refused_whole(autojump_clock: MockClock) -> None:
+    """The back-end is well, but it took nothing."""
+    sink = ScriptedSink(Receipt(rejected={0: "bad"}))
+    async with collector(sinks=[sink]) as metrics:
+        metrics.record_counter("c", {"id": 0}, 1)
+        await metrics.flush()
+        assert metrics.stats().sinks["scripted"].last_success is None
+        metrics.record_counter("c", {"id": 1}, 1)
+        await metrics.flush()
+        assert metrics.stats().sinks["scripted"].last_success is not None
 
 
 REFUSALS = [

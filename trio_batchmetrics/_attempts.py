@@ -79,8 +79,8 @@ class Attempts:
             await trio.lowlevel.checkpoint_if_cancelled()
         else:
             await trio.lowlevel.checkpoint()
-        if os.getpid() != self._pid:
-            await trio.sleep_forever()  # a forked child: it is the parent's to send
+        if self.in_child:
+            await trio.sleep_forever()  # it is the parent's to send
         with trio.move_on_after(self._sink.timeout):
             return _read(await self._send(payload), len(payload.events))
         return Receipt(retry=True, uncertain=True, error=f"no answer within {self._sink.timeout:g} s")
@@ -108,16 +108,26 @@ class Attempts:
         self.note(describe(rest))
         return cancelled
 
+    @property
+    def in_child(self) -> bool:
+        """Whether this is a forked child, which must leave its parent's back-ends alone."""
+        return os.getpid() != self._pid
+
     def note(self, error: str | None) -> None:
         """Keep an error for ``last_error``."""
         if error is not None:
             self._account.last_error = error[:_ERROR_MAX_CHARS]
             self._trouble()
 
-    def succeeded(self) -> None:
-        """The back-end is well: the next failure starts at the shortest pause."""
+    def succeeded(self, *, delivered: bool = True) -> None:
+        """The back-end is well: the next failure starts at the shortest pause.
+
+        Args:
+            delivered: whether it took anything.
+        """
         self._failures = 0
-        self._account.last_success = datetime.now(UTC)
+        if delivered:
+            self._account.last_success = datetime.now(UTC)
 
     async def pause(self, asked: float | None, until: float) -> None:
         """Wait before a retry.
@@ -131,6 +141,10 @@ class Attempts:
         pause = min(asked, _RETRY_AFTER_MAX) if asked is not None and asked > 0 else self._random.uniform(0, longest)
         deadline = min(trio.current_time() + pause, until)
         if self._hurry.is_set():
+            left = trio.current_effective_deadline() - trio.current_time()
+            if asked is not None and deadline - trio.current_time() >= left:
+                # What the back-end asks for would be the end: it is asked before, if there is time for that.
+                deadline = trio.current_time() + max(left / 2, self._sink.backoff)
             await trio.sleep_until(deadline)
             return
         with trio.move_on_at(deadline):

@@ -54,7 +54,7 @@ def compressor(codec: str) -> Callable[[bytes], bytes]:
 
 
 async def compressed(codec: str, data: bytes, limiter: trio.CapacityLimiter) -> bytes:
-    """Return data compressed; a checkpoint if it is large.
+    """Return data compressed; a checkpoint if it is large. Cancelled, it does not wait for the thread.
 
     Args:
         codec: ``gzip`` or ``zstd``.
@@ -64,4 +64,4 @@ async def compressed(codec: str, data: bytes, limiter: trio.CapacityLimiter) -> 
     compress = compressor(codec)
     if len(data) < _OFF_LOOP[codec]:
         return compress(data)
-    return await trio.to_thread.run_sync(compress, data, limiter=limiter)
+    return await trio.to_thread.run_sync(compress, data, limiter=limiter, abandon_on_cancel=True)

@@ -167,7 +167,8 @@ class EventDelivery:
         self._attempts.note(receipt.error)
         if receipt.too_large:
             if len(load) > 1:
-                return [await self._pack(half, None, parcel.uncertain) for half in load.split(len(load) // 2)]
+                uncertain = parcel.uncertain or receipt.uncertain
+                return [await self._pack(half, None, uncertain) for half in load.split(len(load) // 2)]
             self._give_up(load, parcel.refusal, receipt.error or "too large", reason="rejected")
             return []
         if receipt.retry is True and not receipt.rejected:
@@ -181,7 +182,7 @@ class EventDelivery:
             delivered, rejected, rest = load, Load(), Load()
         delivered.settle(self._ledger, self.account, Verdict.DELIVERED)
         if delivered or not rest:
-            self._attempts.succeeded()
+            self._attempts.succeeded(delivered=bool(delivered))
         if rejected:
             reason = next(iter(receipt.rejected.values()))
             error = f"{len(rejected)} of {len(load)} events refused: {reason}"
@@ -282,7 +283,9 @@ def _sorted(load: Load, receipt: Receipt) -> tuple[Load, Load, Load]:
 
 
 async def close(sink: Sink, attempts: Attempts) -> None:
-    """Let a sink release what it holds; what it raises is noted."""
+    """Let a sink release what it holds; what it raises is noted. In a forked child it is the parent's to do."""
+    if attempts.in_child:
+        return
     try:
         await sink.aclose()
     except Exception as exc:  # noqa: BLE001 - the sink's last act; the application is not to fail because of it

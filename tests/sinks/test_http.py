@@ -1,12 +1,15 @@
 """What sinks over HTTP share: outcomes of answers, credentials, compression, connections, and what is never shown."""
 
 import gzip
+import json
 import logging
 import ssl
+from base64 import b64encode
 from collections.abc import AsyncIterator, Callable, Sequence
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
 from typing import Any, Unpack
+from urllib.parse import quote, quote_plus
 
 import httpx2
 import pytest
@@ -328,6 +331,87 @@ def test_an_ipv6_address_keeps_its_brackets() -> None:
     assert repr(LinesSink("http://[::1]:9091/x")) == "<LinesSink [::1]:9091>"
 
 
+SECRET = 's3cret/"wörd"+ x'
+
+
+SHAPES: dict[str, Callable[[str], str]] = {
+    "as it is": str,
+    "repr": repr,
+    "JSON": json.dumps,
+    "quoted": lambda secret: quote(secret, safe=""),
+    "form": quote_plus,
+    "base64": lambda secret: b64encode(f"ann:{secret}".encode()).decode(),
+}
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+@pytest.mark.parametrize("at", [0, 290, 296, 1190])
+async def test_a_password_is_never_shown_however_it_is_repeated_and_cut(
+    shape: str, at: int, autojump_clock: MockClock, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Escaped or encoded, at the place where words are cut, and by a client that raises something of its own."""
+    repeated = SHAPES[shape](SECRET)
+    words = ("x" * at) + repeated
+
+    def raises(_: httpx2.Request) -> httpx2.Response:
+        raise RuntimeError(words)
+
+    server = Server(raises, httpx2.Response(401, text=words))
+    sink = LinesSink("http://metrics.example", client=server.client, auth=("ann", SECRET))
+    errors = list[str]()
+    async with collector(sinks=[sink]) as metrics:
+        metrics.record_counter("c", {}, 1)
+        while metrics.stats().pending_events:
+            await trio.sleep(0.01)
+            errors.append(str(metrics.stats().sinks["lines"].last_error))
+    shown = f"{errors} {metrics.stats()} {caplog.text}"
+    assert "…" in shown or at == 1190
+    assert not [size for size in range(6, len(repeated)) if repeated[:size] in shown]
+
+
+async def test_a_key_in_place_of_the_user_is_a_secret(autojump_clock: MockClock) -> None:
+    """As some services have it."""
+    server = Server(httpx2.Response(403, text="bad key: k3y-of-mine"))
+    sink = LinesSink("http://k3y-of-mine@metrics.example", client=server.client)
+    async with collector(sinks=[sink]) as metrics:
+        metrics.record_counter("c", {}, 1)
+    assert metrics.stats().sinks["lines"].last_error == "HTTP 403: bad key: …"
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"auth": "s3cret\n"},
+        {"auth": "s3\x00cret"},
+        {"headers": {"x-key": "s3cret\r\nx: y"}},
+        {"headers": {"x-key": 7}},
+        {"auth": ("ann", None)},
+        {"auth": ("ann",)},
+    ],
+)
+def test_credentials_that_no_request_can_carry_are_refused_and_not_shown(settings: Any) -> None:
+    """A token that was read from a file has a line end: better said at once than at each attempt."""
+    with pytest.raises(ValueError, match=r"^(auth|headers\['x-key'\]) must be") as caught:
+        LinesSink("http://metrics.example", **settings)
+    assert "s3cret" not in str(caught.value)
+
+
+async def test_a_header_of_the_users_replaces_one_whatever_its_case(autojump_clock: MockClock) -> None:
+    """It is not sent beside it."""
+    server = Server()
+    await record(server, headers={"User-Agent": "mine", "ACCEPT-ENCODING": "gzip"}, auth="token-of-mine")
+    names = [name.lower() for name, _ in server.requests[0].headers.raw]
+    assert len(names) == len({*names})
+    assert server.requests[0].headers["user-agent"] == "mine"
+
+
+@pytest.mark.parametrize("verify", [7, None, b"x"])
+def test_what_can_be_no_authority_is_refused(verify: Any) -> None:
+    """When the sink is made."""
+    with pytest.raises(ValueError, match=r"verify must be a bool, a path or an ssl\.SSLContext"):
+        LinesSink("https://metrics.example", verify=verify)
+
+
 # --------------------------------------------------------------------------------------------------------- compression
 
 COMPRESSED = BatchMetricsConfig(enable_compression=True, buffer_size=100_000, batch_size=20_000)
@@ -390,6 +474,28 @@ async def test_the_applications_client_is_used_and_left_open(autojump_clock: Moc
     server = Server()
     await record(server)
     assert not server.client.is_closed
+
+
+async def test_a_client_that_raises_for_statuses_has_answered(autojump_clock: MockClock) -> None:
+    """With a hook as many have it: what the status means is the same."""
+
+    async def raise_for_status(response: httpx2.Response) -> None:
+        await trio.lowlevel.checkpoint()
+        response.raise_for_status()
+
+    for status, expected in ((401, (0, 0, 1)), (413, (0, 1, 0)), (503, (1, 0, 0))):
+        server = Server(httpx2.Response(status))
+        server.client.event_hooks = {"response": [raise_for_status]}
+        account = (await record(server)).sinks["lines"]
+        assert (account.delivered, account.rejected, account.failed) == expected
+        assert account.last_error == f"HTTP {status}"
+
+
+async def test_what_a_client_raises_leaves_in_doubt_whether_it_arrived(autojump_clock: MockClock) -> None:
+    """It may do so when the server has answered."""
+    server = Server(RuntimeError("after the answer"), httpx2.Response(413))
+    account = (await record(server)).sinks["lines"]
+    assert (account.rejected, account.failed) == (0, 1)
 
 
 async def test_a_closed_client_costs_its_events_and_nothing_else(autojump_clock: MockClock) -> None:

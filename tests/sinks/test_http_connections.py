@@ -26,6 +26,11 @@ class Seen:
     def __init__(self) -> None:
         self.connections = 0
         self.targets: list[bytes] = []
+        self.cookies: list[bytes] = []
+        self.sets_cookies = False
+
+    def _headers(self) -> list[tuple[str, str]]:
+        return [("set-cookie", f"c{len(self.targets)}=1")] if self.sets_cookies else []
 
     async def serve(self, stream: trio.abc.Stream) -> None:
         """Answer each request of a connection with 204."""
@@ -41,8 +46,9 @@ class Seen:
                         return
                 elif isinstance(event, h11.Request):
                     self.targets.append(event.target)
+                    self.cookies += [value for name, value in event.headers if name == b"cookie"]
                 elif isinstance(event, h11.EndOfMessage):
-                    answer = h11.Response(status_code=204, headers=[])
+                    answer = h11.Response(status_code=204, headers=self._headers())
                     await stream.send_all(
                         (connection.send(answer) or b"") + (connection.send(h11.EndOfMessage()) or b"")
                     )
@@ -52,9 +58,10 @@ class Seen:
 
 
 @asynccontextmanager
-async def serving(*, tls: bool = False) -> AsyncGenerator[tuple[Seen, str], None]:
+async def serving(*, tls: bool = False, cookies: bool = False) -> AsyncGenerator[tuple[Seen, str], None]:
     """Serve on a free port, over TLS if asked; give what is seen there, and host and port."""
     seen = Seen()
+    seen.sets_cookies = cookies
     context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
     CERTIFICATE.configure_cert(context)  # pyright: ignore[reportUnknownMemberType]
     serve: Any = trio.serve_tcp
@@ -134,3 +141,11 @@ async def test_many_payloads_go_over_one_connection(tls: bool, tmp_path: Path) -
     assert stats.sinks["lines"].delivered == 20
     assert len(seen.targets) == 20
     assert seen.connections == 1
+
+
+async def test_cookies_are_not_kept() -> None:
+    """A server that sets another with each answer would be sent all of them, until it refuses."""
+    async with serving(cookies=True) as (seen, address):
+        stats = await deliver(f"http://{address}", payloads=5)
+    assert stats.sinks["lines"].delivered == 5
+    assert seen.cookies == []

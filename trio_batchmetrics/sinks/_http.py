@@ -20,13 +20,14 @@ from __future__ import annotations
 
 import logging
 import math
+import os
 import ssl
 import time
 from collections.abc import Mapping
 from email.utils import parsedate_to_datetime
 from functools import partial
+from http.cookiejar import CookieJar, DefaultCookiePolicy
 from typing import Any, TypedDict
-from urllib.parse import unquote, urlsplit
 
 import attrs
 import trio
@@ -34,6 +35,7 @@ import trio
 from .._compression import WORTHWHILE, compressed, compressor
 from .._exceptions import ConfigError
 from ..abc import Receipt, Sink, SinkContext
+from ._credentials import Credentials, parsed_url
 
 __all__ = [
     "Answer",
@@ -51,8 +53,14 @@ _logger = logging.getLogger("trio_batchmetrics")
 _WORDS = 300
 """Most characters of a server's answer in an error."""
 
-_LONGEST = 50_000_000
-"""Most bytes of an answer: a hundred times what one to 5000 events has."""
+_LOOKED_AT = 20_000
+"""Bytes of an answer in which its words are looked for."""
+
+_LONGEST = 4_000_000
+"""Most bytes of an answer: one to 5000 events, each of them refused in 500 bytes, has 3 MB; to read it takes 0.1 s."""
+
+_CHUNKS = 64
+"""Pieces of an answer that are read between two checkpoints; httpx2 makes none where they have arrived already."""
 
 _IDLE_SECONDS = 60.0
 """How long a connection is kept for the next payload: longer than most flush intervals."""
@@ -71,7 +79,7 @@ class HTTPSettings(TypedDict, total=False):
     """Headers of every request, over the sink's own."""
     auth: Any
     """``(user, password)`` for basic authentication, a str for a bearer token, or an ``httpx2.Auth``."""
-    verify: bool | str | ssl.SSLContext
+    verify: bool | str | os.PathLike[str] | ssl.SSLContext
     """Whether to check the server's certificate; a file or folder of certificates to trust; or a TLS context."""
     client: Any
     """An ``httpx2.AsyncClient`` of the application's, used for every request and left open; it has its own TLS, proxy
@@ -116,8 +124,8 @@ class Answer:
 
     @property
     def words(self) -> str:
-        """The body as one line, not too long."""
-        return " ".join(self.body[: 4 * _WORDS].decode(errors="replace").split())[:_WORDS]
+        """The body as one line, as far as it is worth looking at: to be scrubbed, and then cut."""
+        return " ".join(self.body[:_LOOKED_AT].decode(errors="replace").split())
 
 
 class NoAnswer(Exception):  # noqa: N818 - it is none: whether the request arrived is unknown
@@ -138,7 +146,7 @@ class Endpoint:
         *,
         headers: Mapping[str, str] | None = None,
         auth: Any = None,
-        verify: bool | str | ssl.SSLContext = True,
+        verify: bool | str | os.PathLike[str] | ssl.SSLContext = True,
         client: Any = None,
         trust_env: bool = False,
         codec: str = "gzip",
@@ -163,18 +171,16 @@ class Endpoint:
         except ImportError as exc:
             raise ImportError("sinks over HTTP need httpx2: pip install 'trio-batchmetrics[http]'") from exc
         self._httpx = httpx2
-        self._base, self._host, auth = _parsed(url, auth)
+        self._base, self._host, auth = parsed_url(url, auth)
         try:
             httpx2.URL(self._base)
         except httpx2.InvalidURL:
             raise ConfigError("url must be an http or https URL (got one with characters that none has)") from None
+        if not isinstance(verify, bool | str | os.PathLike | ssl.SSLContext):
+            raise ConfigError(f"verify must be a bool, a path or an ssl.SSLContext (got {type(verify).__name__})")
         # identity: a body that cannot be decoded would leave httpx2's generators unfinished; answers are small anyway.
-        self._headers = {"user-agent": "trio-batchmetrics", "accept-encoding": "identity", **(headers or {})}
-        self._auth = auth
-        if isinstance(auth, str):
-            self._headers["authorization"] = f"Bearer {auth}"
-            self._auth = None
-        self._secrets = _secrets(auth, self._headers)
+        usual = {"user-agent": "trio-batchmetrics", "accept-encoding": "identity"}
+        self._credentials = Credentials(auth, {**usual, **(headers or {})})
         self._verify = verify
         self._trust_env = trust_env
         self._given = client
@@ -216,7 +222,7 @@ class Endpoint:
         Raises:
             NoAnswer: there was none.
         """
-        headers = dict(self._headers)
+        headers = dict(self._credentials.headers)
         if content_type is not None:
             headers["content-type"] = content_type
         if body is None or not self.compress or len(body) < WORTHWHILE:
@@ -237,14 +243,19 @@ class Endpoint:
     ) -> Answer:
         if self._client is None:
             self._client = await self._made()
-        auth = {} if self._auth is None else {"auth": self._auth}
+        auth = {} if self._credentials.auth is None else {"auth": self._credentials.auth}
         url = self._base + path
         try:
             async with self._client.stream(
                 method, url, params=params, headers=headers, content=body, follow_redirects=False, **auth
             ) as response:
                 return Answer(response.status_code, response.headers, await _body_of(response))
-        except self._httpx.RequestError as exc:
+        except NoAnswer:
+            raise
+        except self._httpx.HTTPStatusError as exc:  # of a hook of the application's client: it is an answer
+            response = exc.response
+            return Answer(response.status_code, response.headers, b"")
+        except Exception as exc:  # a client of the application's may raise anything, when the request has arrived too
             raise NoAnswer(self.scrubbed(_why(exc))) from exc
 
     async def _made(self) -> Any:
@@ -252,20 +263,20 @@ class Endpoint:
         verify: Any = False  # what is not encrypted needs no certificates
         if self._base.startswith("https:"):
             verify = self._verify
-            if isinstance(verify, str) or verify is True:
-                verify = await trio.to_thread.run_sync(partial(_context, self._httpx, verify, self._trust_env))
+            if not isinstance(verify, ssl.SSLContext) and verify is not False:
+                make = partial(_context, self._httpx, verify, self._trust_env)
+                verify = await trio.to_thread.run_sync(make, abandon_on_cancel=True)
         return self._httpx.AsyncClient(
             verify=verify,
             trust_env=self._trust_env,
             timeout=None,
             limits=self._httpx.Limits(max_connections=2, keepalive_expiry=_IDLE_SECONDS),
+            cookies=CookieJar(DefaultCookiePolicy(allowed_domains=[])),  # none: they would pile up
         )
 
     def scrubbed(self, words: str) -> str:
-        """Return words without a credential in them."""
-        for secret in self._secrets:
-            words = words.replace(secret, "…")
-        return words
+        """Return words without a credential in them; to be done before they are cut."""
+        return self._credentials.scrubbed(words)
 
     async def aclose(self) -> None:
         """Close our own client's connections; the application's is left open."""
@@ -279,7 +290,7 @@ def receipt_of(answer: Answer, endpoint: Endpoint) -> Receipt:
     status = answer.status
     if 200 <= status < 300:
         return Receipt()
-    words = endpoint.scrubbed(answer.words)
+    words = endpoint.scrubbed(answer.words)[:_WORDS]
     error = f"HTTP {status}: {words}" if words else f"HTTP {status}"
     if status == 413:
         return Receipt(too_large=True, error=error)
@@ -326,12 +337,17 @@ async def _body_of(response: Any) -> bytes:
         return content
     if response.headers.get("content-encoding", "identity") not in ("", "identity"):
         raise NoAnswer("an answer in an encoding that was not asked for")
-    body = b""
+    chunks: list[bytes] = []
+    size = 0
     async for chunk in response.aiter_raw():
-        body = chunk if not body else body + chunk if len(body) <= _LONGEST else body  # the rest is read, and forgotten
-    if len(body) > _LONGEST:
+        size += len(chunk)
+        if size <= _LONGEST:
+            chunks.append(chunk)  # the rest is read, so that nothing is left half done, and forgotten
+        if len(chunks) % _CHUNKS == 0 or size > _LONGEST:
+            await trio.lowlevel.checkpoint()
+    if size > _LONGEST:
         raise NoAnswer(f"an answer of more than {_LONGEST} bytes")
-    return body
+    return b"".join(chunks)
 
 
 class HTTPSink(Sink):
@@ -367,38 +383,8 @@ class HTTPSink(Sink):
 _ENDPOINT = {"headers", "auth", "verify", "client", "trust_env", "codec"}
 
 
-def _parsed(url: str, auth: Any) -> tuple[str, str, Any]:
-    """Return a base URL without credentials and last slash, its host and port, and the credentials."""
-    try:
-        parts = urlsplit(url)
-        host, port = parts.hostname, parts.port
-    except (ValueError, AttributeError, TypeError):
-        raise ConfigError("url must be an http or https URL (got one that cannot be read)") from None
-    if parts.scheme not in ("http", "https") or not host:
-        raise ConfigError("url must be an http or https URL with a host")
-    if parts.query or parts.fragment:
-        raise ConfigError("url must be a base URL, without a query or a fragment")
-    if parts.username is not None:
-        if auth is not None:
-            raise ConfigError("url and auth= both have credentials")
-        auth = (unquote(parts.username), unquote(parts.password or ""))
-    shown = f"[{host}]" if ":" in host else host
-    shown = shown if port is None else f"{shown}:{port}"
-    return f"{parts.scheme}://{shown}{parts.path.rstrip('/')}", shown, auth
-
-
-def _secrets(auth: Any, headers: Mapping[str, str]) -> list[str]:
-    """Return what must not be shown: passwords, tokens, and the values of headers that may hold one; longest first."""
-    found = {auth} if isinstance(auth, str) else set[str]()
-    if isinstance(auth, tuple):
-        found |= {str(part) for part in auth[1:]}  # pyright: ignore[reportUnknownVariableType,reportUnknownArgumentType]
-    for value in (value for name, value in headers.items() if name.lower() not in ("user-agent", "accept-encoding")):
-        found |= {value, value.partition(" ")[2]}
-    return sorted((secret for secret in found if len(secret) > 3), key=len, reverse=True)
-
-
-def _context(httpx: Any, verify: bool | str, trust_env: bool) -> ssl.SSLContext:
-    if not isinstance(verify, str):
+def _context(httpx: Any, verify: bool | str | os.PathLike[str], trust_env: bool) -> ssl.SSLContext:
+    if isinstance(verify, bool):
         made: ssl.SSLContext = httpx.create_ssl_context(verify=verify, trust_env=trust_env)
         return made
     try:

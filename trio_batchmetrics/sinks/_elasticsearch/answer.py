@@ -48,7 +48,7 @@ def receipt_of_items(body: bytes, items: int, action: str, scrubbed: Callable[[s
     try:
         results = _results(json.loads(body), items)
     except (ValueError, TypeError, RecursionError) as exc:
-        words = scrubbed(f"an answer that _bulk does not give: {exc}"[:_REASON_MAX_CHARS])
+        words = scrubbed(f"an answer that _bulk does not give: {exc}")[:_REASON_MAX_CHARS]
         return Receipt(retry=True, uncertain=True, error=words)
     again: list[int] = []
     rejected: dict[int, str] = {}
@@ -58,11 +58,11 @@ def receipt_of_items(body: bytes, items: int, action: str, scrubbed: Callable[[s
         if 200 <= status < 300 or (status == 409 and action == "create"):
             continue
         if status == _NO_STATUS or status in _RETRYABLE or status >= 500:
-            first = first or scrubbed(_reason(status, error))
+            first = first or scrubbed(_reason(status, error))[:_REASON_MAX_CHARS]
             again.append(at)
             uncertain = uncertain or status not in _NOT_TAKEN
         else:
-            rejected[at] = scrubbed(_reason(status, error))
+            rejected[at] = scrubbed(_reason(status, error))[:_REASON_MAX_CHARS]
     if not again:
         return Receipt(rejected=rejected)
     words = f"{len(again)} of {items} events to be sent again: {first}"
@@ -110,4 +110,4 @@ def _reason(status: int, error: object) -> str:
         parts += [words for key in ("type", "reason") if isinstance(words := said.get(key), str)]
     elif isinstance(error, str):
         parts.append(error)
-    return (text(" ".join(": ".join(parts).split())) or "")[:_REASON_MAX_CHARS]
+    return text(" ".join(": ".join(parts).split())) or ""
