@@ -6,6 +6,7 @@ from collections import Counter as Count
 from collections.abc import Callable, Iterable, Sequence
 from itertools import pairwise
 from pathlib import Path
+from time import perf_counter
 from typing import Any
 
 import httpx2
@@ -37,13 +38,23 @@ from trio_batchmetrics import (
     HistogramPoint,
     MetricEvent,
     collector,
+    label,
+    metric_event,
 )
 from trio_batchmetrics.abc import Payload, Receipt, SinkContext
 from trio_batchmetrics.sinks._influxdb.series_sink import InfluxDBSeriesSink
 from trio_batchmetrics.sinks._influxdb.sink import InfluxDBSink
+from trio_batchmetrics.sinks._influxdb.timestamps import Timestamps
 
 URL = "http://influx.example:8086"
 LOST = "\ufffd"
+
+
+@metric_event
+class Nothing(MetricEvent):
+    """Has a label, and measures nothing."""
+
+    a: str = label("a")
 
 
 class FakeServer:
@@ -373,6 +384,8 @@ CONFLICT = (
         (httpx2.Response(405, text="no"), Receipt(error="HTTP 405: no")),
         (httpx2.Response(400), Receipt(error="HTTP 400")),
         (httpx2.Response(400, json=["odd"]), Receipt(error='HTTP 400: ["odd"]')),
+        (error(400, "bad org", data={}), Receipt(error='HTTP 400: {"error":"bad org","data":{}}')),
+        (error(400, "bad", data=["odd"]), Receipt(error='HTTP 400: {"error":"bad","data":["odd"]}')),
         # To be tried again.
         (
             httpx2.Response(503, text="request throttled, queue full"),
@@ -514,6 +527,182 @@ async def test_where_it_cannot_be_told_which_the_payload_is_halved(answer: httpx
     found = await receipt(answer, events(range(4)))
     assert (found.rejected, found.retry, found.too_large) == ({}, False, True)
     assert str(found.error).startswith(f"HTTP {answer.status_code}: ")
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b'{"error":' + b"[" * 200_000,
+        b'{"error":' + b"9" * 5000 + b"}",
+        b"partial write: x dropped=" + b"9" * 5000,
+        b"partial write: points beyond retention policy dropped=" + b"9" * 5000,
+    ],
+    ids=["deep", "long number", "many dropped", "many too old"],
+)
+async def test_an_answer_that_cannot_be_read_is_given_up_with_the_servers_words(body: bytes) -> None:
+    """No error of ours stands for it."""
+    found = await receipt(httpx2.Response(400, content=body), events(range(4)))
+    assert (found.rejected, found.retry, found.too_large) == ({}, False, False)
+    assert str(found.error).startswith(f"HTTP 400: {body[:20].decode()}")
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "partial write" + " " * 200_000,
+        "partial write" + 'input field "' * 20_000 + " dropped=1",
+        "partial write" + 'input field "a" on measurement "' * 10_000 + " dropped=1",
+        "partial write" + " dropped=1" * 20_000 + " x",
+        "unable to parse 'm value=0.0 1000" + "': " * 100_000,
+        "\n".join(["unable to parse 'm value=0.0 1000" + "': " * 20_000] * 5),
+    ],
+    ids=["spaces", "fields", "measurements", "dropped", "quotes", "lines of quotes"],
+)
+async def test_no_answer_takes_long_to_read(text: str) -> None:
+    """Each is read in a few milliseconds; a regular expression took seconds to hours."""
+    start = perf_counter()
+    await receipt(error(400, text), events(range(4)))
+    assert perf_counter() - start < 1
+
+
+async def test_many_lines_that_are_named_are_found_at_once() -> None:
+    """Long ones too, and ones that begin with another: as many as a payload has."""
+    payload = [Gauge("m", {"a": "x"}, number, timestamp=10**18 + number) for number in range(20_000)]
+    payload += [Gauge("m", {"a": "': " * 10_000}, 1, timestamp=10**17 + number) for number in range(20)]
+    payload += [Gauge("m", {}, 1, timestamp=int("1" * length)) for length in range(1, 19)]
+    lines = FakeServer().sink().encode(payload).decode().splitlines()
+    text = "\n".join(f"unable to parse '{line}': no {number}" for number, line in enumerate(lines))
+    start = perf_counter()
+    found = await receipt(error(400, f"partial write: {text} dropped=0"), payload)
+    assert perf_counter() - start < 2
+    assert found.rejected == {number: f"unable to parse: no {number}" for number in range(len(payload))}
+
+
+async def test_a_long_reason_that_many_events_have_is_read_once() -> None:
+    """All that were dropped have it."""
+    start = perf_counter()
+    found = await receipt(error(400, f"partial write: {'x y ' * 100_000}dropped=2000"), events(range(2000)))
+    assert perf_counter() - start < 1
+    assert (len(found.rejected), len(found.rejected[0])) == (2000, 300)
+
+
+@pytest.mark.parametrize("before", range(270, 300))
+async def test_no_part_of_a_credential_is_left_where_a_reason_is_cut(before: int) -> None:
+    """It is taken out first."""
+    server = FakeServer(error(400, f"partial write: {'x' * before}hunter22hunter22 dropped=1"))
+    sink = server.sink(token="hunter22hunter22")
+    payload = events([0])
+    found = await sink.send(Payload(Batch(payload), (sink.encode(payload),), "key"))
+    assert found is not None
+    assert "hunt" not in found.rejected[0]
+    assert len(found.rejected[0]) <= 300
+
+
+async def test_one_event_that_was_not_dropped_is_not_rejected() -> None:
+    """The server says that it dropped none: it may be stored."""
+    text = "partial write: something new dropped=0"
+    assert await receipt(error(400, text), events([0])) == Receipt(error=f'HTTP 400: {{"error":"{text}"}}')
+    found = await receipt(error(400, "partial write: unable to parse 'odd': no dropped=0"), events([0]))
+    assert found.too_large
+
+
+class Partial(FakeServer):
+    """Stores what is not a 7, and says neither how many it dropped nor which; what it has stored it refuses later."""
+
+    later: httpx2.Response | None = None
+
+    async def answer(self, request: httpx2.Request) -> httpx2.Response:
+        """Refuse the 7, and later all."""
+        await trio.lowlevel.checkpoint()
+        body = request.content.decode()
+        self.bodies.append(body)
+        if self.later is not None and len(self.bodies) > 1 and " value=7.0 " not in body:
+            return self.later
+        lines = PARSERS["influxdb"](body)
+        self.stored += [line for line in lines if line.fields["value"] != 7]
+        return error(400, "partial write: no sevens") if " value=7.0 " in body else httpx2.Response(204)
+
+
+async def test_the_one_that_is_refused_alone_is_rejected_though_others_were_stored() -> None:
+    """It never was."""
+    server = Partial()
+    async with collector(sinks=[server.sink()]) as metrics:
+        for number in range(16):
+            metrics.record_gauge("m", {}, number)
+    account = balanced(metrics.stats()).sinks["influxdb"]
+    assert (account.delivered, account.rejected, account.failed) == (15, 1, 0)
+
+
+@pytest.mark.parametrize("later", [error(413, "too large"), error(403, "no"), httpx2.Response(400, text="bad request")])
+async def test_what_may_be_stored_is_not_rejected_when_it_is_refused_later(later: httpx2.Response) -> None:
+    """After a partial write of all, for another reason: it counts as failed."""
+    server = Partial()
+    server.later = later
+    async with collector(sinks=[server.sink()]) as metrics:
+        for number in range(16):
+            metrics.record_gauge("m", {}, number)
+    account = balanced(metrics.stats()).sinks["influxdb"]
+    assert len(server.stored) >= 15
+    assert (account.delivered, account.rejected, account.failed) == (0, 1, 15)
+
+
+async def test_what_was_never_stored_is_rejected_if_it_is_too_large() -> None:
+    """Alone."""
+    server = FakeServer(error(413, "too large"))
+    async with collector(sinks=[server.sink()]) as metrics:
+        metrics.record_gauge("m", {}, 1)
+    assert balanced(metrics.stats()).sinks["influxdb"].rejected == 1
+
+
+async def test_what_slow_refusals_told_is_not_lost(autojump_clock: trio.testing.MockClock) -> None:
+    """Many measurements in conflict, each named by an answer of its own: the attempt ends before they are all known."""
+
+    class Slow(FakeServer):
+        """Refuses one measurement at a time."""
+
+        async def answer(self, request: httpx2.Request) -> httpx2.Response:
+            await trio.sleep(0.2)
+            bad = [line for line in request.content.decode().splitlines() if line.startswith("bad")]
+            if not bad:
+                return await super().answer(request)
+            self.bodies.append("")
+            return error(400, CONFLICT.format(bad[0].partition(" ")[0], 1))
+
+    server = Slow()
+    async with collector(BatchMetricsConfig(batch_size=1000), sinks=[server.sink()]) as metrics:
+        for number in range(160):
+            metrics.record_gauge(f"bad{number}", {}, 1)
+        for number in range(100):
+            metrics.record_gauge("good", {}, number)
+        await metrics.flush()
+    account = balanced(metrics.stats()).sinks["influxdb"]
+    assert (account.delivered, account.rejected + account.failed, len(server.bodies)) == (100, 160, 161)
+    assert "no answer within" not in str(account.last_error)
+
+
+async def test_events_that_measure_nothing_have_no_line() -> None:
+    """Alone nothing is sent; among others, those arrive, and the one that is refused is found."""
+    server = FakeServer()
+    async with collector(sinks=[server.sink()]) as metrics:
+        metrics.record(Nothing("x"))
+    assert server.requests == []
+    assert balanced(metrics.stats()).sinks["influxdb"].delivered == 1
+    payload = [Nothing("x", timestamp=1), *events([1]), Nothing("y", timestamp=2), *events([2, 3], "bad")]
+    found = await receipt([error(400, CONFLICT.format("bad", 2))], payload, server)
+    assert (set(found.rejected), found.retry) == ({3, 4}, False)
+    assert server.values() == [1]
+
+
+async def test_of_long_series_fewer_are_remembered() -> None:
+    """So that memory is bounded by bytes."""
+    sink = FakeServer().sink()
+    for start in range(0, 10_000, 100):
+        sink.encode([Gauge("m", {"a": f"{'x' * 8000}{number}"}, 1) for number in range(start, start + 100)])
+    timestamps: Timestamps = vars(sink)["_timestamps"]
+    chunks = vars(timestamps)["_chunks"]
+    assert 10_000_000 < sum(len(head) for chunk in chunks for head in chunk.heads) < 21_000_000
+    heads: Any = vars(sink)["_writer"].heads
+    assert len(heads.named) < 1100
 
 
 async def test_of_lines_with_the_same_age_it_cannot_be_told_which_is_too_old() -> None:

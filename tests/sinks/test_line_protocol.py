@@ -364,6 +364,42 @@ def test_two_lines_of_one_event_are_told_apart() -> None:
     assert ours.write(events) == ours.write(events)
 
 
+@metric_event
+class Twice(MetricEvent):
+    """Measures one instrument twice."""
+
+    first: float = measure(Histogram, "op")
+    second: float = measure(Histogram, "op")
+
+
+@pytest.mark.parametrize("classes", [[Twice, Histogram], [Histogram, Twice], [Twice, Twice], [Twice, Histogram, Gauge]])
+def test_a_line_that_moved_is_not_overwritten_by_another_kind(classes: list[Any]) -> None:
+    """In the same chunk, and in the next."""
+    ours = writer()
+    lines: list[str] = []
+    for start in (100, 102, 104, 110):
+        payload: list[MetricEvent] = [
+            Twice(1, 2, timestamp=at) if each is Twice else each("op", {}, 3, timestamp=at)
+            for at, each in enumerate(classes, start)
+        ]
+        lines += ours.write(Batch(payload, None, [range(start * 10, start * 10 + len(payload))])).decode().splitlines()
+    assert len({each.rpartition(" ")[2] for each in lines}) == len(lines)
+
+
+def test_what_measures_nothing_has_no_line() -> None:
+    """Alone, and among others."""
+
+    @metric_event
+    class Nothing(MetricEvent):
+        """Has a label alone."""
+
+        a: str = label("a")
+
+    assert writer().write([Nothing("x", timestamp=1)]) == b""
+    payload = [Gauge("a", {}, 1, timestamp=1), Nothing("x", timestamp=2), Gauge("b", {}, 2, timestamp=3)]
+    assert writer().write(payload) == b"a value=1.0 1\nb value=2.0 3\n"
+
+
 def test_a_series_that_is_too_long_is_refused() -> None:
     """65 535 bytes of measurement, tags and field are the most that InfluxDB takes."""
     fits = 65_535 - len("m,a= value") - 3  # "m,a=" + value, 4 between, "value"

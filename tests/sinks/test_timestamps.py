@@ -85,10 +85,11 @@ def test_others_are_looked_up(own: list[int]) -> None:
 def test_an_event_that_moved_keeps_its_place_when_the_other_is_forgotten() -> None:
     """What it collided with has left the window."""
     timestamps = Timestamps(window=100)
-    assert stamps_of(timestamps, [("a", 5)], [0]) == [5]
-    assert stamps_of(timestamps, [("a", 5)], [1]) == [6]
-    assert stamps_of(timestamps, [("b", 7)], [2]) == [7]
-    assert stamps_of(timestamps, [("a", 5)], [1]) == [6]
+    others = [("b", 5 + number) for number in range(1, 100)]
+    assert stamps_of(timestamps, [("a", 5), *others], range(100)) == list(range(5, 105))
+    assert stamps_of(timestamps, [("a", 5)], [100]) == [6]
+    assert [len(chunk.heads) for chunk in vars(timestamps)["_chunks"]] == [1]
+    assert stamps_of(timestamps, [("a", 5)], [100]) == [6]
 
 
 def test_memory_is_bounded() -> None:
@@ -115,6 +116,37 @@ def test_the_window_is_what_the_documentation_says() -> None:
         own = range(start, start + 500)
         stamps_of(timestamps, [("a", at) for at in own], own)
     assert stamps_of(timestamps, [("a", 0)], [WINDOW]) == [WINDOW]
+
+
+@pytest.mark.parametrize("size", [1, 3, 49, 50, 99])
+@pytest.mark.parametrize("again", [False, True])
+def test_the_window_is_of_lines_in_small_payloads_too(size: int, again: bool) -> None:
+    """One at a time as well; some of them looked up, others not. A chunk more or less is forgotten."""
+    timestamps = Timestamps(window=2000)
+    serials = range(0, 2000 - 100 - size, size)
+    for start in serials:
+        own = range(start, start + size)
+        assert stamps_of(timestamps, [("a", at) for at in own], own) == list(own)
+        if again and start % 2:
+            assert stamps_of(timestamps, [("a", at) for at in own], own) == list(own)
+    held = vars(timestamps)
+    assert len(held["_chunks"]) <= 40
+    assert stamps_of(timestamps, [("a", 0)], [5000]) == [serials[-1] + size]
+    assert stamps_of(timestamps, [("a", 1)], [1]) == [1]
+    for start in range(10_000, 20_000, size):
+        own = range(start, start + size)
+        stamps_of(timestamps, [("a", at) for at in own], own)
+    assert 1900 - size <= sum(len(chunk.heads) for chunk in held["_chunks"]) <= 2000
+    assert len(held["_owners"]) <= 2000
+
+
+def test_the_window_is_bounded_by_characters_too() -> None:
+    """Of those that were made for the lines."""
+    timestamps = Timestamps()
+    for start in range(0, 50_000, 100):
+        own = range(start, start + 100)
+        timestamps.given(["x"] * 100, own, own, 0, beyond=timestamps.beyond(own), text=100_000)
+    assert len(vars(timestamps)["_chunks"]) == 200
 
 
 def test_serial_numbers_that_begin_anew_are_other_events() -> None:

@@ -8,6 +8,7 @@
                                                     shard's refusal hides another's
 ``points beyond retention policy dropped=N``        the N oldest lines refused, the others stored
 any other about lines, not about the request        halved, until one event stands alone; it then has the server's words
+                                                    and is rejected; unless nothing was dropped: given up
 ==================================================  ===================================================================
 
 To send lines again that are stored already changes nothing: series and timestamp are the same. Sources: ``serveWrite``
@@ -19,6 +20,7 @@ from __future__ import annotations
 
 import json
 import re
+from bisect import bisect_right
 from collections.abc import Collection, Iterable, Sequence
 from typing import Any, cast
 
@@ -36,10 +38,9 @@ _ABOUT_LINES = re.compile(r"partial write|unable to parse|line protocol|dropped=
 _TOO_BIG = re.compile(r"too big (?:un)?packed request")
 """VictoriaMetrics' 413 is a 400 (``-maxInsertRequestSize``)."""
 
-_DROPPED = re.compile(r"(.*?) *dropped=(\d+)\s*\Z", re.DOTALL)
-_CONFLICT = re.compile(r'input field "(.*)" on measurement "(.*)" is type', re.DOTALL)
 _RETENTION = "points beyond retention policy"
 _UNPARSED = "unable to parse '"
+_QUOTED = "': "
 _LINE = re.compile(r"(.*?)(?<!\\)(?:,.*?(?<!\\))? (.*) .*")
 """Measurement and fields of a line: they end where no backslash stands before."""
 _WORDS = 300
@@ -79,21 +80,34 @@ def receipt_for(answer: Answer, server: Endpoint, body: bytes, events: Sequence[
 
     Returns:
         ``rejected`` with ``retry``: the other lines may not have been stored. To send them again is safe.
+        ``too_large`` with ``uncertain``: some lines are refused, others may be stored, and which cannot be told.
     """
     plain = receipt_of(answer, server)
     if answer.status not in (400, 422):
         return plain
+    try:
+        return _about_lines(answer, server, body, events, plain)
+    except (ValueError, RecursionError):  # JSON that is too deep, a number that is too long
+        return plain
+
+
+def _about_lines(
+    answer: Answer, server: Endpoint, body: bytes, events: Sequence[MetricEvent], plain: Receipt
+) -> Receipt:
     error, data = _read(answer)
     if _TOO_BIG.search(error):
         return Receipt(too_large=True, error=plain.error)
-    if data is None and not _ABOUT_LINES.search(error):
+    if not _ABOUT_LINES.search(error) and not _names_lines(data):
         return plain
     sent = _sent(body, events)
     found = sent and (_by_number(sent, error, data) or _by_text(sent, error) or _by_count(sent, error))
     if not found:
-        return Receipt(too_large=True, error=plain.error)
+        if len(events) == 1 and _UNPARSED not in error and (dropped := _dropped(error)) and dropped[1] == 0:
+            return plain  # it is stored, or nobody knows
+        return Receipt(too_large=True, uncertain=True, error=plain.error)
     rejected, others_stored = found
-    reasons = {item: server.scrubbed(" ".join(reason.split())[:_WORDS]) for item, reason in rejected.items()}
+    words = {reason: " ".join(server.scrubbed(reason).split())[:_WORDS] for reason in {*rejected.values()}}
+    reasons = {item: words[reason] for item, reason in rejected.items()}
     return Receipt(rejected=reasons, retry=not others_stored, error=plain.error)
 
 
@@ -106,6 +120,12 @@ def without(body: bytes, events: Sequence[MetricEvent], rejected: Collection[int
 
 _Found = tuple[dict[int, str], bool]
 """Events with a reason, and whether the others are stored."""
+
+
+def _names_lines(data: Any) -> bool:
+    """Tell whether what InfluxDB 3 adds to an error is about lines."""
+    entries = cast("Sequence[Any]", data) if isinstance(data, list) else [data]
+    return any(isinstance(each, dict) and "line_number" in each for each in entries)
 
 
 def _by_number(sent: _Sent, error: str, data: Any) -> _Found | None:
@@ -125,43 +145,72 @@ def _by_number(sent: _Sent, error: str, data: Any) -> _Found | None:
 
 def _by_text(sent: _Sent, error: str) -> _Found | None:
     """Read the lines that InfluxDB 1 and 2 quote."""
-    numbers = {line: number for number, line in enumerate(sent.lines)}
+    lines = _Prefixes(sent.lines)
     rejected: dict[int, str] = {}
     for each in error.removeprefix("partial write: ").split("\n"):
         before, mark, rest = each.partition(_UNPARSED)
         if before or not mark:
             return None
-        line, reason = _quoted(rest, numbers)
-        if line is None:
+        number = lines.quoted(rest)
+        if number is None:
             return None
-        dropped = _DROPPED.match(reason)
-        rejected |= sent.of([numbers[line]], f"unable to parse: {reason if dropped is None else dropped[1]}")
+        reason = rest[len(sent.lines[number]) + len(_QUOTED) :]
+        dropped = _dropped(reason)
+        rejected[sent.items[number]] = f"unable to parse: {reason if dropped is None else dropped[0]}"
     return rejected, error.startswith("partial write: ")
 
 
-def _quoted(rest: str, lines: Iterable[str]) -> tuple[str | None, str]:
-    """Return the line that stands before ``': ``, and what stands behind; a line may hold that itself."""
-    known, end = set(lines), 0
-    while (end := rest.find("': ", end)) >= 0:
-        if rest[:end] in known:
-            return rest[:end], rest[end + 3 :]
-        end += 1
-    return None, ""
+class _Prefixes:
+    """Finds the line that a text begins with, in a time that does not depend on how many there are."""
+
+    def __init__(self, lines: Sequence[str]) -> None:
+        """Sort the lines: those that a text begins with come next before it, one the beginning of the other."""
+        self._order = sorted(range(len(lines)), key=lines.__getitem__)
+        self._lines = [lines[number] for number in self._order]
+        self._shorter: list[int] = []
+        """The place of the longest other line that a line begins with, or -1."""
+        for place, line in enumerate(self._lines):
+            shorter = place - 1
+            while shorter >= 0 and not line.startswith(self._lines[shorter]):
+                shorter = self._shorter[shorter]
+            self._shorter.append(shorter)
+
+    def quoted(self, text: str) -> int | None:
+        """Return the number of the line that a text begins with, before ``': ``; a line may hold that itself."""
+        place = bisect_right(self._lines, text) - 1
+        while place >= 0:
+            line = self._lines[place]
+            if text.startswith(_QUOTED, len(line)) and text.startswith(line):
+                return self._order[place]
+            place = self._shorter[place]
+        return None
 
 
 def _by_count(sent: _Sent, error: str) -> _Found | None:
     """Read how many lines were dropped, and find out which."""
-    dropped = _DROPPED.match(error)
-    if dropped is None or dropped[2] == "0":
+    dropped = _dropped(error)
+    if dropped is None or dropped[1] == 0:
         return None
-    reason, count = dropped[1], int(dropped[2])
+    reason, count = dropped
     if _RETENTION in reason:
         oldest = sent.oldest(count)
         return None if oldest is None else (sent.of(oldest, reason), True)
-    conflict = _CONFLICT.search(reason)
-    if conflict is not None and len(guilty := sent.measured(*conflict.groups())) == count:
+    field, _, rest = reason.partition('input field "')[2].partition('" on measurement "')
+    measurement, mark, _ = rest.rpartition('" is type')
+    if mark and len(guilty := sent.measured(field, measurement)) == count:
         return sent.of(guilty, reason), False
     return (sent.of(range(count), reason), True) if count == len(sent.lines) else None
+
+
+def _dropped(error: str) -> tuple[str, int] | None:
+    """Return what stands before ``dropped=N`` at the end, and N.
+
+    Raises:
+        ValueError: N is too long to be read.
+    """
+    reason, mark, count = error.rpartition("dropped=")
+    count = count.rstrip()
+    return (reason.rstrip(" "), int(count)) if mark and count.isascii() and count.isdigit() else None
 
 
 def _sent(body: bytes, events: Sequence[MetricEvent]) -> _Sent | None:

@@ -16,6 +16,9 @@ __all__ = ["HeadMaker", "Heads", "Losses"]
 _LONGEST = 65_535
 """Most bytes of measurement, tags and field (``models.MaxKeyLength`` of InfluxDB 1 and 2)."""
 
+_KEPT_MAX_CHARS = 8_000_000
+"""Most characters of heads that are kept, for as many as there may be; labels have as many again."""
+
 _BETWEEN = 4
 """Bytes that InfluxDB puts between a series and its field (``seriesKeySize``)."""
 
@@ -44,7 +47,8 @@ class Losses:
     def __init__(self) -> None:
         """Have met none yet."""
         self.count: int = 0
-        self._met: set[Hashable] = set()
+        self._met: set[int] = set()
+        """Their hashes: labels may be long."""
 
     def add(self, series: Hashable, count: int, most: int) -> None:
         """Count those of a series.
@@ -54,10 +58,10 @@ class Losses:
             count: how many it has.
             most: of how many series to remember that they were counted.
         """
-        if count and series not in self._met:
+        if count and (met := hash(series)) not in self._met:
             if len(self._met) >= most:
                 self._met.clear()
-            self._met.add(series)
+            self._met.add(met)
             self.count += count
 
 
@@ -78,6 +82,9 @@ class HeadMaker:
         self._losses = losses
         self._static = context.static_labels
         self._most = 4 * context.max_series + 1000
+        self.made: int = 0
+        """Characters of all heads that were made."""
+        self._forgotten = 0
         self._heads: dict[Hashable, list[Heads]] = {}
         self.named: Heads = self._of("named", [Heads(self._of_named)])[0]
         """Of events that carry their name and labels, by name and pairs of label and value."""
@@ -106,8 +113,10 @@ class HeadMaker:
         return known[0]
 
     def forget(self) -> None:
-        """Forget all, should there be too many: label sets beyond the cap, and the same in other orders."""
-        if sum(len(heads) for known in self._heads.values() for heads in known) > self._most:
+        """Forget all, should there be too much: label sets beyond the cap, the same in other orders, long ones."""
+        many = sum(len(heads) for known in self._heads.values() for heads in known) > self._most
+        if many or self.made - self._forgotten > _KEPT_MAX_CHARS:
+            self._forgotten = self.made
             self._heads = {"named": [self.named]}
             self.named.clear()
             self.doubts.clear()
@@ -133,6 +142,7 @@ class HeadMaker:
         if self._dialect in (None, "influxdb") and size > _LONGEST:
             raise ValueError(f"name and labels must have at most {_LONGEST} bytes together (got {size})")
         head = f"{key.text} {next(iter(fields))}="
+        self.made += len(head)
         if key.doubtful and self._dialect is None:
             self.doubts.add(head)
         else:

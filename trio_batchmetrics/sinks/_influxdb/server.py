@@ -7,6 +7,8 @@ from collections.abc import Sequence
 from typing import Any
 from urllib.parse import urlsplit
 
+import trio
+
 from ..._exceptions import ConfigError
 from ..._schema import MetricEvent
 from ...abc import Receipt
@@ -49,6 +51,9 @@ class InfluxDBServer(HTTPSink):
         self._target = target
         self._losses = Losses()
         self._warned = False
+        self._partly = b""
+        """The lines of the last write of which the server took some and it could not be told which: one that is too
+        large now may be stored."""
         self._dialect: Dialect | None = "influxdb3" if dialect is None and target.api == 3 else dialect
 
     @property
@@ -74,6 +79,7 @@ class InfluxDBServer(HTTPSink):
             _logger.warning("metrics: %s: %s", self.server.host, words)
         rejected: dict[int, str] = {}
         left = [*range(len(events))]
+        enough = trio.current_time() + self.timeout / 2  # what is known by the end of the attempt is lost with it
         while True:
             receipt = await self._post(body, [events[item] for item in left] if rejected else events)
             rejected |= {left[at]: reason for at, reason in receipt.rejected.items()}
@@ -83,6 +89,8 @@ class InfluxDBServer(HTTPSink):
             left = [item for item in left if item not in rejected]
             if not left:
                 return Receipt(rejected=rejected, error=receipt.error)
+            if trio.current_time() >= enough:
+                return Receipt(rejected=rejected, retry=True, error=receipt.error, uncertain=True)
         if len(left) == len(events):
             return receipt
         again = receipt.error is not None and not receipt.rejected
@@ -91,6 +99,8 @@ class InfluxDBServer(HTTPSink):
         return Receipt(rejected=rejected, retry=again, retry_after=pause, error=receipt.error, uncertain=again)
 
     async def _post(self, body: bytes, events: Sequence[MetricEvent]) -> Receipt:
+        if not body:  # they measure nothing
+            return Receipt()
         target = self._target
         content_type = "text/plain; charset=utf-8"
         try:
@@ -99,7 +109,17 @@ class InfluxDBServer(HTTPSink):
             )
         except NoAnswer as exc:
             return exc.receipt
-        return receipt_for(answer, self.server, body, events)
+        receipt = receipt_for(answer, self.server, body, events)
+        if not receipt.too_large:
+            return receipt
+        if receipt.uncertain:
+            # The one that is refused in the end, when it is alone, was never stored: rejected. But see below.
+            if body not in self._partly:
+                self._partly = body
+            return Receipt(too_large=True, error=receipt.error)
+        if len(events) == 1 and body in self._partly:
+            return Receipt(error=receipt.error)
+        return receipt
 
     async def _find_dialect(self) -> Receipt | None:
         """Find out which dialect the server reads, if that is not known: ``GET /ping``.

@@ -48,7 +48,8 @@ class InfluxDBSink(InfluxDBServer, EventSink[bytes]):
 
     **No event overwrites another.** InfluxDB keeps one point for each series and timestamp, so the later of two events
     of a series with the same nanosecond moves to the next that is free: each time the same one. This looks back over
-    the last 50 000 lines. An attempt that is repeated changes nothing on the server, then.
+    the last 50 000 lines (fewer where more than 20 MB of names and labels are new among them). An attempt that is
+    repeated changes nothing on the server, then.
 
     **No text breaks a line, or another's.** Everything arrives as it is but what line protocol cannot carry, which
     becomes U+FFFD: a newline; for InfluxDB also a backslash at the end of a name or value, or, in a measurement, before
@@ -59,7 +60,7 @@ class InfluxDBSink(InfluxDBServer, EventSink[bytes]):
     * *Tried again*: no answer, 408, 425, 429, 5xx.
     * *Rejected*, exactly the events at fault: a type conflict, older than the retention policy allows, a line that the
       server cannot read, name and labels of more than 65 535 bytes. Where the server does not tell which they are, the
-      payload is halved until it shows.
+      payload is halved until it shows; what may have been stored by then, and is refused for another reason, is failed.
     * *Given up*, with the server's words: 401, 403, 404 (no such database), and what else is wrong with the request.
     * 413: halved.
 

@@ -29,8 +29,14 @@ EARLIEST, LATEST = -(2**63) + 2, 2**63 - 2
 WINDOW = 50_000
 """Lines that are remembered: ten payloads of the default ``max_events``; 2.5 MB, indexed 15 MB."""
 
-_LEAST = 50
-"""What a chunk counts for at least, so that there are not too many of them."""
+_TEXT_MAX_CHARS = 20_000_000
+"""Most characters that were made for the lines that are remembered: 400 for each, if they are all of new series."""
+
+_SMALL = 50
+"""A chunk of fewer lines is joined to the one before, so that there are not too many of them."""
+
+_JOINED = 100
+"""Most lines of chunks that are joined."""
 
 _LINES = 1 << 16
 """An event's lines are told apart by their number below this."""
@@ -42,20 +48,27 @@ class _Chunk:
 
     heads: Sequence[str]
     stamps: Sequence[int]
-    """Their timestamps as they were given, rising if the chunk is not indexed."""
+    """Their timestamps as they were given."""
     serials: Sequence[int]
     """Their events."""
     first: int
-    """What identifies a line: this and its event's serial number times ``_LINES``."""
+    """What identifies a line: this and its event's serial number times ``scale``."""
     low: int
     high: int
     owned: bool
     """Whether it is indexed."""
+    scale: int = _LINES
+    text: int = 0
+    """Characters that its series added to those that were there."""
 
-    @property
-    def weight(self) -> int:
-        """What it counts for."""
-        return max(len(self.heads), _LEAST)
+    def join(self, other: _Chunk) -> None:
+        """Take another's lines; it is indexed, or not, as this one."""
+        self.heads = [*self.heads, *other.heads]
+        self.stamps = [*self.stamps, *other.stamps]
+        self.serials = [*self.ids(), *other.ids()]
+        self.first, self.scale = 0, 1
+        self.low, self.high = min(self.low, other.low), max(self.high, other.high)
+        self.text += other.text
 
     def slots(self) -> Iterator[tuple[str, int]]:
         """Yield each line's series and timestamp."""
@@ -63,7 +76,7 @@ class _Chunk:
 
     def ids(self) -> list[int]:
         """Return what identifies each line."""
-        return [self.first + serial * _LINES for serial in self.serials]
+        return [self.first + serial * self.scale for serial in self.serials]
 
 
 class Timestamps:
@@ -77,7 +90,8 @@ class Timestamps:
         """
         self._window = window
         self._chunks: deque[_Chunk] = deque()
-        self._weight = 0
+        self._lines = 0
+        self._text = 0
         self._high = EARLIEST - 1
         self._owners: dict[tuple[str, int], int] = {}
         """Whose each timestamp of each series is."""
@@ -105,7 +119,14 @@ class Timestamps:
         return beyond
 
     def given(
-        self, heads: Sequence[str], stamps: Sequence[int], serials: Sequence[int], line: int, *, beyond: bool
+        self,
+        heads: Sequence[str],
+        stamps: Sequence[int],
+        serials: Sequence[int],
+        line: int,
+        *,
+        beyond: bool,
+        text: int = 0,
     ) -> Sequence[int]:
         """Return the timestamps of some lines.
 
@@ -115,13 +136,14 @@ class Timestamps:
             serials: each line's event.
             line: which of its event's lines it is, for all of them.
             beyond: what :meth:`beyond` told about the events.
+            text: how many characters were made for the heads; those that others have as well are the same objects.
 
         Raises:
             ValueError: there is no time left to move to.
         """
         first = self._run + line
         if beyond:
-            self._note(_Chunk(heads, stamps, serials, first, stamps[0], stamps[-1], owned=False))
+            self._note(_Chunk(heads, stamps, serials, first, stamps[0], stamps[-1], owned=False, text=text))
             return stamps
         low, high = min(stamps), max(stamps)
         self._index(low, high + self._window)
@@ -141,7 +163,7 @@ class Timestamps:
             found.append(slot[1])
         if new:
             series, times, events = ([*each] for each in zip(*new, strict=True))
-            self._note(_Chunk(series, times, events, first, min(times), max(times), owned=True))
+            self._note(_Chunk(series, times, events, first, min(times), max(times), owned=True, text=text))
             self._high = max(self._high, *found)
         return found
 
@@ -162,11 +184,19 @@ class Timestamps:
 
     def _note(self, chunk: _Chunk) -> None:
         """Remember a chunk, and forget the oldest."""
-        self._chunks.append(chunk)
-        self._weight += chunk.weight
-        while self._weight > self._window and len(self._chunks) > 1:
+        count, last = len(chunk.heads), self._chunks[-1] if self._chunks else None
+        if last is not None and count < _SMALL and count + len(last.heads) <= _JOINED:
+            if last.owned != chunk.owned:
+                self._own(chunk if last.owned else last)
+            last.join(chunk)
+        else:
+            self._chunks.append(chunk)
+        self._lines += count
+        self._text += chunk.text
+        while (self._lines > self._window or self._text > _TEXT_MAX_CHARS) and len(self._chunks) > 1:
             oldest = self._chunks.popleft()
-            self._weight -= oldest.weight
+            self._lines -= len(oldest.heads)
+            self._text -= oldest.text
             if oldest.owned:
                 for slot in oldest.slots():
                     self._owners.pop(slot, None)
@@ -178,5 +208,8 @@ class Timestamps:
         """Index the chunks with lines between two times."""
         for chunk in self._chunks:
             if not chunk.owned and chunk.low <= high and chunk.high >= low:
-                self._owners.update(zip(chunk.slots(), chunk.ids(), strict=True))
-                chunk.owned = True
+                self._own(chunk)
+
+    def _own(self, chunk: _Chunk) -> None:
+        self._owners.update(zip(chunk.slots(), chunk.ids(), strict=True))
+        chunk.owned = True

@@ -12,6 +12,7 @@ at once.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import lru_cache
 from typing import Any
 
 from ..._batch import Batch
@@ -68,7 +69,9 @@ class LineWriter:
             return b""
         columns = _columns(rows)
         beyond = self._timestamps.beyond(columns[1])
-        if len({*columns[0]}) == 1:
+        classes = {*columns[0]}
+        beyond = beyond and not any(map(_meets_itself, classes))
+        if len(classes) == 1:
             return _joined(self._pieces(rows, columns, batch.serials, beyond)).encode()
         places: dict[type[MetricEvent], list[int]] = {}
         for place, event_class in enumerate(columns[0]):
@@ -77,12 +80,12 @@ class LineWriter:
         for at in places.values():
             some = [rows[place] for place in at]
             found = self._pieces(some, _columns(some), [serials[place] for place in at], beyond)
-            for place, *pieces in zip(at, *found, strict=True):
+            for place, *pieces in zip(at if found else (), *found, strict=True):
                 lines[place] = "".join(pieces)
         return "".join(lines).encode()
 
     def _pieces(self, rows: list[_Row], columns: _Columns, serials: Sequence[int], beyond: bool) -> _Pieces:
-        """Return what each event of one class has: its lines, in pieces."""
+        """Return what each event of one class has: its lines, in pieces; nothing, if the class measures nothing."""
         event_class = columns[0][0]
         schema: Any = event_class.__metric_schema__
         if schema.buckets:
@@ -94,33 +97,42 @@ class LineWriter:
             labels = [columns[2 + schema.fields.index(label.field)] for label in schema.labels]
             keys = [*zip(*labels, strict=True)] if labels else [()] * len(rows)
             heads = self.heads.of_class(event_class, schema)
-            beyond = beyond and len({each.name for each in schema.measures}) == len(heads)  # else one's lines may meet
         pieces: list[Sequence[str]] = []
         for number, (known, measure) in enumerate(zip(heads, schema.measures, strict=True)):
+            made = self.heads.made
             begun = [*map(known.__getitem__, keys)]
-            stamps = number_texts(self._given(begun, columns[1], serials, number, beyond))
+            stamps = number_texts(self._given(begun, columns[1], serials, number, beyond, made))
             values = _values(schema, measure, columns)
             pieces += begun, values, [" "] * len(rows), stamps, ["\n"] * len(rows)
         self.heads.forget()
         return pieces
 
     def _given(
-        self, begun: list[str], stamps: Sequence[int], serials: Sequence[int], number: int, beyond: bool
+        self, begun: list[str], stamps: Sequence[int], serials: Sequence[int], number: int, beyond: bool, made: int
     ) -> Sequence[int]:
-        """Return the timestamps of lines that begin so."""
+        """Return the timestamps of lines that begin so; so many characters had been made before these were."""
         if self.heads.doubts and not self.heads.doubts.isdisjoint(begun):
             self.doubtful = True
-        return self._timestamps.given(begun, stamps, serials, number, beyond=beyond)
+        text = self.heads.made - made
+        return self._timestamps.given(begun, stamps, serials, number, beyond=beyond, text=text)
 
     def _points(self, rows: Sequence[_Row], serials: Sequence[int], beyond: bool) -> list[str]:
         """Return the line of each ``HistogramPoint``."""
+        made = self.heads.made
         begun = [self.heads.point(name, bounds)[tuple(labels.items())] for _, _, name, labels, _, _, bounds, _ in rows]
-        stamps = self._given(begun, [row[1] for row in rows], serials, 0, beyond)
+        stamps = self._given(begun, [row[1] for row in rows], serials, 0, beyond, made)
         self.heads.forget()
         return [
             f"{head}{bucket_fields(total, bounds, counts)} {at}\n"
             for head, at, (*_, total, bounds, counts) in zip(begun, stamps, rows, strict=True)
         ]
+
+
+@lru_cache(maxsize=1000)
+def _meets_itself(event_class: type[MetricEvent]) -> bool:
+    """Tell whether lines of one event may be of one series, so that one moves to where another event's may be."""
+    schema: Any = event_class.__metric_schema__
+    return len({each.name for each in schema.measures}) < len(schema.measures)
 
 
 def _columns(rows: Sequence[_Row]) -> _Columns:
@@ -130,7 +142,7 @@ def _columns(rows: Sequence[_Row]) -> _Columns:
 
 def _joined(pieces: _Pieces) -> str:
     """Join the pieces of each event, one event after the other: in one step of C, without a string for each."""
-    cells = [""] * (len(pieces) * len(pieces[0]))
+    cells = [""] * sum(map(len, pieces))
     for place, column in enumerate(pieces):
         cells[place :: len(pieces)] = column
     return "".join(cells)
