@@ -67,8 +67,7 @@ class BulkBody:
         """
         rows = plain_rows(events)
         serials = events.serials if isinstance(events, Batch) else range(len(rows))
-        keys, values = self._columns(rows)
-        texts = [*map(self._texts.__getitem__, keys)]
+        texts, values = self._columns(rows)
         timestamps = [*map(_TIMESTAMP, rows)]
         written: list[str] = []
         for second, run in _seconds(timestamps):
@@ -81,18 +80,27 @@ class BulkBody:
             written.append(self._format(second) * len(run) % tuple(cells))
         return "".join(written).encode()
 
-    def _columns(self, rows: Sequence[tuple[Any, ...]]) -> tuple[list[Any], list[str]]:
-        """Return what tells each row's text apart, and what it measured."""
-        by_class: dict[type[MetricEvent], list[tuple[Any, ...]]] = {}
-        for row in rows:
-            by_class.setdefault(row[0], []).append(row)
-        columns = {event_class: self._shapes[event_class].columns(same) for event_class, same in by_class.items()}
-        if len(columns) == 1:
-            [both] = columns.values()
-            return both
-        following = {event_class: zip(*both, strict=True) for event_class, both in columns.items()}
-        pairs = [next(following[event_class]) for event_class in map(_CLASS, rows)]
-        return [key for key, _ in pairs], [value for _, value in pairs]
+    def _columns(self, rows: Sequence[tuple[Any, ...]]) -> tuple[list[str], list[str]]:
+        """Return each row's text, and what it measured."""
+        if len({*map(_CLASS, rows)}) == 1:
+            return self._columns_of_one(rows)
+        places: dict[type[MetricEvent], list[int]] = {}
+        for place, row in enumerate(rows):
+            if row[0] in places:
+                places[row[0]].append(place)
+            else:
+                places[row[0]] = [place]
+        texts, values = [""] * len(rows), [""] * len(rows)
+        for at in places.values():
+            some = self._columns_of_one([rows[place] for place in at])
+            for place, text, value in zip(at, *some, strict=True):
+                texts[place], values[place] = text, value
+        return texts, values
+
+    def _columns_of_one(self, rows: Sequence[tuple[Any, ...]]) -> tuple[list[str], list[str]]:
+        """Return the same of rows that are all of one class."""
+        keys, values = self._shapes[rows[0][0]].columns(rows)
+        return [*map(self._texts.__getitem__, keys)], values
 
     def _written_format(self, second: int) -> str:
         """Return the format of an event's lines in a second: serial number, nanoseconds, text, value."""
