@@ -113,3 +113,41 @@ async def test_a_handler_that_records_is_no_endless_loop(autojump_clock: MockClo
         await metrics.flush()
     assert balanced(metrics.stats()).processed_events == 3
     assert handler.lines == 3
+
+
+async def test_a_handler_that_records_each_line_does_not_make_it_spin(autojump_clock: MockClock) -> None:
+    """With a batch for each event, each line has the next one logged: not as fast as the loop turns."""
+    logger = logging.getLogger("tests.circle")
+    logger.propagate = False
+
+    class Records(logging.Handler):
+        def emit(self, record: logging.LogRecord) -> None:
+            if trio.current_time() < 10:
+                metrics.record_counter("lines", {}, 1)
+
+    handler = Records()
+    logger.addHandler(handler)
+    logger.setLevel(logging.INFO)
+    try:
+        async with collector(BatchMetricsConfig(batch_size=1), sinks=[LoggingSink(logger)]) as metrics:
+            metrics.record_cache_metric("redis", "hit")
+            await trio.sleep(20)
+    finally:
+        logger.removeHandler(handler)
+    stats = balanced(metrics.stats())
+    assert stats.processed_events == stats.total_events
+    assert 900 <= stats.total_events <= 1_110  # 100 at once, then 100 a second
+
+
+async def test_many_events_are_logged_without_a_pause(autojump_clock: MockClock) -> None:
+    """However many lines there were before."""
+    logger = logging.getLogger("tests.much")
+    logger.propagate = False
+    start = trio.current_time()
+    async with collector(sinks=[LoggingSink(logger)]) as metrics:
+        for _ in range(300):
+            for _ in range(100):
+                metrics.record_cache_metric("redis", "hit")
+            await trio.testing.wait_all_tasks_blocked()
+    assert trio.current_time() == start
+    assert balanced(metrics.stats()).processed_events == 30_000

@@ -5,15 +5,28 @@ from __future__ import annotations
 import logging
 from typing import Any
 
+import trio
+
 from ..abc import EventSink, Payload
 
 __all__ = ["LoggingSink"]
 
 
-class LoggingSink(EventSink[None]):
-    """Logs one summary line a batch: how many events of each kind.
+_BURST = 100
+"""Lines that may come at once."""
 
-    Delivered means: handed to the logger. What its handlers do with it, logging does not tell.
+_LINES_PER_SECOND = 100.0
+"""Short lines that may come for ever: a handler that records each line has the next one logged, in a circle."""
+
+_WORTH_A_LINE = 100
+"""Events that have a line at once in any case: they come from the application, and must not fill the queue."""
+
+
+class LoggingSink(EventSink[None]):
+    """Logs one summary line per batch: how many events of each kind.
+
+    Delivered means: handed to the logger. What its handlers do with it, logging does not tell. After 100 lines at once
+    there are at most 100 per second about fewer than 100 events each; events that come meanwhile share the next line.
     """
 
     def __init__(
@@ -29,8 +42,21 @@ class LoggingSink(EventSink[None]):
         super().__init__(**settings)
         self._logger = logging.getLogger(logger) if isinstance(logger, str) else logger
         self._level = level
+        self._room = float(_BURST)
+        self._last = 0.0
 
     async def send(self, payload: Payload[None]) -> None:
-        """Log the line."""
+        """Log the line; a checkpoint where lines come too fast."""
+        if len(payload.events) < _WORTH_A_LINE:
+            await self._wait_for_room()
         kinds = ", ".join(f"{count} {kind}" for kind, count in payload.events.kinds().items())
         self._logger.log(self._level, "%d events: %s", len(payload.events), kinds)
+
+    async def _wait_for_room(self) -> None:
+        now = trio.current_time()
+        self._room = min(self._room + max(now - self._last, 0.0) * _LINES_PER_SECOND, _BURST)
+        self._last = now
+        if self._room < 1:
+            await trio.sleep((1 - self._room) / _LINES_PER_SECOND)
+            self._room, self._last = 1.0, trio.current_time()
+        self._room -= 1
