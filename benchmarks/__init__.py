@@ -23,6 +23,7 @@ Where things live::
     pacing.py        recording at a given rate
     gateway.py       a process that does so and says how much of a core it took
     running.py       a share of a core, and what a task beside it feels
+    fairness.py      what a busy run loop loses
     memory.py        bytes, growth and pauses
     idling.py        wake-ups while nothing is recorded
     processes.py     programs of this folder in processes of their own

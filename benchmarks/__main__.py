@@ -13,6 +13,7 @@ from . import (
     bulk,
     clients,
     draining,
+    fairness,
     idling,
     influxdb,
     instruments,
@@ -40,6 +41,7 @@ BENCHMARKS: Mapping[str, Callable[[Effort], Outcome]] = {
     "bulk": bulk.run,
     "influxdb": influxdb.run,
     "running": running.run,
+    "fairness": fairness.run,
     "memory": memory.run,
     "idling": idling.run,
 }
