@@ -1,5 +1,6 @@
 """Snapshots: one line for a log, and what a flush reports."""
 
+import sys
 from datetime import UTC, datetime
 from typing import Any
 
@@ -277,3 +278,66 @@ async def test_a_flush_under_way_when_the_block_is_left_returns_when_the_exit_fl
     assert [time for time, _ in reports] == [0.0, 9.0]
     assert reports[0][1] == FlushReport(failed=2)
     assert await metrics.flush() == FlushReport()
+
+
+def test_a_flush_in_a_later_run_returns_at_once() -> None:
+    """Everything has settled with the block; there is nothing to wait for, whichever run asks."""
+
+    async def record() -> Any:
+        async with collector(sinks=[]) as metrics:
+            metrics.record_cache_metric("redis", "hit")
+        return metrics
+
+    async def flush(metrics: Any) -> FlushReport:
+        with trio.fail_after(5):
+            return await metrics.flush()
+
+    metrics = trio.run(record)
+    assert trio.run(flush, metrics) == FlushReport()
+    assert balanced(metrics.stats()).processed_events == 1
+
+
+def calls_of_flushes(count: int, *, apart: bool) -> int:
+    """Return how many calls so many flushes cost that all wait at the same time."""
+    calls = 0
+
+    def note(_frame: object, event: str, _argument: object) -> None:
+        nonlocal calls
+        calls += event in ("call", "c_call")
+
+    async def main() -> None:
+        gate = trio.Event()
+
+        async def sink(_batch: object) -> None:
+            await gate.wait()
+
+        reports: list[FlushReport] = []
+        async with collector(BatchMetricsConfig(buffer_size=count + 1), sinks=[sink]) as metrics:
+
+            async def flush() -> None:
+                reports.append(await metrics.flush())
+
+            metrics.record_cache_metric("redis", "hit")
+            sys.setprofile(note)
+            async with trio.open_nursery() as nursery:
+                for _ in range(count):
+                    if apart:
+                        metrics.record_cache_metric("redis", "hit")
+                    nursery.start_soon(flush)
+                    if apart:
+                        await trio.testing.wait_all_tasks_blocked()
+                await trio.testing.wait_all_tasks_blocked()
+                gate.set()
+            sys.setprofile(None)
+        expected = range(2, count + 2) if apart else [1] * count
+        assert sorted(report.processed for report in reports) == [*expected]
+
+    trio.run(main, clock=MockClock(autojump_threshold=0))
+    return calls
+
+
+@pytest.mark.parametrize("apart", [False, True], ids=["at once", "one batch apart"])
+def test_flushes_that_wait_together_cost_no_more_each_than_one_alone(apart: bool) -> None:
+    """Counted in calls: ten times as many cost ten times as much."""
+    few, many = calls_of_flushes(30, apart=apart), calls_of_flushes(300, apart=apart)
+    assert many < 12 * few

@@ -27,7 +27,7 @@ def test_a_waker_asked_after_the_run_or_in_a_child_does_nothing() -> None:
 
     async def main() -> Waker:
         child = Waker()
-        child.close_in_child()
+        child.close()
         child(lambda: made.append("in a child"))
         await trio.lowlevel.checkpoint()
         return Waker()

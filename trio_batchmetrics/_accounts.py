@@ -1,4 +1,4 @@
-"""What the ledger counts with: a sink's account, events recorded together, and who follows them.
+"""What the ledger counts with: a sink's account, and events recorded together.
 
 Only :class:`~trio_batchmetrics._ledger.Ledger` changes these.
 """
@@ -7,10 +7,11 @@ from __future__ import annotations
 
 import enum
 from collections import defaultdict
-from collections.abc import Callable, Sized
+from collections.abc import Sized
 from datetime import datetime
 
-from ._stats import FlushReport, SinkStats
+from ._flushes import Stretch
+from ._stats import SinkStats
 
 __all__ = [
     "FAILED",
@@ -22,7 +23,6 @@ __all__ = [
     "Cohort",
     "Tally",
     "Verdict",
-    "Watch",
 ]
 
 MAX_EVENT_SINKS = 80
@@ -127,47 +127,39 @@ class Account:
         )
 
 
-class Watch:
-    """Follows the events that were pending at one moment until all are settled."""
-
-    def __init__(self, done: Callable[[], object]) -> None:
-        """Call ``done`` once nothing remains."""
-        self.remaining: int = 0
-        self.counts: list[int] = [0, 0, 0]
-        self.dropped: int = 0
-        self._done = done
-
-    def settle(self, count: int) -> None:
-        """N of the events are settled (and counted)."""
-        self.remaining -= count
-        if self.remaining == 0:
-            self._done()
-
-    def report(self) -> FlushReport:
-        """Return what became of them."""
-        processed, spooled, failed = self.counts
-        return FlushReport(
-            processed=processed, failed=failed, spooled=spooled, dropped=self.dropped, pending=self.remaining
-        )
-
-
 class Cohort:
     """Events that were recorded together, until each is settled."""
 
-    __slots__ = ("_rows", "_size", "fates", "gone", "points", "series", "settled", "watches", "worst")
+    __slots__ = (
+        "_rows",
+        "_size",
+        "_stretch",
+        "fates",
+        "gone",
+        "points",
+        "refused",
+        "series",
+        "settled",
+        "taken",
+        "worst",
+    )
 
-    def __init__(self, rows: Sized, *, points: bool) -> None:
+    def __init__(self, rows: Sized, stretch: Stretch, *, points: bool) -> None:
         """Account for the rows of a list that may still grow.
 
         Args:
             rows: the list.
+            stretch: the one that it belongs to.
             points: what bound instruments collected: takes no room in the buffer.
         """
         self._rows: Sized | None = rows
         self._size = 0
+        self._stretch = stretch
         self.points: bool = points
+        self.taken: bool = False
+        """Whether the flush task has taken it."""
         self.gone: int = 0
-        """Rows pushed out while they waited."""
+        """Rows evicted while they waited."""
         self.settled: int = 0
         """Events that have their outcome, or are kept in a tail."""
         self.worst: int = PROCESSED
@@ -175,7 +167,14 @@ class Cohort:
         self.fates: bytearray | None = None
         self.series: dict[Account, int] = {}
         """Series sinks that hold the events merged, and the epoch they were merged at."""
-        self.watches: tuple[Watch, ...] = ()
+        self.refused: dict[int, frozenset[Account]] = {}
+        """Events that series sinks have refused, by position among those handed over."""
+
+    @property
+    def stretch(self) -> Stretch:
+        """The stretch that it belongs to."""
+        self._stretch = self._stretch.current()
+        return self._stretch
 
     @property
     def size(self) -> int:
@@ -185,15 +184,18 @@ class Cohort:
     @property
     def waiting(self) -> int:
         """How many of them wait for the flush task."""
-        return len(self._rows) - self.gone if self._rows is not None else 0
+        return 0 if self.taken else self.size - self.gone
 
     @property
     def unsettled(self) -> int:
         """How many have no outcome yet and are in no tail."""
         return self.size - self.settled
 
-    def close(self) -> int:
-        """Fix its size; return how many events it takes along."""
-        taken = self.waiting
+    @property
+    def sealed(self) -> bool:
+        """Whether its size is fixed."""
+        return self._rows is None
+
+    def seal(self) -> None:
+        """Fix its size."""
         self._size, self._rows = self.size, None
-        return taken

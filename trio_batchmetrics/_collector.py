@@ -25,7 +25,7 @@ class BatchMetricsCollector(IntakeRecorder):
     def __init__(self, engine: Engine) -> None:
         """Made by :func:`collector`."""
         self._engine = engine
-        super().__init__(engine.intake, engine.refuse)
+        super().__init__(engine.intake, engine.refuse_from_thread)
 
     def __repr__(self) -> str:
         """Show whether it is open, and its account."""
@@ -53,7 +53,7 @@ class BatchMetricsCollector(IntakeRecorder):
 
     def from_thread(self) -> ThreadRecorder:
         """Return a recorder for other threads. It may be kept, shared, and used after the block."""
-        return ThreadRecorder(self._engine.intake.put_from_thread, self._engine.refuse_from_thread)
+        return ThreadRecorder(self._engine.intake.put, self._engine.refuse_from_thread)
 
     def counter(
         self, name: str, *, labels: Mapping[str, Any] | None = None, unit: str = "", description: str = ""
@@ -126,7 +126,6 @@ class BatchMetricsCollector(IntakeRecorder):
         self._instruments().observable(name, callback, labels, unit, description)
 
     def _instruments(self) -> Instruments:
-        self._engine.intake.check_thread()
         return self._engine.instruments
 
     def stats(self) -> BatchMetricsStats:

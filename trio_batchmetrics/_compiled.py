@@ -27,7 +27,9 @@ def {name}(self, {parameters}):
     {capture}
     intake = self._intake
     ident = get_ident()
-    if ident != intake.gate and intake.refuses(ident):
+    if ident != intake.gate:
+        if intake.admits(ident):
+            intake.put_slowly(ident, (event_class, {timestamp}{values}))
         return
     row = (event_class, {timestamp}{values})
     intake.rows.append(row)

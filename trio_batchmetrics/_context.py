@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 
 import attrs
 
@@ -25,5 +25,7 @@ class SinkContext:
     """Histogram bucket bounds by instrument name, over the declared ones."""
     run_id: str = ""
     """Names the collector's run, like no other; together with a serial number (``Batch.serials``) an event."""
+    hand_over: Callable[[], Awaitable[None]] | None = None
+    """Collects the bound and observable instruments and returns once all that was recorded before is handed over."""
     declared: Mapping[str, Measure] = attrs.field(factory=dict[str, Measure])
     """Bound instruments by name, as they come to be: their kind, unit, description and bounds."""

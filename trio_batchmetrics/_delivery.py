@@ -28,12 +28,13 @@ from ._accounts import Account, Verdict
 from ._attempts import DELIVERED, Attempts, describe
 from ._ledger import Ledger
 from ._load import Load, Queue, Span
+from ._turns import Turn
 from .abc import EventSink, Payload, Receipt, Sink
 
 __all__ = ["CHUNK", "EventDelivery"]
 
 CHUNK = 500
-"""Events that are worked on between two checkpoints: about 0.5 ms of encoding."""
+"""Events that are worked on between two looks at the time: about 0.5 ms of encoding."""
 
 
 @attrs.define
@@ -90,6 +91,7 @@ class EventDelivery:
         self._queue = Queue()
         self._payloads = 0
         self._bytes_each = 0.0
+        self._turn = Turn()
         self._finished = False
         self._idle = False
         self._news = trio.Event()
@@ -110,6 +112,7 @@ class EventDelivery:
             self._queue.pull(excess).settle(self._ledger, self.account, Verdict.FAILED, "queue_full")
             self._trouble()
         self._queue.append(span)
+        self._turn.wanted()
         self._news.set()
 
     def hurry(self) -> None:
@@ -212,9 +215,10 @@ class EventDelivery:
         taken, parts, size = Load(), list[Any](), 0
         limit = self._sink.max_payload_bytes or math.inf
         step = self._fitting(limit) or 1
+        self._turn.begin()
         while self._queue.count and step and len(taken) < most:
-            if taken:
-                await trio.lowlevel.checkpoint()
+            if taken and self._turn.over:
+                await self._turn.give_way()
             chunk = self._queue.pull(min(step, most - len(taken)))
             good, encoded = self._encode(chunk)
             extra = sum(map(_bytes_of, encoded))
@@ -237,9 +241,10 @@ class EventDelivery:
     async def _pack(self, load: Load, budget_ends: float | None, uncertain: bool) -> _Parcel:
         """Make a payload of its own of some events of another; what is left after an attempt shares its budget."""
         taken, parts = Load(), list[Any]()
+        self._turn.begin()
         while self._encodes and load:
-            if taken:
-                await trio.lowlevel.checkpoint()
+            if taken and self._turn.over:
+                await self._turn.give_way()
             chunk, load = load.split(CHUNK)
             good, encoded = self._encode(chunk)
             taken += good

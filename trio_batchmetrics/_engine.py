@@ -20,6 +20,7 @@ from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any
 
+import attrs
 import trio
 
 from ._accounts import Account
@@ -34,6 +35,7 @@ from ._schema import Measure
 from ._series_delivery import SeriesDelivery
 from ._stats import BatchMetricsStats, FlushReport
 from ._text import text
+from ._turns import Turn
 from ._waking import Waker
 from .abc import EventSink, SinkContext
 
@@ -56,7 +58,8 @@ class Engine:
         self._clock = trio.lowlevel.current_clock()
         self._waker = Waker()
         self._reporter = LossReporter(self.ledger, self._waker)
-        self.intake: Intake = Intake(config, self.ledger, self._waker, self._clock, self._reporter)
+        turn = Turn()
+        self.intake: Intake = Intake(config, self.ledger, self._waker, self._clock, self._reporter, turn)
         self.instruments: Instruments = Instruments(config, self)
         self._forked = False
         self._flushes: set[trio.Event] = set()
@@ -64,7 +67,9 @@ class Engine:
         self._done = trio.Event()
         self._event_sinks: list[EventDelivery] = []
         self._series_sinks: list[SeriesDelivery] = []
-        self._flush_task = FlushTask(self.intake, self.ledger, self._event_sinks, self._series_sinks, self._clock)
+        self._flush_task = FlushTask(
+            self.intake, self.ledger, self._event_sinks, self._series_sinks, self._clock, turn, config.buffer_size
+        )
         self._connect(accounts, sinks)
         self._deliveries: tuple[EventDelivery | SeriesDelivery, ...] = (*self._event_sinks, *self._series_sinks)
         _engines.add(self)
@@ -72,7 +77,7 @@ class Engine:
     def _connect(self, accounts: list[Account], sinks: Mapping[str, Any]) -> None:
         """Give each sink its delivery."""
         run_id = uuid.uuid4().hex
-        context = _context(self.config, self.instruments.declared, run_id)
+        context = attrs.evolve(_context(self.config, self.instruments.declared, run_id), hand_over=self.hand_over)
         trouble = self._reporter.trouble
         for account, sink in zip(accounts, sinks.values(), strict=True):
             if self.config.enabled:
@@ -113,17 +118,8 @@ class Engine:
         """Return the time by the clock of the Trio run, also after it."""
         return self._clock.current_time()
 
-    def refuse(self, reason: str) -> None:
-        """Count an event that is none, by reason; as ``closed`` after the block.
-
-        Raises:
-            WrongThreadError: called from another thread than Trio's.
-        """
-        self.intake.check_thread()
-        self.refuse_from_thread(reason)
-
     def refuse_from_thread(self, reason: str) -> None:
-        """Count an event that is none, from any thread."""
+        """Count an event that is not one, by reason, from any thread; as ``closed`` after the block."""
         self.intake.refuse("closed" if self.intake.closed else reason)
 
     # -- the account
@@ -135,10 +131,10 @@ class Engine:
 
     async def flush(self) -> FlushReport:
         """Hand over what is open, collect the bound instruments, wait until all of it is settled. A checkpoint."""
-        if not self.config.enabled or self._forked:
+        self.intake.check_thread()
+        if not self.config.enabled or self._forked or self.ledger.ended:
             await trio.lowlevel.checkpoint()
             return FlushReport(pending=self.ledger.pending)
-        self.intake.check_thread()
         self._collect()
         done, task = trio.Event(), trio.lowlevel.current_task()
         self._flushes.add(done)
@@ -149,8 +145,21 @@ class Engine:
         finally:
             self._flushes.discard(done)
             self._waker.fragile.discard(task)
+            report = self.ledger.report(watch)
             self.ledger.unwatch(watch)
-        return watch.report()
+        return report
+
+    async def hand_over(self) -> None:
+        """Collect the bound instruments, and wait until the flush task has handed over all that waits. A checkpoint.
+
+        Once the block is left it does nothing.
+        """
+        if self.intake.closed:
+            await trio.lowlevel.checkpoint()
+            return
+        self._collect()
+        self.intake.hurry()
+        await self._flush_task.wait_handed_over(self.intake.announced)
 
     # -- its life
 
@@ -192,6 +201,7 @@ class Engine:
                     self.instruments.close()
                     self.intake.close()
                     self.ledger.fail_rest(reason)
+                    self._waker.finish()
                     self._reporter.tell_at_the_end()
             finally:
                 self._done.set()
@@ -199,6 +209,7 @@ class Engine:
     async def _run_tasks(self) -> None:
         self._waker.fragile.add(trio.lowlevel.current_task())
         async with trio.open_nursery() as helpers:
+            helpers.start_soon(self._waker.run)
             helpers.start_soon(self._collect_periodically)
             helpers.start_soon(self._reporter.run)
             async with trio.open_nursery() as deliveries:
@@ -233,7 +244,7 @@ class Engine:
         self._reporter.be_still()
         self.instruments.close()
         self.intake.close_in_child()
-        self._waker.close_in_child()
+        self._waker.close()
         if trio.lowlevel.in_trio_task():
             self._scope.cancel()
             for event in tuple(self._flushes):

@@ -5,7 +5,7 @@
     BatchMetricsError
      ├── ConfigError        (ValueError)             a configuration value that cannot work
      ├── DeclarationError   (TypeError, ValueError)  a ``@metric_event`` class that cannot work
-     └── WrongThreadError   (RuntimeError)           a recorder called from a thread that is not Trio's
+     └── WrongThreadError   (RuntimeError)           flush() or arecord() called in a thread that is not Trio's
 
 Recorders raise none of them for what happens at run time: a full buffer, a closed collector or a bad value is counted.
 """
@@ -32,7 +32,7 @@ class DeclarationError(BatchMetricsError, TypeError, ValueError):
 
 
 class WrongThreadError(BatchMetricsError, RuntimeError):
-    """A recorder or bound instrument was used outside the thread of its Trio run.
+    """``flush()`` or ``arecord()`` was called outside the thread of the collector's Trio run.
 
-    Nothing was recorded and nothing was corrupted. Other threads record with ``collector.from_thread()``.
+    Nothing was recorded and nothing was corrupted. Every synchronous call works in any thread.
     """

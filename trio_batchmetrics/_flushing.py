@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from datetime import UTC, datetime
 
@@ -14,6 +15,7 @@ from ._intake import Intake
 from ._ledger import Ledger
 from ._load import Span
 from ._series_delivery import SeriesDelivery
+from ._turns import Turn
 from ._validation import valid
 
 __all__ = ["FlushTask"]
@@ -29,6 +31,8 @@ class FlushTask:
         event_sinks: Sequence[EventDelivery],
         series_sinks: Sequence[SeriesDelivery],
         clock: trio.abc.Clock,
+        turn: Turn,
+        buffer_size: int,
     ) -> None:
         """Hand on what comes from ``intake``.
 
@@ -38,7 +42,11 @@ class FlushTask:
             event_sinks: they queue.
             series_sinks: they merge, and so always have room.
             clock: the Trio run's.
+            turn: how long the task works before it lets others run.
+            buffer_size: most events that wait in ``intake``.
         """
+        self._buffer_size = buffer_size
+        self._turn = turn
         self._intake = intake
         self._ledger = ledger
         self._event_sinks = event_sinks
@@ -46,44 +54,77 @@ class FlushTask:
         self._clock = clock
         self._freed = trio.Event()
         self._handed_over = 0
+        self._handed_over_through = 0
+        self._progress = trio.lowlevel.ParkingLot()
+        self._ended = False
         intake.hand_shrunk = self.room_freed
         self.last_flush: float | None = None
         """When a batch was last handed over, by Trio's clock."""
 
     def room_freed(self) -> None:
         """A sink's queue has become shorter."""
+        self._turn.wanted()
         self._freed.set()
+
+    async def wait_handed_over(self, number: int) -> None:
+        """Wait until a batch and all before it are handed over, or nothing more will be. Always a checkpoint.
+
+        Args:
+            number: the batch's; 0 for none.
+        """
+        await trio.lowlevel.checkpoint()
+        while self._handed_over_through < number and not self._ended:
+            await self._progress.park()
 
     @trio.lowlevel.enable_ki_protection
     async def run(self) -> None:
         """Hand on until the buffer is closed and empty."""
-        while await self._intake.wait():
-            await self._hand_on()
-        await self._hand_on()  # what came when the channel was closed already
+        try:
+            while await self._intake.wait():
+                await self._hand_on()
+            await self._hand_on()  # what came when the channel was closed already
+        finally:
+            self._ended = True
+            self._progress.unpark_all()
 
     async def _hand_on(self) -> None:
+        """Hand on everything that waits, in as few turns as time allows."""
+        found, left = self._ledger.waiting, math.inf
         while (batch := self._intake.next_batch()) is not None:
-            if not self._intake.closed:
+            if not self._intake.closed and not batch.full:
                 await batch.gathered()
+                self._turn.begin()
             self._intake.seal(batch)
             await self._wait_for_room(batch)
             await self._hand_over(batch)
-            if self._intake.goes_on:
-                await self._give_way()
+            self._handed_over_through = batch.number
+            self._progress.unpark_all()
+            if self._turn.over:
+                await self._turn.give_way()
+                found = self._ledger.waiting
+            elif self._intake.goes_on and 4 * found <= self._buffer_size and self._ledger.waiting < left:
+                # There is time, and room for as much again in each pass: a sink that keeps up gets each batch alone.
+                left = self._ledger.waiting
+                await self._let_sinks_take()
+                found = self._ledger.waiting
 
-    async def _give_way(self) -> None:
-        """Let others run; a sink that keeps up takes each batch by itself."""
-        await trio.lowlevel.checkpoint()
-        while any(sink.about_to_take for sink in self._event_sinks):  # noqa: ASYNC110 - a step or two, of a task that runs
-            await trio.lowlevel.checkpoint()
+    async def _let_sinks_take(self) -> None:
+        """Let sinks that wait for a batch take what they have."""
+        for _ in range(2):  # in one pass of the run loop they may come before this task or after it
+            if any(sink.about_to_take for sink in self._event_sinks):
+                await self._turn.give_way()
 
     async def _wait_for_room(self, batch: Gathering) -> None:
-        """Wait while every sink's queue is full. The batch still waits in the buffer, and may be pushed out of it."""
+        """Wait while every sink's queue is full. The batch still waits in the buffer, and may be evicted from it."""
+        count = batch.cohort.waiting
+        while any(sink.about_to_take and not sink.has_room(count) for sink in self._event_sinks):
+            await self._turn.give_way()  # it has had no turn to take what it has: no reason for it to give that up
         while self._event_sinks and not self._series_sinks and batch.cohort.waiting:
             if any(sink.has_room(batch.cohort.waiting) for sink in self._event_sinks):
                 return
             self._freed = trio.Event()
             await self._freed.wait()
+            self._turn.begin()
 
     async def _hand_over(self, batch: Gathering) -> None:
         cohort = batch.cohort
@@ -93,7 +134,7 @@ class FlushTask:
         if not rows:
             return
         for series_sink in self._series_sinks:
-            await series_sink.merge(cohort, chunks, len(rows))
+            await series_sink.merge(cohort, chunks, len(rows), self._turn)
         self._ledger.hand_over(cohort, len(rows), datetime.now(UTC))
         self.last_flush = self._clock.current_time()
         for series_sink in self._series_sinks:
@@ -103,12 +144,12 @@ class FlushTask:
         self._handed_over += len(rows)
 
     async def _check(self, batch: Gathering) -> list[Batch]:
-        """Take a batch and return its valid events; a checkpoint between any 500."""
+        """Take a batch and return its valid events."""
         rows = self._intake.take(batch)
         chunks: list[Batch] = []
         for start in range(0, len(rows), CHUNK):
-            if start:
-                await trio.lowlevel.checkpoint()
+            if start and self._turn.over:
+                await self._turn.give_way()
             if chunk := valid(rows[start : start + CHUNK] if len(rows) > CHUNK else rows):
                 chunks.append(chunk)
         bad = len(rows) - sum(map(len, chunks))

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import enum
-from collections.abc import Sequence
+from collections.abc import Callable
 
 import trio
 
 from ._accounts import Cohort
 from ._batch import Row
+from ._turns import Turn
 from ._waking import Waker
 
 __all__ = ["Bell", "Gathering"]
@@ -17,7 +18,7 @@ __all__ = ["Bell", "Gathering"]
 class Gathering:
     """A batch that gathers, or waits for the flush task."""
 
-    __slots__ = ("_leave", "cohort", "due", "full", "rows")
+    __slots__ = ("_leave", "cohort", "due", "full", "number", "rows")
 
     def __init__(self, rows: list[Row | None], cohort: Cohort, due: float) -> None:
         """Gather in this list.
@@ -30,14 +31,17 @@ class Gathering:
         self.rows: list[Row | None] = rows
         self.cohort: Cohort = cohort
         self.due: float = due
+        self.number: int = 0
+        """Its place among all."""
         self.full: bool = False
         """Whether the batch is to leave at once."""
         self._leave: trio.Event | None = None
 
-    def complete(self, waker: Waker) -> None:
+    def complete(self, waker: Waker, turn: Turn) -> None:
         """Let the batch leave at once."""
         self.full = True
         if self._leave is not None:
+            turn.wanted()
             waker(self._leave.set)
 
     async def gathered(self) -> None:
@@ -67,16 +71,20 @@ class Bell:
     It looks for batches before it waits, so one message will do, and sending cannot block.
     """
 
-    def __init__(self, batches: Sequence[Gathering], capacity: int, patience: float, waker: Waker) -> None:
-        """Let the flush task sleep.
+    def __init__(
+        self, first: Callable[[], Gathering | None], capacity: int, patience: float, waker: Waker, turn: Turn
+    ) -> None:
+        """Create the wake-up signal; the flush task starts out parked.
 
         Args:
-            batches: what there is for it.
+            first: returns the oldest batch, if there is one.
             capacity: of the channel.
             patience: the longest that a batch may take to gather, in seconds.
             waker: makes calls that touch Trio.
+            turn: the flush task's.
         """
-        self._batches = batches
+        self._turn = turn
+        self._first = first
         self._send, self._receive = trio.open_memory_channel[Gathering](capacity)
         self._patience = patience
         self._waker = waker
@@ -89,10 +97,12 @@ class Bell:
             self._waker(self._ring)
 
     def _ring(self) -> None:
-        if self._task is not _Task.AWAKE and self._batches and not self._closed:
+        batch = self._first()
+        if self._task is not _Task.AWAKE and batch is not None and not self._closed:
             self._task = _Task.AWAKE
             try:
-                self._send.send_nowait(self._batches[0])
+                self._send.send_nowait(batch)
+                self._turn.wanted()
             except trio.WouldBlock:  # there is one already
                 pass
 
@@ -111,7 +121,7 @@ class Bell:
 
     async def _rung(self) -> bool:
         try:
-            if self._batches:  # whoever puts one there from here on rings
+            if self._first() is not None:  # whoever puts one there from here on rings
                 await trio.lowlevel.checkpoint()
             else:
                 await self._receive.receive()
@@ -119,6 +129,7 @@ class Bell:
             return False
         finally:
             self._task = _Task.AWAKE
+            self._turn.begin()
         return True
 
     def close(self) -> None:

@@ -3,74 +3,69 @@
 How this works
 ==============
 
-A recorder appends a row to the open batch's list and then looks whether there is something to do: a row that stands in
-the list is safe, whatever re-enters the recorder afterwards. Two numbers decide, so that a record costs one comparison
-before and one after (:meth:`Intake.put` says it once; :mod:`trio_batchmetrics._compiled` writes the same into each
-recorder, which saves a call)::
+Only Trio's thread changes the structure, and no lock guards it. A recorder appends a row to the open batch's list and
+then looks whether there is something to do: a row that stands in the list is safe, whatever re-enters the recorder
+afterwards. Two numbers decide, so that a record costs one comparison before and one after (:meth:`Intake.put`, which
+:mod:`trio_batchmetrics._compiled` writes into each recorder, to save a call)::
 
-    gate    the Trio thread's ident while there is room and the block is open, else 0: the check for a wrong thread, a
-            full buffer and a closed or disabled collector at once
+    gate    the Trio thread's ident while there is room and the block is open, else 0: one check for another thread, a
+            full buffer, a closed or disabled collector, and events that other threads have recorded
     limit   the length of the list at which somebody must look: its first row (a batch opens), its last (it is full and
             leaves), or the buffer's last
 
-:meth:`Intake.look` does what is due. It holds a lock against other threads (which record by the same code, but under
-the lock from the start) and a flag against itself: re-entered by a signal handler, ``__del__`` or a logging handler, it
-returns at once, and the outer call looks again after it has let go of the flag. A row that re-entry put beyond
-``buffer_size`` is taken back there.
+:meth:`Intake.look` does what is due. Re-entered by a signal handler, ``__del__`` or a logging handler, it returns at
+once, and the outer call looks again. Where re-entry has put a row beyond ``buffer_size``, the gate is shut first and
+then the row is refused, or the oldest one evicted: a step each, however much is waiting.
+
+Another thread leaves its row to Trio's (:mod:`trio_batchmetrics._handed_in`). It counts towards ``buffer_size`` from
+the start.
 
 A batch is announced to the flush task through the memory channel when its first event comes, and fills up while it
-waits there; so a batch costs one wake-up and one timer, and idleness nothing. The batches themselves stand in a deque,
-where ``drop_oldest`` finds the oldest event.
+waits there; so a batch costs one wake-up and one timer, and idleness nothing. The batches themselves stand in
+:mod:`trio_batchmetrics._waiting`, which knows the oldest event.
 """
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Callable
 from functools import partial
-from threading import RLock, get_ident
-from typing import Any, cast
+from threading import get_ident
+from typing import cast
 
 import trio
 
-from ._accounts import Tally, Watch
+from ._accounts import Tally
 from ._batch import Row
 from ._config import BatchMetricsConfig
 from ._exceptions import WrongThreadError
+from ._flushes import Watch
 from ._gathering import Bell, Gathering
+from ._handed_in import HandedIn
 from ._ledger import Ledger
 from ._reporting import LossReporter
+from ._turns import Turn
+from ._waiting import WaitingBatches
 from ._waking import Waker
 
 __all__ = ["Intake"]
 
 
-class _Alone:
-    """Keeps other threads and re-entering looks away from a change of the structure; looks afterwards if need be."""
+class _Change:
+    """A change of the structure by a task: re-entering recorders leave it alone; it is looked at afterwards."""
 
-    __slots__ = ("_held", "_intake", "busy", "changed", "lock")
+    __slots__ = ("_intake",)
 
     def __init__(self, intake: Intake) -> None:
         self._intake = intake
-        self.lock = RLock()  # exchanged in a forked child, perhaps while it is held
-        self._held: list[Any] = []
-        self.changed = False  # a look is due
-        self.busy = False
 
     def __enter__(self) -> None:
-        lock = self.lock
-        lock.acquire()
-        self._held.append(lock)
-        self.busy = True
+        self._intake.busy = True
 
     def __exit__(self, *_: object) -> None:
-        self.busy = False
-        changed, self.changed = self.changed, False
-        if changed:
-            self._intake.limit = 0
-        self._held.pop().release()
-        if changed:
-            self._intake.look()
+        intake = self._intake
+        intake.busy = False
+        intake.limit = 0
+        intake.look()
 
 
 class Intake:
@@ -83,6 +78,7 @@ class Intake:
         waker: Waker,
         clock: trio.abc.Clock,
         reporter: LossReporter,
+        turn: Turn,
     ) -> None:
         """Open the buffer in the calling thread, which is Trio's.
 
@@ -92,31 +88,40 @@ class Intake:
             waker: makes calls that touch Trio.
             clock: the Trio run's.
             reporter: told of what was lost.
+            turn: the flush task's; told when there is work for it.
         """
         self.closed: bool = False
         self._thread = get_ident()
         self.gate: int = self._thread
         self.limit: int = 1
         self.rows: list[Row | None] = []
+        self.busy: bool = False
+        """Whether the structure is being changed."""
+        self._again = False
         self._flush_interval = config.flush_interval
         self._buffer_size = config.buffer_size
         self._batch_size = min(config.batch_size, config.buffer_size)
         self._drop_oldest = config.on_full == "drop_oldest"
-        self._refusals: Tally | None = None if self._drop_oldest else ledger.refusals("buffer_full")
+        if self._drop_oldest:
+            ledger.capacity = config.buffer_size
+        self._full: Tally | None = None if self._drop_oldest else ledger.refusals("buffer_full")
+        self._refusals: Tally | None = self._full
+        """Counts what the gate keeps out; None: only :meth:`put_slowly` can tell whether that is to be refused."""
         self.hand_shrunk: Callable[[], object] = lambda: None
         """Called when the batch in the flush task's hand has lost an event: it may fit now where it did not."""
         self._ledger = ledger
         self._waker = waker
         self._clock = clock
         self._reporter = reporter
+        self._turn = turn
         self._open: Gathering | None = None
         self._hand: Gathering | None = None
-        self._backlog: deque[Gathering] = deque()
-        self._points_waiting = 0
+        self._batches = WaitingBatches(ledger)
         self._waiters: dict[trio.lowlevel.Task, Row] = {}
-        self._alone = _Alone(self)
         self._kept: Row | None = None  # what arecord is putting: re-entry may not cost it its place
-        self._bell = Bell(self._backlog, config.buffer_size, config.flush_interval, waker)
+        self._change = _Change(self)
+        self._handed_in = HandedIn(ledger, config.buffer_size, partial(waker, self._look_now), reporter.trouble)
+        self._bell = Bell(lambda: self._batches.first, config.buffer_size, config.flush_interval, waker, turn)
         self._taken = False
         ledger.watch_rows(self.rows)
         self._enabled = config.enabled
@@ -128,50 +133,48 @@ class Intake:
     # -- recording
 
     def put(self, row: Row) -> None:
-        """Record a row, or refuse it and count it. Trio's thread only, never a checkpoint, may be re-entered.
-
-        Raises:
-            WrongThreadError: another thread called it.
-        """
+        """Record a row, or refuse it and count it. From any thread, never a checkpoint, may be re-entered."""
         ident = get_ident()
-        if ident != self.gate and self.refuses(ident):
+        if ident != self.gate:
+            if self.admits(ident):
+                self.put_slowly(ident, row)
             return
         self.rows.append(row)
         if len(self.rows) >= self.limit:
             self.look()
 
-    def refuses(self, ident: int) -> bool:
-        """Tell, where the gate is shut, whether no row may be appended; count the event that is refused then.
-
-        Args:
-            ident: the calling thread's.
-
-        Raises:
-            WrongThreadError: it is not Trio's.
-        """
-        if ident != self._thread:
-            self.check_thread()
+    def admits(self, ident: int) -> bool:
+        """Tell, where the gate isn't the calling thread's, whether it may :meth:`put_slowly`; else count a refusal."""
         refusals = self._refusals
-        if refusals is None:
-            return False  # the look that follows pushes out the oldest
+        if refusals is None or ident != self._thread:
+            return True
         refusals.count += 1
         if not self._reporter.noticed:
             self._reporter.trouble()
-        return True
+        return False
 
-    def put_from_thread(self, row: Row) -> None:
-        """Record a row, or refuse it and count it, from any thread."""
-        with self._alone.lock:
-            if self.gate or self._refusals is None:
-                self.rows.append(row)
-                self.look()
-                return
-        self.refuses(self._thread)  # without the lock, since to tell may be to log
+    def put_slowly(self, ident: int, row: Row) -> None:
+        """Record a row, or refuse it and count it; ``ident`` is the calling thread's."""
+        if ident == self._thread and self._handed_in:
+            self._look_now()  # what other threads have recorded comes first
+        if self.closed or not self._enabled:
+            self.refuse("closed")
+        elif not self._drop_oldest and (self._waiters or self._ledger.waiting >= self._buffer_size):
+            self.refuse("buffer_full")
+        elif ident == self._thread:
+            self.rows.append(row)
+            self._look_now()
+        else:
+            self._handed_in.append(row)
+            self.gate, self._refusals = 0, None  # Trio's thread looks before its next record
 
     async def put_when_room(self, row: Row) -> None:
         """Record a row as soon as there is room, first come first served. Always a checkpoint.
 
         Cancelled, it has recorded nothing. Where the buffer closes meanwhile the row counts as ``closed``.
+
+        Raises:
+            WrongThreadError: called elsewhere than in Trio's thread.
         """
         self.check_thread()
         await trio.lowlevel.checkpoint_if_cancelled()
@@ -197,7 +200,7 @@ class Intake:
         await trio.lowlevel.wait_task_rescheduled(abort)
 
     def refuse(self, reason: str) -> None:
-        """Count an event that is not taken."""
+        """Count an event that is not taken. From any thread."""
         if self._enabled:
             self._ledger.refuse(reason)
             self._reporter.trouble()
@@ -214,50 +217,85 @@ class Intake:
         """
         if self._enabled and get_ident() != self._thread:
             raise WrongThreadError(
-                "a collector is recorded to from the thread of its Trio run; other threads use collector.from_thread()"
+                "arecord() and flush() belong to the thread of the collector's Trio run; "
+                "in other threads, use the synchronous recorders"
             )
 
     # -- gathering
 
     def look(self) -> None:
-        """Do what is due: open a batch, let a full one leave, take back what is too much."""
-        while len(self.rows) >= self.limit:
-            with self._alone.lock:
-                if self._alone.busy:
-                    self._alone.changed = True
-                    return  # re-entered: the outer call looks again once it has let go
-                self._alone.busy = True
-                try:
-                    self._look_once()
-                finally:
-                    self._alone.busy = False
+        """Do what is due: move what other threads have recorded, open a batch, let a full one leave, make room."""
+        while self._again or len(self.rows) >= self.limit:
+            if self.busy:
+                self._again = True
+                return  # re-entered: the outer call looks again once it has let go
+            self.busy, self._again = True, False
+            try:
+                self._look_once()
+            finally:
+                self.busy = False
+
+    def _look_now(self) -> None:
+        self.limit = 0
+        self.look()
 
     def _look_once(self) -> None:
-        if self._open is None and self.rows:
-            self._open_batch()
-        if len(self.rows) >= self._batch_size and self._open is not None:
-            self._complete(self._open)
-            self._seal()
+        if self._handed_in:
+            self._handed_in.move(self._append_moved)
+        if self._ledger.waiting > self._buffer_size:
+            self._make_room()
+        self._form_batch()
         filled = len(self.rows)  # before the room: what re-enters in between makes the next look come early, never late
         room = self._buffer_size - self._ledger.waiting
-        if room < 0:
-            room = self._take_back()
-        self.gate = self._thread if room > 0 and not self.closed and not self._waiters else 0
-        if room < 0:
-            self.limit = 0  # re-entered since: look again
-        elif self._open is None:
+        if not self.closed:
+            self._refusals = self._full
+            self.gate = self._thread if room > 0 and not self._waiters else 0
+        if self._open is None:
             self.limit = 1
         else:
             limit = filled + room if room < self._batch_size - filled else self._batch_size
             self.limit = limit if limit > filled else filled + 1
 
-    def _take_back(self) -> int:
-        """Drop what is beyond ``buffer_size``; return how much room there is then."""
-        while (room := self._buffer_size - self._ledger.waiting) < 0:
-            if self._open is None and self.rows:
-                self._open_batch()
-            self._push_out()
-        return room
+    def _append_moved(self, row: Row) -> None:
+        """Put an event of another thread into the open batch."""
+        self._ledger.moved += 1  # with no call before the next step: the event is always counted once
+        self.rows.append(row)
+        self._form_batch()
+
+    def _form_batch(self) -> None:
+        """Open a batch for the first row of a list; let it leave with its last."""
+        if self._open is None and self.rows:
+            self._open_batch()
+        if len(self.rows) >= self._batch_size and self._open is not None:
+            self._complete(self._open)
+            self._seal()
+
+    def _make_room(self) -> None:
+        """Refuse or evict what is beyond ``buffer_size``; one step for each event."""
+        self.gate = 0  # first: what re-enters from here on is refused, or makes room for itself later
+        while self._ledger.waiting > self._buffer_size:
+            if not (self._evict_oldest() if self._drop_oldest else self._refuse_newest()):
+                return  # another thread has recorded meanwhile; it has asked for another look
+        self._reporter.trouble()
+
+    def _refuse_newest(self) -> bool:
+        """Refuse the row that came last, after all; return whether there was one."""
+        at = -2 if self.rows and self.rows[-1] is self._kept else -1
+        if len(self.rows) >= -at:
+            refusals = self._ledger.refusals("closed" if self.closed else "buffer_full")
+            refusals.count += 1  # with no call before the next step: the event is always counted once
+            self.rows.pop(at)
+            return True
+        return self._batches.evict_newest(self._open) is not None
+
+    def _evict_oldest(self) -> bool:
+        """Drop the oldest waiting event; return whether there was one."""
+        if self._open is None and self.rows:
+            self._open_batch()
+        batch = self._batches.evict_oldest(self._open)
+        if batch is not None and batch is self._hand:
+            self._waker(self.hand_shrunk)
+        return batch is not None
 
     def _open_batch(self) -> None:
         """The first event of a batch opens it."""
@@ -267,52 +305,23 @@ class Intake:
 
     def _announce(self, batch: Gathering) -> None:
         """Put a batch where the flush task finds it, which is woken unless it is awake."""
-        self._backlog.append(batch)
+        self._batches.append(batch)
         self._bell.there_is(complete=batch.full)
 
     def _complete(self, batch: Gathering) -> None:
         """Let a batch leave at once."""
-        batch.complete(self._waker)
+        batch.complete(self._waker, self._turn)
         self._bell.there_is(complete=True)
 
     def _seal(self) -> None:
         """The open batch is complete."""
+        batch, self._open = self._open, None
         rows: list[Row | None] = []
         self._ledger.watch_rows(rows)
         self.rows = rows
         self.limit = 1
-        self._open = None
-
-    def _push_out(self) -> None:
-        """Drop a waiting event: the oldest, or under ``drop_newest`` the newest (which came in by re-entry)."""
-        if self._drop_oldest:
-            batch = self._oldest()
-            at = batch.cohort.gone  # what is gone is at the front
-        else:
-            batch, at = self._newest()
-        batch.rows[at] = None
-        self._ledger.push_out(batch.cohort)
-        if batch is self._hand:
-            self._waker(self.hand_shrunk)
-        self._reporter.trouble()
-
-    def _newest(self) -> tuple[Gathering, int]:
-        """Return where the newest waiting event stands; what arecord just put there only if there is no other."""
-        waiting = [batch for batch in (self._hand, *self._backlog) if batch is not None and self._takes_room(batch)]
-        places = [(batch, at) for batch in waiting for at, row in enumerate(batch.rows) if row is not None]
-        return next((place for place in reversed(places) if place[0].rows[place[1]] is not self._kept), places[-1])
-
-    def _oldest(self) -> Gathering:
-        """Return the batch with the oldest waiting event; forget batches that nothing waits in any more."""
-        if self._hand is not None and self._takes_room(self._hand):
-            return self._hand
-        while self._backlog and not self._backlog[0].cohort.waiting and self._backlog[0] is not self._open:
-            self._ledger.forget(self._backlog.popleft().cohort)
-        return next(batch for batch in self._backlog if self._takes_room(batch))
-
-    @staticmethod
-    def _takes_room(batch: Gathering) -> bool:
-        return batch.cohort.waiting > 0 and not batch.cohort.points
+        if batch is not None:
+            self._ledger.seal(batch.cohort)
 
     # -- the flush task's side
 
@@ -322,51 +331,59 @@ class Intake:
         return await self._bell.wait(expecting=expecting)
 
     @property
+    def announced(self) -> int:
+        """The number of the newest batch."""
+        return self._batches.announced
+
+    @property
     def goes_on(self) -> bool:
         """Whether the next batch is complete already: there will be no wait for it."""
-        return bool(self._backlog) and self._backlog[0].full
+        batch = self._batches.first
+        return batch is not None and batch.full
 
     def next_batch(self) -> Gathering | None:
         """Take the oldest batch in hand; its events still wait. Returns None if there is none."""
-        with self._alone:
-            self._hand = self._backlog.popleft() if self._backlog else None
+        if self._handed_in:
+            self._look_now()
+        self._hand = self._batches.first
         return self._hand
 
     def seal(self, batch: Gathering) -> None:
         """Let nothing more into this batch, which is due."""
         if self._open is batch:
-            with self._alone:
+            with self._change:
                 if self._open is batch:
-                    self._alone.changed = True
                     self._seal()
 
     def hurry(self) -> None:
         """Let the open batch, if there is one, leave at once. Call it from a task."""
-        with self._alone.lock:
-            if self._open is not None:
-                self._complete(self._open)
-                self.seal(self._open)
+        if self._handed_in:
+            self._look_now()
+        batch = self._open
+        if batch is not None:
+            with self._change:
+                if self._open is batch:
+                    self._complete(batch)
+                    self._seal()
 
     def take(self, batch: Gathering) -> list[Row]:
         """Take the events of the batch in hand; there is room again. Call it from a task.
 
         Returns:
-            What was not pushed out.
+            What was not evicted.
         """
-        with self._alone:
-            self._alone.changed = True
+        if self._handed_in:
+            self._look_now()  # the oldest events make room before they are taken
+        with self._change:
             self._taken = True
             self._hand = None
-            self._ledger.take(batch.cohort)
-            if batch.cohort.points:
-                self._points_waiting -= 1
+            self._batches.take(batch, self._open)
         while self._waiters and self._ledger.waiting < self._buffer_size:
             task = next(iter(self._waiters))
             row = self._waiters.pop(task)
             self.rows.append(row)
             trio.lowlevel.reschedule(task)
-            self.limit = 0
-            self.look()
+            self._look_now()
         return [row for row in batch.rows if row is not None] if batch.cohort.gone else cast("list[Row]", batch.rows)
 
     # -- bound instruments
@@ -374,29 +391,28 @@ class Intake:
     @property
     def points_waiting(self) -> bool:
         """Whether points of an earlier collection have yet to be handed over."""
-        return self._points_waiting > 0
+        return self._batches.has_points
 
     def put_points(self, points: list[Row]) -> None:
         """Hand on what bound instruments collected: behind what is open, which leaves too; it takes no room."""
         self.hurry()
-        with self._alone:
-            self._alone.changed = True
+        with self._change:
             for start in range(0, len(points), self._batch_size):
                 rows: list[Row | None] = [*points[start : start + self._batch_size]]
                 batch = Gathering(rows, self._ledger.record_points(rows), self._clock.current_time())
                 batch.full = True
-                self._points_waiting += 1
                 self._announce(batch)
 
     # -- questions, and the end
 
     def watch(self, done: Callable[[], object]) -> Watch:
-        """Let the open batch leave at once, and follow everything pending. Call it from a task.
+        """Let the open batch leave at once, and wait for everything pending. Call it from a task.
 
         Nothing that re-enters is taken for pending before. See :meth:`Ledger.watch`.
         """
-        with self._alone:
-            self._alone.changed = True
+        if self._handed_in:
+            self._look_now()
+        with self._change:
             if self._open is not None:
                 self._complete(self._open)
                 self._seal()
@@ -404,11 +420,11 @@ class Intake:
 
     def close(self) -> None:
         """Take no more; what waits for room counts as ``closed``, what is open leaves. Call it from a task."""
-        with self._alone.lock:
-            if self.closed:
-                return
-            self._shut()  # first: what re-enters from here on is refused
-            self.hurry()
+        if self.closed:
+            return
+        self._look_now()  # nothing that waits is beyond ``buffer_size`` when it closes
+        self._shut()
+        self.hurry()
         self._let_go()
         self._bell.close()
 
@@ -425,8 +441,7 @@ class Intake:
             trio.lowlevel.reschedule(task)
 
     def close_in_child(self) -> None:
-        """Take no more, in a forked child: nothing is woken, and no lock is waited for that another thread held."""
-        self._alone.lock = RLock()
+        """Take no more, in a forked child: nothing is woken."""
         self._shut()
         if trio.lowlevel.in_trio_task():
             self._let_go()

@@ -25,31 +25,45 @@ Events that were recorded together form a :class:`Cohort`, which lives until eac
 event sinks a cohort has a byte for each event, ``3 × (sinks that have yet to settle it) + (the worst outcome so far)``,
 so that a range is settled by one ``bytes.translate``. What only series sinks still hold is kept as counts (a *tail*): a
 back-end that is down for a day costs a few numbers, not a byte an event.
+
+Events that other threads record wait in a queue of their own until Trio's thread moves them into the open batch. They
+are counted by two numbers, handed in and moved, so that a move changes nothing.
+
+Who waits for events to settle is told by :mod:`trio_batchmetrics._flushes`.
 """
 
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Sequence, Sized
+from collections.abc import Callable, Collection, Sequence, Sized
 from datetime import datetime
 
-from ._accounts import FAILED, MAX_EVENT_SINKS, PROCESSED, SETTLING, SPOOLED, Account, Cohort, Tally, Verdict, Watch
-from ._stats import BatchMetricsStats
+from ._accounts import FAILED, MAX_EVENT_SINKS, PROCESSED, SETTLING, SPOOLED, Account, Cohort, Tally, Verdict
+from ._flushes import DROPPED, Flushes, Stretch, Watch
+from ._stats import BatchMetricsStats, FlushReport
 
 __all__ = ["Ledger"]
 
-_TailKey = tuple[frozenset[tuple[Account, int]], tuple[Watch, ...]]
+_TailKey = tuple[frozenset[tuple[Account, int]], Stretch]
+_NOBODY: frozenset[Account] = frozenset()
 
 
 class Ledger:
     """Every event's state, as counts. See the module for the state table."""
 
     def __init__(self, accounts: Sequence[Account]) -> None:
-        """Keep the books for these sinks."""
+        """Start with zero counts for these sinks."""
         self.accounts: tuple[Account, ...] = tuple(accounts)
         self._event_sinks = sum(not account.series for account in accounts)
         if self._event_sinks > MAX_EVENT_SINKS:
             raise ValueError(f"sinks must be at most {MAX_EVENT_SINKS} event sinks (got {self._event_sinks})")
+        self.capacity: int | None = None
+        """Where the oldest waiting events make room: how many may wait. Events beyond that are as good as evicted."""
+        self.handed_in: int = 0
+        """Events that other threads have recorded."""
+        self.moved: int = 0
+        """How many of them stand in a batch, or were evicted before."""
+        self._handed_in_by_the_end: int | None = None
         self._recorded: tuple[int, Sized, Sized] = (0, (), ())
         self._points = 0
         self._released = 0
@@ -58,7 +72,7 @@ class Ledger:
         self._settled = [0, 0, 0]
         self._cohorts: dict[Cohort, None] = {}
         self._tails: dict[_TailKey, list[int]] = {}
-        self._watches: dict[Watch, None] = {}
+        self._flushes = Flushes()
         self.batch_count: int = 0
         self.last_flush_time: datetime | None = None
 
@@ -71,12 +85,21 @@ class Ledger:
 
     def open_cohort(self, rows: Sized) -> Cohort:
         """Account together for the rows of a watched list."""
-        return self._track(Cohort(rows, points=False))
+        return self._track(Cohort(rows, self._flushes.growing, points=False))
+
+    def seal(self, cohort: Cohort) -> None:
+        """No more rows come into the cohort's list: another list is watched, and recorders use that."""
+        earlier, older, newer = self._recorded
+        cohort.seal()
+        self._recorded = (earlier + len(older), (), newer)
+        cohort.stretch.remaining += cohort.size
 
     def record_points(self, rows: Sized) -> Cohort:
         """Points that a collection took: recorded, taking no room."""
-        cohort = self._track(Cohort(rows, points=True))
+        cohort = self._track(Cohort(rows, self._flushes.growing, points=True))
+        cohort.seal()
         self._points += len(rows)
+        cohort.stretch.remaining += len(rows)
         return cohort
 
     def refusals(self, reason: str) -> Tally:
@@ -98,7 +121,12 @@ class Ledger:
     def waiting(self) -> int:
         """How many events take room in the buffer."""
         earlier, older, newer = self._recorded
-        return earlier + len(older) + len(newer) - self._released
+        return earlier + len(older) + len(newer) + self.handed_in - self.moved - self._released
+
+    @property
+    def excess(self) -> int:
+        """How many of them are as good as evicted, because other threads have recorded newer ones."""
+        return 0 if self.capacity is None else max(0, self.waiting - self.capacity)
 
     def push_out(self, cohort: Cohort) -> None:
         """A waiting event of the cohort made room: dropped."""
@@ -106,18 +134,27 @@ class Ledger:
         self._drop(cohort, "buffer_full", 1)
         self._released += 1
 
+    def push_out_handed_in(self) -> None:
+        """An event that another thread recorded, and that no batch has yet, made room: dropped."""
+        self._dropped["buffer_full"] += 1
+        self._released += 1
+
     def forget(self, cohort: Cohort) -> None:
         """Nothing of the cohort waits any more, and nothing was taken of it: it was pushed out whole."""
         self._forget_if_done(cohort)
 
     def take(self, cohort: Cohort) -> None:
-        """The flush task takes what waits: no room in the buffer is used any more. Its list is not looked at again."""
-        earlier, older, newer = self._recorded
-        taken = cohort.close()
+        """The flush task takes what waits of a sealed cohort: no room in the buffer is used any more."""
+        waiting = cohort.waiting
+        cohort.taken = True
         if not cohort.points:
-            self._recorded = (earlier + len(older), (), newer)
-            self._released += taken
+            self._released += waiting
         self._forget_if_done(cohort)
+
+    @property
+    def ended(self) -> bool:
+        """Whether everything pending has been given up."""
+        return self._handed_in_by_the_end is not None
 
     # -- taken
 
@@ -131,19 +168,35 @@ class Ledger:
         """Events reach a sink."""
         account.total += count
 
-    def merged(self, account: Account, cohort: Cohort, count: int) -> None:
-        """A series sink has merged all of the cohort's events."""
-        account.unpushed += count
-        cohort.series[account] = account.epoch
+    def merged(self, account: Account, cohort: Cohort, count: int, refused: Collection[int] = ()) -> None:
+        """A series sink has merged the cohort's events.
+
+        Args:
+            account: the sink's.
+            cohort: the cohort.
+            count: how many events reached the sink.
+            refused: the positions of those that it has refused; rejected.
+        """
+        if count > len(refused):
+            account.unpushed += count - len(refused)
+            cohort.series[account] = account.epoch
+        self._refuse_merge(account, cohort, refused)
 
     def not_merged(self, account: Account, cohort: Cohort, count: int) -> None:
         """A series sink failed to merge some of the cohort's events: given up, all of them."""
         account.add(Verdict.FAILED, count, "merge")
         cohort.worst = FAILED
 
-    def scraped(self, account: Account, count: int) -> None:
-        """Events stand in the series that a scrape reads: delivered."""
-        account.add(Verdict.DELIVERED, count, "")
+    def scraped(self, account: Account, cohort: Cohort, count: int, refused: Collection[int] = ()) -> None:
+        """Events stand in the series that a scrape reads: delivered; as :meth:`merged` otherwise."""
+        account.add(Verdict.DELIVERED, count - len(refused), "")
+        self._refuse_merge(account, cohort, refused)
+
+    def _refuse_merge(self, account: Account, cohort: Cohort, refused: Collection[int]) -> None:
+        if refused:
+            account.add(Verdict.REJECTED, len(refused), "")
+            for at in refused:
+                cohort.refused[at] = cohort.refused.get(at, _NOBODY) | {account}
 
     def hand_over(self, cohort: Cohort, count: int, now: datetime) -> None:
         """The cohort's events reach every event sink; merging them into the series sinks has ended."""
@@ -152,10 +205,14 @@ class Ledger:
                 account.total += count
         self.batch_count += 1
         self.last_flush_time = now
-        if self._event_sinks > 1:
+        if self._event_sinks > 1 or (self._event_sinks and cohort.refused):
             cohort.fates = bytearray([3 * self._event_sinks]) * count
+            for at in cohort.refused:
+                cohort.fates[at] += FAILED
         elif self._event_sinks == 0:
-            self._have_outcome(cohort, PROCESSED, count)
+            self._have_outcome(cohort, PROCESSED, count - len(cohort.refused))
+            for at in tuple(cohort.refused):
+                self._have_outcome(cohort, FAILED, 1, cohort.refused[at])
 
     def settle(
         self, account: Account, cohort: Cohort, start: int, stop: int, verdict: Verdict, reason: str = ""
@@ -176,6 +233,10 @@ class Ledger:
             return
         settled = cohort.fates[start:stop].translate(SETTLING[verdict.outcome])
         cohort.fates[start:stop] = settled
+        for at in cohort.refused.keys() & range(start, stop) if cohort.refused else ():
+            if settled[at - start] == FAILED:
+                settled[at - start] = 3  # counted here, since fewer sinks hold it than the others
+                self._have_outcome(cohort, FAILED, 1, cohort.refused[at])
         for outcome in (PROCESSED, SPOOLED, FAILED):
             if count := settled.count(outcome):
                 self._have_outcome(cohort, outcome, count)
@@ -208,47 +269,40 @@ class Ledger:
             if account.pending:
                 account.add(Verdict.FAILED, account.pending, reason)
             account.unpushed = account.covered = 0
-        for cohort in tuple(self._cohorts):
-            cohort.close()
-        rest = self.pending
-        self._settled[FAILED] += rest
+        if self._handed_in_by_the_end is None:
+            self._handed_in_by_the_end = self.handed_in  # those that come later count as closed
+        if excess := self.excess:
+            self._dropped["buffer_full"] += excess
+            self._released += excess
+        self._settled[FAILED] += self.pending
         self._cohorts.clear()
         self._tails.clear()
         earlier, older, newer = self._recorded
-        self._released = earlier + len(older) + len(newer)
-        for watch in tuple(self._watches):
-            self._tell((watch,), FAILED, watch.remaining)
+        self._released = earlier + len(older) + len(newer) + self._handed_in_by_the_end - self.moved
+        self._flushes.settle_rest(FAILED)
 
     def watch(self, done: Callable[[], object]) -> Watch:
-        """Follow all that is pending now; ``done`` is called at once if nothing is. What is followed must not grow."""
-        watch = Watch(done)
-        self._watches[watch] = None
-        for cohort in tuple(self._cohorts):
-            cohort.watches += (watch,)
-            watch.remaining += cohort.unsettled
-        for (holders, watches), counts in tuple(self._tails.items()):
-            del self._tails[holders, watches]
-            self._tails[holders, (*watches, watch)] = counts
-            watch.remaining += sum(counts)
-        self._settle_watch(watch, 0)
-        return watch
+        """Wait for all that is pending in sealed cohorts; there is no other one. See :meth:`Flushes.watch`."""
+        return self._flushes.watch(done)
 
     def unwatch(self, watch: Watch) -> None:
-        """Follow no more."""
-        self._watches.pop(watch, None)
-        for cohort in tuple(self._cohorts):
-            cohort.watches = tuple(other for other in cohort.watches if other is not watch)
-        self._change_tails(lambda holder, epoch: (holder, epoch), without=watch)
+        """A flush waits no more."""
+        if self._flushes.unwatch(watch):
+            self._change_tails(lambda holder, epoch: (holder, epoch))
+
+    def report(self, watch: Watch) -> FlushReport:
+        """Return what has become of what a flush waits for, so far."""
+        return self._flushes.report(watch)
+
+    @property
+    def held(self) -> int:
+        """How many things it remembers beside its counters; 0 once everything has settled."""
+        return len(self._cohorts) + len(self._tails) + len(self._flushes)
 
     @property
     def pending(self) -> int:
         """How many events are recorded and not settled."""
         return self.snapshot(None).pending_events
-
-    @property
-    def lost(self) -> int:
-        """How many events were dropped or failed."""
-        return sum(self.refused.values()) + sum(self._dropped.values()) + self._settled[FAILED]
 
     def snapshot(self, time_since_last_flush: float | None) -> BatchMetricsStats:
         """Return the books as they stand.
@@ -259,7 +313,14 @@ class Ledger:
         processed, spooled, failed = self._settled
         dropped, refused = dict(self._dropped), self.refused
         earlier, older, newer = self._recorded
-        recorded = earlier + len(older) + len(newer) + self._points
+        handed_in, end = self.handed_in, self._handed_in_by_the_end
+        if end is not None and handed_in > end:  # recorded by a thread that had looked before the end
+            refused["closed"] = refused.get("closed", 0) + handed_in - end
+            handed_in = end
+        recorded = earlier + len(older) + len(newer) + handed_in - self.moved
+        if excess := self.excess:
+            dropped["buffer_full"] = dropped.get("buffer_full", 0) + excess
+        recorded += self._points
         all_dropped = sum(dropped.values()) + sum(refused.values())
         return BatchMetricsStats(
             total_events=recorded + sum(refused.values()),
@@ -291,52 +352,38 @@ class Ledger:
     def _drop(self, cohort: Cohort, reason: str, count: int) -> None:
         self._dropped[reason] += count
         cohort.settled += count
-        for watch in cohort.watches:
-            watch.dropped += count
-            self._settle_watch(watch, count)
+        self._flushes.settle(cohort.stretch, DROPPED, count)
 
-    def _have_outcome(self, cohort: Cohort, outcome: int, count: int) -> None:
+    def _have_outcome(self, cohort: Cohort, outcome: int, count: int, refused_by: frozenset[Account] = _NOBODY) -> None:
         """Events are settled by every event sink: final, unless series sinks hold them."""
         outcome = max(outcome, cohort.worst)
-        if cohort.series:
-            self._keep((frozenset(cohort.series.items()), cohort.watches), outcome, count)
-        else:
-            self._finish(cohort.watches, outcome, count)
+        holders = frozenset(pair for pair in cohort.series.items() if pair[0] not in refused_by)
+        if holders:
+            self._keep((holders, cohort.stretch), outcome, count)
+        elif count:
+            self._finish(cohort.stretch, outcome, count)
         cohort.settled += count
         self._forget_if_done(cohort)
 
     def _keep(self, key: _TailKey, outcome: int, count: int) -> None:
         self._tails.setdefault(key, [0, 0, 0])[outcome] += count
 
-    def _finish(self, watches: tuple[Watch, ...], outcome: int, count: int) -> None:
+    def _finish(self, stretch: Stretch, outcome: int, count: int) -> None:
         self._settled[outcome] += count
-        self._tell(watches, outcome, count)
+        self._flushes.settle(stretch, outcome, count)
 
-    def _tell(self, watches: tuple[Watch, ...], outcome: int, count: int) -> None:
-        for watch in watches:
-            watch.counts[outcome] += count
-            self._settle_watch(watch, count)
-
-    def _settle_watch(self, watch: Watch, count: int) -> None:
-        if watch.remaining == count:
-            self._watches.pop(watch, None)
-        watch.settle(count)
-
-    def _change_tails(
-        self, change: Callable[[Account, int], tuple[Account, int] | None], without: Watch | None = None
-    ) -> None:
+    def _change_tails(self, change: Callable[[Account, int], tuple[Account, int] | None]) -> None:
         """Make each tail anew by what has become of its holders; one without holders is settled."""
         tails, self._tails = self._tails, {}
-        finished: list[tuple[tuple[Watch, ...], list[int]]] = []
-        for (holders, watches), counts in tails.items():
+        finished: list[tuple[Stretch, list[int]]] = []
+        for (holders, stretch), counts in tails.items():
             left = frozenset(pair for holder in holders if (pair := change(*holder)) is not None)
-            kept = tuple(watch for watch in watches if watch is not without)
             if not left:
-                finished.append((kept, counts))
+                finished.append((stretch, counts))
                 continue
             for outcome, count in enumerate(counts):
-                self._keep((left, kept), outcome, count)
-        for kept, counts in finished:
+                self._keep((left, stretch.current()), outcome, count)
+        for stretch, counts in finished:
             for outcome, count in enumerate(counts):
                 if count:
-                    self._finish(kept, outcome, count)
+                    self._finish(stretch.current(), outcome, count)

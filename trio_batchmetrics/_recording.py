@@ -28,10 +28,7 @@ class Recorder:
 
     A full buffer, a closed collector or a bad value is counted by reason and logged once in a while. Recorders are no
     checkpoints, and re-entrant: a signal handler, ``__del__``, a logging handler or a labels mapping may record in the
-    middle of a record. The time is taken at the call.
-
-    Raises:
-        WrongThreadError: (each of them) called from another thread than Trio's; see ``from_thread()``.
+    middle of a record. They work in any thread, and wait for no lock. The time is taken at the call.
     """
 
     def __init__(self, put: Callable[[Row], None], refuse: Callable[[str], None]) -> None:
@@ -188,7 +185,7 @@ class Recorder:
 
 
 class IntakeRecorder(Recorder):
-    """A recorder for Trio's thread: each of its methods is compiled, so that recording costs no second call."""
+    """A recorder whose methods are compiled, so that recording in Trio's thread costs no second call."""
 
     def __init__(self, intake: Intake, refuse: Callable[[str], None]) -> None:
         """Made by the collector.
@@ -226,8 +223,7 @@ _compile(
 
 
 class ThreadRecorder(Recorder):
-    """A recorder for any thread; made by ``collector.from_thread()``.
+    """A recorder and nothing else, for code that is not to flush or to make instruments; from ``from_thread()``.
 
     Its events count towards ``buffer_size`` at once. It never raises; after the block its events count as ``closed``.
-    It is also what a signal handler needs where Trio does not run in the main thread.
     """

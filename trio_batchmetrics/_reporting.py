@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping
+from threading import get_ident
 
 import trio
 
@@ -40,6 +41,7 @@ class LossReporter:
         """Report from this ledger."""
         self._ledger = ledger
         self._waker = waker
+        self._thread = get_ident()
         self.noticed: bool = False
         """Whether calling :meth:`trouble` again would do nothing."""
         self._ended = False
@@ -50,11 +52,16 @@ class LossReporter:
         """Something was lost or has failed; called from anywhere, often."""
         if self.noticed:
             return
-        self.noticed = True
-        if self._ended:
-            warn("metrics: recorded after the collector's block was left; counted as closed")
-        else:
+        if not self._ended:
+            self.noticed = True
             self._waker(self._wake)
+        elif self._may_log():
+            self.noticed = True
+            warn("metrics: recorded after the collector's block was left; counted as closed")
+
+    def _may_log(self) -> bool:
+        """Return whether to log is to wait for nobody: it takes locks, which a thread that records may hold."""
+        return get_ident() == self._thread and (trio.lowlevel.in_trio_task() or not trio.lowlevel.in_trio_run())
 
     def be_still(self) -> None:
         """Say nothing more, in a forked child."""

@@ -17,6 +17,7 @@ from ._attempts import Attempts, describe
 from ._batch import Batch
 from ._delivery import close
 from ._ledger import Ledger
+from ._turns import Turn
 from .abc import Payload, Receipt, SeriesSink
 
 __all__ = ["SeriesDelivery"]
@@ -46,18 +47,19 @@ class SeriesDelivery:
         self._finished = False
         self._news = trio.Event()
 
-    async def merge(self, cohort: Cohort, chunks: Sequence[Batch], count: int) -> None:
-        """Merge a cohort's events; a checkpoint between any 500.
+    async def merge(self, cohort: Cohort, chunks: Sequence[Batch], count: int, turn: Turn) -> None:
+        """Merge a cohort's events.
 
         Args:
             cohort: where they are accounted.
             chunks: the events, at most 500 each.
             count: how many there are in all.
+            turn: the flush task's.
         """
         self._ledger.reach(self.account, count)
         for number, chunk in enumerate(chunks):
-            if number:
-                await trio.lowlevel.checkpoint()
+            if number and turn.over:
+                await turn.give_way()
             try:
                 self._sink.merge(chunk)
             except Exception as exc:  # noqa: BLE001 - the sink's own failure: its events are counted as failed
@@ -65,7 +67,7 @@ class SeriesDelivery:
                 self._attempts.note(f"merge: {describe(exc)}")
                 return
         if self._sink.scraped:
-            self._ledger.scraped(self.account, count)
+            self._ledger.scraped(self.account, cohort, count)
         else:
             self._ledger.merged(self.account, cohort, count)
 

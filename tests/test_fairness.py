@@ -1,0 +1,137 @@
+"""A busy run loop loses no event: the flush task works by time, not by turns; and nobody waits for it for long."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import trio
+import trio.testing
+from trio.testing import MockClock
+
+from tests.helpers import balanced, ids
+from trio_batchmetrics import Batch, BatchMetricsConfig, collector
+from trio_batchmetrics._turns import Turn
+from trio_batchmetrics.sinks import PrometheusSink
+from trio_batchmetrics.testing import RecordingSink
+
+
+async def nothing(batch: Batch) -> None:
+    """Take a batch."""
+
+
+SINKS: dict[str, Callable[[], list[Any]]] = {
+    "none": list,
+    "function": lambda: [nothing],
+    "prometheus": lambda: [PrometheusSink()],
+    "two": lambda: [nothing, PrometheusSink()],
+}
+
+
+@pytest.mark.parametrize("sinks", SINKS.values(), ids=SINKS)
+@pytest.mark.parametrize("tasks", [300, 1000, 5000])
+async def test_many_runnable_tasks_that_record_lose_nothing(tasks: int, sinks: Callable[[], list[Any]]) -> None:
+    """Each works for 20 µs and records once in a pass of the run loop: at default settings, nothing is dropped."""
+    rounds = 30_000 // tasks
+
+    async def record() -> None:
+        for _ in range(rounds):
+            end = time.perf_counter() + 20e-6
+            while time.perf_counter() < end:
+                pass
+            metrics.record_http_request("GET", "/", 200, 0.1)
+            await trio.lowlevel.checkpoint()
+
+    async with collector(sinks=sinks()) as metrics:
+        async with trio.open_nursery() as nursery:
+            for _ in range(tasks):
+                nursery.start_soon(record)
+    stats = balanced(metrics.stats())
+    assert stats.dropped == {}
+    assert stats.processed_events == stats.total_events == rounds * tasks
+
+
+@pytest.mark.parametrize("sinks", SINKS.values(), ids=SINKS)
+async def test_bursts_between_checkpoints_lose_nothing(sinks: Callable[[], list[Any]]) -> None:
+    """Two batches a pass, for longer than the buffer holds."""
+    async with collector(sinks=sinks()) as metrics:
+        for _ in range(400):
+            for _ in range(200):
+                metrics.record_http_request("GET", "/", 200, 0.1)
+            await trio.lowlevel.checkpoint()
+    stats = balanced(metrics.stats())
+    assert (stats.processed_events, stats.dropped) == (80_000, {})
+
+
+@pytest.mark.parametrize("policy", ["drop_newest", "drop_oldest"])
+async def test_beyond_the_buffer_exactly_the_excess_is_dropped(policy: Any, autojump_clock: MockClock) -> None:
+    """Of 130 between two turns of the flush task, with room for 100, 30: each time."""
+    sink = RecordingSink()
+    config = BatchMetricsConfig(batch_size=7, buffer_size=100, on_full=policy)
+    kept: list[int] = []
+    async with collector(config, sinks=[sink]) as metrics:
+        for start in range(0, 5 * 130, 130):
+            await metrics.flush()
+            for number in range(start, start + 130):
+                metrics.record_counter("c", {"id": number}, 1)
+            kept += range(start, start + 100) if policy == "drop_newest" else range(start + 30, start + 130)
+    assert ids(sink.events) == kept
+    assert balanced(metrics.stats()).dropped == {"buffer_full": 150}
+
+
+async def test_a_sink_that_keeps_up_gets_each_batch_by_itself(autojump_clock: MockClock) -> None:
+    """While few events wait; a function or a recording sink then sees batches as they were formed."""
+    sink = RecordingSink()
+    async with collector(BatchMetricsConfig(batch_size=10), sinks=[sink]) as metrics:
+        await trio.testing.wait_all_tasks_blocked()
+        for _ in range(50):
+            metrics.record_cache_metric("redis", "hit")
+        await trio.testing.wait_all_tasks_blocked()
+        assert [*map(len, sink.batches)] == [10] * 5
+
+
+class Clock:
+    """Tells what it is told."""
+
+    now = 0.0
+
+    def __call__(self) -> float:
+        """Tell the time."""
+        return self.now
+
+
+def test_a_turn_takes_a_millisecond_or_a_tenth_of_the_wait_for_it() -> None:
+    """The longer of the two, counted from when there was work."""
+    clock = Clock()
+    turn = Turn(clock, clock)
+    clock.now = 0.0009
+    assert not turn.over
+    clock.now = 0.001
+    assert turn.over
+    clock.now = 5.0
+    turn.begin()  # nobody said since when there was work
+    clock.now = 5.0011
+    assert turn.over
+    turn.wanted()
+    clock.now = 5.0511
+    turn.wanted()  # there was work already
+    clock.now = 5.1011
+    turn.begin()  # after 0.1 s
+    clock.now = 5.1110
+    assert not turn.over
+    clock.now = 5.1112
+    assert turn.over
+
+
+async def test_giving_way_is_a_checkpoint_and_begins_another_turn() -> None:
+    """As long as a tenth of the time that the others took."""
+    times, work = iter([1.0, 1.25]), Clock()
+    turn = Turn(lambda: next(times), work)
+    with trio.testing.assert_checkpoints():
+        await turn.give_way()
+    work.now = 0.0249
+    assert not turn.over
+    work.now = 0.0251
+    assert turn.over

@@ -1,0 +1,76 @@
+"""Events that other threads record, until Trio's thread moves them into a batch.
+
+A thread appends to a queue that needs no lock, and asks for the move if nobody has yet. The events count as waiting
+from the start: the ledger has two numbers for them, handed in and moved. Where Trio's thread is busy with something
+else, the queue is bounded all the same. Under ``drop_oldest`` its own oldest events go, since the events that wait
+elsewhere are older still, and as good as evicted by then (:attr:`Ledger.excess`).
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable
+
+from ._batch import Row
+from ._ledger import Ledger
+
+__all__ = ["HandedIn"]
+
+
+class HandedIn:
+    """A queue of rows; any thread appends, Trio's moves."""
+
+    def __init__(self, ledger: Ledger, capacity: int, ask: Callable[[], object], lost: Callable[[], object]) -> None:
+        """Start empty.
+
+        Args:
+            ledger: where every event is accounted.
+            capacity: most events that it holds.
+            ask: has Trio's thread move them soon; never waits, from any thread.
+            lost: told of an event that was evicted; likewise.
+        """
+        self._ledger = ledger
+        self._capacity = capacity
+        self._ask = ask
+        self._lost = lost
+        self._rows: deque[Row] = deque()
+        self._asked = False
+
+    def __bool__(self) -> bool:
+        """Tell whether there are any."""
+        return bool(self._rows)
+
+    def append(self, row: Row) -> None:
+        """Record a row, from any thread."""
+        self._ledger.handed_in += 1  # with no call before the next step: the event is always counted once
+        self._rows.append(row)
+        if self._ledger.ended:
+            self._rows.clear()  # it counts as closed, and nobody moves it any more
+            return
+        if len(self._rows) > self._capacity:
+            self._evict()
+        if not self._asked:
+            self._asked = True
+            self._ask()
+
+    def _evict(self) -> None:
+        try:
+            self._rows.popleft()
+        except IndexError:
+            return  # Trio's thread has just moved them all
+        self._ledger.push_out_handed_in()
+        self._lost()
+
+    def move(self, append: Callable[[Row], object]) -> None:
+        """Move the rows that are there now, no more, in Trio's thread.
+
+        Args:
+            append: puts a row into a list that the ledger watches, counts it there, and makes no call before.
+        """
+        self._asked = False  # first: whoever appends from here on asks again
+        for _ in range(len(self._rows)):
+            try:
+                row = self._rows.popleft()
+            except IndexError:  # another thread has evicted it
+                return
+            append(row)
