@@ -12,6 +12,7 @@ import gc
 import logging
 import os
 import signal
+import threading
 import time
 from collections.abc import Callable, Generator, Iterator, Mapping
 from contextlib import contextmanager
@@ -84,6 +85,27 @@ def test_a_record_in_the_middle_of_a_record_is_counted_and_the_buffer_never_over
         return passed[0]
 
     run_at_every_point(play, least=1)
+
+
+def test_a_record_in_the_middle_of_one_that_follows_a_threads_is_not_refused() -> None:
+    """A thread has shut the gate; the handler opens it before the record that it interrupts has looked why."""
+
+    async def play(point: int) -> int:
+        sink = RecordingSink()
+        async with collector(BatchMetricsConfig(batch_size=3, buffer_size=9), sinks=[sink]) as metrics:
+            numbered = Numbered(metrics)
+            thread = threading.Thread(target=numbered.record)
+            thread.start()
+            thread.join()
+            with interrupted_at(point, numbered.record) as passed:
+                numbered.record()
+            numbered.record()
+        stats = balanced(metrics.stats())
+        assert stats.dropped == {}
+        assert stats.total_events == numbered.count == len(sink.events)
+        return passed[0]
+
+    run_at_every_point(play, least=12)
 
 
 @pytest.mark.parametrize("policy", ["drop_newest", "drop_oldest"])

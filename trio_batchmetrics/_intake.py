@@ -146,7 +146,7 @@ class Intake:
     def admits(self, ident: int) -> bool:
         """Tell, where the gate isn't the calling thread's, whether it may :meth:`put_slowly`; else count a refusal."""
         refusals = self._refusals
-        if refusals is None or ident != self._thread:
+        if refusals is None or ident != self._thread or ident == self.gate:  # a handler may have opened it meanwhile
             return True
         refusals.count += 1
         if not self._reporter.noticed:
