@@ -154,7 +154,7 @@ class Watch:
 class Cohort:
     """Events that were recorded together, until each is settled."""
 
-    __slots__ = ("_rows", "_size", "fates", "gone", "points", "series", "settled", "watches", "worst")
+    __slots__ = ("_rows", "_size", "fates", "gone", "points", "refused", "series", "settled", "watches", "worst")
 
     def __init__(self, rows: Sized, *, points: bool) -> None:
         """Account for the rows of a list that may still grow.
@@ -175,6 +175,8 @@ class Cohort:
         self.fates: bytearray | None = None
         self.series: dict[Account, int] = {}
         """Series sinks that hold the events merged, and the epoch they were merged at."""
+        self.refused: set[int] = set()
+        """Positions of the events that a series sink refused."""
         self.watches: tuple[Watch, ...] = ()
 
     @property

@@ -30,7 +30,7 @@ back-end that is down for a day costs a few numbers, not a byte an event.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Sequence, Sized
+from collections.abc import Callable, Collection, Sequence, Sized
 from datetime import datetime
 
 from ._accounts import FAILED, MAX_EVENT_SINKS, PROCESSED, SETTLING, SPOOLED, Account, Cohort, Tally, Verdict, Watch
@@ -131,19 +131,25 @@ class Ledger:
         """Events reach a sink."""
         account.total += count
 
-    def merged(self, account: Account, cohort: Cohort, count: int) -> None:
-        """A series sink has merged all of the cohort's events."""
-        account.unpushed += count
+    def merged(self, account: Account, cohort: Cohort, count: int, *, refused: Collection[int] = ()) -> None:
+        """A series sink has merged the cohort's events, but for those that it refused for good."""
+        account.unpushed += count - len(refused)
         cohort.series[account] = account.epoch
+        self._refuse_in_series(account, cohort, refused)
 
     def not_merged(self, account: Account, cohort: Cohort, count: int) -> None:
         """A series sink failed to merge some of the cohort's events: given up, all of them."""
         account.add(Verdict.FAILED, count, "merge")
         cohort.worst = FAILED
 
-    def scraped(self, account: Account, count: int) -> None:
-        """Events stand in the series that a scrape reads: delivered."""
-        account.add(Verdict.DELIVERED, count, "")
+    def scraped(self, account: Account, cohort: Cohort, count: int, *, refused: Collection[int] = ()) -> None:
+        """The cohort's events stand in the series that a scrape reads: delivered, but for those that were refused."""
+        account.add(Verdict.DELIVERED, count - len(refused), "")
+        self._refuse_in_series(account, cohort, refused)
+
+    def _refuse_in_series(self, account: Account, cohort: Cohort, refused: Collection[int]) -> None:
+        account.add(Verdict.REJECTED, len(refused), "")
+        cohort.refused.update(refused)
 
     def hand_over(self, cohort: Cohort, count: int, now: datetime) -> None:
         """The cohort's events reach every event sink; merging them into the series sinks has ended."""
@@ -154,8 +160,13 @@ class Ledger:
         self.last_flush_time = now
         if self._event_sinks > 1:
             cohort.fates = bytearray([3 * self._event_sinks]) * count
+            for at in cohort.refused:
+                cohort.fates[at] += FAILED
         elif self._event_sinks == 0:
-            self._have_outcome(cohort, PROCESSED, count)
+            if bad := len(cohort.refused):
+                self._have_outcome(cohort, FAILED, bad)
+            if count - bad:
+                self._have_outcome(cohort, PROCESSED, count - bad)
 
     def settle(
         self, account: Account, cohort: Cohort, start: int, stop: int, verdict: Verdict, reason: str = ""
@@ -172,7 +183,11 @@ class Ledger:
         """
         account.add(verdict, stop - start, reason)
         if cohort.fates is None:
-            self._have_outcome(cohort, verdict.outcome, stop - start)
+            bad = len(cohort.refused.intersection(range(start, stop)))
+            if bad:
+                self._have_outcome(cohort, FAILED, bad)
+            if stop - start - bad:
+                self._have_outcome(cohort, verdict.outcome, stop - start - bad)
             return
         settled = cohort.fates[start:stop].translate(SETTLING[verdict.outcome])
         cohort.fates[start:stop] = settled

@@ -99,7 +99,7 @@ def label_name(name: str) -> str:
 
 
 def label_set(labels: Mapping[str, str], reserved: Container[str] = ()) -> dict[str, str]:
-    """Return the labels that a series is exposed with, sorted by name; empty ones are left out, as if they weren't there.
+    """Return the labels that a series is exposed with, sorted by name; an empty label is left out.
 
     Names that are equal once translated become one label with the values joined by ``;`` in the order of the original
     names (OpenTelemetry's "Prometheus and OpenMetrics compatibility"). Names that mean something else to Prometheus
