@@ -190,12 +190,18 @@ class SeriesStore:
             gone += len(idle)
             self._oldest = min([self._oldest, *(cell.updated for cell in family.all_cells() if not cell.pinned)])
         if gone:
-            for column in (
-                *self._named.values(),
-                *(one for reader in self._readers.values() for one in reader.columns),
-            ):
+            for column in self._columns():
                 column.known.forget()
         return gone
+
+    def reconsider(self) -> None:
+        """Ask anew about labels that were refused: the back-end has turned out to take more."""
+        for column in self._columns():
+            if column.known.refuses:
+                column.known.forget()
+
+    def _columns(self) -> list[Column]:
+        return [*self._named.values(), *(column for reader in self._readers.values() for column in reader.columns)]
 
     def _adopt(self) -> None:
         """Have the series of the bound instruments that were created since the last time. Nothing in other threads."""
