@@ -46,9 +46,10 @@ class SeriesDelivery:
         self._attempts = Attempts(sink, account, trouble)
         self._merged = False
         """Whether anything was ever merged."""
+        self._leaving = False
         self._finished = False
         self._last_push_begun = False
-        """Whether an attempt has begun since the block was left: it has everything."""
+        """Whether an attempt has begun, since the block is being left, that has everything merged so far."""
         self._news = trio.Event()
 
     async def merge(self, cohort: Cohort, chunks: Sequence[Batch], count: int) -> None:
@@ -72,7 +73,8 @@ class SeriesDelivery:
                 self._attempts.note(f"merge: {describe(exc)}")
                 return
             start += len(chunk)
-        self._merged = self._merged or len(refused) < count
+        if len(refused) < count:
+            self._merged, self._last_push_begun = True, False
         settle = self._ledger.scraped if self._sink.scraped else self._ledger.merged
         settle(self.account, cohort, count, refused=refused.keys())
         if refused:
@@ -85,6 +87,7 @@ class SeriesDelivery:
 
     def hurry(self) -> None:
         """The block is being left."""
+        self._leaving = True
         self._attempts.hurry()
 
     def finish(self) -> None:
@@ -121,7 +124,7 @@ class SeriesDelivery:
 
     async def _push(self) -> None:
         while True:
-            self._last_push_begun = self._finished
+            self._last_push_begun = self._leaving
             receipt = await self._attempt()
             if not (receipt.rejected or receipt.retry or receipt.too_large or receipt.error is not None):
                 self._attempts.succeeded()

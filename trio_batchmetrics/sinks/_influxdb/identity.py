@@ -48,7 +48,7 @@ class LineIdentity(Identity):
         return series_key("", labels, self._dialect, _fields(family)).text
 
     def broken_limit(self, family: Family, labels: Mapping[str, str]) -> str | None:
-        """Return in words which limit a series exceeds, of the server or of VictoriaMetrics, as long as it may be that."""
+        """Return in words which limit of the server a series exceeds; of VictoriaMetrics, while it may be that."""
         name, fields = family.measure.name, _fields(family)
         key = series_key(name, labels, self._dialect or "influxdb", fields).text
         broken = self.tag_limits.broken_by(name, labels, fields, key)

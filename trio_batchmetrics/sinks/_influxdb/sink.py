@@ -60,8 +60,8 @@ class InfluxDBSink(InfluxDBServer, EventSink[bytes]):
 
     * *Tried again*: no answer, 408, 425, 429, 5xx.
     * *Rejected*, exactly the events at fault: a type conflict, older than the retention policy allows, a line that the
-      server cannot read, name and labels of more than 65 535 bytes, labels that exceed ``limits`` or, at VictoriaMetrics,
-      4096 bytes per value, 256 per name or 40 labels with ``db``. Where the server does not tell which they are, the
+      server cannot read, name and labels of more than 65 535 bytes, labels over ``limits`` or, at VictoriaMetrics,
+      over 4096 bytes per value, 256 per name or 40 labels with ``db``. Where it does not tell which they are, the
       payload is halved until it shows; what may have been stored by then, and is refused for another reason, is failed.
     * *Given up*, with the server's words: 401, 403, 404 (no such database), and what else is wrong with the request.
     * 413: halved.
