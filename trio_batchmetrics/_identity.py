@@ -54,9 +54,6 @@ class Identity:
         Args:
             family: its instrument.
             labels: as :meth:`labels` returned them.
-
-        Raises:
-            ValueError: the back-end cannot take these labels; the message says why.
         """
         return tuple(sorted(labels.items()))
 

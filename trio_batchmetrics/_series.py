@@ -374,47 +374,40 @@ class SeriesStore:
             string = text(value)
             if string is not None:
                 labels[text(name) or ""] = string
-        try:
-            kept, key = self._identified(family, labels)
-            shared, shared_key = family.shared or self._shared(family)
-        except ValueError as exc:
-            refused = Cell({}, family.buckets, self._now)
-            refused.refusal = str(exc)
-            return refused
+        kept = self._identity.labels(family, labels)
+        refusal = self._refusal(family, kept)
+        if refusal is not None:
+            return _refused(family, refusal)
+        key = self._identity.key(family, kept)
         known = family.cells.get(key)
         if known is not None:
             return known
+        shared, shared_key = family.shared or self._shared(family)
         if len(family.cells) < self._context.max_series and key != shared_key:
             cell = family.cells[key] = Cell(kept, family.buckets, self._now)
             self._begin(family, cell)
             return cell
         if family.overflow is None:
+            if (refusal := self._refusal(family, shared)) is not None:
+                return _refused(family, refusal)
             family.overflow = Cell(shared, family.buckets, self._now)
             self._begin(family, family.overflow)
         return family.overflow
 
-    def _identified(self, family: Family, labels: Mapping[str, str]) -> tuple[Mapping[str, str], Hashable]:
-        """Return the labels that a series is kept with, and what tells it from others.
-
-        Raises:
-            ValueError: it is refused; the message is the reason.
-        """
+    def _refusal(self, family: Family, labels: Mapping[str, str]) -> str | None:
+        """Return why events of a series are rejected; None if they are not."""
         if family.refusal is not None:
-            raise ValueError(family.refusal)
-        kept = self._identity.labels(family, labels)
-        broken = self._identity.broken_limit(family, kept)
-        if broken is not None:
-            self._warn(family.measure.name, broken)
-            raise ValueError(LIMITS)
-        try:
-            return kept, self._identity.key(family, kept)
-        except ValueError as exc:
-            self._warn(family.measure.name, str(exc))
-            raise
+            return family.refusal
+        broken = self._identity.broken_limit(family, labels)
+        if broken is None:
+            return None
+        self._warn(family.measure.name, broken)
+        return LIMITS
 
     def _shared(self, family: Family) -> tuple[Mapping[str, str], Hashable]:
-        """Return the same of the series that label sets beyond the cap share."""
-        family.shared = self._identified(family, {**self._context.static_labels, **OVERFLOW})
+        """Return the labels of the series that label sets beyond the cap share, and what tells it from others."""
+        labels = self._identity.labels(family, {**self._context.static_labels, **OVERFLOW})
+        family.shared = (labels, self._identity.key(family, labels))
         return family.shared
 
     def _warn(self, name: str, why: str) -> None:
@@ -440,3 +433,10 @@ class SeriesStore:
         if len(known) > 4 * self._context.max_series + 1000:
             known.forget()
         return refused
+
+
+def _refused(family: Family, reason: str) -> Cell:
+    """Return what stands for labels whose events are rejected."""
+    cell = Cell({}, family.buckets, 0)
+    cell.refusal = reason
+    return cell

@@ -37,6 +37,9 @@ _NOT_LABEL = re.compile(r"[^a-zA-Z0-9]")
 _SPACE = "\t\n\v\f\r \x85\xa0\u1680\u2028\u2029\u202f\u205f\u3000" + "".join(map(chr, range(0x2000, 0x200B)))
 """What Go calls space."""
 
+_KEPT_MAX_CHARS = 200
+"""Longest name of a label that is kept with its translation: a thousand of them are few bytes, then."""
+
 
 def metric_name(name: str, unit: str, kind: Kind) -> str:
     """Return an instrument's name: with its unit, ``_total`` for counters, ``_ratio`` for gauges in ``1``.
@@ -83,19 +86,25 @@ def _clean(unit: str) -> str:
     return _NOT_METRIC.sub("_", unit).removeprefix("_")
 
 
-@lru_cache(maxsize=1024)
 def label_name(name: str) -> str:
     """Return a label's name: ``http.route`` is ``http_route``, ``2nd`` is ``key_2nd``, ``_a`` is ``key_a``.
 
     Each character that a label cannot have becomes an underscore of its own: ``a..b`` is ``a__b``. A name that begins
     with two underscores keeps them; see :func:`label_set`.
     """
+    return _kept_label(name) if len(name) <= _KEPT_MAX_CHARS else _label(name)
+
+
+def _label(name: str) -> str:
     translated = _NOT_LABEL.sub("_", name)
     if translated[:1].isdigit():
         return f"key_{translated}"
     if translated[:1] == "_" != translated[1:2]:
         return f"key{translated}"
     return translated if translated.strip("_") else _spelled_out(name)
+
+
+_kept_label = lru_cache(maxsize=1024)(_label)
 
 
 def label_set(labels: Mapping[str, str], reserved: Container[str] = ()) -> dict[str, str]:
