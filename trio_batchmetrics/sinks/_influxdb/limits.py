@@ -13,6 +13,10 @@ VICTORIAMETRICS = Limits(label_value_bytes=4096, label_name_bytes=256, labels=40
 """VictoriaMetrics' defaults (``-maxLabelValueLen``, ``-maxLabelNameLen``, ``-maxLabelsPerTimeseries`` of 1.151). It
 answers 204 to a line that exceeds one, and ignores the line."""
 
+_VICTORIAMETRICS_LONGEST = 65_501
+"""Most bytes of a series in VictoriaMetrics, ``db`` included: its name, and for each label name, value and 2 (tried
+with 1.151, which answers 204 all the same)."""
+
 _LONGEST = 65_535
 """Most bytes of measurement, tags and field (``models.MaxKeyLength`` of InfluxDB 1 and 2)."""
 
@@ -63,9 +67,12 @@ class TagLimits:
         self, limits: Limits, measurement: str, labels: Mapping[str, str], fields: Collection[str]
     ) -> str | None:
         if self._dialect == "victoriametrics" or limits is VICTORIAMETRICS:
+            if self._database is not None:
+                labels = {"db": self._database, **labels}
             name = len(measurement.encode()) + 1 + max(map(len, fields))
             if limits.label_value_bytes is not None and name > limits.label_value_bytes:
                 return f"measurement and field have {name} bytes (at most {limits.label_value_bytes})"
-            if self._database is not None:
-                labels = {"db": self._database, **labels}
+            size = name + sum(len(key.encode()) + len(value.encode()) + 2 for key, value in labels.items() if value)
+            if size > _VICTORIAMETRICS_LONGEST:
+                return f"name and labels must have at most {_VICTORIAMETRICS_LONGEST} bytes together (got {size})"
         return limits.broken_by(labels)
