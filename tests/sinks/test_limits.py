@@ -92,10 +92,11 @@ def test_a_page_has_no_label_beyond_its_limits(caplog: pytest.LogCaptureFixture)
         Counter("c", {"a": 1, "b": 2}, 32),
         Counter("c", {"a": 1, "b": ""}, 64),
         CacheMetric("redis", "hit"),
-        Histogram("h", {"b": "x"}, 1),
+        Histogram("h", {}, 1),
+        Histogram("h", {"b": "x"}, 1),  # and the label of a bucket
     ]
     for _ in range(2):
-        assert sink.merge(events) == dict.fromkeys([1, 2, 4, 5, 7], "limits")
+        assert sink.merge(events) == dict.fromkeys([1, 2, 4, 5, 7, 9], "limits")
     page = sink.render()[0].decode()
     assert sorted(line for line in page.splitlines() if line.startswith("c_total{")) == [
         'c_total{a="1",host="h"} 128.0',

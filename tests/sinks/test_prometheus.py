@@ -10,8 +10,8 @@ import re
 import sys
 import threading
 import weakref
-from collections.abc import Callable, Generator, Iterable
-from contextlib import contextmanager
+from collections.abc import AsyncGenerator, Callable, Generator, Iterable
+from contextlib import asynccontextmanager, contextmanager
 from datetime import timedelta
 from importlib import import_module
 from typing import Any, NamedTuple
@@ -411,6 +411,28 @@ async def test_hypercorn_serves_it_on_trio_while_events_come() -> None:
     assert balanced(metrics.stats()).processed_events == 2000
 
 
+async def test_a_route_of_fastapi_is_answered_without_a_redirect() -> None:
+    """Unlike what is mounted; the reason why the docs say how to add a route."""
+    fastapi, routing = import_module("fastapi"), import_module("starlette.routing")
+    sink = PrometheusSink()
+
+    @asynccontextmanager
+    async def lifespan(_: Any) -> AsyncGenerator[Any, None]:
+        async with collector(sinks=[sink]) as metrics:
+            yield {"metrics": metrics}
+
+    application: Any = fastapi.FastAPI(lifespan=lifespan, routes=[routing.Route("/metrics", sink.asgi_app())])
+    mounted: Any = fastapi.FastAPI()
+    mounted.mount("/metrics", sink.asgi_app())
+    async with serving(application) as url, httpx2.AsyncClient() as http:
+        answer = await http.get(f"{url}/metrics", headers={"accept": PROMETHEUS_3})
+        assert (answer.status_code, answer.headers["content-type"]) == (200, STRICT)
+        assert (await http.head(f"{url}/metrics")).status_code == 200
+        assert (await http.post(f"{url}/metrics")).status_code == 405
+    async with serving(mounted) as url, httpx2.AsyncClient() as http:
+        assert (await http.get(f"{url}/metrics")).status_code == 307
+
+
 # -- in a registry of prometheus_client's
 
 
@@ -505,6 +527,37 @@ def test_a_sink_that_was_never_closed_is_in_nobodys_way_once_it_is_gone() -> Non
     assert parsed_registry(registry.collect()).of("jobs_total") == {labelled(): 1}
     PrometheusSink(registry).bind(SinkContext())
     assert [*registry.collect()] == []
+
+
+def test_of_sinks_that_join_a_registry_at_once_one_wins() -> None:
+    """In threads, with no lock of ours: the others are told, and the registry has one collector of ours."""
+    for _ in range(20):
+        registry = client.CollectorRegistry()
+        sinks = [PrometheusSink(registry) for _ in range(8)]
+        ready = threading.Barrier(len(sinks))
+        joined: list[PrometheusSink] = []
+
+        def join(sink: PrometheusSink, ready: threading.Barrier = ready, joined: Any = joined) -> None:
+            ready.wait()
+            try:
+                sink.bind(SinkContext())
+            except ValueError:
+                return
+            sink.merge([Counter("jobs", {}, 1)])
+            joined.append(sink)
+
+        threads = [threading.Thread(target=join, args=(sink,)) for sink in sinks]
+        with switching_often():
+            for thread in threads:
+                thread.start()
+            for thread in threads:
+                thread.join()
+        [winner] = joined
+        assert [sink for sink in sinks if sink.is_open] == [winner]
+        assert len(registry._collector_to_names) == 1
+        assert parsed_registry(registry.collect()).of("jobs_total") == {labelled(): 1}
+        with pytest.raises(ValueError, match="registry must be one"):
+            PrometheusSink(registry).bind(SinkContext())
 
 
 def test_a_registry_is_not_kept_alive() -> None:

@@ -62,3 +62,8 @@ class PrometheusIdentity(Identity):
     def key(self, family: Family, labels: Mapping[str, str]) -> Hashable:
         """Return the labels: they are sorted already."""
         return tuple(labels.items())
+
+    def broken_limit(self, family: Family, labels: Mapping[str, str]) -> str | None:
+        """Return in words which limit a series exceeds; a histogram's buckets have the label ``le`` too."""
+        bucket = {"le": "+Inf"} if family.measure.kind is Kind.HISTOGRAM else {}
+        return self.limits.broken_by({**labels, **bucket})
