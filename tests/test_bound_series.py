@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Mapping
+from functools import partial
 from typing import Any
 
 import pytest
@@ -140,12 +141,11 @@ def test_a_signal_handler_that_looks_at_the_page_disturbs_nothing() -> None:
     """At any place of a merge that adds, forgets and adopts series."""
     point, passed = 0, 1
     while point < passed:
-        now = 1_000
+        times = [1_000]
         bound: Bound = [(COUNTER, {"n": n}) for n in range(3)]
-        page = Page(SinkContext(bound=bound), lambda now=now: now, 100)  # type: ignore[misc]
+        page = Page(SinkContext(bound=bound), partial(times.__getitem__, 0), 100)
         page.merge([Counter("c", {"n": n}, 1) for n in range(5)])
-        now = 2_000
-        page._clock = lambda now=now: now  # type: ignore[misc]
+        times[0] = 2_000
         bound += [(COUNTER, {"n": n}) for n in range(3, 6)]
 
         def look(page: Page = page) -> None:

@@ -24,7 +24,8 @@ HITS = 1023
 def record_hits(metrics: BatchMetricsCollector, name: str) -> None:
     """Record what is one series to all of them, with the sum `HITS`; and a gauge, whose latest value is 3."""
     bound = metrics.counter(name, labels={"user": None, "n": 1})
-    for number, labels in enumerate([{"user": None}, {"user": ""}, {}, {"other": ""}]):
+    spellings: list[dict[str, Any]] = [{"user": None}, {"user": ""}, {}, {"other": ""}]
+    for number, labels in enumerate(spellings):
         metrics.record_counter(name, {**labels, "n": 1}, 2**number)
         metrics.record_counter(name, {"n": "1", **labels}, 2 ** (number + 4))
         metrics.record_gauge(f"{name}.depth", {**labels, "n": 1}, number)

@@ -113,7 +113,8 @@ async def test_requests_that_come_at_once_share_the_work(autojump_clock: MockClo
     assert later == [(0.2, 1)] * 10
     await trio.sleep(0.04)
     assert shown(await sink.page()) == 1
-    assert (trio.current_time(), made.calls) == (pytest.approx(0.24), 1)
+    assert trio.current_time() == pytest.approx(0.24)
+    assert made.calls == 1
     await trio.sleep(0.02)
     assert shown(await sink.page()) == 2
     assert made.calls == 2
@@ -140,7 +141,7 @@ async def test_the_request_that_does_the_work_may_be_cancelled_and_the_others_ge
         async with pages(sink, 20) as got:
             await trio.sleep(0.05)
             scopes[0].cancel()
-    assert got == [(pytest.approx(0.15), 1)] * 20
+    assert [(round(when, 3), said) for when, said in got] == [(0.15, 1)] * 20
     assert (made.calls, made.finished) == (2, 1)
 
 
@@ -153,7 +154,7 @@ async def test_a_request_with_less_time_leaves_the_work_to_those_with_more(autoj
         async with pages(sink, 5, within=1) as patient:
             pass
     assert hurried == [(0.05, 0)]
-    assert patient == [(pytest.approx(0.15), 1)] * 5
+    assert [(round(when, 3), said) for when, said in patient] == [(0.15, 1)] * 5
 
 
 async def test_a_failure_of_one_is_no_failure_of_another(autojump_clock: MockClock) -> None:
