@@ -29,7 +29,7 @@ class LineIdentity(Identity):
             limits: the largest names and labels that it takes.
         """
         super().__init__()
-        self._dialect = dialect
+        self._dialect: Dialect | None = dialect
         self.tag_limits: TagLimits = limits
         """May be replaced, once the server is known."""
         self.doubts: bool = False
