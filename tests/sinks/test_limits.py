@@ -202,6 +202,18 @@ async def test_series_that_another_server_takes_are_written_once_it_is_known() -
     assert server.pings == 1
 
 
+async def test_series_are_not_rejected_once_the_server_is_known_for_another_reason() -> None:
+    """A backslash was a reason to ask."""
+    server = FakeServer()
+    sink = InfluxDBSeriesSink(URL, database="d", client=server.client)
+    async with collector(sinks=[sink]) as metrics:
+        metrics.record_counter("c", {"a": "\\x"}, 1)
+        await metrics.flush()
+        metrics.record_counter("c", {"a": "x" * 5000}, 1)
+    account = balanced(metrics.stats()).sinks["influxdbseries"]
+    assert (account.delivered, account.rejected, server.pings) == (2, 0, 1)
+
+
 @EVENT_OR_SERIES
 async def test_limits_of_ones_own_take_the_place_of_those_that_are_known(
     kind: type[InfluxDBSink | InfluxDBSeriesSink],

@@ -104,9 +104,9 @@ class InfluxDBSeriesSink(InfluxDBServer, SeriesSink[bytes]):
         if isinstance(lines, DoubtfulLines):
             if (receipt := await self._find_dialect()) is not None:
                 return receipt
+            self._identity.tag_limits = TagLimits(self._dialect or "influxdb", self._limits, self._target.database)
             if self._identity.doubts:
                 self._identity.doubts = False
-                self._identity.tag_limits = TagLimits(self._dialect or "influxdb", self._limits, self._target.database)
                 self._store.reconsider()
             if self._dialect is not None:
                 self._begin()
