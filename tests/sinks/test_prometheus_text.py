@@ -389,6 +389,7 @@ def test_series_that_are_equal_once_translated_are_added_up() -> None:
         *(Counter("jobs.done", {"http.route": "/", "n": 1}, 1), Counter("jobs_done", {"n": 1, "http_route": "/"}, 2)),
         *(Gauge("g", {"a.b": "1"}, 1, timestamp=1), Gauge("g.", {"a_b": "1"}, 2, timestamp=2)),
         *(Histogram("h", {"_a": 1}, 3), Histogram("h", {"key_a": "1"}, 4)),
+        *(Histogram("i", {"le": 1}, 3), Histogram("i", {"exported_le": "1"}, 4)),
     )
     sink.merge([Counter("jobs-done", {"http-route": "/", "n": "1"}, 4), Counter("hits", {"user": "", "x": None}, 10)])
     sink.merge([Gauge("g", {"a-b": "1", "empty": ""}, 3)])
@@ -398,7 +399,8 @@ def test_series_that_are_equal_once_translated_are_added_up() -> None:
         assert found.of("jobs_done_total") == {labelled(http_route="/", n="1"): 7}
         assert found.of("g") == {labelled(a_b="1"): 3}
         assert found.of("h_sum") == {labelled(key_a="1"): 7}
-    assert len(sink._page) == 4
+        assert found.of("i_sum") == {labelled(exported_le="1"): 7}
+    assert len(sink._page) == 5
 
 
 def test_the_cap_counts_series_as_prometheus_sees_them() -> None:
