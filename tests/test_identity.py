@@ -27,7 +27,7 @@ from trio_batchmetrics import (
     metric_event,
 )
 from trio_batchmetrics._validation import valid
-from trio_batchmetrics.abc import Payload, SeriesSink, SeriesStore, SinkContext
+from trio_batchmetrics.abc import Limits, Payload, SeriesSink, SeriesStore, SinkContext
 from trio_batchmetrics.sinks import InfluxDBSeriesSink, PrometheusSink, PushgatewaySink
 from trio_batchmetrics.sinks._influxdb.line_protocol import DIALECTS, LOST, Dialect, series_key
 
@@ -125,6 +125,20 @@ async def test_the_refused_are_rejected_and_the_others_delivered(autojump_clock:
     assert (account.delivered, account.rejected, account.failed) == (2000, 1000, 0)
     assert "500 of 1500 events refused: 'clash.total' of another kind or unit has the name" in str(account.last_error)
     assert b"fine_total 1999.0\n" in sink.render()[0]
+
+
+@pytest.mark.parametrize("refused", [True, False])
+def test_huge_labels_without_a_series_of_their_own_are_not_remembered(refused: bool) -> None:
+    """They are rejected, or go to the series for the rest; what is kept of them is bounded in bytes."""
+    sink = PrometheusSink(limits=Limits(label_value_bytes=1000) if refused else None)
+    sink.bind(SinkContext(max_series=1))
+    sink.merge([Counter("c", {}, 1)])
+    for number in range(40):
+        answer = sink.merge([Counter("c", {"a": f"{number} {'x' * 1_000_000}"}, 1), Counter("c", {}, 1)])
+        assert answer == ({0: "limits"} if refused else None)
+        assert sum(len(column.known) for column in sink._page._columns()) <= 10
+    assert b"c_total 41.0\n" in sink.render()[0]
+    assert sink.overflowed == ({} if refused else {"c": 40})
 
 
 # -- line protocol

@@ -8,7 +8,7 @@ import attrs
 
 from ._schema import Kind, Measure
 
-__all__ = ["Cell", "Family", "Metric", "Point"]
+__all__ = ["Cell", "Family", "Metric", "Point", "refusing"]
 
 
 @attrs.frozen
@@ -121,3 +121,15 @@ class Family:
         """Return its series, the one that the rest share last. Safe in any thread: the dictionary is copied at once."""
         overflow = self.overflow
         return [*self.cells.values(), *([overflow] if overflow is not None else [])]
+
+
+def refusing(family: Family, reason: str) -> Cell:
+    """Return what stands for labels whose events are rejected.
+
+    Args:
+        family: the instrument.
+        reason: why.
+    """
+    cell = Cell({}, family.buckets, 0)
+    cell.refusal = reason
+    return cell

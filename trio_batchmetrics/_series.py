@@ -38,7 +38,7 @@ from operator import add
 from threading import get_ident
 from typing import Any
 
-from ._cells import Cell, Family, Metric
+from ._cells import Cell, Family, Metric, refusing
 from ._columns import Column, Known, Reader, Row, key_of, places_of
 from ._context import SinkContext
 from ._identity import Identity
@@ -51,6 +51,9 @@ __all__ = ["SeriesStore"]
 
 _logger = logging.getLogger("trio_batchmetrics")
 
+
+_SPARE_MAX_CHARS = 8_000_000
+"""Most characters of labels that are remembered without a series: 50 000 usual label sets, or eight of a megabyte."""
 
 _OVERFLOWED = tuple(OVERFLOW.items())
 """The labels of what has overflowed already, in a bound instrument."""
@@ -101,6 +104,7 @@ class SeriesStore:
         self._taken = 0
         self._oldest = 0
         self._adopted = 0
+        self._spare_chars = 0
         self._working = False
         """Whether series are being added or forgotten, which a signal handler that looks at them must not disturb."""
         self._warned = False
@@ -377,7 +381,7 @@ class SeriesStore:
         kept = self._identity.labels(family, labels)
         refusal = self._refusal(family, kept)
         if refusal is not None:
-            return _refused(family, refusal)
+            return self._without_series(labels, refusing(family, refusal))
         key = self._identity.key(family, kept)
         known = family.cells.get(key)
         if known is not None:
@@ -389,10 +393,15 @@ class SeriesStore:
             return cell
         if family.overflow is None:
             if (refusal := self._refusal(family, shared)) is not None:
-                return _refused(family, refusal)
+                return self._without_series(labels, refusing(family, refusal))
             family.overflow = Cell(shared, family.buckets, self._now)
             self._begin(family, family.overflow)
-        return family.overflow
+        return self._without_series(labels, family.overflow)
+
+    def _without_series(self, labels: Mapping[str, str], cell: Cell) -> Cell:
+        """Note that labels will be remembered that no series has of its own."""
+        self._spare_chars += sum(map(len, labels)) + sum(map(len, labels.values()))
+        return cell
 
     def _refusal(self, family: Family, labels: Mapping[str, str]) -> str | None:
         """Return why events of a series are rejected; None if they are not."""
@@ -432,11 +441,8 @@ class SeriesStore:
             refused = {at: reason for at, key in enumerate(keys) if (reason := known[key].refusal) is not None}
         if len(known) > 4 * self._context.max_series + 1000:
             known.forget()
+        if self._spare_chars > _SPARE_MAX_CHARS:
+            self._spare_chars = 0
+            for each in self._columns():
+                each.known.forget()
         return refused
-
-
-def _refused(family: Family, reason: str) -> Cell:
-    """Return what stands for labels whose events are rejected."""
-    cell = Cell({}, family.buckets, 0)
-    cell.refusal = reason
-    return cell
