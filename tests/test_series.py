@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable, Sequence
+from datetime import timedelta
 from typing import Any
 
 import attrs
@@ -86,7 +87,7 @@ class MemorySink(SeriesSink[Snapshot]):
         super().bind(context)
         self.store = SeriesStore(attrs.evolve(context, max_series=20))
 
-    def merge(self, events: Sequence[MetricEvent]) -> None:
+    def merge(self, events: Sequence[MetricEvent]) -> dict[int, str] | None:
         """Add the events to the series."""
         self.store.merge(events)
         found = ids(list(events))
@@ -94,6 +95,7 @@ class MemorySink(SeriesSink[Snapshot]):
         self.merged += found
         self.count += len(found)
         self.total += sum(found)
+        return None
 
     def snapshot(self) -> Snapshot:
         """Return the series as they stand."""
@@ -261,8 +263,8 @@ async def test_merged_events_are_pending_until_a_push_that_contains_them_succeed
         assert (stats.delivered, stats.pending, balanced(metrics.stats()).processed_events) == (2, 4, 2)
         report = report_balanced(await metrics.flush(), 4)
         assert (report.processed, trio.current_time()) == (4, 20)
-    assert sink.times == [0, 10]
-    assert [snapshot.count for snapshot in sink.snapshots] == [2, 6]
+    assert sink.times == [0, 10, 20]
+    assert [snapshot.count for snapshot in sink.snapshots] == [2, 6, 6]
 
 
 async def test_a_snapshot_is_fresh_at_each_attempt(autojump_clock: MockClock) -> None:
@@ -277,8 +279,8 @@ async def test_a_snapshot_is_fresh_at_each_attempt(autojump_clock: MockClock) ->
         record(metrics, 5, 6)
         await metrics.flush()
         assert trio.current_time() == 20
-    assert sink.times == [0, 10, 20]
-    assert [snapshot.count for snapshot in sink.snapshots] == [2, 4, 6]
+    assert sink.times == [0, 10, 20, 20]
+    assert [snapshot.count for snapshot in sink.snapshots] == [2, 4, 6, 6]
     stats = account(metrics)
     assert (stats.delivered, stats.failed, stats.retries, stats.last_error) == (6, 0, 2, "503")
     assert stats.last_success is not None
@@ -347,14 +349,15 @@ async def test_whatever_is_no_success_is_pushed_again(failure: Any, autojump_clo
 
 @pytest.mark.parametrize("success", [None, Receipt(), Receipt(retry=[]), Receipt(retry_after=5)])
 async def test_a_push_that_succeeded_is_not_made_again(success: Receipt | None, autojump_clock: MockClock) -> None:
-    """With nothing new there is nothing to push; a pause asked for without a retry means nothing."""
-    sink = MemorySink(success)
+    """Before it is time to, or the block ends; a pause asked for without a retry means nothing."""
+    sink = MemorySink(success, refresh=None)
     async with collector(BatchMetricsConfig(batch_size=2), sinks=[sink]) as metrics:
         record(metrics, 1, 2)
         await trio.sleep(1000)
         assert account(metrics).delivered == 2
         assert account(metrics).retries == 0
-    assert sink.times == [0]
+        assert sink.times == [0]
+    assert sink.times == [0, 1000]
 
 
 async def test_a_snapshot_that_raises_is_tried_again(autojump_clock: MockClock) -> None:
@@ -379,7 +382,7 @@ async def test_a_snapshot_that_raises_is_tried_again(autojump_clock: MockClock) 
     assert (stats.delivered, stats.retries) == (2, 2)
     assert "snapshot" in str(stats.last_error)
     assert "in the middle of something" in str(stats.last_error)
-    assert len(sink.times) == 1
+    assert len(sink.times) == 2
 
 
 async def test_each_snapshot_has_a_key_of_its_own(autojump_clock: MockClock) -> None:
@@ -390,7 +393,7 @@ async def test_each_snapshot_has_a_key_of_its_own(autojump_clock: MockClock) -> 
         await metrics.flush()
         record(metrics, 3, 4)
         await metrics.flush()
-    assert len(set(sink.keys)) == len(sink.keys) == 4
+    assert len(set(sink.keys)) == len(sink.keys) == 5
 
 
 async def test_pauses_double_and_a_success_makes_them_short_again(autojump_clock: MockClock) -> None:
@@ -406,6 +409,142 @@ async def test_pauses_double_and_a_success_makes_them_short_again(autojump_clock
             pauses = [sink.times[n + 1] - sink.times[n] for sink in sinks]
             assert 0 <= min(pauses) < longest / 4
             assert longest * 3 / 4 < max(pauses) <= longest
+
+
+# -- events that a sink refuses
+
+
+class RefusingSink(MemorySink):
+    """Refuses to merge the odd ones."""
+
+    def merge(self, events: Sequence[MetricEvent]) -> dict[int, str] | None:
+        """Merge the others."""
+        found = ids(list(events))
+        super().merge([event for event, number in zip(events, found, strict=True) if number % 2 == 0])
+        return {at: "odd" for at, number in enumerate(found) if number % 2}
+
+
+@pytest.mark.parametrize("scraped", [False, True])
+@pytest.mark.parametrize("beside", [0, 1, 2])
+async def test_events_that_a_series_sink_refuses_are_rejected_at_once(
+    scraped: bool, beside: int, autojump_clock: MockClock
+) -> None:
+    """Over several calls of merge, whichever sinks are beside it; the first reason is the sink's last error."""
+    sink, others = RefusingSink(name="memory"), [RecordingSink() for _ in range(beside)]
+    sink.scraped = scraped
+    async with collector(BatchMetricsConfig(batch_size=1201), sinks=[sink, *others]) as metrics:
+        sink.down = True
+        record(metrics, 1, 1201)
+        await wait_all_tasks_blocked()
+        stats = account(metrics)
+        assert (stats.total, stats.rejected) == (1201, 601)
+        assert stats.last_error in ("601 of 1201 events refused: odd", "ConnectionError: down")
+        sink.down = False
+        await metrics.flush()
+    stats = account(metrics)
+    assert (stats.delivered, stats.rejected, stats.failed) == (600, 601, 0)
+    overall = balanced(metrics.stats())
+    assert (overall.processed_events, overall.failed_events) == (600, 601)
+    assert all(ids(other.events) == upto(1201) for other in others)
+
+
+@pytest.mark.parametrize("nonsense", [{3: "beyond"}, {-1: "before"}, {"0": "text"}, [0], 7])
+async def test_a_merge_that_refuses_what_it_was_not_given_has_failed(nonsense: Any, autojump_clock: MockClock) -> None:
+    """Its batch may have been merged: failed, like one that raises."""
+
+    class Confused(MemorySink):
+        """Names other events."""
+
+        def merge(self, events: Sequence[MetricEvent]) -> Any:
+            super().merge(events)
+            return nonsense if 1 in ids(list(events)) else None
+
+    sink = Confused(name="memory")
+    async with collector(BatchMetricsConfig(batch_size=3), sinks=[sink]) as metrics:
+        record(metrics, 1, 6)
+        await metrics.flush()
+    stats = account(metrics)
+    assert (stats.delivered, stats.rejected, stats.failures) == (3, 0, {"merge": 3})
+
+
+# -- a back-end that may have lost its memory
+
+
+async def test_everything_is_pushed_again_every_minute_while_the_block_is_open(autojump_clock: MockClock) -> None:
+    """After the last push, be there news or not; nothing counts twice."""
+    sink = MemorySink()
+    async with collector(BatchMetricsConfig(batch_size=2), sinks=[sink]) as metrics:
+        await trio.sleep(200)
+        assert sink.times == []  # nothing was ever merged
+        record(metrics, 1, 2)
+        await trio.sleep(70)
+        record(metrics, 3, 4)
+        await trio.sleep(130)
+        assert sink.times == [200, 260, 270, 330, 390]
+        assert account(metrics).delivered == 4
+    assert sink.times[-1] == 400
+    assert (account(metrics).delivered, account(metrics).retries) == (4, 0)
+
+
+@pytest.mark.parametrize("refresh", [7, 7.0, timedelta(seconds=7)])
+async def test_how_often_is_a_setting(refresh: Any, autojump_clock: MockClock) -> None:
+    """In seconds, or a timedelta."""
+    sink = MemorySink(refresh=refresh)
+    async with collector(BatchMetricsConfig(batch_size=2), sinks=[sink]) as metrics:
+        record(metrics, 1, 2)
+        await trio.sleep(20)
+    assert sink.times == [0, 7, 14, 20]
+
+
+@pytest.mark.parametrize("refresh", [0, -1, True, "60", float("nan"), timedelta(0)])
+def test_a_bad_refresh_is_named(refresh: Any) -> None:
+    """With rule and value."""
+    with pytest.raises(ValueError, match=r"^refresh must be seconds > 0, a timedelta > 0 or None \(got "):
+        MemorySink(refresh=refresh)
+
+
+async def test_a_push_that_only_repeats_costs_nothing_if_it_fails(autojump_clock: MockClock) -> None:
+    """It is retried while the block is open; at its end there is one attempt."""
+    sink = MemorySink()
+    async with collector(BatchMetricsConfig(batch_size=2), sinks=[sink]) as metrics:
+        record(metrics, 1, 2)
+        await wait_all_tasks_blocked()
+        sink.down = True
+        await trio.sleep(200)
+        attempts, retries = len(sink.times), account(metrics).retries
+        assert attempts > 5
+        assert retries > 3
+        left = trio.current_time()
+    assert trio.current_time() == left
+    assert len(sink.times) == attempts + 1
+    stats = account(metrics)
+    assert (stats.delivered, stats.failed, stats.last_error) == (2, 0, "ConnectionError: down")
+    assert balanced(metrics.stats()).processed_events == 2
+
+
+async def test_one_push_at_the_end_is_enough(autojump_clock: MockClock) -> None:
+    """If it has everything, it is not repeated; with no time for an attempt there is none."""
+    for shutdown_timeout, times in ((10, [0]), (0, [])):
+        sink = MemorySink()
+        config = BatchMetricsConfig(shutdown_timeout=shutdown_timeout)
+        async with collector(config, sinks=[sink]) as metrics:
+            record(metrics, 1, 2)
+        assert sink.times == times
+    sink = MemorySink()
+    async with collector(BatchMetricsConfig(shutdown_timeout=0), sinks=[sink]) as metrics:
+        record(metrics, 1, 2)
+        await metrics.flush()
+    assert sink.times == [0]
+
+
+async def test_a_last_push_that_hangs_ends_at_the_deadline(autojump_clock: MockClock) -> None:
+    """And loses nothing, since nothing was pending."""
+    sink = MemorySink(None, ...)
+    async with collector(BatchMetricsConfig(batch_size=2, shutdown_timeout=3), sinks=[sink]) as metrics:
+        record(metrics, 1, 2)
+        await metrics.flush()
+    assert trio.current_time() == 3
+    assert (account(metrics).delivered, account(metrics).failed) == (2, 0)
 
 
 # -- a back-end that is down for long

@@ -8,7 +8,7 @@ import attrs
 
 from ._schema import Kind, Measure
 
-__all__ = ["Cell", "Family", "Metric", "Point"]
+__all__ = ["Cell", "Family", "Metric", "Point", "refusing"]
 
 
 @attrs.frozen
@@ -53,7 +53,7 @@ class Metric:
 class Cell:
     """One series, as it is added up; only in Trio's thread, read in any (:mod:`trio_batchmetrics._series`)."""
 
-    __slots__ = ("counts", "labels", "set_at", "started", "updated", "value")
+    __slots__ = ("counts", "labels", "pinned", "refusal", "set_at", "started", "updated", "value")
 
     def __init__(self, labels: Mapping[str, str], buckets: int, started: int) -> None:
         """Begin at 0.
@@ -70,6 +70,14 @@ class Cell:
         self.started: int = started
         self.updated: int = 0
         """When something was added last; 0: it has no value yet."""
+        self.pinned: bool = False
+        """Whether it belongs to a bound instrument: it does not expire."""
+        self.refusal: str | None = None
+        """Why the events that are added to it are rejected; such a cell is no series, and shown nowhere."""
+
+    def shown(self, since: int) -> bool:
+        """Tell whether it has a value, and one that was updated since, unless it does not expire."""
+        return self.updated >= since or (self.pinned and self.updated > 0)
 
     def point(self) -> Point:
         """Return the series as it stands. Safe in any thread."""
@@ -79,21 +87,27 @@ class Cell:
 
 
 class Family:
-    """An instrument's series."""
+    """The series of an instrument, or of several that are one to the back-end."""
 
-    __slots__ = ("bounds", "cells", "measure", "overflow", "updated", "warned")
+    __slots__ = ("bounds", "cells", "measure", "overflow", "refusal", "shared", "terms", "updated", "warned")
 
-    def __init__(self, measure: Measure, bounds: tuple[float, ...]) -> None:
+    def __init__(self, measure: Measure, bounds: tuple[float, ...], terms: Hashable = None) -> None:
         """Have none yet.
 
         Args:
-            measure: the instrument.
+            measure: the instrument; the first, where several are one to the back-end.
             bounds: a histogram's bucket bounds, else none.
+            terms: what others of its name must agree on to be part of it.
         """
         self.measure: Measure = measure
+        self.terms: Hashable = terms
         self.bounds: tuple[float, ...] = bounds
         self.cells: dict[Hashable, Cell] = {}
         self.overflow: Cell | None = None
+        self.shared: tuple[Mapping[str, str], Hashable] | None = None
+        """The labels of the series that label sets beyond the cap share, and what tells it from others."""
+        self.refusal: str | None = None
+        """Why it is refused: all its events are rejected."""
         self.updated: int = 0
         """When something was last to be added to its series: written before they are, for readers in other threads."""
         self.warned: bool = False
@@ -107,3 +121,15 @@ class Family:
         """Return its series, the one that the rest share last. Safe in any thread: the dictionary is copied at once."""
         overflow = self.overflow
         return [*self.cells.values(), *([overflow] if overflow is not None else [])]
+
+
+def refusing(family: Family, reason: str) -> Cell:
+    """Return what stands for labels whose events are rejected.
+
+    Args:
+        family: the instrument.
+        reason: why.
+    """
+    cell = Cell({}, family.buckets, 0)
+    cell.refusal = reason
+    return cell

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from typing import Any
 
 import attrs
 
@@ -25,7 +26,10 @@ class SinkContext:
     """Histogram bucket bounds by instrument name, over the declared ones."""
     run_id: str = ""
     """Names the collector's run, like no other; together with a serial number (``Batch.serials``) an event."""
-    hand_over: Callable[[], Awaitable[None]] | None = None
-    """Collects the bound and observable instruments and returns once all that was recorded before is handed over."""
     declared: Mapping[str, Measure] = attrs.field(factory=dict[str, Measure])
     """Bound instruments by name, as they come to be: their kind, unit, description and bounds."""
+    bound: Sequence[tuple[Measure, Mapping[str, Any]]] = ()
+    """The bound instruments created so far, with their labels; it only grows."""
+    hand_over: Callable[[], Awaitable[None]] | None = None
+    """Collects the bound instruments, and returns once everything recorded before the call is merged; in Trio's thread,
+    while the block is open. None: there is no collector."""

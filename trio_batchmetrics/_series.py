@@ -3,12 +3,18 @@
 How this works
 ==============
 
-A ``Family`` is an instrument, a ``Cell`` one of its series (:mod:`trio_batchmetrics._cells`). What identifies a cell is
-the text of its labels, whatever their order; but text and order are worked out once for each combination of values as
-the application gave them, which is looked up in ``known`` from then on. Values that are equal have equal text there
-(:mod:`trio_batchmetrics._validation` sees to that: ``True`` and 1 do not meet).
+A ``Family`` is an instrument, a ``Cell`` one of its series (:mod:`trio_batchmetrics._cells`). Which instruments and
+which labels are the same is the back-end's matter (:mod:`trio_batchmetrics._identity`), and is worked out once for each
+combination of values as the application gave them, which is looked up in ``known`` from then on. Values that are equal
+have equal text there (:mod:`trio_batchmetrics._validation` sees to that: ``True`` and 1 do not meet).
+
+Labels that the back-end cannot take have a cell too, which is no series: it carries the reason, and the events that
+are added to it are rejected.
 
 Beyond ``max_series`` label sets of an instrument, the rest share one series (OpenTelemetry's "cardinality limits").
+
+The series of a bound instrument are there from its creation on (``adopt``), at 0 unless it is a gauge, and never
+expire.
 
 Other threads
 -------------
@@ -17,7 +23,7 @@ Only Trio's thread adds and forgets. Any thread may take a snapshot meanwhile, w
 run after a call, at function entry and when it jumps back. What belongs together in a cell is written with none of
 these in between, ``updated`` last, and read the same way; dictionaries are copied in one step before they are walked.
 So each series is consistent in itself, where there is a global interpreter lock; those of one batch need not all be
-there yet.
+there yet. A signal handler may look at the series too, in the middle of a merge; it adopts nothing then.
 """
 
 from __future__ import annotations
@@ -26,15 +32,17 @@ import logging
 import time
 from bisect import bisect_left
 from collections import Counter as Tallied
-from collections.abc import Callable, Hashable, Iterable, Sequence
+from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from functools import partial
-from operator import add, itemgetter
+from operator import add
+from threading import get_ident
 from typing import Any
 
-import attrs
-
-from ._cells import Cell, Family, Metric
+from ._cells import Cell, Family, Metric, refusing
+from ._columns import Column, Known, Reader, Row, key_of, places_of
 from ._context import SinkContext
+from ._identity import Identity
+from ._limits import LIMITS
 from ._schema import OVERFLOW, Kind, Measure, MetricEvent, Schema
 from ._text import text
 from ._validation import groups_of
@@ -43,36 +51,12 @@ __all__ = ["SeriesStore"]
 
 _logger = logging.getLogger("trio_batchmetrics")
 
-_Row = tuple[Any, ...]
 
+_SPARE_MAX_CHARS = 8_000_000
+"""Most characters of labels that are remembered without a series: 50 000 usual label sets, or eight of a megabyte."""
 
-class _Known(dict[Any, Cell]):
-    """Series by labels as the application gave them; one that is not there is looked for by text, and then it is."""
-
-    def __init__(self, find: Callable[[Any], Cell]) -> None:
-        super().__init__()
-        self._find = find
-
-    def __missing__(self, labels: Any) -> Cell:
-        cell = self[labels] = self._find(labels)
-        return cell
-
-
-@attrs.frozen
-class _Column:
-    """One measure of an event class: where its values stand in a row, and its series."""
-
-    family: Family
-    at: int | None
-    known: _Known
-
-
-@attrs.frozen
-class _Reader:
-    """How the rows of an event class with declared labels are read."""
-
-    key: Callable[[_Row], Any]
-    columns: tuple[_Column, ...]
+_OVERFLOWED = tuple(OVERFLOW.items())
+"""The labels of what has overflowed already, in a bound instrument."""
 
 
 class SeriesStore:
@@ -90,43 +74,78 @@ class SeriesStore:
         [('cache.operations', [2.0, 1.0])]
     """
 
-    def __init__(self, context: SinkContext | None = None, *, clock: Callable[[], int] | None = None) -> None:
-        """Have no series yet.
+    def __init__(
+        self,
+        context: SinkContext | None = None,
+        *,
+        clock: Callable[[], int] | None = None,
+        identity: Identity | None = None,
+    ) -> None:
+        """Have no series yet. Made in Trio's thread, once the collector opens.
 
         Args:
-            context: what the collector told the sink: static labels, ``max_series``, bounds; by default, defaults.
+            context: what the collector told the sink: static labels, ``max_series``, bounds, the bound instruments; by
+                default, defaults.
             clock: tells the nanoseconds that points are stamped with; by default the wall clock's, since 1970.
+            identity: which instruments and series the back-end can tell apart; by default those whose texts differ.
         """
         self._context = SinkContext() if context is None else context
         self._clock = clock
-        self._families: dict[Hashable, Family] = {}
-        self._readers: dict[type, _Reader] = {}
-        self._named: dict[Hashable, _Column] = {}
+        self._identity = identity or Identity()
+        self._thread = get_ident()
+        self._families: list[Family] = []
+        self._taken_names: dict[Hashable, Family] = {}
+        self.overflowed: dict[str, int] = {}
+        """How many events of an instrument lost their labels to ``max_series``, by its name."""
+        self._readers: dict[type, Reader] = {}
+        self._named: dict[Hashable, Column] = {}
         self._now = 0
         self._settled = 0
         self._taken = 0
         self._oldest = 0
+        self._adopted = 0
+        self._spare_chars = 0
+        self._working = False
+        """Whether series are being added or forgotten, which a signal handler that looks at them must not disturb."""
+        self._warned = False
 
     def __len__(self) -> int:
         """Return how many series there are."""
-        return sum(len(family.cells) + (family.overflow is not None) for family in [*self._families.values()])
+        return sum(len(family.cells) + (family.overflow is not None) for family in [*self._families])
 
-    def merge(self, events: Sequence[MetricEvent]) -> None:
-        """Add events, each once; those that are invalid are passed over (none are that a collector hands over)."""
-        # No two merges have the same time, so that a cell that was not updated since has not changed since.
-        self._now = max(self._time(), self._now + 1)
-        for event_class, rows in groups_of(events).items():
-            schema: Any = event_class.__metric_schema__
-            if schema.named:
-                self._merge_named(schema, rows)
-            else:
-                self._merge_declared(event_class, schema, rows)
-        self._settled = self._now
+    def merge(self, events: Sequence[MetricEvent]) -> dict[int, str] | None:
+        """Add events, each once; those that are invalid are passed over (none are that a collector hands over).
+
+        Returns:
+            The events that are refused, by position, with the reason: the back-end cannot tell their instrument from
+            one of another kind or unit, or cannot take their labels. What else they measured stays added. None: all
+            were added.
+        """
+        self._adopt()
+        refused: dict[int, str] = {}
+        self._working = True
+        try:
+            # No two merges have the same time, so that a cell that was not updated since has not changed since.
+            self._now = max(self._time(), self._now + 1)
+            for event_class, rows in groups_of(events).items():
+                schema: Any = event_class.__metric_schema__
+                if schema.named:
+                    found = self._merge_named(schema, rows)
+                else:
+                    found = self._merge_declared(event_class, schema, rows)
+                if found:
+                    places = places_of(events, event_class)
+                    refused |= {places[at]: reason for at, reason in found.items()}
+            self._settled = self._now
+        finally:
+            self._working = False
+        return refused or None
 
     def snapshot(self) -> tuple[Metric, ...]:
         """Return every series as it stands: since the store was made (cumulative). Safe in any thread."""
+        self._adopt()
         metrics: list[Metric] = []
-        for family in [*self._families.values()]:
+        for family in [*self._families]:
             cells = [cell for cell in family.all_cells() if cell.updated]  # one may be about to get its first value
             if cells:
                 metrics.append(self._metric(family, cells))
@@ -134,8 +153,9 @@ class SeriesStore:
 
     def take(self) -> tuple[Metric, ...]:
         """Return what came since the last :meth:`take` (delta), and begin anew. For a store that does only this."""
+        self._adopt()
         taken: list[Metric] = []
-        for family in self._families.values():
+        for family in self._families:
             cells = [cell for cell in family.all_cells() if cell.updated > self._taken]
             if cells:
                 taken.append(self._metric(family, cells))
@@ -150,6 +170,8 @@ class SeriesStore:
     def expire(self, before: int) -> int:
         """Forget series to which nothing was added since then; they begin at 0 should they come back.
 
+        Those of bound instruments stay.
+
         Args:
             before: nanoseconds by the store's clock.
 
@@ -159,27 +181,54 @@ class SeriesStore:
         if before <= self._oldest:  # nothing can be that old: cheap enough to ask at each merge
             return 0
         gone, self._oldest = 0, self._now
-        for family in self._families.values():
-            idle = [key for key, cell in family.cells.items() if cell.updated < before]
-            for key in idle:
-                self._forget(family, family.cells.pop(key))
+        for family in self._families:
+            idle = [(key, cell) for key, cell in [*family.cells.items()] if cell.updated < before and not cell.pinned]
+            for key, cell in idle:
+                del family.cells[key]
+                self._forget(family, cell)
             overflow = family.overflow
-            if overflow is not None and overflow.updated < before:
+            if overflow is not None and overflow.updated < before and not overflow.pinned:
                 family.overflow = None
                 self._forget(family, overflow)
                 gone += 1
             gone += len(idle)
-            self._oldest = min([self._oldest, *(cell.updated for cell in family.all_cells())])
+            self._oldest = min([self._oldest, *(cell.updated for cell in family.all_cells() if not cell.pinned)])
         if gone:
-            for column in (
-                *self._named.values(),
-                *(one for reader in self._readers.values() for one in reader.columns),
-            ):
-                column.known.clear()
+            for column in self._columns():
+                column.known.forget()
         return gone
 
+    def reconsider(self) -> None:
+        """Ask anew about labels that were refused: the back-end has turned out to take more."""
+        for column in self._columns():
+            if column.known.refuses:
+                column.known.forget()
+
+    def _columns(self) -> list[Column]:
+        return [*self._named.values(), *(column for reader in self._readers.values() for column in reader.columns)]
+
+    def _adopt(self) -> None:
+        """Have the series of the bound instruments that were created since the last time. Nothing in other threads."""
+        bound = self._context.bound
+        if self._working or self._adopted == len(bound) or get_ident() != self._thread:
+            return
+        self._working = True
+        try:
+            self._now = max(self._time(), self._now + 1)
+            while self._adopted < len(bound):
+                measure, labels = bound[self._adopted]
+                self._adopted += 1
+                family = self._family(measure)
+                cell = self._cell(family, labels.items())
+                cell.pinned = True
+                if measure.kind is not Kind.GAUGE and not cell.updated:
+                    family.updated = cell.updated = self._now
+            self._settled = self._now
+        finally:
+            self._working = False
+
     def _begin(self, family: Family, cell: Cell) -> None:
-        """Hear of a new series, before anything is added to it; for a subclass that keeps something beside it."""
+        """Hear of a new series, before anything is added to it; for a subclass that keeps something alongside it."""
 
     def _forget(self, family: Family, cell: Cell) -> None:
         """Hear of a series that was forgotten; for the same."""
@@ -195,29 +244,31 @@ class SeriesStore:
 
     # -- classes with declared labels
 
-    def _merge_declared(self, event_class: type[MetricEvent], schema: Schema, rows: Sequence[_Row]) -> None:
+    def _merge_declared(self, event_class: type[MetricEvent], schema: Schema, rows: Sequence[Row]) -> dict[int, str]:
         reader = self._readers.get(event_class)
         if reader is None:
             reader = self._readers[event_class] = self._reader(schema)
         keys = [*map(reader.key, rows)]
+        refused: dict[int, str] = {}
         for column in reader.columns:
             self._add(column, keys, rows)
-            self._remember_little(column)
+            refused |= self._look_after(column, keys)
+        return refused
 
-    def _reader(self, schema: Schema) -> _Reader:
+    def _reader(self, schema: Schema) -> Reader:
         place = {field: at for at, field in enumerate(schema.fields, start=2)}
         names = [item.name for item in schema.labels]
-        columns: list[_Column] = []
+        columns: list[Column] = []
         for measure in schema.measures:
-            known = _Known(partial(self._cell_of_values, self._family(measure), names))
+            family = self._family(measure)
             at = None if measure.field is None else place[measure.field]
-            columns.append(_Column(self._family(measure), at, known))
-        return _Reader(_key([place[item.field] for item in schema.labels]), tuple(columns))
+            columns.append(Column(measure.name, family, at, Known(partial(self._cell_of_values, family, names))))
+        return Reader(key_of([place[item.field] for item in schema.labels]), tuple(columns))
 
     def _cell_of_values(self, family: Family, names: Sequence[str], values: Sequence[object]) -> Cell:
         return self._cell(family, zip(names, values, strict=True))
 
-    def _add(self, column: _Column, keys: Sequence[Any], rows: Sequence[_Row]) -> None:
+    def _add(self, column: Column, keys: Sequence[Any], rows: Sequence[Row]) -> None:
         known, at, kind, now = column.known, column.at, column.family.measure.kind, self._now
         column.family.updated = now
         if at is None:
@@ -248,11 +299,12 @@ class SeriesStore:
 
     # -- events that carry their instrument's name and their labels
 
-    def _merge_named(self, schema: Schema, rows: Sequence[_Row]) -> None:
+    def _merge_named(self, schema: Schema, rows: Sequence[Row]) -> dict[int, str]:
         kind = schema.measures[0].kind
-        by_name: dict[str, list[_Row]] = {}
+        by_name: dict[str, list[Row]] = {}
         for row in rows:
             by_name.setdefault(row[2], []).append(row)
+        refused: dict[int, str] = {}
         for name, same in by_name.items():
             column = self._column(schema, kind, name, same[0])
             keys = [tuple(row[3].items()) for row in same]
@@ -262,20 +314,24 @@ class SeriesStore:
                     self._add_point(column.family, column.known[key], *row[5:])
             else:
                 self._add(column, keys, same)
-            self._remember_little(column)
+            if found := self._look_after(column, keys):
+                places = [at for at, row in enumerate(rows) if row[2] == name]
+                refused |= {places[at]: reason for at, reason in found.items()}
+        return refused
 
-    def _column(self, schema: Schema, kind: Kind, name: str, row: _Row) -> _Column:
+    def _column(self, schema: Schema, kind: Kind, name: str, row: Row) -> Column:
         """Return where the rows of a name go; a bound instrument may have been declared since the last."""
         declared = self._context.declared.get(name)
         if declared is not None and declared.kind is not kind:
             declared = None
         column = self._named.get((kind, name))
-        if column is None or (declared is not None and declared.unit != column.family.measure.unit):
+        if column is None or column.declared is not declared:
             own = Measure("value", kind, text(name) or "", bounds=row[6] if schema.buckets else None)
             family = self._family(declared or own)
-            column = self._named[kind, name] = _Column(family, 4, _Known(partial(self._cell, family)))
-        if declared is not None and declared is not column.family.measure:
-            column.family.measure = declared
+            known = Known(partial(self._cell, family))
+            column = self._named[kind, name] = Column(own.name, family, 4, known, declared)
+            if declared is not None and declared.name == family.measure.name:
+                family.measure = declared
         return column
 
     def _add_point(
@@ -299,44 +355,94 @@ class SeriesStore:
     # -- series
 
     def _family(self, measure: Measure) -> Family:
-        key = (measure.name, measure.kind, measure.unit)
-        family = self._families.get(key)
-        if family is None:
-            bounds = self._context.bounds.get(measure.name) or measure.default_bounds
-            family = self._families[key] = Family(measure, bounds if measure.kind is Kind.HISTOGRAM else ())
+        """Return the instrument that this is to the back-end; one that is refused, if another has its name."""
+        names, terms = self._identity.names(measure), self._identity.terms(measure)
+        family = self._taken_names.get(names[0])
+        if family is not None and family.terms == terms:
+            return family
+        bounds = self._context.bounds.get(measure.name) or measure.default_bounds
+        family = Family(measure, bounds if measure.kind is Kind.HISTOGRAM else (), terms)
+        other = next((other for name in names if (other := self._taken_names.get(name)) is not None), None)
+        if other is None:
+            self._taken_names.update(dict.fromkeys(names, family))
+            self._families.append(family)
+        else:
+            family.refusal = f"{other.measure.name!r} of another kind or unit has the name"
+            self._warn(measure.name, family.refusal)
         return family
 
     def _cell(self, family: Family, pairs: Iterable[tuple[object, object]]) -> Cell:
-        """Return the series of these labels, a new one if it must be."""
+        """Return the series of these labels, a new one if it must be; or what stands for labels that are refused."""
         labels = dict(self._context.static_labels)
         for name, value in pairs:
             string = text(value)
             if string is not None:
                 labels[text(name) or ""] = string
-        key = tuple(sorted(labels.items()))
-        cell = family.cells.get(key)
-        if cell is not None:
-            return cell
-        shared = {**self._context.static_labels, **OVERFLOW}
-        if len(family.cells) < self._context.max_series and labels != shared:
-            cell = family.cells[key] = Cell(labels, family.buckets, self._now)
+        kept = self._identity.labels(family, labels)
+        refusal = self._refusal(family, kept)
+        if refusal is not None:
+            return self._without_series(labels, refusing(family, refusal))
+        key = self._identity.key(family, kept)
+        known = family.cells.get(key)
+        if known is not None:
+            return known
+        shared, shared_key = family.shared or self._shared(family)
+        if len(family.cells) < self._context.max_series and key != shared_key:
+            cell = family.cells[key] = Cell(kept, family.buckets, self._now)
             self._begin(family, cell)
             return cell
         if family.overflow is None:
+            if (refusal := self._refusal(family, shared)) is not None:
+                return self._without_series(labels, refusing(family, refusal))
             family.overflow = Cell(shared, family.buckets, self._now)
             self._begin(family, family.overflow)
-        return family.overflow
+        return self._without_series(labels, family.overflow)
 
-    def _remember_little(self, column: _Column) -> None:
-        """Keep bounded what is remembered: label sets beyond the cap, and the same labels in other orders."""
-        if len(column.known) > 4 * self._context.max_series + 1000:
-            column.known.clear()
+    def _without_series(self, labels: Mapping[str, str], cell: Cell) -> Cell:
+        """Note that labels will be remembered that no series has of its own."""
+        self._spare_chars += sum(map(len, labels)) + sum(map(len, labels.values()))
+        return cell
 
+    def _refusal(self, family: Family, labels: Mapping[str, str]) -> str | None:
+        """Return why events of a series are rejected; None if they are not."""
+        if family.refusal is not None:
+            return family.refusal
+        broken = self._identity.broken_limit(family, labels)
+        if broken is None:
+            return None
+        self._warn(family.measure.name, broken)
+        return LIMITS
 
-def _key(places: Sequence[int]) -> Callable[[_Row], Any]:
-    """Return a function that takes a row's labels, as a tuple."""
-    if not places:
-        return lambda _: ()
-    getter: Callable[[_Row], Any]
-    getter = itemgetter(*places) if len(places) > 1 else itemgetter(slice(places[0], places[0] + 1))
-    return getter
+    def _shared(self, family: Family) -> tuple[Mapping[str, str], Hashable]:
+        """Return the labels of the series that label sets beyond the cap share, and what tells it from others."""
+        labels = self._identity.labels(family, {**self._context.static_labels, **OVERFLOW})
+        family.shared = (labels, self._identity.key(family, labels))
+        return family.shared
+
+    def _warn(self, name: str, why: str) -> None:
+        """Log that events are refused; the first time only."""
+        if not self._warned:
+            self._warned = True
+            _logger.warning("metrics: events of %r are rejected: %s; others are only counted", name, why)
+
+    def _look_after(self, column: Column, keys: Sequence[Any]) -> dict[int, str]:
+        """Count what overflowed, and bound what is remembered: label sets beyond the cap, the same in other orders.
+
+        Returns:
+            Which of these labels are refused, by position, and why.
+        """
+        known, overflow = column.known, column.family.overflow
+        if overflow is not None and overflow.updated == self._now:
+            count = sum(known[key] is overflow and key != _OVERFLOWED for key in keys)
+            if count:
+                self.overflowed[column.name] = self.overflowed.get(column.name, 0) + count
+        refused: dict[int, str] = {}
+        if known.refuses:
+            refused = {at: reason for at, key in enumerate(keys) if (reason := known[key].refusal) is not None}
+        if len(known) > 4 * self._context.max_series + 1000:
+            known.forget()
+        if self._spare_chars > _SPARE_MAX_CHARS:
+            self._spare_chars = 0
+            for each in self._columns():
+                each.known.forget()
+        return refused

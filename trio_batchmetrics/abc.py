@@ -17,6 +17,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Collection, Mapping, Sequence
+from datetime import timedelta
 from typing import Generic, TypeVar
 
 import attrs
@@ -24,6 +25,7 @@ import attrs
 from ._batch import Batch
 from ._cells import Metric, Point
 from ._context import SinkContext
+from ._limits import Limits
 from ._schema import Kind, Measure, MetricEvent
 from ._series import SeriesStore
 from ._text import fields_of, json_form, json_line, labels_of
@@ -31,6 +33,7 @@ from ._text import fields_of, json_form, json_line, labels_of
 __all__ = [
     "EventSink",
     "Kind",
+    "Limits",
     "Measure",
     "Metric",
     "Payload",
@@ -144,6 +147,9 @@ def check_settings(sink: Sink) -> None:
         seconds: object = getattr(sink, setting, 1.0)
         if isinstance(seconds, bool) or not isinstance(seconds, int | float) or not seconds > 0:
             raise ValueError(f"{setting} must be a number > 0 (got {seconds!r})")
+    refresh: object = getattr(sink, "refresh", None)
+    if refresh is not None and (isinstance(refresh, bool) or not isinstance(refresh, int | float) or not refresh > 0):
+        raise ValueError(f"refresh must be seconds > 0, a timedelta > 0 or None (got {refresh!r})")
     for setting in ("max_events", "max_payload_bytes"):
         most: object = getattr(sink, setting, None)
         if most is not None and (isinstance(most, bool) or not isinstance(most, int) or most < 1):
@@ -231,16 +237,57 @@ class SeriesSink(Sink, ABC, Generic[PartT]):
 
     A failed push loses nothing while a later one succeeds, so there is no retry budget and no queue. Events count as
     delivered once a push that contains them succeeds; what no push contained by the end of the block has failed.
+
+    Once anything was merged, a push is made at the end of the block and every ``refresh`` seconds until then, so that a
+    back-end that has lost its memory is full again. If nothing is pending, the one at the end is a single attempt, and
+    its failure loses nothing. With ``shutdown_timeout=0`` there is none.
     """
 
     scraped: bool = False
     """True: the back-end comes and fetches. Merged is delivered, and ``send`` is never called."""
+    refresh: float | None = 60.0
+    """Seconds after a push until everything is pushed again, be there news or not; None: never. Prometheus scrapes a
+    Pushgateway once a minute by default, and looks back five minutes for a gauge."""
+
+    def __init__(
+        self,
+        *,
+        name: str | None = None,
+        timeout: float = 30.0,
+        backoff: float = 0.5,
+        max_backoff: float = 30.0,
+        refresh: float | timedelta | None = 60.0,
+    ) -> None:
+        """Set up the sink's delivery; a subclass that does not call this has the defaults.
+
+        Args:
+            name: key in ``stats().sinks``.
+            timeout: seconds an attempt may take.
+            backoff: seconds, at most, before the first retry.
+            max_backoff: seconds, at most, before any.
+            refresh: seconds (or a ``timedelta``) after a push until everything is pushed again; None: never.
+
+        Raises:
+            ValueError: a number is not above 0.
+        """
+        super().__init__(name=name, timeout=timeout, backoff=backoff, max_backoff=max_backoff)
+        self.refresh = refresh.total_seconds() if isinstance(refresh, timedelta) else refresh
+        check_settings(self)
+
+    @property
+    def overflowed(self) -> Mapping[str, int]:
+        """How many events of an instrument lost their labels to ``max_series``, by its name."""
+        return {}
 
     @abstractmethod
-    def merge(self, events: Sequence[MetricEvent]) -> None:
+    def merge(self, events: Sequence[MetricEvent]) -> Mapping[int, str] | None:
         """Add events to the series, each event once. Synchronous, no I/O; at most 500 a call, checkpoints between.
 
         Should it raise an ``Exception``, the whole batch counts as failed here.
+
+        Returns:
+            Events that are refused for good, by position, with the reason: they count as rejected at once. None: all
+            are merged.
         """
 
     def snapshot(self) -> PartT | None:

@@ -1035,16 +1035,21 @@ def test_series_are_written_with_one_time_that_rises() -> None:
     assert Count(line.measurement for line in lines)["backend.request.duration"] == 2
 
 
-def test_a_series_that_cannot_be_written_is_left_out(caplog: pytest.LogCaptureFixture) -> None:
-    """A sum that no float holds, labels that are too long: said once, and the others are written."""
+def test_a_series_that_cannot_be_written_is_refused_and_a_sum_that_no_float_holds_is_left_out(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """Labels that are too long are reported once, and the other series are written."""
     sink = made_series(FakeServer())
     huge = [Counter("huge", {}, 1.7e308), Counter("huge", {}, 1.7e308)]
-    sink.merge([*huge, Counter("long", {"a": "x" * 70_000}, 1), Counter("fine", {}, 1)])
+    long = Counter("long", {"a": "x" * 70_000}, 1)
+    assert sink.merge([*huge, long, Counter("fine", {}, 1), long]) == {2: "limits", 4: "limits"}
     for _ in range(2):
         assert [line.measurement for line in PARSERS["influxdb"](sink.snapshot().decode())] == ["fine"]
-    assert caplog.messages == [
-        "metrics: a series is left out: name and labels must have at most 65535 bytes together (got 70016)"
-    ]
+    [message] = caplog.messages
+    assert message == (
+        "metrics: events of 'long' are rejected: name and labels must have at most 65535 bytes together (got 70016); "
+        "others are only counted"
+    )
 
 
 @pytest.mark.parametrize("dialect", ["influxdb", "influxdb3", "victoriametrics"])
@@ -1058,7 +1063,8 @@ async def test_a_backslash_in_a_series_is_written_as_the_server_reads_it(dialect
             await metrics.flush()
     tail = "\\" if dialect == "victoriametrics" else LOST
     assert [(line.tags, line.fields) for line in server.stored] == [
-        ({"a": "x\\, y", f"b{tail}": f"tail{tail}", "c": f"\\{tail}"}, {"value": float(number)}) for number in (1, 2, 3)
+        ({"a": "x\\, y", f"b{tail}": f"tail{tail}", "c": f"\\{tail}"}, {"value": float(number)})
+        for number in (1, 2, 3, 3)
     ]
     assert (server.pings, sink.dialect) == (1, dialect)
     assert sink.replacements == (0 if tail == "\\" else 3)

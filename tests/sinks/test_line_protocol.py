@@ -410,7 +410,7 @@ def test_a_series_that_is_too_long_is_refused() -> None:
             writer(dialect).write([Counter("m", {"a": "x" * (fits + 1)}, 1)])
         with pytest.raises(ValueError, match="at most 65535 bytes"):
             writer(dialect).write([HistogramPoint("m", {"a": "é" * (fits // 2 + 1)}, 1, 1.0, (), (1,))])
-    assert len(writer("victoriametrics").write([Counter("m", {"a": "x" * 70_000}, 1)])) > 70_000
+    assert len(writer("influxdb3").write([Counter("m", {"a": "x" * 70_000}, 1)])) > 70_000
 
 
 @pytest.mark.parametrize("timestamp", [-(2**63) + 1, 2**63 - 1, 10**30])

@@ -224,16 +224,20 @@ async def test_a_label_called_like_one_of_the_grouping_key_gives_way(autojump_cl
     }
 
 
-async def test_two_instruments_of_one_name_are_not_both_pushed(autojump_clock: MockClock) -> None:
+async def test_instruments_of_one_name_are_added_up_and_those_of_another_type_refused(
+    autojump_clock: MockClock,
+) -> None:
     """The gateway would refuse the whole push."""
     gateway = FakeGateway()
-    sink = gateway()
-    async with collector(sinks=[sink]) as metrics:
-        metrics.record_counter("a.b", {}, 1)
-        metrics.record_counter("a_b", {}, 2)
+    async with collector(sinks=[gateway()]) as metrics:
+        metrics.record_counter("a.b", {"x": None}, 1)
+        metrics.record_counter("a_b", {"x": ""}, 2)
+        metrics.record_gauge("a.b.total", {}, 7)
     [group] = gateway.groups.values()
-    assert group == {("a_b_total", ()): 1.0}
-    assert sink.left_out == 1
+    assert group == {("a_b_total", ()): 3.0}
+    account = balanced(metrics.stats()).sinks["pushgateway"]
+    assert (account.delivered, account.rejected) == (2, 1)
+    assert account.last_error == "1 of 3 events refused: 'a.b' of another kind or unit has the name"
 
 
 async def test_a_refusal_is_told_and_tried_again(autojump_clock: MockClock) -> None:

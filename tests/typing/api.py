@@ -42,8 +42,8 @@ from trio_batchmetrics import (
     measure,
     metric_event,
 )
-from trio_batchmetrics.abc import EventSink, Payload, Receipt, SeriesSink
-from trio_batchmetrics.sinks import LoggingSink
+from trio_batchmetrics.abc import EventSink, Limits, Payload, Receipt, SeriesSink
+from trio_batchmetrics.sinks import LoggingSink, PrometheusSink
 from trio_batchmetrics.testing import FlakySink, PartialSink, RecordingSink, StuckSink
 
 # -- configuration
@@ -336,8 +336,9 @@ class Lines(EventSink[bytes]):
 class Kept(SeriesSink[Mapping[str, float]]):
     """A series sink of one's own."""
 
-    def merge(self, events: Sequence[MetricEvent]) -> None:
-        """Add."""
+    def merge(self, events: Sequence[MetricEvent]) -> Mapping[int, str] | None:
+        """Add, but for those that it refuses."""
+        return {0: "bad"} if len(events) > 500 else None
 
     def snapshot(self) -> Mapping[str, float] | None:
         """Show."""
@@ -347,6 +348,17 @@ class Kept(SeriesSink[Mapping[str, float]]):
         """Look at the payload."""
         assert_type(payload.parts[0], Mapping[str, float])
         return None
+
+
+async def pages() -> None:
+    """A page as it stands, and a fresh one; limits, and how often everything is pushed again."""
+    sink = PrometheusSink(limits=Limits(4096, label_name_bytes=256, labels=40))
+    assert_type(sink.render(), tuple[bytes, str])
+    assert_type(await sink.page(None, within=timedelta(seconds=1)), tuple[bytes, str])
+    assert_type(sink.overflowed, Mapping[str, int])
+    assert_type(Kept(refresh=None).refresh, float | None)
+    assert_type(sink.merge([]), Mapping[int, str] | None)
+    Kept(refresh="60")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
 
 
 def receipts(receipt: Receipt) -> None:

@@ -24,6 +24,7 @@ import os
 import ssl
 import time
 from collections.abc import Mapping
+from datetime import timedelta
 from email.utils import parsedate_to_datetime
 from functools import partial
 from http.cookiejar import CookieJar, DefaultCookiePolicy
@@ -34,7 +35,8 @@ import trio
 
 from .._compression import WORTHWHILE, compressed, compressor
 from .._exceptions import ConfigError
-from ..abc import Receipt, Sink, SinkContext
+from .._limits import checked_limits
+from ..abc import Limits, Receipt, Sink, SinkContext
 from ._credentials import Credentials, parsed_url
 
 __all__ = [
@@ -96,10 +98,15 @@ class HTTPSettings(TypedDict, total=False):
     """Seconds, at most, before the first retry."""
     max_backoff: float
     """Seconds, at most, before any."""
+    limits: Limits | None
+    """The largest labels that the server takes; events that exceed one are rejected before they are sent."""
 
 
 class SeriesSettings(HTTPSettings, total=False):
     """What a series sink over HTTP takes, as keyword arguments."""
+
+    refresh: float | timedelta | None
+    """Seconds after a push until everything is pushed again, be there news or not; None: never."""
 
 
 class EventSettings(HTTPSettings, total=False):
@@ -363,6 +370,7 @@ class HTTPSink(Sink):
         """
         given: dict[str, Any] = {**settings, **own}
         theirs = {key: given.pop(key) for key in _ENDPOINT & given.keys()}
+        self._limits: Limits | None = checked_limits(given.pop("limits", None))
         super().__init__(**given)
         self.server: Endpoint = Endpoint(url, **theirs)
 

@@ -29,7 +29,8 @@ class PushgatewaySink(HTTPSink, SeriesSink[bytes]):
     *Delivered* means: the Pushgateway has answered 2xx to a push that contains the event. A push has every series since
     the block was opened, so none resets a counter, and a failed one loses nothing while a later one succeeds. What the
     Pushgateway keeps survives its restart only if it was started with ``--persistence.file``; the next push has
-    everything again.
+    everything again. There is one every ``refresh`` seconds and one at the end of the block, so that a Pushgateway that
+    has lost its memory is full again by then.
 
     A push replaces what is under its grouping key: by default ``job`` and ``instance="host:pid"``, so that workers do
     not overwrite each other. The Pushgateway forgets nothing by itself, so groups of processes that have ended stay,
@@ -90,7 +91,7 @@ class PushgatewaySink(HTTPSink, SeriesSink[bytes]):
         self._page = self._empty()
 
     def _empty(self) -> Page:
-        return Page(self.context, time.time_ns, None, reserved=self._grouping)
+        return Page(self.context, time.time_ns, None, reserved=self._grouping, limits=self._limits)
 
     def bind(self, context: SinkContext) -> None:
         """Take what the collector tells."""
@@ -98,13 +99,13 @@ class PushgatewaySink(HTTPSink, SeriesSink[bytes]):
         self._page = self._empty()
 
     @property
-    def left_out(self) -> int:
-        """How many series are not pushed, because their names are equal to those of others once they are translated."""
-        return self._page.left_out()
+    def overflowed(self) -> Mapping[str, int]:
+        """How many events of an instrument lost their labels to ``max_series``, by its name."""
+        return self._page.overflowed
 
-    def merge(self, events: Sequence[MetricEvent]) -> None:
-        """Add events to the series."""
-        self._page.merge(events)
+    def merge(self, events: Sequence[MetricEvent]) -> Mapping[int, str] | None:
+        """Add events to the series; those that are refused are returned, by position."""
+        return self._page.merge(events)
 
     def snapshot(self) -> bytes:
         """Return every series as it stands, in text format 0.0.4, without timestamps: the Pushgateway takes none."""

@@ -22,6 +22,7 @@ from operator import itemgetter
 from typing import Any
 
 from ..._batch import Batch
+from ..._limits import Limits
 from ..._schema import MetricEvent
 from ..._text import rfc3339
 from ..._validation import plain_rows
@@ -41,7 +42,14 @@ class BulkBody:
     A document is, to whoever reads JSON, what :func:`~trio_batchmetrics.abc.json_line` writes.
     """
 
-    def __init__(self, action: str, index: Callable[[int], str], run_id: str, static: Mapping[str, str]) -> None:
+    def __init__(
+        self,
+        action: str,
+        index: Callable[[int], str],
+        run_id: str,
+        static: Mapping[str, str],
+        limits: Limits | None = None,
+    ) -> None:
         """Know what all events have in common.
 
         Args:
@@ -49,12 +57,13 @@ class BulkBody:
             index: the index's name for the events of a second (since 1970, UTC); without ``%``, quotes, backslashes.
             run_id: what every id begins with; without these either.
             static: labels to add to every event; its own win.
+            limits: the largest labels that are taken.
         """
         self._action = action
         self._index = index
         self._run_id = run_id
         self._shapes = Shapes()
-        self._texts = Texts(static)
+        self._texts = Texts(static, limits)
         self._format = lru_cache(maxsize=256)(self._written_format)
 
     def lines(self, events: Sequence[MetricEvent]) -> bytes:

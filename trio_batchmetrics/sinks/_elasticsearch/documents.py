@@ -17,6 +17,7 @@ from typing import Any
 
 import attrs
 
+from ..._limits import LIMITS, Limits
 from ..._numbers import number_texts
 from ..._schema import MetricEvent, Schema
 from ..._text import compact_json, text
@@ -60,18 +61,20 @@ class Shapes(dict[type[MetricEvent], Shape]):
 class Texts(dict[_Row, str]):
     """The texts, by key; not more of them than fit into a few megabytes."""
 
-    def __init__(self, static: Mapping[str, str]) -> None:
+    def __init__(self, static: Mapping[str, str], limits: Limits | None = None) -> None:
         """Keep none yet.
 
         Args:
             static: labels on everything; an event's own win.
+            limits: the largest labels that are taken.
         """
         super().__init__()
         self._static = static
+        self._limits = limits or Limits()
         self._kept = 0
 
     def __missing__(self, key: _Row) -> str:
-        written = _written(key[0], key[1:], self._static)
+        written = _written(key[0], key[1:], self._static, self._limits)
         self._kept += len(written) + _OVERHEAD
         if self._kept > _KEPT_MAX_CHARS:
             self.clear()
@@ -135,8 +138,12 @@ def _point(row: _Row) -> str:
     return compact_json(floats)[1:-1]
 
 
-def _written(event_class: type[MetricEvent], values: _Row, static: Mapping[str, str]) -> str:
-    """Return the text of an event class and the values of its labels, or its name and its labels."""
+def _written(event_class: type[MetricEvent], values: _Row, static: Mapping[str, str], limits: Limits) -> str:
+    """Return the text of an event class and the values of its labels, or its name and its labels.
+
+    Raises:
+        ValueError: the labels exceed a limit.
+    """
     schema = _schema(event_class)
     form: dict[str, Any] = {"kind": event_class.__name__}
     if schema.named:
@@ -150,6 +157,8 @@ def _written(event_class: type[MetricEvent], values: _Row, static: Mapping[str, 
         string = text(value)
         if string is not None:
             labels[text(name) or ""] = string
+    if (broken := limits.broken_by(labels)) is not None:
+        raise ValueError(f"{LIMITS}: {broken}")
     measured = [] if schema.buckets else _measured(schema)
     only = f"{compact_json(measured[0])}:" if len(measured) == 1 else ""
     return f'{compact_json(form)[1:-1]},"fields":{{{only}'

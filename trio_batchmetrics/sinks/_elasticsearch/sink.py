@@ -105,7 +105,8 @@ class ElasticsearchSink(HTTPSink, EventSink[bytes]):
         self._params = {"filter_path": FILTER_PATH, "timeout": f"{max(1, round(self.timeout * 500))}ms"}
 
     def _empty(self) -> BulkBody:
-        return BulkBody(self._action, self._index.at, self.context.run_id, self.context.static_labels)
+        run_id, static = self.context.run_id, self.context.static_labels
+        return BulkBody(self._action, self._index.at, run_id, static, self._limits)
 
     def bind(self, context: SinkContext) -> None:
         """Take what the collector tells."""

@@ -5,22 +5,18 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Hashable, Iterable
 from typing import Any
 
+from ..._limits import LIMITS
 from ..._schema import Schema
 from ..._text import text
 from ...abc import SinkContext
 from .fields import bucket_names
+from .limits import TagLimits
 from .line_protocol import Dialect, series_key
 
 __all__ = ["HeadMaker", "Heads", "Losses"]
 
-_LONGEST = 65_535
-"""Most bytes of measurement, tags and field (``models.MaxKeyLength`` of InfluxDB 1 and 2)."""
-
 _KEPT_MAX_CHARS = 8_000_000
 """Most characters of heads that are kept, for as many as there may be; labels have as many again."""
-
-_BETWEEN = 4
-"""Bytes that InfluxDB puts between a series and its field (``seriesKeySize``)."""
 
 
 class Heads(dict[Any, str]):
@@ -68,18 +64,22 @@ class Losses:
 class HeadMaker:
     """Makes heads in one dialect, and remembers them."""
 
-    def __init__(self, dialect: Dialect | None, context: SinkContext, losses: Losses) -> None:
+    def __init__(
+        self, dialect: Dialect | None, context: SinkContext, losses: Losses, limits: TagLimits | None = None
+    ) -> None:
         """Have made none yet.
 
         Args:
             dialect: the server's; None while it is not known: then as for InfluxDB 1 and 2.
             context: what the collector told.
             losses: what could not be carried is counted there; not what another dialect may carry.
+            limits: the largest names and labels that the server takes.
         """
         self.doubts: set[str] = set()
         """Heads that depend on the dialect, while that is not known."""
         self._dialect: Dialect | None = dialect
         self._losses = losses
+        self._limits = limits or TagLimits(dialect)
         self._static = context.static_labels
         self._most = 4 * context.max_series + 1000
         self.made: int = 0
@@ -130,20 +130,22 @@ class HeadMaker:
             fields: the names of the line's fields.
 
         Raises:
-            ValueError: it is too long.
+            ValueError: the server takes no name and labels that are as large; the message says why.
         """
         labels = dict(self._static)
         for label, value in pairs:
             string = text(value)
             if string is not None:
                 labels[text(label) or ""] = string
-        key = series_key(text(name) or "", labels, self._dialect or "influxdb", fields)
-        size = len(key.text.encode()) + _BETWEEN + max(map(len, fields))
-        if self._dialect in (None, "influxdb") and size > _LONGEST:
-            raise ValueError(f"name and labels must have at most {_LONGEST} bytes together (got {size})")
+        measurement = text(name) or ""
+        key = series_key(measurement, labels, self._dialect or "influxdb", fields)
+        broken = self._limits.broken_by(measurement, labels, fields, key.text)
+        if broken is not None:
+            raise ValueError(f"{LIMITS}: {broken}")
         head = f"{key.text} {next(iter(fields))}="
         self.made += len(head)
-        if key.doubtful and self._dialect is None:
+        doubted = key.doubtful or self._limits.doubted_by(measurement, labels, fields) is not None
+        if doubted and self._dialect is None:
             self.doubts.add(head)
         else:
             self._losses.add((name, tuple(sorted(labels.items())), *fields), key.replaced, self._most)

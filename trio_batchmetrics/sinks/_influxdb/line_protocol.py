@@ -50,20 +50,22 @@ _NAME = "__name__"
 """What VictoriaMetrics keeps a metric's name under: a tag of that name would be lost."""
 
 _FIRST = re.compile(r"\A[#\t\0]")
-_UNCARRIED: Mapping[Dialect, tuple[re.Pattern[str], re.Pattern[str]]] = {
+_UNCARRIED: Mapping[Dialect | None, tuple[re.Pattern[str], re.Pattern[str]]] = {
     "influxdb": (re.compile(r'\n|\\(?=[,= "]|\Z)'), re.compile(r"\n|\\\Z")),
     "influxdb3": (re.compile(r"[\n\t\0]|\\\Z"), re.compile(r"[\n\t]|\\\Z")),
     "victoriametrics": (re.compile(r"\n"), re.compile(r"\n")),
+    None: (re.compile(r'[\n\t\0]|\\(?=[,= "]|\Z)'), re.compile(r"[\n\t]|\\\Z")),
 }
-"""What cannot be carried, by dialect: in a measurement, and in a tag's key or value."""
+"""What cannot be carried, by dialect: in a measurement, and in a tag's key or value. None: what one of them cannot."""
 
 _ESCAPES = {ord(","): "\\,", ord("="): "\\=", ord(" "): "\\ "}
 _MEASUREMENT_ESCAPES = {ord(","): "\\,", ord(" "): "\\ "}
 _DOUBLED = {ord("\\"): "\\\\"}
-_TABLES: Mapping[Dialect, tuple[Mapping[int, str], Mapping[int, str]]] = {
+_TABLES: Mapping[Dialect | None, tuple[Mapping[int, str], Mapping[int, str]]] = {
     "influxdb": (_MEASUREMENT_ESCAPES, _ESCAPES),
     "influxdb3": (_MEASUREMENT_ESCAPES | _DOUBLED, _ESCAPES | _DOUBLED),
     "victoriametrics": (_MEASUREMENT_ESCAPES | _DOUBLED, _ESCAPES | _DOUBLED),
+    None: (_MEASUREMENT_ESCAPES, _ESCAPES),
 }
 
 
@@ -78,7 +80,7 @@ class Key(NamedTuple):
 
 
 def series_key(
-    measurement: str, labels: Mapping[str, str], dialect: Dialect = "influxdb", fields: Collection[str] = ()
+    measurement: str, labels: Mapping[str, str], dialect: Dialect | None = "influxdb", fields: Collection[str] = ()
 ) -> Key:
     """Return measurement and tags, escaped; tags in order of their names, as InfluxDB likes them best.
 
@@ -88,13 +90,14 @@ def series_key(
     Args:
         measurement: the measurement's name.
         labels: the tags.
-        dialect: whose reading to write for.
+        dialect: whose reading to write for; None: the text is equal for any two series that one of them cannot tell
+            apart, and not to be sent.
         fields: the names of the line's fields.
     """
     texts = (measurement, *labels, *labels.values())
     doubtful = _NAME in labels or any("\\" in each or "\t" in each for each in texts)
     text, replaced = _written(measurement, labels, dialect, fields)
-    if dialect == "influxdb" and "\\\\ " in text and '"' in text:
+    if dialect in (None, "influxdb") and "\\\\ " in text and '"' in text:
         tamed = {_tamed(name): _tamed(value) for name, value in labels.items()}
         text, replaced = _written(_tamed(measurement), tamed, dialect, fields)
         replaced += sum(each.count("\\ ") for each in texts)
@@ -106,13 +109,15 @@ def _tamed(text: str) -> str:
     return text.replace("\\ ", f"{LOST} ")
 
 
-def _written(measurement: str, labels: Mapping[str, str], dialect: Dialect, fields: Collection[str]) -> tuple[str, int]:
+def _written(
+    measurement: str, labels: Mapping[str, str], dialect: Dialect | None, fields: Collection[str]
+) -> tuple[str, int]:
     in_measurement, in_tags = _UNCARRIED[dialect]
     measurement_table, tag_table = _TABLES[dialect]
     name, replaced = in_measurement.subn(LOST, measurement)
     name, first = _FIRST.subn(LOST, name)
     replaced += first
-    reserved = {*_RESERVED, _NAME} if dialect == "victoriametrics" else _RESERVED
+    reserved = {*_RESERVED, _NAME} if dialect in (None, "victoriametrics") else _RESERVED
     tags: dict[str, str] = {}
     for label, text in sorted(labels.items()):
         if not label or not text:

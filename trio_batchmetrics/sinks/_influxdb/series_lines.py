@@ -10,6 +10,7 @@ from ..._schema import Kind
 from ...abc import Metric, SinkContext
 from .fields import bucket_fields
 from .heads import HeadMaker, Losses
+from .limits import TagLimits
 from .line_protocol import Dialect
 
 __all__ = ["SeriesLines"]
@@ -20,19 +21,22 @@ _logger = logging.getLogger("trio_batchmetrics")
 class SeriesLines:
     """Writes series as lines, in one dialect."""
 
-    def __init__(self, dialect: Dialect | None, context: SinkContext, losses: Losses) -> None:
+    def __init__(
+        self, dialect: Dialect | None, context: SinkContext, losses: Losses, limits: TagLimits | None = None
+    ) -> None:
         """Have met no series yet.
 
         Args:
             dialect: the server's; None while it is not known.
             context: what the collector told.
             losses: where to count what line protocol cannot carry.
+            limits: the largest names and labels that the server takes.
         """
-        self.heads: HeadMaker = HeadMaker(dialect, context, losses)
+        self.heads: HeadMaker = HeadMaker(dialect, context, losses, limits)
         self._warned = False
 
     def write(self, metrics: Iterable[Metric], now: int) -> bytes:
-        """Return a line for each series; none for one that has no finite value, or is too long.
+        """Return a line for each series; none for one that has no finite value.
 
         Args:
             metrics: the series.

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Literal, Unpack
 
 from ..._schema import MetricEvent
 from ...abc import Payload, Receipt, SeriesSink, SeriesStore, SinkContext
 from .._http import SeriesSettings
+from .identity import LineIdentity
+from .limits import TagLimits
 from .line_protocol import Dialect
 from .series_lines import SeriesLines
 from .server import DoubtfulLines, InfluxDBServer
@@ -27,8 +29,12 @@ class InfluxDBSeriesSink(InfluxDBServer, SeriesSink[bytes]):
     the field ``value``, histograms ``count``, ``sum`` and one by each bucket's bound, as Telegraf writes them: how many
     values are not above it. Texts are treated as by :class:`InfluxDBSink`.
 
+    Series that the server cannot tell apart are one, added up; a gauge keeps the latest value. An event is rejected if
+    its instrument has the name of another of another kind or unit, or if its labels exceed what the server takes: those
+    of VictoriaMetrics (``dialect="victoriametrics"``, and while the dialect is not known), or ``limits``.
+
     A write that the server refuses, be it one line of it, is repeated with the state that is current then. A sum that
-    no float holds, and a series whose name and labels are too long, are left out.
+    no float holds is left out.
     """
 
     def __init__(
@@ -63,25 +69,34 @@ class InfluxDBSeriesSink(InfluxDBServer, SeriesSink[bytes]):
         """
         target = Target(database, bucket, org, token, retention_policy, api)
         super().__init__(url, target, dialect, settings)
-        self._store = SeriesStore(self.context)
         self._now = 0
         self._begin()
+        self._empty()
 
     def bind(self, context: SinkContext) -> None:
         """Take what the collector tells, and have no series yet."""
         super().bind(context)
-        self._store = SeriesStore(context)
         self._begin()
+        self._empty()
 
-    def merge(self, events: Sequence[MetricEvent]) -> None:
-        """Add events to the series."""
-        self._store.merge(events)
+    def _empty(self) -> None:
+        self._identity = LineIdentity(self._dialect, self._tag_limits)
+        self._store = SeriesStore(self.context, identity=self._identity)
+
+    @property
+    def overflowed(self) -> Mapping[str, int]:
+        """How many events of an instrument lost their labels to ``max_series``, by its name."""
+        return self._store.overflowed
+
+    def merge(self, events: Sequence[MetricEvent]) -> Mapping[int, str] | None:
+        """Add events to the series; those that are refused are returned, by position."""
+        return self._store.merge(events)
 
     def snapshot(self) -> bytes:
         """Return a line for each series, all with the same time, later than that of any snapshot before."""
         self._now = max(time.time_ns(), self._now + 1)
         lines = self._lines.write(self._store.snapshot(), self._now)
-        return DoubtfulLines(lines) if self._lines.heads.doubts else lines
+        return DoubtfulLines(lines) if self._lines.heads.doubts or self._identity.doubts else lines
 
     async def send(self, payload: Payload[bytes]) -> Receipt | None:
         """Make one attempt."""
@@ -89,6 +104,10 @@ class InfluxDBSeriesSink(InfluxDBServer, SeriesSink[bytes]):
         if isinstance(lines, DoubtfulLines):
             if (receipt := await self._find_dialect()) is not None:
                 return receipt
+            self._identity.tag_limits = TagLimits(self._dialect or "influxdb", self._limits, self._target.database)
+            if self._identity.doubts:
+                self._identity.doubts = False
+                self._store.reconsider()
             if self._dialect is not None:
                 self._begin()
                 lines = self.snapshot()
@@ -96,4 +115,4 @@ class InfluxDBSeriesSink(InfluxDBServer, SeriesSink[bytes]):
 
     def _begin(self) -> None:
         """Write anew, in the dialect that is known now."""
-        self._lines = SeriesLines(self._dialect, self.context, self._losses)
+        self._lines = SeriesLines(self._dialect, self.context, self._losses, self._tag_limits)

@@ -15,6 +15,7 @@ from ...abc import Receipt
 from .._http import HTTPSettings, HTTPSink, NoAnswer, receipt_of
 from .answers import receipt_for, without
 from .heads import Losses
+from .limits import TagLimits
 from .line_protocol import DIALECTS, Dialect
 from .target import Target
 
@@ -65,6 +66,11 @@ class InfluxDBServer(HTTPSink):
     def replacements(self) -> int:
         """How many characters were replaced, since line protocol cannot carry them; once in each series."""
         return self._losses.count
+
+    @property
+    def _tag_limits(self) -> TagLimits:
+        """The largest names and labels that the server takes, as far as it is known."""
+        return TagLimits(self._dialect, self._limits, self._target.database)
 
     async def _write_lines(self, body: bytes, events: Sequence[MetricEvent]) -> Receipt:
         """Write lines; where some are refused and the others may not have been stored, these again, at once.

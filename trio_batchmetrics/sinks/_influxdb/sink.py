@@ -16,6 +16,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Literal, Unpack
 
+import attrs
 import trio
 
 from ..._schema import MetricEvent
@@ -59,7 +60,8 @@ class InfluxDBSink(InfluxDBServer, EventSink[bytes]):
 
     * *Tried again*: no answer, 408, 425, 429, 5xx.
     * *Rejected*, exactly the events at fault: a type conflict, older than the retention policy allows, a line that the
-      server cannot read, name and labels of more than 65 535 bytes. Where the server does not tell which they are, the
+      server cannot read, name and labels of more than 65 535 bytes, labels over ``limits`` or, at VictoriaMetrics,
+      over 4096 bytes per value, 256 per name or 40 labels with ``db``. Where it does not tell which they are, the
       payload is halved until it shows; what may have been stored by then, and is refused for another reason, is failed.
     * *Given up*, with the server's words: 401, 403, 404 (no such database), and what else is wrong with the request.
     * 413: halved.
@@ -140,6 +142,7 @@ class InfluxDBSink(InfluxDBServer, EventSink[bytes]):
     async def send(self, payload: Payload[bytes]) -> Receipt | None:
         """Make one attempt."""
         parts: Sequence[bytes] = payload.parts
+        refused: dict[int, str] = {}
         if any(isinstance(part, DoubtfulLines) for part in parts):
             unknown = self._dialect is None
             if (receipt := await self._find_dialect()) is not None:
@@ -147,18 +150,37 @@ class InfluxDBSink(InfluxDBServer, EventSink[bytes]):
             if unknown and self._dialect is not None:
                 self._begin()
             if self._dialect is not None and (unknown or self._dialect != "influxdb"):
-                parts = await self._anew(payload.events)
-        return await self._write_lines(b"".join(parts), payload.events)
+                parts, refused = await self._anew(payload.events)
+        body = b"".join(parts)
+        if not refused:
+            return await self._write_lines(body, payload.events)
+        left = [at for at in range(len(payload.events)) if at not in refused]
+        if not left:
+            return Receipt(rejected=refused)
+        receipt = await self._write_lines(body, [payload.events[at] for at in left])
+        if receipt.too_large or not (receipt.error is None or receipt.retry or receipt.rejected):
+            return receipt  # it is about the payload as a whole
+        rejected = refused | {left[at]: reason for at, reason in receipt.rejected.items()}
+        return attrs.evolve(receipt, rejected=rejected)
 
     def _begin(self) -> None:
         """Write anew, in the dialect that is known now."""
-        self._writer = LineWriter(self._dialect, self.context, self._timestamps, self._losses)
+        self._writer = LineWriter(self._dialect, self.context, self._timestamps, self._losses, self._tag_limits)
 
-    async def _anew(self, events: Sequence[MetricEvent]) -> list[bytes]:
-        """Write the events of a payload again."""
+    async def _anew(self, events: Sequence[MetricEvent]) -> tuple[list[bytes], dict[int, str]]:
+        """Write the events of a payload again; return their lines, and those that the server does not take."""
         parts: list[bytes] = []
+        refused: dict[int, str] = {}
         for start in range(0, len(events), _CHUNK):
-            if parts:
+            if start:
                 await trio.lowlevel.checkpoint()
-            parts.append(self._writer.write(events[start : start + _CHUNK]))
-        return parts
+            chunk = events[start : start + _CHUNK]
+            try:
+                parts.append(self._writer.write(chunk))
+            except ValueError:
+                for at in range(len(chunk)):
+                    try:
+                        parts.append(self._writer.write(chunk[at : at + 1]))
+                    except ValueError as exc:
+                        refused[start + at] = str(exc)
+        return parts, refused

@@ -22,6 +22,7 @@ from ..._validation import plain_rows
 from ...abc import SinkContext
 from .fields import bucket_fields
 from .heads import HeadMaker, Losses
+from .limits import TagLimits
 from .line_protocol import Dialect
 from .timestamps import Timestamps
 
@@ -40,7 +41,12 @@ class LineWriter:
     """Writes events as lines, in one dialect."""
 
     def __init__(
-        self, dialect: Dialect | None, context: SinkContext, timestamps: Timestamps, losses: Losses | None = None
+        self,
+        dialect: Dialect | None,
+        context: SinkContext,
+        timestamps: Timestamps,
+        losses: Losses | None = None,
+        limits: TagLimits | None = None,
     ) -> None:
         """Have met no series yet.
 
@@ -49,8 +55,9 @@ class LineWriter:
             context: what the collector told.
             timestamps: that tell lines apart.
             losses: where to count what line protocol cannot carry.
+            limits: the largest names and labels that the server takes.
         """
-        self.heads: HeadMaker = HeadMaker(dialect, context, losses or Losses())
+        self.heads: HeadMaker = HeadMaker(dialect, context, losses or Losses(), limits)
         self.doubtful: bool = False
         """Whether the lines written last depend on the dialect, and that is not known."""
         self._timestamps = timestamps
@@ -59,7 +66,7 @@ class LineWriter:
         """Return events as lines, in recording order; an event's own in the order in which it declares its measures.
 
         Raises:
-            ValueError: a series' name and labels are too long together, or a timestamp is beyond 64 bits.
+            ValueError: the server takes no name and labels that are as large, or a timestamp is beyond 64 bits.
             Exception: of any kind, for events that are not valid; a collector hands over none.
         """
         self.doubtful = False

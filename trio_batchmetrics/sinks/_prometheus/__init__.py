@@ -3,9 +3,11 @@
 ::
 
     sink       PrometheusSink
-    page       which series stand on a page, and under which name
+    page       the series that stand on a page
+    freshness  having everything merged before a page is written
+    identity   what Prometheus can tell apart
     names      OpenTelemetry's names as Prometheus writes them
-    families   what the families of a page are called
+    families   the families of a page
     lines      cells to lines
     text       numbers, bounds, labels and help as text
     asgi       serving a page

@@ -16,6 +16,9 @@ _COMPRESS_FROM = 1_000
 _THREAD_FROM = 20_000
 """Bytes from which a worker thread costs less than the pause for everybody else (zlib at level 1, measured)."""
 
+_LOOKED_AT = 4_000
+"""Characters of a header that are looked at: Prometheus' longest has 500, and reading takes time in proportion."""
+
 # Messages are dictionaries; as `Any`, since each server has types of its own for them, which must fit.
 _Receive = Callable[[], Awaitable[Any]]
 _Send = Callable[[Any], Awaitable[None]]
@@ -43,7 +46,12 @@ def wants_gzip(accept_encoding: str | None) -> bool:
 
 
 def _preferences(header: str) -> Iterator[tuple[str, float, dict[str, str]]]:
-    """Yield each item of a header with its quality (RFC 9110, 12.4.2); what cannot be read is passed over."""
+    """Yield each item of a header with its quality (RFC 9110, 12.4.2); what cannot be read is passed over.
+
+    So is what stands beyond the first few thousand characters: no client that means well has that much to say.
+    """
+    if len(header) > _LOOKED_AT:
+        header = header[:_LOOKED_AT].rpartition(",")[0]
     for item in header.lower().split(","):
         name, *rest = (part.strip() for part in item.split(";"))
         parameters = {key.strip(): value.strip(' "') for key, _, value in (part.partition("=") for part in rest)}
@@ -58,9 +66,9 @@ def _preferences(header: str) -> Iterator[tuple[str, float, dict[str, str]]]:
 class MetricsApp:
     """An ASGI 3 application that answers every path with the page."""
 
-    def __init__(self, render: Callable[[str | None], tuple[bytes, str]]) -> None:
+    def __init__(self, page: Callable[[str | None], Awaitable[tuple[bytes, str]]]) -> None:
         """Serve what this returns for an ``Accept`` header: the page and its content type."""
-        self._render = render
+        self._page = page
 
     async def __call__(self, scope: Mapping[str, Any], receive: _Receive, send: _Send) -> None:
         """Answer.
@@ -82,7 +90,7 @@ class MetricsApp:
         if scope["method"] not in ("GET", "HEAD"):
             await _respond(send, 405, b"GET or HEAD, please\n", {"allow": "GET, HEAD", "content-type": "text/plain"})
             return
-        body, content_type = self._render(_header(scope, b"accept"))
+        body, content_type = await self._page(_header(scope, b"accept"))
         headers = {"content-type": content_type, "vary": "Accept, Accept-Encoding"}
         if len(body) > _COMPRESS_FROM and wants_gzip(_header(scope, b"accept-encoding")):
             headers["content-encoding"] = "gzip"

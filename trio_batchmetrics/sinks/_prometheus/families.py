@@ -10,7 +10,8 @@ from abc import ABC, abstractmethod
 from ..._cells import Cell, Family
 from ..._schema import Kind
 from ..._text import text
-from .names import label_set, unit_name
+from .identity import base_of, names_of, type_of
+from .names import metric_name, unit_name
 from .text import bounds_text, help_text, labels_text
 
 __all__ = ["ExposedFamily", "Series"]
@@ -39,42 +40,36 @@ class Series:
 
 
 class ExposedFamily(ABC):
-    """One family of a page: an instrument, or several that are the same to Prometheus."""
+    """One family of a page."""
 
-    def __init__(self, name: str, first: Family, reserved: frozenset[str]) -> None:
+    def __init__(self, family: Family) -> None:
         """Have no series yet.
 
         Args:
-            name: what its samples are called.
-            first: the instrument that it is made for.
-            reserved: names that no label may have.
+            family: its series, which come one by one.
         """
-        self.name: str = name
-        self.kind: Kind = first.measure.kind
-        self.base: str = name.removesuffix("_total") if self.kind is Kind.COUNTER else name
-        """What the family is called in OpenMetrics: a counter without ``_total``."""
-        self.type: str = "unknown" if self.kind is Kind.COUNTER and self.base == name else self.kind.value
-        """Its type in OpenMetrics, where a counter is called something with ``_total``, never just ``total``."""
-        self.unit: str = unit_name(first.measure.unit)
-        self.series: dict[str, Series] = {}
-        """By labels; in the order in which they began."""
-        self.members: dict[Family, tuple[str, ...]] = {}
-        """The instruments, and the bounds of their buckets as they are written."""
-        self.join(first)
-        self._first = first
-        self._reserved = reserved
+        measure = family.measure
+        self.family: Family = family
+        self.name: str = metric_name(measure.name, measure.unit, measure.kind)
+        """What its samples are called."""
+        self.kind: Kind = measure.kind
+        self.base: str = base_of(self.name, self.kind)
+        """What the family is called in OpenMetrics."""
+        self.type: str = type_of(self.name, self.kind)
+        """Its type in OpenMetrics."""
+        self.names: tuple[str, ...] = names_of(measure)
+        """All names that it takes in either format."""
+        self.unit: str = unit_name(measure.unit)
+        self.bounds: tuple[str, ...] = bounds_text(family)
+        """Of a histogram's buckets, as they are written."""
+        self.series: dict[Cell, Series] = {}
+        """In the order in which they began."""
         self._changes = 0
-
-    @property
-    def names(self) -> list[str]:
-        """All names that it takes in either format, so that no other family may have them."""
-        suffixes = {"counter": ("", "_total", "_created"), "histogram": ("", "_bucket", "_sum", "_count", "_created")}
-        return [self.base + suffix for suffix in suffixes.get(self.type, ("",))]
 
     @property
     def help(self) -> str:
         """Its description; without one, what the application calls it."""
-        measure = self._first.measure
+        measure = self.family.measure
         return text(measure.description) or measure.name
 
     @property
@@ -82,34 +77,16 @@ class ExposedFamily(ABC):
         """Its unit, if the name ends with it, as OpenMetrics wants it."""
         return self.unit if self.unit and self.base.endswith(f"_{self.unit}") else ""
 
-    def labels(self, cell: Cell) -> dict[str, str]:
-        """Return a series' labels as they are exposed, sorted by name."""
-        return label_set(cell.labels, self._reserved)
-
-    def key(self, cell: Cell) -> str:
-        """Return what tells a series from others: to Prometheus, an empty label is as good as none."""
-        return labels_text({name: value for name, value in self.labels(cell).items() if value})
-
-    def join(self, family: Family) -> None:
-        """Let an instrument be part of this."""
-        self.members[family] = bounds_text(family)
-
-    def add(self, family: Family, cell: Cell) -> bool:
-        """Give a series of a member its place; False: another has it."""
-        key = self.key(cell)
-        if key in self.series:
-            return False
-        labels = labels_text(self.labels(cell))
-        self.series[key] = Series(cell, self._before(labels), labels, self.members[family])
+    def add(self, cell: Cell) -> None:
+        """Show a series from now on."""
+        labels = labels_text(cell.labels)
+        self.series[cell] = Series(cell, self._before(labels), labels, self.bounds)
         self._changes += 1
-        return True
 
     def remove(self, cell: Cell) -> None:
-        """Free the place of a series, if it has one."""
-        key = self.key(cell)
-        if self.series[key].cell is cell:
-            del self.series[key]
-            self._changes += 1
+        """Show a series no more."""
+        del self.series[cell]
+        self._changes += 1
 
     def head(self, *, openmetrics: bool) -> bytes:
         """Return what stands before its lines."""

@@ -27,17 +27,9 @@ from .text import number_text
 __all__ = ["Histograms", "Numbers", "exposed", "has_sum"]
 
 
-def exposed(name: str, first: Family, reserved: frozenset[str]) -> ExposedFamily:
-    """Return a family for an instrument.
-
-    Args:
-        name: what its samples are called.
-        first: the instrument.
-        reserved: names that no label may have.
-    """
-    if first.measure.kind is Kind.HISTOGRAM:
-        return Histograms(name, first, reserved | {"le"})
-    return Numbers(name, first, reserved)
+def exposed(family: Family) -> ExposedFamily:
+    """Return an instrument as a family of a page."""
+    return Histograms(family) if family.measure.kind is Kind.HISTOGRAM else Numbers(family)
 
 
 def has_sum(bounds: Sequence[str], value: float) -> bool:
@@ -48,7 +40,7 @@ def has_sum(bounds: Sequence[str], value: float) -> bool:
 class Numbers(ExposedFamily):
     """Counters or gauges: a line each, written all at once. What costs most of the time is ``repr`` of a float."""
 
-    _written: tuple[list[int], int, bytes] = ([], 0, b"")
+    _written: tuple[tuple[int, int], int, bytes] = ((-1, 0), 0, b"")
     """What its lines show; the oldest update of a series among them; the lines."""
     _form: tuple[int, list[Cell], list[str]] = (-1, [], [])
     """For how many changes; the cells; the lines, with room for the numbers."""
@@ -58,8 +50,8 @@ class Numbers(ExposedFamily):
 
     def lines(self, *, openmetrics: bool, settled: int, since: int) -> list[bytes]:
         """Return them, the same in both formats."""
-        updated = [family.updated for family in [*self.members]]  # read before the cells, written before them
-        shows = [self._changes, *updated]
+        updated = self.family.updated  # read before the cells, written before them
+        shows = (self._changes, updated)
         showed, oldest, written = self._written
         if shows != showed or oldest < since:
             changes, cells, form = self._form
@@ -68,10 +60,10 @@ class Numbers(ExposedFamily):
                 self._form = (shows[0], cells, form)
             updates = [cell.updated for cell in cells]  # before the values: 0 is one that has none yet
             if min(updates, default=since) < since:
-                cells, form = _form_of([one for one in [*self.series.values()] if one.cell.updated >= since])
+                cells, form = _form_of([one for one in [*self.series.values()] if one.cell.shown(since)])
                 updates = [since]  # none is older: enough to know, such pages are few
             written = _filled(cells, form)
-            if max(updated) <= settled:
+            if updated <= settled:
                 self._written = (shows, min(updates, default=since), written)
         return [written] if written else []
 
@@ -101,10 +93,9 @@ class Histograms(ExposedFamily):
         """Return them."""
         lines: list[bytes] = []
         for one in [*self.series.values()]:
-            updated = one.cell.updated
-            if updated >= since:
+            if one.cell.shown(since):
                 written = one.written
-                if written[0] != updated:
+                if written[0] != one.cell.updated:
                     written = self._write(one, settled)
                 lines.append(written[2] if openmetrics else written[1])
         return lines

@@ -1,9 +1,11 @@
 """OpenTelemetry's names as Prometheus writes them.
 
-As Prometheus itself translates what it receives by OTLP: the Go package ``github.com/prometheus/otlptranslator`` with
-suffixes on, UTF-8 not allowed, runs of underscores collapsed; so a metric has one name, whichever way it comes. That
-package refuses a name of which nothing legal is left. An application cannot rename metrics at run time, so here it is
-spelled out, as Prometheus's "values" escaping does it (``U__`` and code points): legal, stable, like no other name.
+As Prometheus 3 itself translates what it receives by OTLP, at its default settings: the Go package
+``github.com/prometheus/otlptranslator`` 1.0.0 with suffixes on, UTF-8 not allowed, ``key`` put before a label that
+begins with one underscore, and several underscores kept in labels (in metrics' names, they become one). So a metric has
+one name, whichever way it comes. That package refuses a name of which nothing legal is left. An application cannot
+rename metrics at run time, so here it is spelled out, as Prometheus's "values" escaping does it (``U__`` and code
+points): legal, stable, like no other name.
 """
 
 from __future__ import annotations
@@ -31,9 +33,12 @@ _UNITS: dict[str, str] = {
 _PER = {"s": "second", "m": "minute", "h": "hour", "d": "day", "w": "week", "mo": "month", "y": "year"}
 
 _NOT_METRIC = re.compile(r"[^a-zA-Z0-9:]+")
-_NOT_LABEL = re.compile(r"[^a-zA-Z0-9]+")
-_RESERVED = re.compile(r"__(.*)__", re.DOTALL)
-_SPACE = "\t\n\v\f\r \x85\xa0"
+_NOT_LABEL = re.compile(r"[^a-zA-Z0-9]")
+_SPACE = "\t\n\v\f\r \x85\xa0\u1680\u2028\u2029\u202f\u205f\u3000" + "".join(map(chr, range(0x2000, 0x200B)))
+"""What Go calls space."""
+
+_KEPT_MAX_CHARS = 200
+"""Longest name of a label that is kept with its translation: a thousand of them are few bytes, then."""
 
 
 def metric_name(name: str, unit: str, kind: Kind) -> str:
@@ -81,24 +86,29 @@ def _clean(unit: str) -> str:
     return _NOT_METRIC.sub("_", unit).removeprefix("_")
 
 
-@lru_cache(maxsize=1024)
 def label_name(name: str) -> str:
-    """Return a label's name: ``http.route`` is ``http_route``, ``2nd`` is ``key_2nd``.
+    """Return a label's name: ``http.route`` is ``http_route``, ``2nd`` is ``key_2nd``, ``_a`` is ``key_a``.
 
-    A name that Prometheus keeps for itself (``__name__``) stays what it is; see :func:`label_set`.
+    Each character that a label cannot have becomes an underscore of its own: ``a..b`` is ``a__b``. A name that begins
+    with two underscores keeps them; see :func:`label_set`.
     """
-    reserved = _RESERVED.fullmatch(name)
-    within = name if reserved is None else reserved[1]
-    translated = _NOT_LABEL.sub("_", within)
-    if not translated.strip("_"):
-        return _spelled_out(name)
-    if reserved is not None:
-        return f"__{translated}__"
-    return f"key_{translated}" if translated[0].isdigit() else translated
+    return _kept_label(name) if len(name) <= _KEPT_MAX_CHARS else _label(name)
+
+
+def _label(name: str) -> str:
+    translated = _NOT_LABEL.sub("_", name)
+    if translated[:1].isdigit():
+        return f"key_{translated}"
+    if translated[:1] == "_" != translated[1:2]:
+        return f"key{translated}"
+    return translated if translated.strip("_") else _spelled_out(name)
+
+
+_kept_label = lru_cache(maxsize=1024)(_label)
 
 
 def label_set(labels: Mapping[str, str], reserved: Container[str] = ()) -> dict[str, str]:
-    """Return the labels that a series can be exposed with, sorted by name.
+    """Return the labels that a series is exposed with, sorted by name; an empty label is left out.
 
     Names that are equal once translated become one label with the values joined by ``;`` in the order of the original
     names (OpenTelemetry's "Prometheus and OpenMetrics compatibility"). Names that mean something else to Prometheus
@@ -110,6 +120,8 @@ def label_set(labels: Mapping[str, str], reserved: Container[str] = ()) -> dict[
     """
     values: dict[str, list[str]] = {}
     for name in sorted(labels):
+        if not labels[name]:
+            continue
         translated = label_name(name)
         if translated.startswith("__"):
             translated = f"key{translated}"

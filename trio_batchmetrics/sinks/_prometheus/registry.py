@@ -6,9 +6,9 @@ shows the last state, and the sink of a later block takes the former's place. Th
 
 from __future__ import annotations
 
-import threading
 import weakref
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from importlib import import_module
 from itertools import accumulate
 from typing import Any, Protocol
@@ -21,15 +21,15 @@ from .page import Page
 
 __all__ = ["Membership", "Owner", "Registry", "client_for"]
 
-_memberships: weakref.WeakKeyDictionary[Any, Membership] = weakref.WeakKeyDictionary()
-_joining = threading.Lock()
-
 
 class Registry(Protocol):
     """What is needed of a ``prometheus_client.CollectorRegistry``."""
 
     def register(self, collector: Any) -> None:
         """Take a collector."""
+
+    def unregister(self, collector: Any) -> None:
+        """Forget a collector."""
 
 
 def client_for(registry: object) -> Any:
@@ -62,39 +62,61 @@ class Owner(Protocol):
 
 
 class Membership:
-    """What a registry collects of ours: the series of the sink that joined it last."""
+    """What a registry collects of ours: the series of the sink that joined it last.
 
-    def __init__(self, registry: Registry, client: Any, owner: Owner, page: Page) -> None:
-        """Show a sink's page.
+    No lock is held while a registry's own code runs. Whoever comes first in a list, of those that are open, has won.
+    """
+
+    def __init__(self, registry: Registry, client: Any) -> None:
+        """Show nothing yet.
 
         Args:
             registry: not kept alive by this.
             client: ``prometheus_client.core``.
-            owner: the sink; not kept alive either.
-            page: its page.
         """
         self._registry = weakref.ref(registry)
         self._client = client
-        self._owner = weakref.ref(owner)
-        self.page: Page = page
+        self._owners: list[weakref.ref[Owner]] = []
+        """The sinks that want to join, and the one that has, in order; none is kept alive."""
+        self.page: Page | None = None
 
     @classmethod
-    def of(cls, registry: Registry, client: Any, owner: Owner, page: Page) -> Membership:
-        """Let a sink join.
+    def of(cls, registry: Registry, client: Any) -> Membership:
+        """Return the one of a registry, which is made with the first sink. It has no public way to be found."""
+        known = _members(registry)
+        if not known:
+            made = cls(registry, client)
+            registry.register(made)
+            known = _members(registry) or [made]
+            for other in known[1:]:  # another thread was as quick: all agree on the first
+                with suppress(KeyError):  # it has been done already
+                    registry.unregister(other)
+        return known[0]
+
+    def join(self, owner: Owner, page: Page) -> None:
+        """Show a sink's page from now on.
+
+        Args:
+            owner: the sink; open already.
+            page: its page.
 
         Raises:
             ConfigError: another sink has joined, and its collector is open.
         """
-        with _joining:
-            membership = _memberships.get(registry)
-            if membership is None:
-                membership = _memberships[registry] = cls(registry, client, owner, page)
-            elif (former := membership._owner()) is not None and former is not owner and former.is_open:
+        mine = weakref.ref(owner)
+        if mine in self._owners:
+            self._owners.remove(mine)
+        self._owners.append(mine)
+        for one in [*self._owners]:
+            if one is mine:
+                break
+            other = one()
+            if other is not None and other.is_open:
+                self._owners.remove(mine)
                 raise ConfigError("registry must be one that no other open collector's PrometheusSink has joined")
-            membership._owner, membership.page = weakref.ref(owner), page
-            if membership not in getattr(registry, "_collector_to_names", ()):
-                registry.register(membership)
-            return membership
+        while self._owners[0] is not mine:
+            del self._owners[0]
+        self.page = page
 
     @property
     def taken(self) -> Mapping[str, Any]:
@@ -108,7 +130,7 @@ class Membership:
 
     def collect(self) -> list[Any]:
         """Return the series as they stand, as metric families of prometheus_client's. Called in any thread."""
-        families = self.page.families(self.taken)
+        families = [] if self.page is None else self.page.families(self.taken)
         return [self._family(family, series) for family, series in families if series]
 
     def _family(self, family: ExposedFamily, series: list[Series]) -> Any:
@@ -119,10 +141,15 @@ class Membership:
         return made
 
 
+def _members(registry: Any) -> list[Membership]:
+    """Return what a registry has of ours, in the order in which it came."""
+    return [one for one in [*getattr(registry, "_collector_to_names", ())] if isinstance(one, Membership)]
+
+
 def _samples(family: ExposedFamily, one: Series) -> Iterator[tuple[str, dict[str, str], float]]:
     name, cell = family.name, one.cell
     counts, value = cell.counts[:], cell.value  # as Cell.point() reads them
-    labels = family.labels(cell)
+    labels = dict(cell.labels)
     if family.kind is not Kind.HISTOGRAM:
         yield name, labels, float(value)
         return

@@ -13,15 +13,17 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import timedelta
 
 import trio
 
 from ..._exceptions import ConfigError
+from ..._limits import checked_limits
 from ..._schema import MetricEvent
-from ...abc import Payload, SeriesSink, SinkContext
+from ...abc import Limits, Payload, SeriesSink, SinkContext
 from .asgi import MetricsApp, wants_openmetrics
+from .freshness import Freshness
 from .page import Page
 from .registry import Membership, Registry, client_for
 
@@ -40,10 +42,9 @@ class PrometheusSink(SeriesSink[None]):
 
     Names are translated as Prometheus itself translates OpenTelemetry's: ``http.server.request.duration`` in seconds is
     ``http_server_request_duration_seconds``, the counter ``cache.operations`` is ``cache_operations_total``.
-    Instruments that come to have the same name, type and unit share a family. What would make a page that Prometheus
-    refuses (the same name with another type or unit, the same labels twice) is left out, whoever came last; that is
-    logged once and counted in :attr:`left_out`. In OpenMetrics, a histogram whose sum is or may become negative has
-    neither sum nor count.
+    Series whose names and labels are equal once translated are one series, added up; a gauge keeps the latest value. An
+    instrument that comes to have the name of another with another type or unit is refused: its events count as
+    rejected. In OpenMetrics, a histogram whose sum is or may become negative has neither sum nor count.
 
     Example:
         >>> import trio
@@ -68,15 +69,19 @@ class PrometheusSink(SeriesSink[None]):
         registry: Registry | None = None,
         *,
         expire_after: float | timedelta | None = None,
+        limits: Limits | None = None,
         name: str | None = None,
     ) -> None:
         """Have no series yet.
 
         Args:
-            registry: a ``prometheus_client.CollectorRegistry`` (or its ``REGISTRY``) that shows the series beside its
+            registry: a ``prometheus_client.CollectorRegistry`` (or its ``REGISTRY``) that shows the series next to its
                 own metrics from the block's start on, also after its end, until another sink joins it.
             expire_after: seconds (or a ``timedelta``) after which a series to which nothing was added is on no page any
-                more, and forgotten: should it come back, it begins at 0. None: never. By Trio's clock.
+                more, and forgotten: should it come back, it begins at 0. None: never. By Trio's clock. Series of bound
+                instruments stay.
+            limits: the largest labels, as they stand on the page, that whoever scrapes it takes; events that exceed one
+                are rejected (``limits``).
             name: key in ``stats().sinks``.
 
         Raises:
@@ -84,24 +89,36 @@ class PrometheusSink(SeriesSink[None]):
             ConfigError: a bad value. When its collector opens: another open collector's sink has joined the registry.
         """
         super().__init__(name=name)
+        self._limits = checked_limits(limits)
         self._registry = registry
         self._client = None if registry is None else client_for(registry)
         self._expire_after = None if expire_after is None else _nanoseconds("expire_after", expire_after)
         self._membership: Membership | None = None
         self._open = False
         self._page = Page(None, time.monotonic_ns, None)
+        self._freshness: Freshness | None = None
+        self._run: object = None
 
     def bind(self, context: SinkContext) -> None:
         """Begin with no series, and join the registry, if there is one."""
-        super().bind(context)
-        page = Page(context, _clock(), self._expire_after)
+        page = Page(context, _clock(), self._expire_after, limits=self._limits)
+        was_open, self._open = self._open, True
         if self._registry is not None:
-            self._membership = Membership.of(self._registry, self._client, self, page)
-        self._page, self._open = page, True
+            membership = Membership.of(self._registry, self._client)
+            try:
+                membership.join(self, page)
+            except ConfigError:
+                self._open = was_open
+                raise
+            self._membership = membership
+        super().bind(context)
+        self._page = page
+        self._freshness = None if context.hand_over is None else Freshness(context.hand_over)
+        self._run = _current_run()
 
-    def merge(self, events: Sequence[MetricEvent]) -> None:
-        """Add events to the series."""
-        self._page.merge(events)
+    def merge(self, events: Sequence[MetricEvent]) -> Mapping[int, str] | None:
+        """Add events to the series; those that are refused are returned, by position."""
+        return self._page.merge(events)
 
     async def send(self, payload: Payload[None]) -> None:
         """Do nothing: it is scraped."""
@@ -119,11 +136,16 @@ class PrometheusSink(SeriesSink[None]):
 
     @property
     def left_out(self) -> int:
-        """How many series are on no page now, because others have their name or their labels."""
-        return self._page.left_out(() if self._membership is None else self._membership.taken)
+        """How many series are not shown in the registry, which has metrics of their names from somebody else."""
+        return 0 if self._membership is None else self._page.left_out(self._membership.taken)
+
+    @property
+    def overflowed(self) -> Mapping[str, int]:
+        """How many events of an instrument lost their labels to ``max_series``, by its name."""
+        return self._page.overflowed
 
     def render(self, accept: str | None = None) -> tuple[bytes, str]:
-        """Return the page as it stands.
+        """Return the page as it stands, with what is merged.
 
         Before, in and after the block, in any thread. Each series is consistent in itself: a histogram's count is that
         of its buckets and belongs to its sum.
@@ -138,12 +160,46 @@ class PrometheusSink(SeriesSink[None]):
         openmetrics = wants_openmetrics(accept)
         return self._page.write(openmetrics=openmetrics), _OPENMETRICS if openmetrics else _TEXT
 
+    async def page(self, accept: str | None = None, *, within: float | timedelta = 0.25) -> tuple[bytes, str]:
+        """Return a page with everything that was recorded before the call, gauges that are in flight included.
+
+        In the collector's Trio run: bound instruments are collected and all waiting events handed over; if that takes
+        too long, it is the page as it stands. Requests that come while one is being answered, or up to 50 ms later,
+        share that work; none fails because another is cancelled. Elsewhere (in another thread or event loop, after the
+        block) it is what :meth:`render` returns. A checkpoint in any Trio run.
+
+        Args:
+            accept: an HTTP request's ``Accept`` header, as for :meth:`render`.
+            within: seconds, or a ``timedelta``, that this may take.
+
+        Returns:
+            The page in UTF-8, and its content type.
+
+        Raises:
+            ValueError: ``within`` is no duration >= 0.
+        """
+        seconds = within.total_seconds() if isinstance(within, timedelta) else within
+        if not seconds >= 0:
+            raise ConfigError(f"within must be seconds >= 0 or a timedelta (got {within!r})")
+        run = _current_run()
+        if run is not None:
+            if self._open and self._freshness is not None and run is self._run:
+                await self._freshness.wait(seconds)
+            else:
+                await trio.lowlevel.checkpoint()
+        return self.render(accept)
+
     def asgi_app(self) -> MetricsApp:
-        """Return an ASGI 3 application that answers GET and HEAD, on whatever path it is mounted, with the page.
+        """Return an ASGI 3 application that answers GET and HEAD, on whatever path it is mounted, with :meth:`page`.
 
         Compressed with gzip where the client allows it; in a worker thread if the page is large and this is Trio.
         """
-        return MetricsApp(self.render)
+        return MetricsApp(self.page)
+
+
+def _current_run() -> object:
+    """Return what stands for the Trio run that the calling task belongs to; None if there is none."""
+    return trio.lowlevel.current_trio_token() if trio.lowlevel.in_trio_task() else None
 
 
 def _clock() -> Callable[[], int]:

@@ -1,0 +1,303 @@
+"""Fresh pages: everything recorded before the request is on the page, and no request harms another."""
+
+from __future__ import annotations
+
+import asyncio
+import math
+import time
+from collections.abc import AsyncGenerator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from datetime import timedelta
+from typing import Any
+
+import pytest
+import trio
+from trio.testing import MockClock, assert_checkpoints, wait_all_tasks_blocked
+
+from trio_batchmetrics import BatchMetricsConfig, Counter, collector
+from trio_batchmetrics.abc import SinkContext
+from trio_batchmetrics.sinks import PrometheusSink
+from trio_batchmetrics.sinks._prometheus.asgi import wants_gzip, wants_openmetrics
+from trio_batchmetrics.testing import StuckSink
+
+
+class Collector:
+    """Stands for what hands over: each time takes a while, then merges one event."""
+
+    def __init__(self, takes: float = 0.0) -> None:
+        """Take so many seconds."""
+        self.takes = takes
+        self.calls = 0
+        self.finished = 0
+        self.sink = PrometheusSink()
+
+    async def hand_over(self) -> None:
+        """Hand over."""
+        self.calls += 1
+        await trio.sleep(self.takes)
+        self.sink.merge([Counter("c", {}, 1)])
+        self.finished += 1
+
+    def bind(self) -> PrometheusSink:
+        """Open the block."""
+        self.sink.bind(SinkContext(hand_over=self.hand_over))
+        return self.sink
+
+
+def shown(page: tuple[bytes, str]) -> float:
+    """Return what a page says of the counter; 0 if it is not there."""
+    found = [line for line in page[0].decode().splitlines() if line.startswith("c_total ")]
+    return float(found[0].removeprefix("c_total ")) if found else 0.0
+
+
+@asynccontextmanager
+async def pages(sink: PrometheusSink, count: int, **settings: Any) -> AsyncGenerator[list[tuple[float, float]], None]:
+    """Ask for pages at once; yield when each came, and what it said."""
+    got: list[tuple[float, float]] = []
+
+    async def ask() -> None:
+        said = shown(await sink.page(**settings))
+        got.append((trio.current_time(), said))
+
+    async with trio.open_nursery() as nursery:
+        for _ in range(count):
+            nursery.start_soon(ask)
+        yield got
+
+
+async def test_a_page_has_what_was_recorded_before_it_was_asked_for(autojump_clock: MockClock) -> None:
+    """It waits for that, and is a checkpoint also where there is nothing to wait for."""
+    made = Collector(takes=0.2)
+    sink = made.bind()
+    assert shown(sink.render()) == 0
+    with assert_checkpoints():
+        assert shown(await sink.page()) == 1
+    assert trio.current_time() == 0.2
+    with assert_checkpoints():
+        await sink.page()
+    assert made.calls == 1
+
+
+@pytest.mark.parametrize("within", [0.1, timedelta(milliseconds=100)])
+async def test_a_page_comes_in_time_as_it_stands_if_that_takes_too_long(within: Any, autojump_clock: MockClock) -> None:
+    """0.25 s by default; what was begun is given up, and begun anew by the next."""
+    made = Collector(takes=1)
+    sink = made.bind()
+    assert shown(await sink.page(within=within)) == 0
+    assert trio.current_time() == pytest.approx(0.1)
+    await sink.page()
+    assert trio.current_time() == pytest.approx(0.35)
+    await sink.page(within=0)
+    assert trio.current_time() == pytest.approx(0.35)
+    assert shown(await sink.page(within=5)) == 1
+    assert trio.current_time() == pytest.approx(1.35)
+    assert (made.calls, made.finished) == (3, 1)
+
+
+@pytest.mark.parametrize("bad", [-1, math.nan, timedelta(seconds=-1)])
+async def test_a_time_that_is_none_is_named(bad: Any) -> None:
+    """With rule and value."""
+    with pytest.raises(ValueError, match=r"^within must be seconds >= 0 or a timedelta \(got "):
+        await PrometheusSink().page(within=bad)
+
+
+async def test_requests_that_come_at_once_share_the_work(autojump_clock: MockClock) -> None:
+    """A hundred cost one hand-over; so do those that come while it lasts, and up to 50 ms later."""
+    made = Collector(takes=0.2)
+    sink = made.bind()
+    async with pages(sink, 100) as got, trio.open_nursery() as nursery:
+        await trio.sleep(0.1)
+        async with pages(sink, 10) as later:
+            pass
+        nursery.cancel_scope.cancel()
+    assert got == [(0.2, 1)] * 100
+    assert later == [(0.2, 1)] * 10
+    await trio.sleep(0.04)
+    assert shown(await sink.page()) == 1
+    assert trio.current_time() == pytest.approx(0.24)
+    assert made.calls == 1
+    await trio.sleep(0.02)
+    assert shown(await sink.page()) == 2
+    assert made.calls == 2
+
+
+async def test_the_request_that_does_the_work_may_be_cancelled_and_the_others_get_their_page(
+    autojump_clock: MockClock,
+) -> None:
+    """Another does the work; each still within its own time."""
+    made = Collector(takes=0.1)
+    sink = made.bind()
+    async with trio.open_nursery() as nursery:
+        scopes: list[trio.CancelScope] = []
+
+        async def first() -> None:
+            with trio.CancelScope() as scope:
+                scopes.append(scope)
+                await sink.page()
+                raise AssertionError("it was to be cancelled")
+
+        nursery.start_soon(first)
+        await wait_all_tasks_blocked()
+        assert made.calls == 1
+        async with pages(sink, 20) as got:
+            await trio.sleep(0.05)
+            scopes[0].cancel()
+    assert [(round(when, 3), said) for when, said in got] == [(0.15, 1)] * 20
+    assert (made.calls, made.finished) == (2, 1)
+
+
+async def test_a_request_with_less_time_leaves_the_work_to_those_with_more(autojump_clock: MockClock) -> None:
+    """And gets its page as it stands."""
+    made = Collector(takes=0.1)
+    sink = made.bind()
+    async with pages(sink, 1, within=0.05) as hurried:
+        await wait_all_tasks_blocked()
+        async with pages(sink, 5, within=1) as patient:
+            pass
+    assert hurried == [(0.05, 0)]
+    assert [(round(when, 3), said) for when, said in patient] == [(0.15, 1)] * 5
+
+
+async def test_a_failure_of_one_is_no_failure_of_another(autojump_clock: MockClock) -> None:
+    """What hands over may raise, in whoever called it."""
+    made = Collector()
+    failures = [RuntimeError("once")]
+
+    async def hand_over() -> None:
+        await trio.sleep(0.1)
+        if failures:
+            raise failures.pop()
+        await made.hand_over()
+
+    made.sink.bind(SinkContext(hand_over=hand_over))
+    outcomes: list[object] = []
+
+    async def ask() -> None:
+        try:
+            outcomes.append(shown(await made.sink.page()))
+        except RuntimeError as exc:
+            outcomes.append(str(exc))
+
+    async with trio.open_nursery() as nursery:
+        for _ in range(3):
+            nursery.start_soon(ask)
+    assert sorted(outcomes, key=str) == [1, 1, "once"]
+
+
+async def test_outside_of_the_collectors_run_it_is_the_page_as_it_stands() -> None:
+    """With asyncio, in another Trio run, after the block, without a collector: no hand-over is asked for."""
+    made = Collector()
+    sink = made.bind()
+    assert shown(await sink.page()) == 1
+
+    async def ask() -> tuple[bytes, str]:
+        return await sink.page("text/plain")
+
+    async def ask_in_trio() -> tuple[bytes, str]:
+        with assert_checkpoints():
+            return await ask()
+
+    ways: list[Callable[[], Any]] = [lambda: asyncio.run(ask()), lambda: trio.run(ask_in_trio)]
+    for way in ways:
+        assert shown(await trio.to_thread.run_sync(way)) == 1
+    await sink.aclose()
+    assert shown(await ask_in_trio()) == 1
+    assert made.calls == 1
+    assert (await PrometheusSink().page())[0] == b""
+
+
+async def test_the_asgi_application_serves_fresh_pages(autojump_clock: MockClock) -> None:
+    """In the format that is asked for."""
+    made = Collector(takes=0.2)
+    sent: list[Any] = []
+
+    async def send(message: Any) -> None:
+        sent.append(message)
+
+    async def receive() -> Any:
+        raise AssertionError("there is nothing to receive")
+
+    app: Callable[..., Awaitable[None]] = made.bind().asgi_app()
+    headers = [(b"accept", b"application/openmetrics-text; version=1.0.0")]
+    await app({"type": "http", "method": "GET", "path": "/", "headers": headers}, receive, send)
+    assert sent[1]["body"].endswith(b"c_total 1.0\n# EOF\n")
+
+
+# -- in a collector
+
+WIRED = pytest.mark.xfail(strict=True, reason="the engine fills neither SinkContext.bound nor hand_over yet")
+
+
+@WIRED
+async def test_a_gauge_that_is_in_flight_is_on_the_page_that_is_fetched_meanwhile(autojump_clock: MockClock) -> None:
+    """And what was recorded an instant ago, however long the flush interval is."""
+    sink = PrometheusSink()
+    async with collector(BatchMetricsConfig(flush_interval=3600, batch_size=1000), sinks=[sink]) as metrics:
+        gauge, counter = metrics.gauge("in.flight"), metrics.counter("requests")
+        for number in range(1, 4):
+            with gauge.track():
+                counter.add()
+                metrics.record_counter("recorded", {}, 1)
+                page = (await sink.page())[0].decode()
+                assert "in_flight 1.0\n" in page
+                assert f"requests_total {number}.0\n" in page
+                assert f"recorded_total {number}.0\n" in page
+            await trio.sleep(1)
+        assert "in_flight 0.0\n" in (await sink.page())[0].decode()
+        assert trio.current_time() == 3
+
+
+@WIRED
+async def test_a_sink_that_is_down_does_not_keep_a_page_from_being_fresh(autojump_clock: MockClock) -> None:
+    """Merged is all that a page needs."""
+    sink = PrometheusSink()
+    config = BatchMetricsConfig(flush_interval=3600, batch_size=1000, shutdown_timeout=0)
+    async with collector(config, sinks=[sink, StuckSink()]) as metrics:
+        metrics.record_counter("c", {}, 1)
+        assert shown(await sink.page()) == 1
+        assert trio.current_time() < 0.25
+
+
+@WIRED
+async def test_a_counter_that_was_created_is_on_the_next_page(autojump_clock: MockClock) -> None:
+    """As 0; a gauge is not, before it has a value. What is bound stays, whatever expires."""
+    sink = PrometheusSink(expire_after=10)
+    async with collector(sinks=[sink]) as metrics:
+        assert await sink.page() == (b"", "text/plain; version=0.0.4; charset=utf-8")
+        metrics.counter("c")
+        gauge = metrics.gauge("g")
+        metrics.histogram("h", bounds=[1])
+        page = sink.render()[0]
+        assert b"c_total 0.0\n" in page
+        assert b'h_bucket{le="+Inf"} 0\n' in page
+        assert b"g " not in page
+        gauge.set(4)
+        metrics.record_gauge("r", {}, 5)
+        await trio.sleep(0.1)  # or the next page shares the work for the one before
+        page = (await sink.page())[0]
+        assert b"g 4.0\n" in page
+        assert b"r 5.0\n" in page
+        await trio.sleep(100)
+        page = (await sink.page())[0]
+        assert b"g 4.0\n" in page
+        assert b"c_total 0.0\n" in page
+        assert b"r 5.0\n" not in page
+
+
+@pytest.mark.parametrize("reads", [wants_openmetrics, wants_gzip])
+@pytest.mark.parametrize("filler", [",", ";", "a;q=1,", "gzip,", 'x="'])
+def test_a_header_of_a_megabyte_costs_no_time(reads: Callable[[str], bool], filler: str) -> None:
+    """It is looked at as far as a reasonable one goes."""
+    header = filler * (1_000_000 // len(filler))
+    start = time.perf_counter()
+    reads(header)
+    assert time.perf_counter() - start < 0.1
+    asked = "application/openmetrics-text;q=0.9,gzip;q=0.9,text/plain;q=0.1,identity;q=0.1"
+    assert reads(f"{asked},{header}")
+    assert not reads(f"{',' * 4000}{asked}")
+
+
+def test_an_item_that_is_cut_off_is_passed_over() -> None:
+    """Its quality would be a wrong one."""
+    assert not wants_gzip(f"{'a' * 3990},gzip;q=0{'0' * 100}")
+    assert wants_gzip(f"gzip{' ' * 3990},identity;q=1")

@@ -1,0 +1,63 @@
+"""What servers can tell apart that read line protocol: measurement, tags, and the fields of a line."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Hashable, Mapping
+
+from ..._cells import Family
+from ..._identity import Identity
+from ..._schema import Kind, Measure
+from .fields import bucket_names
+from .limits import TagLimits
+from .line_protocol import Dialect, series_key
+
+__all__ = ["LineIdentity"]
+
+
+class LineIdentity(Identity):
+    """Tells instruments and series apart by their measurement and tags as they are written.
+
+    While the dialect is not known, series that are equal in one of them are one, and stay so when it is. A histogram
+    has other fields than a counter or a gauge, so it is another instrument even where their names are the same.
+    """
+
+    def __init__(self, dialect: Dialect | None, limits: TagLimits) -> None:
+        """Tell them apart.
+
+        Args:
+            dialect: the server's; None while it is not known.
+            limits: the largest names and labels that it takes.
+        """
+        super().__init__()
+        self._dialect: Dialect | None = dialect
+        self.tag_limits: TagLimits = limits
+        """May be replaced, once the server is known."""
+        self.doubts: bool = False
+        """Whether a series was refused because the server may be VictoriaMetrics."""
+
+    def names(self, measure: Measure) -> tuple[Hashable, ...]:
+        """Return the measurement, and whether its lines have buckets."""
+        return ((series_key(measure.name, {}, self._dialect).text, measure.kind is Kind.HISTOGRAM),)
+
+    def terms(self, measure: Measure) -> Hashable:
+        """Return kind and unit; a unit that is an annotation (``{event}``) is none."""
+        return (measure.kind, "" if measure.unit.startswith("{") else measure.unit)
+
+    def key(self, family: Family, labels: Mapping[str, str]) -> Hashable:
+        """Return the tags as they are written."""
+        return series_key("", labels, self._dialect, _fields(family)).text
+
+    def broken_limit(self, family: Family, labels: Mapping[str, str]) -> str | None:
+        """Return in words which limit of the server a series exceeds; of VictoriaMetrics, while it may be that."""
+        name, fields = family.measure.name, _fields(family)
+        key = series_key(name, labels, self._dialect or "influxdb", fields).text
+        broken = self.tag_limits.broken_by(name, labels, fields, key)
+        if broken is None and (broken := self.tag_limits.doubted_by(name, labels, fields)) is not None:
+            self.doubts = True
+            return f"{broken}, unless dialect= says that it isn't VictoriaMetrics"
+        return broken
+
+
+def _fields(family: Family) -> Collection[str]:
+    """Return the names of the fields in a line."""
+    return ["count", "sum", *bucket_names(family.bounds)] if family.measure.kind is Kind.HISTOGRAM else ["value"]

@@ -1,0 +1,69 @@
+"""What Prometheus can tell apart: names and labels as they stand on a page."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Mapping
+
+from ..._cells import Family
+from ..._identity import Identity
+from ..._limits import Limits
+from ..._schema import Kind, Measure
+from .names import label_set, metric_name, unit_name
+
+__all__ = ["PrometheusIdentity", "base_of", "names_of", "type_of"]
+
+_SUFFIXES = {"counter": ("", "_total", "_created"), "histogram": ("", "_bucket", "_sum", "_count", "_created")}
+
+
+def base_of(name: str, kind: Kind) -> str:
+    """Return what a family is called in OpenMetrics: a counter without ``_total``."""
+    return name.removesuffix("_total") if kind is Kind.COUNTER else name
+
+
+def type_of(name: str, kind: Kind) -> str:
+    """Return a type in OpenMetrics, where a counter is called something with ``_total``, never just ``total``."""
+    return "unknown" if kind is Kind.COUNTER and base_of(name, kind) == name else kind.value
+
+
+def names_of(measure: Measure) -> tuple[str, ...]:
+    """Return every name that an instrument takes in either format, so that no other may have it."""
+    name = metric_name(measure.name, measure.unit, measure.kind)
+    base = base_of(name, measure.kind)
+    return tuple(base + suffix for suffix in _SUFFIXES.get(type_of(name, measure.kind), ("",)))
+
+
+class PrometheusIdentity(Identity):
+    """Tells instruments and series apart by their names, units and labels once translated; an empty label is none."""
+
+    def __init__(self, reserved: frozenset[str] = frozenset(), limits: Limits | None = None) -> None:
+        """Tell them apart.
+
+        Args:
+            reserved: names that no label may have; ``exported_`` is put before them.
+            limits: the largest labels that are taken.
+        """
+        super().__init__(limits)
+        self._reserved = reserved
+
+    def names(self, measure: Measure) -> tuple[Hashable, ...]:
+        """Return every name that an instrument takes in either format."""
+        return names_of(measure)
+
+    def terms(self, measure: Measure) -> Hashable:
+        """Return name, type and unit."""
+        name = metric_name(measure.name, measure.unit, measure.kind)
+        return (name, measure.kind, unit_name(measure.unit))
+
+    def labels(self, family: Family, labels: Mapping[str, str]) -> Mapping[str, str]:
+        """Return the labels as they are exposed, sorted by name."""
+        bucket = {"le"} if family.measure.kind is Kind.HISTOGRAM else frozenset[str]()
+        return label_set(labels, self._reserved | bucket)
+
+    def key(self, family: Family, labels: Mapping[str, str]) -> Hashable:
+        """Return the labels: they are sorted already."""
+        return tuple(labels.items())
+
+    def broken_limit(self, family: Family, labels: Mapping[str, str]) -> str | None:
+        """Return in words which limit a series exceeds; a histogram's buckets have the label ``le`` too."""
+        bucket = {"le": "+Inf"} if family.measure.kind is Kind.HISTOGRAM else {}
+        return self.limits.broken_by({**labels, **bucket})
