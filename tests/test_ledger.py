@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import signal
 import threading
+from collections.abc import Collection
 from typing import Any
 
 import attrs
@@ -166,18 +167,22 @@ class LedgerMachine(RuleBasedStateMachine):
     @rule(data=st.data(), works=st.booleans())
     @precondition(lambda self: any(g.stage == "taken" and g.unmerged for g in self.groups))
     def merge(self, data: st.DataObject, works: bool) -> None:
-        """A series sink merges a batch, or fails to."""
-        self._merge(data.draw(st.sampled_from([g for g in self.groups if g.stage == "taken" and g.unmerged])), works)
+        """A series sink merges a batch, but for some events that it refuses, or fails to."""
+        group = data.draw(st.sampled_from([g for g in self.groups if g.stage == "taken" and g.unmerged]))
+        refused = data.draw(st.sets(st.integers(0, len(group.valid) - 1)))
+        self._merge(group, works, refused)
 
-    def _merge(self, group: Group, works: bool) -> None:
+    def _merge(self, group: Group, works: bool, refused: Collection[int] = ()) -> None:
         name = group.unmerged.pop(0)
         account = self.accounts[name]
         self.ledger.reach(account, len(group.valid))
         for event in group.valid:
             event.reached.add(name)
         if works:
-            self.ledger.merged(account, group.cohort, len(group.valid))
-            self.merged[name] += group.valid
+            self.ledger.merged(account, group.cohort, len(group.valid), refused)
+            for at in refused:
+                group.valid[at].settled[name] = "rejected"
+            self.merged[name] += [event for at, event in enumerate(group.valid) if at not in refused]
         else:
             self.ledger.not_merged(account, group.cohort, len(group.valid))
             for event in group.valid:
