@@ -46,7 +46,7 @@ from ._events import (
     HttpRequest,
 )
 from ._exceptions import BatchMetricsError, ConfigError, DeclarationError, WrongThreadError
-from ._instruments import BoundCounter, BoundGauge, BoundHistogram
+from ._instruments import BoundCounter, BoundGauge, BoundHistogram, ObservableGauge
 from ._lifetime import collector
 from ._recording import Recorder, ThreadRecorder
 from ._schema import MetricEvent, label, measure, metric_event
@@ -73,6 +73,7 @@ __all__ = [
     "HistogramPoint",
     "HttpRequest",
     "MetricEvent",
+    "ObservableGauge",
     "Recorder",
     "SinkStats",
     "ThreadRecorder",

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import attrs
 
@@ -26,4 +27,6 @@ class SinkContext:
     run_id: str = ""
     """Names the collector's run, like no other; together with a serial number (``Batch.serials``) an event."""
     declared: Mapping[str, Measure] = attrs.field(factory=dict[str, Measure])
-    """Bound instruments by name, as they come to be: their kind, unit, description and bounds."""
+    """Instruments by name, as they are declared: their kind, unit, description and bounds. See ``Measure.of_kind``."""
+    bound: Sequence[tuple[Measure, Mapping[str, Any]]] = ()
+    """Each bound counter, gauge and histogram with its labels, in the order in which they were made; it grows."""

@@ -267,14 +267,14 @@ class SeriesStore:
     def _column(self, schema: Schema, kind: Kind, name: str, row: _Row) -> _Column:
         """Return where the rows of a name go; a bound instrument may have been declared since the last."""
         declared = self._context.declared.get(name)
-        if declared is not None and declared.kind is not kind:
-            declared = None
+        if declared is not None:
+            declared = declared.of_kind(kind)
         column = self._named.get((kind, name))
         if column is None or (declared is not None and declared.unit != column.family.measure.unit):
             own = Measure("value", kind, text(name) or "", bounds=row[6] if schema.buckets else None)
             family = self._family(declared or own)
             column = self._named[kind, name] = _Column(family, 4, _Known(partial(self._cell, family)))
-        if declared is not None and declared is not column.family.measure:
+        if declared is not None and declared != column.family.measure:
             column.family.measure = declared
         return column
 

@@ -44,6 +44,7 @@ class SeriesDelivery:
         self._trouble = trouble
         self._attempts = Attempts(sink, account, trouble)
         self._finished = False
+        self._overflowing = 0
         self._news = trio.Event()
 
     async def merge(self, cohort: Cohort, chunks: Sequence[Batch], count: int) -> None:
@@ -69,9 +70,17 @@ class SeriesDelivery:
         else:
             self._ledger.merged(self.account, cohort, count)
 
+    @property
+    def overflowed(self) -> dict[str, int]:
+        """By instrument, how many events lost their labels to ``max_series``. Safe in any thread."""
+        return dict(self._sink.overflowed)
+
     def wake(self) -> None:
         """Something was merged and handed over."""
         self._news.set()
+        if len(self._sink.overflowed) > self._overflowing:
+            self._overflowing = len(self._sink.overflowed)
+            self._trouble()
 
     def hurry(self) -> None:
         """The block is being left."""

@@ -236,6 +236,11 @@ class SeriesSink(Sink, ABC, Generic[PartT]):
     scraped: bool = False
     """True: the back-end comes and fetches. Merged is delivered, and ``send`` is never called."""
 
+    @property
+    def overflowed(self) -> Mapping[str, int]:
+        """By instrument, how many events lost their labels to ``max_series``; a plain dict, read in any thread."""
+        return {}
+
     @abstractmethod
     def merge(self, events: Sequence[MetricEvent]) -> None:
         """Add events to the series, each event once. Synchronous, no I/O; at most 500 a call, checkpoints between.
