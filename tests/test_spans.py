@@ -298,8 +298,6 @@ async def test_what_only_turns_out_to_be_asynchronous_is_timed_until_it_ends(
     """However it hides that it is; and it is in flight as long."""
     async with clocked(flush_interval=10) as one:
         function = make()
-        if not hasattr(function, "__name__"):
-            function.__name__ = "named"  # type: ignore[attr-defined]  # pyright: ignore[reportFunctionMemberAccess]
         both = one.gauge.track()(one.histogram.time()(function))
         assert await both(2) == "done"
         async with trio.open_nursery() as nursery:
