@@ -40,8 +40,8 @@ def checked_callback(callback: object) -> Callable[[], Observation]:
         inner = cast("partial[object]", inner).func
     if is_async(inner):
         raise ValueError(
-            f"callback must be a plain function, which a collection can call without waiting (got the async "
-            f"{callback!r}); measure in a task, and set() a gauge or keep the value for a plain callback"
+            f"callback must be a plain function, not an async one (got {callback!r}): a collection cannot wait; "
+            f"measure in a task of your own, and set() a gauge or keep the value for a plain callback"
         )
     return cast("Callable[[], Observation]", callback)
 
