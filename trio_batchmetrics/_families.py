@@ -82,11 +82,10 @@ class Family:
         before = len(self._settled)
         known: Kind | None = self._settled.get("kind")
         if unit != self.unit or (kind is not None and known is not None and kind is not known):
-            raise ValueError(
-                f"{self.name!r} is {_in_words(known, self.unit)} already (asked for {_in_words(kind, unit)})"
-            )
+            there, asked = _in_words(known, "described"), _in_words(kind, "a description")
+            raise ValueError(f"{self.name!r} is {there} in {self.unit!r} already (asked for {asked} in {unit!r})")
         if (kind or known) not in (None, Kind.HISTOGRAM) and (bounds is not None or "bounds" in self._settled):
-            raise ValueError(f"{self.name!r} cannot be {_in_words(kind or known, unit)} and have bucket bounds")
+            raise ValueError(f"{self.name!r} cannot be {_in_words(kind or known, '')} and have bucket bounds")
         if bounds is not None and self._settled.get("bounds", bounds) != bounds:
             raise ValueError(f"{self.name!r} has other bounds already ({self._settled['bounds']})")
         if bounds is None and kind is Kind.HISTOGRAM and "bounds" not in self._settled:
@@ -135,5 +134,5 @@ class Family:
         return True
 
 
-def _in_words(kind: Kind | None, unit: str) -> str:
-    return f"a {kind.value} in {unit!r}" if kind else f"described in {unit!r}"
+def _in_words(kind: Kind | None, unknown: str) -> str:
+    return f"a {kind.value}" if kind else unknown
