@@ -11,6 +11,7 @@ import sys
 import threading
 from collections import Counter as Tallied
 from collections.abc import Callable, Generator
+from types import FrameType
 from typing import Any
 
 import pytest
@@ -351,3 +352,46 @@ def test_an_instrument_looks_the_same_in_both_modes() -> None:
         == shown_by_mode[1]
         == ["<BoundCounter 'c' {'a': 1}>", "<BoundGauge 'g' {}>", "<BoundHistogram 'h' {}>"]
     )
+
+
+@pytest.mark.parametrize("by_thread", [True, False])
+def test_a_stack_that_is_too_deep_for_a_collection_costs_no_updates(by_thread: bool) -> None:
+    """At any depth it succeeds or raises; what it has not taken by then is taken by a later one."""
+    made, host = instruments(by_thread=by_thread)
+    counter, gauge = made.counter("c", None, "", ""), made.gauge("g", None, "", "")
+    histogram = made.histogram("h", None, "", "", [1])
+    rows: list[Any] = []
+
+    def deep(frames: int) -> None:
+        if frames:
+            deep(frames - 1)
+        else:
+            made.collect(rows)
+
+    failed, limit = 0, sys.getrecursionlimit()
+    for frames in range(60):
+        counter.add(2)
+        gauge.set(frames)
+        histogram.observe(0.5)
+        sys.setrecursionlimit(_depth() + 50)
+        try:
+            deep(frames)
+        except RecursionError:
+            failed += 1
+        finally:
+            sys.setrecursionlimit(limit)
+    made.collect(rows)
+    assert 0 < failed < 60
+    assert sum(row[4] for row in rows if row[2] == "c") == 120
+    assert [row[4] for row in rows if row[2] == "g"][-1] == 59
+    assert sum(row[4] for row in rows if row[2] == "h") == 60
+    assert sum(row[5] for row in rows if row[2] == "h") == 30
+    assert host.refused == {}
+
+
+def _depth() -> int:
+    frame: FrameType | None = sys._getframe()
+    depth = 0
+    while frame is not None:
+        frame, depth = frame.f_back, depth + 1
+    return depth
