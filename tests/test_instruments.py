@@ -417,7 +417,7 @@ async def test_other_labels_give_another_object_of_the_same_instrument(autojump_
 
 
 async def test_label_values_are_the_same_if_they_are_equal_and_of_one_type(autojump_clock: MockClock) -> None:
-    """1, 1.0, True and "1" are four, though most of them are equal to Python; each has its own sum and its own value."""
+    """1, 1.0, True and "1" are four, though most of them are equal to Python; each has its own sum."""
     sink = RecordingSink()
     values: list[Any] = [1, 1.0, True, "1"]
     async with collector(sinks=[sink]) as metrics:

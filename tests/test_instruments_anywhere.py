@@ -73,13 +73,16 @@ class Made:
         self.metrics.observable_gauge(f"o.{number}", lambda: number)
         self.metrics.describe(f"d.{number}", unit="s")
         self.metrics.counter("shared").add()
+        self.metrics.counter("labelled", labels={"n": number}).add()
 
     def check(self, events: list[MetricEvent], *, closed: int = 0) -> None:
         """Assert that everything arrived, but for updates that were counted as closed."""
         taken = [event for event in events if isinstance(event, Counter | Gauge | HistogramPoint)]
         names = {event.name for event in taken}
         shared = sum(event.value for event in taken if isinstance(event, Counter) and event.name == "shared")
+        labelled = sum(event.value for event in taken if isinstance(event, Counter) and event.name == "labelled")
         assert self.count - closed <= shared <= self.count
+        assert self.count - closed <= labelled <= self.count
         own = [event for event in taken if isinstance(event, Counter) and event.name.startswith("c.")]
         assert (
             sum(event.value for event in taken if isinstance(event, Counter) and event.name == "shared") + closed
@@ -242,15 +245,16 @@ def test_instruments_are_made_in_the_middle_of_making_one() -> None:
     run_at_every_point(play, least=50)
 
 
-def test_instruments_are_made_in_the_middle_of_a_collection() -> None:
+def test_instruments_are_made_in_the_middle_of_a_collection(caplog: pytest.LogCaptureFixture) -> None:
     """At each place of a flush with bound and observable instruments: they arrive with it or with the next one."""
 
     async def play(point: int) -> int:
         sink = RecordingSink()
         async with collector(sinks=[sink]) as metrics:
             made = Made(metrics)
-            made.one_of_each()
-            made.one_of_each()
+            for _ in range(2):
+                made.one_of_each()
+                metrics.counter("labelled", labels={"other": made.count}).add(0)
             with interrupted_at(point, made.one_of_each) as passed:
                 report = await metrics.flush()
             assert report.ok
@@ -259,9 +263,10 @@ def test_instruments_are_made_in_the_middle_of_a_collection() -> None:
         return passed[0]
 
     run_at_every_point(play, least=200, stride=STRIDE)
+    assert caplog.records == []
 
 
-def test_instruments_are_made_in_the_middle_of_opening_collecting_and_leaving() -> None:
+def test_instruments_are_made_in_the_middle_of_opening_collecting_and_leaving(caplog: pytest.LogCaptureFixture) -> None:
     """At each place of a collector's life: what they count arrives, or is counted as closed."""
 
     async def play(point: int) -> int:
@@ -279,6 +284,8 @@ def test_instruments_are_made_in_the_middle_of_opening_collecting_and_leaving() 
                 await trio.sleep(1.5)
                 made.one_of_each()
         made.check(sink.events, closed=balanced(metrics.stats()).dropped.get("closed", 0))
+        lines = [record.getMessage() for record in caplog.records]
+        assert [line for line in lines if "closed" not in line] == []
         assert metrics.stats().failed_events == 0
         return passed[0]
 
