@@ -15,6 +15,7 @@ import threading
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from functools import partial
+from types import FrameType
 from typing import Any
 
 import pytest
@@ -205,11 +206,13 @@ async def test_threads_that_go_on_while_the_block_is_left_lose_nothing_uncounted
 
         with restless():
             async with trio.open_nursery() as nursery:
-                async with collector(sinks=[sink]) as metrics:
-                    for _ in range(4):
-                        nursery.start_soon(trio.to_thread.run_sync, partial(update, metrics))
-                    await trio.sleep(0.03)
-                stop.set()
+                try:
+                    async with collector(sinks=[sink]) as metrics:
+                        for _ in range(4):
+                            nursery.start_soon(trio.to_thread.run_sync, partial(update, metrics))
+                        await trio.sleep(0.03)
+                finally:
+                    stop.set()
         arrived = sum(event.value for event in sink.events if isinstance(event, Counter))
         assert arrived + balanced(metrics.stats()).dropped.get("closed", 0) == sum(added)
 
@@ -353,6 +356,58 @@ async def test_signal_handlers_finalizers_and_logging_handlers_make_instruments_
 
 
 # -- what is raised in a collection
+
+
+@contextmanager
+def raising_in_collection(of: int) -> Generator[None, None, None]:
+    """Raise in the middle of a collection, once, as it comes to its n-th instrument (a signal handler may)."""
+    calls = [0]
+
+    def trace(frame: FrameType, event: str, _: object) -> None:
+        if frame.f_code.co_name == "collect" and frame.f_code.co_filename.endswith("_bound.py"):
+            calls[0] += 1
+            if calls[0] == of:
+                sys.settrace(None)
+                raise TimeoutError("from a signal handler")
+
+    before = sys.gettrace()
+    sys.settrace(trace)
+    try:
+        yield
+    finally:
+        sys.settrace(before)
+
+
+async def test_a_collection_that_fails_costs_nothing_but_itself(
+    autojump_clock: MockClock, caplog: pytest.LogCaptureFixture
+) -> None:
+    """It hands on what it has taken, and the next one the rest; it is logged with its traceback."""
+    sink = RecordingSink()
+    async with collector(BatchMetricsConfig(flush_interval=10), sinks=[sink]) as metrics:
+        for number in range(1000):
+            metrics.counter("c", labels={"n": number}).add(number)
+        with raising_in_collection(500):
+            await trio.sleep(11)
+        assert len(sink.events) == 499
+        (record,) = caplog.records
+        assert (record.levelname, record.exc_info is not None) == ("WARNING", True)
+        assert (await metrics.flush()).processed == 501
+    assert sum(event.value for event in sink.events if isinstance(event, Counter)) == sum(range(1000))
+
+
+async def test_a_last_collection_that_fails_changes_nothing_of_how_the_block_ends(autojump_clock: MockClock) -> None:
+    """The body's own exception leaves; what the collection had taken arrives, and the rest is given up, and counted."""
+    sink = RecordingSink()
+    mine = KeyError("mine")
+    with pytest.raises(KeyError) as caught, raising_in_collection(500):
+        async with collector(BatchMetricsConfig(flush_interval=10), sinks=[sink]) as metrics:
+            for number in range(1000):
+                metrics.counter("c", labels={"n": number}).add()
+            raise mine
+    assert caught.value is mine
+    stats = balanced(metrics.stats())
+    assert (stats.processed_events, stats.failed_events) == (499, 501)
+    assert len(sink.events) == 499
 
 
 class Ending(BaseException):

@@ -206,8 +206,8 @@ class Engine:
             try:
                 if not self._forked:
                     self.instruments.close()
-                    self._collect()  # after a crash: what the instruments have is given up, not forgotten
                     self.intake.close()
+                    self._give_up_points()
                     self.ledger.fail_rest(reason)
                     self._reporter.tell_at_the_end()
             finally:
@@ -238,18 +238,28 @@ class Engine:
                 self._collect()
 
     def _collect(self) -> None:
-        """Hand on what came since the last collection; of what it raises only what is no ``Exception`` goes on."""
+        """Hand on what came since the last collection."""
         if self.intake.closed:
             return
         points: list[Row] = []
         try:
-            try:
-                self.instruments.collect(points)
-            finally:
-                if points:  # whatever ended it, these are taken
-                    self.intake.put_points(points)
+            self._take_points(points)
+        finally:
+            if points:  # whatever ended it, these are taken
+                self.intake.put_points(points)
+
+    def _give_up_points(self) -> None:
+        """Count what no collection has taken: after a crash, or where the last one failed."""
+        points: list[Row] = []
+        self._take_points(points)
+        if points:
+            self.ledger.record_points(points)
+
+    def _take_points(self, points: list[Row]) -> None:
+        try:
+            self.instruments.collect(points)
         except Exception as exc:  # noqa: BLE001 - it costs this collection: what was not taken stays in the instruments
-            warn("metrics: a collection of the bound instruments failed; the next one takes the rest", error=exc)
+            warn("metrics: a collection of the instruments failed; the next one takes the rest", error=exc)
 
     def forked(self) -> None:
         """Be still, in a forked child: recorders count ``closed``, nothing is sent."""
