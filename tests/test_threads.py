@@ -38,7 +38,7 @@ def in_a_thread(function: Callable[[], object]) -> None:
 
 
 WRONG: list[Callable[[BatchMetricsCollector], object]] = [
-    *RECORDERS.values(),
+    *(call for name, call in RECORDERS.items() if name not in ("add", "set", "inc", "dec", "observe")),
     lambda metrics: metrics.record("no event"),
 ]
 

@@ -67,6 +67,7 @@ class _Sums(_Cell):
         self.rest: float = 0
 
     def read(self) -> tuple[int, float]:
+        """Return the whole numbers, and the rest."""
         return self.whole, self.rest
 
 
@@ -81,6 +82,7 @@ class _Buckets(_Cell):
         self.sum: float = 0
 
     def read(self) -> tuple[list[int], float]:
+        """Return the counts, and the sum."""
         return self.counts.copy(), self.sum
 
 

@@ -137,9 +137,10 @@ class Instruments:
                 rows.append(row)
         for observable in list(self._observables.values()):
             if self._reading and not observable.closed:  # another's callback may have closed it
-                observable.read(rows)
-                if observable.family.lost:
-                    self._report_overflow(observable.family)
+                observable.collect(rows)
+                family = self._families[observable.name]
+                if family.lost:
+                    self._report_overflow(family)
 
     def _members(self) -> list[Bound]:
         members: list[Bound] = []

@@ -51,13 +51,13 @@ class ObservableGauge:
 
     __slots__ = (
         "_callback",
+        "_family",
         "_forget",
         "_host",
         "_labels",
         "_measure",
         "_open",
         "_quiet_until",
-        "family",
         "labels",
         "name",
     )
@@ -85,8 +85,7 @@ class ObservableGauge:
         self._labels = labels
         self._measure = measure
         self._host = host
-        self.family: Family = family
-        """What its name means."""
+        self._family = family
         self._callback = callback
         self._forget = forget
         self._open = [True]
@@ -111,15 +110,15 @@ class ObservableGauge:
             return
         self._forget()
 
-    def read(self, rows: list[Row]) -> None:
-        """Call the callback; an ``Exception`` of its is logged, once a minute, and nothing is read."""
+    def collect(self, rows: list[Row]) -> None:
+        """Call the callback, and append what it returns; an ``Exception`` it raises is logged, once a minute."""
         try:
             values = self._values(self._callback())
         except Exception as exc:  # noqa: BLE001 - the application's callback: logged and skipped
             self._report(exc)
             return
         for identity, (labels, value) in values.items():
-            if self.family.observes(identity):
+            if self._family.observes(identity):
                 rows.append((Gauge, time.time_ns(), self.name, labels, value))
             else:
                 rows.append((Gauge, time.time_ns(), self.name, {**OVERFLOW}, value))

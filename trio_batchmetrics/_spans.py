@@ -155,7 +155,9 @@ class Span:
 
 
 class _Clock(Protocol):
-    def now(self) -> float: ...
+    def now(self) -> float:
+        """Return the time in seconds."""
+        ...
 
 
 class Timing(Span):
