@@ -111,6 +111,7 @@ def test_fifty_threads_create_and_update_at_once_and_the_sums_are_exact(by_threa
     """While collections go on; each makes what it updates, of its own and shared with all the others."""
     made, host = instruments(by_thread=by_thread)
     totals: dict[str, Any] = {}
+    none: Any = ((0, 0, 0), 0)
     done = threading.Event()
 
     def update(number: int) -> None:
@@ -124,8 +125,8 @@ def test_fifty_threads_create_and_update_at_once_and_the_sums_are_exact(by_threa
 
     def collect_once() -> None:
         for name, value in collected(made).items():
-            if isinstance(value, tuple):
-                counts, total = totals.get(name, ((0, 0, 0), 0))
+            if name == "histogram":
+                counts, total = totals.get(name, none)
                 totals[name] = (tuple(map(sum, zip(counts, value[0], strict=True))), total + value[1])
             elif name == "gauge":
                 totals[name] = value

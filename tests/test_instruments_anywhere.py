@@ -20,7 +20,6 @@ from typing import Any
 
 import pytest
 import trio
-import trio.testing
 from trio.testing import MockClock
 
 from tests.fakes import TimedSink
@@ -399,12 +398,14 @@ async def test_a_last_collection_that_fails_changes_nothing_of_how_the_block_end
     """The body's own exception leaves; what the collection had taken arrives, and the rest is given up, and counted."""
     sink = RecordingSink()
     mine = KeyError("mine")
+    metrics: BatchMetricsCollector | None = None
     with pytest.raises(KeyError) as caught, raising_in_collection(500):
         async with collector(BatchMetricsConfig(flush_interval=10), sinks=[sink]) as metrics:
             for number in range(1000):
                 metrics.counter("c", labels={"n": number}).add()
             raise mine
     assert caught.value is mine
+    assert metrics is not None
     stats = balanced(metrics.stats())
     assert (stats.processed_events, stats.failed_events) == (499, 501)
     assert len(sink.events) == 499
@@ -420,7 +421,8 @@ def test_what_ends_the_library_leaves_no_update_uncounted() -> None:
     async def end(batch: object) -> None:
         raise Ending
 
-    async def main() -> BatchMetricsCollector:
+    async def main() -> BatchMetricsCollector | None:
+        metrics: BatchMetricsCollector | None = None
         with pytest.raises(Ending):
             async with collector(BatchMetricsConfig(batch_size=1), sinks=[end]) as metrics:
                 for number in range(20_000):
@@ -430,6 +432,7 @@ def test_what_ends_the_library_leaves_no_update_uncounted() -> None:
         return metrics
 
     metrics = trio.run(main, clock=MockClock(autojump_threshold=0))
+    assert metrics is not None
     stats = balanced(metrics.stats())
     assert (stats.total_events, stats.failed_events, stats.pending_events) == (2002, 2002, 0)
     assert stats.overflowed == {"c": 18_000}

@@ -13,7 +13,15 @@ from trio.testing import MockClock
 
 from tests.fakes import TimedSink
 from tests.helpers import balanced
-from trio_batchmetrics import BatchMetricsConfig, Counter, Gauge, ObservableGauge, collector
+from trio_batchmetrics import (
+    BatchMetricsCollector,
+    BatchMetricsConfig,
+    BatchMetricsStats,
+    Counter,
+    Gauge,
+    ObservableGauge,
+    collector,
+)
 from trio_batchmetrics.testing import RecordingSink
 
 TEN = BatchMetricsConfig(flush_interval=10)
@@ -333,7 +341,9 @@ async def test_what_a_callback_raises_beside_exception_leaves_a_flush_and_costs_
 def test_what_a_callback_raises_beside_exception_leaves_the_block_and_everything_is_counted() -> None:
     """At a periodic collection: unwrapped, with the points that it had taken given up, not forgotten."""
 
-    async def main() -> Any:
+    async def main() -> BatchMetricsStats:
+        metrics: BatchMetricsCollector | None = None
+
         def leave() -> float:
             raise Leaving
 
@@ -343,9 +353,10 @@ def test_what_a_callback_raises_beside_exception_leaves_the_block_and_everything
                     metrics.counter("c", labels={"n": number}).add(number)
                 metrics.observable_gauge("g", leave)
                 await trio.sleep_forever()
-        return metrics
+        assert metrics is not None
+        return metrics.stats()
 
-    stats = balanced(trio.run(main, clock=MockClock(autojump_threshold=0)).stats())
+    stats = balanced(trio.run(main, clock=MockClock(autojump_threshold=0)))
     assert (stats.total_events, stats.pending_events) == (100, 0)
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import threading
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Coroutine, Generator, Iterator
+from collections.abc import AsyncGenerator, Callable, Coroutine, Generator, Iterator
 from contextlib import AsyncExitStack, ExitStack, aclosing, asynccontextmanager
 from typing import Any, assert_type
 
@@ -43,7 +43,7 @@ class Clocked:
 
 
 @asynccontextmanager
-async def clocked(flush_interval: float = 1000) -> AsyncIterator[Clocked]:
+async def clocked(flush_interval: float = 1000) -> AsyncGenerator[Clocked, None]:
     """Open a collector with a histogram in seconds and a gauge."""
     one = Clocked()
     one.sink = RecordingSink()

@@ -6,7 +6,7 @@ An instrument's kind, unit and bounds are settled by whoever says them first, in
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from itertools import count
 from typing import Any
 
@@ -24,9 +24,8 @@ _COMPARED = frozenset({str, int, bool, float})
 
 def identity_of(labels: Mapping[str, Any]) -> Identity:
     """Return what identifies a label set: values are the same if they are equal and of one type; None is left out."""
-    return frozenset(
-        [(text(name), type(value), _compared(value)) for name, value in labels.items() if value is not None]
-    )
+    pairs: Iterable[tuple[str, object]] = labels.items()
+    return frozenset([(text(name), type(value), _compared(value)) for name, value in pairs if value is not None])
 
 
 def _compared(value: object) -> object:

@@ -62,12 +62,12 @@ class Span:
 
     @trio.lowlevel.enable_ki_protection
     def __enter__(self) -> None:
-        frame = id(sys._getframe(1))
+        frame = id(sys._getframe(1))  # pyright: ignore[reportPrivateUsage]
         self._begun.setdefault(frame, []).append(self._begin())
 
     @trio.lowlevel.enable_ki_protection
     def __exit__(self, *_: object) -> None:
-        frame = id(sys._getframe(1))
+        frame = id(sys._getframe(1))  # pyright: ignore[reportPrivateUsage]
         begun = self._begun.get(frame)
         if begun is None:  # left in another frame than it was entered in, by an ExitStack
             frame, begun = self._begun.popitem()

@@ -5,7 +5,7 @@ Each `assert_type` is a promise; each `type: ignore` with its code is one too, b
 
 # pyright: reportUnusedExpression=false
 
-from collections.abc import AsyncIterator, Coroutine, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Coroutine, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any, Literal, assert_type
 
@@ -148,6 +148,10 @@ async def waiting(metrics: BatchMetricsCollector) -> None:
     await metrics.arecord(LLMCall("gpt-4", 3, 0.1))
 
 
+def _takes_bytes(function: Callable[[int], Coroutine[Any, Any, bytes]]) -> None:
+    """Take what a decorated ``async def`` still is."""
+
+
 def instruments(metrics: BatchMetricsCollector) -> None:
     """Bound instruments."""
     counter = metrics.counter("requests", labels={"region": "eu"}, unit="{request}", description="Requests.")
@@ -186,9 +190,8 @@ def instruments(metrics: BatchMetricsCollector) -> None:
         yield number
 
     assert_type(plain(3, text="x"), str)
-    coroutine = asynchronous(3)
-    assert_type(coroutine, Coroutine[Any, Any, bytes])
-    coroutine.close()
+    _takes_bytes(asynchronous)
+    asynchronous("3")  # type: ignore[arg-type, unused-coroutine]  # pyright: ignore[reportArgumentType, reportUnusedCoroutine]
     assert_type(generator(3), AsyncIterator[int])
     plain("3")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
 
