@@ -6,7 +6,7 @@ An instrument's kind, unit and bounds are settled by whoever says them first, in
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from itertools import count
 from typing import Any
 
@@ -22,9 +22,9 @@ _COMPARED = frozenset({str, int, bool, float})
 """Types whose values are compared as they are; any other type's by their text."""
 
 
-def identity_of(labels: Mapping[str, Any]) -> Identity:
+def identity_of(labels: Mapping[str, object]) -> Identity:
     """Return what identifies a label set: values are the same if they are equal and of one type; None is left out."""
-    pairs: Iterable[tuple[str, object]] = labels.items()
+    pairs = labels.items()
     return frozenset([(text(name), type(value), _compared(value)) for name, value in pairs if value is not None])
 
 
