@@ -192,8 +192,8 @@ class Instruments:
 
     def _made(self, family: Family, kind: Kind, identity: Identity, labels: dict[str, Any]) -> Bound:
         place = family.take_place()
-        if place is None:
-            return self._shared(family, kind)
+        if place is None:  # perhaps because another thread has just made this very one
+            return family.members.get(identity) or self._shared(family, kind)
         new = self._classes[kind](family.measure, labels, self._host)
         member: Bound = family.members.setdefault(identity, new)
         if member is new:

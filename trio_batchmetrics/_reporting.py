@@ -96,7 +96,7 @@ class LossReporter:
         for name in self.overflowing():
             if name not in self._overflowing:
                 self._overflowing.add(name)
-                warn("metrics: %r has more label sets than max_series; further ones share one series", name)
+                warn("metrics: %r has more label sets than max_series; the rest share its overflow series", name)
 
     def _tell(self) -> None:
         self._tell_overflow()
