@@ -100,6 +100,26 @@ async def test_the_largest_of_the_counts_is_told(autojump_clock: MockClock) -> N
     assert metrics.stats().overflowed == {"c": 3, "x": 4, "y": 5}
 
 
+async def test_a_sink_that_cannot_tell_what_overflowed_harms_nothing(autojump_clock: MockClock) -> None:
+    """Its events are merged, and what it raised is its last error; `stats()` never asks it."""
+
+    class Broken(OverflowingSink):
+        """Raises when it is asked."""
+
+        @property
+        def overflowed(self) -> Mapping[str, int]:
+            """Refuse."""
+            raise RuntimeError("no idea")
+
+    async with collector(sinks=[Broken({}, name="broken")]) as metrics:
+        metrics.record_cache_metric("redis", "hit")
+        assert metrics.stats().overflowed == {}
+        assert (await metrics.flush()).ok
+    stats = balanced(metrics.stats())
+    assert (stats.processed_events, stats.overflowed) == (1, {})
+    assert "no idea" in (stats.sinks["broken"].last_error or "")
+
+
 async def test_each_instrument_is_logged_once(autojump_clock: MockClock, caplog: pytest.LogCaptureFixture) -> None:
     """Whoever noticed it, the bound instruments or a series sink; within a minute."""
     async with collector(TWO, sinks=[OverflowingSink({"c": 3, "x": 4})]) as metrics:

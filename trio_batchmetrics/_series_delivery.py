@@ -7,7 +7,7 @@ loses nothing: the next snapshot contains what it contained.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import trio
@@ -44,7 +44,8 @@ class SeriesDelivery:
         self._trouble = trouble
         self._attempts = Attempts(sink, account, trouble)
         self._finished = False
-        self._overflowing = 0
+        self.overflowed: Mapping[str, int] = {}
+        """By instrument, how many events lost their labels to ``max_series``; replaced, not changed, at a hand-over."""
         self._news = trio.Event()
 
     async def merge(self, cohort: Cohort, chunks: Sequence[Batch], count: int) -> None:
@@ -70,17 +71,17 @@ class SeriesDelivery:
         else:
             self._ledger.merged(self.account, cohort, count)
 
-    @property
-    def overflowed(self) -> dict[str, int]:
-        """By instrument, how many events lost their labels to ``max_series``. Safe in any thread."""
-        return dict(self._sink.overflowed)
-
     def wake(self) -> None:
         """Something was merged and handed over."""
         self._news.set()
-        if len(self._sink.overflowed) > self._overflowing:
-            self._overflowing = len(self._sink.overflowed)
+        try:
+            overflowed = dict(self._sink.overflowed)
+        except Exception as exc:  # noqa: BLE001 - the sink's own failure, and in its last_error; its events are merged
+            self._attempts.note(f"overflowed: {describe(exc)}")
+            return
+        if len(overflowed) > len(self.overflowed):
             self._trouble()
+        self.overflowed = overflowed
 
     def hurry(self) -> None:
         """The block is being left."""

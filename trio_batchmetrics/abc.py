@@ -238,7 +238,7 @@ class SeriesSink(Sink, ABC, Generic[PartT]):
 
     @property
     def overflowed(self) -> Mapping[str, int]:
-        """By instrument, how many events lost their labels to ``max_series``; a plain dict, read in any thread."""
+        """By instrument, how many events lost their labels to ``max_series``; read after each hand-over."""
         return {}
 
     @abstractmethod
