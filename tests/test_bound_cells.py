@@ -396,3 +396,60 @@ def _depth() -> int:
     while frame is not None:
         frame, depth = frame.f_back, depth + 1
     return depth
+
+
+@pytest.mark.parametrize("by_thread", [True, False])
+def test_what_is_raised_while_an_instrument_is_collected_costs_no_updates(by_thread: bool) -> None:
+    """At each place in it where a signal handler may raise: it is taken by a later collection, and not twice."""
+
+    def interrupt() -> None:
+        if sys._getframe(2).f_code.co_filename.endswith(("_bound.py", "_bound_cells.py")):
+            raise TimeoutError("from a signal handler")
+
+    point, raised, more = 0, 0, True
+    while more:
+        made, _ = instruments(by_thread=by_thread)
+        made.counter("c", None, "", "").add(2)
+        made.gauge("g", None, "", "").set(3)
+        histogram = made.histogram("h", None, "", "", [1])
+        histogram.observe(0.5)
+        rows: list[Any] = []
+        with interrupted_at(point, interrupt) as passed:
+            try:
+                made.collect(rows)
+            except TimeoutError:
+                raised += 1
+        histogram.observe(1.5)
+        made.collect(rows)
+        assert [row[4] for row in rows if row[2] == "c"] == [2]
+        assert [row[4] for row in rows if row[2] == "g"] == [3]
+        points = [row for row in rows if row[2] == "h"]
+        assert [sum(column) for column in zip(*(row[7] for row in points), strict=True)] == [1, 1]
+        assert sum(row[5] for row in points) == 2
+        more = passed[0] > point
+        point += 1
+    assert raised > 5
+
+
+def test_label_sets_made_in_the_middle_of_making_one_never_exceed_max_series() -> None:
+    """At each place where a signal handler may run: as many as are allowed keep their labels, the rest share one."""
+    point, passed = 0, [1]
+    while passed[0] > point:
+        made, host = instruments(by_thread=False, max_series=3)
+
+        def interrupt(made: Instruments = made) -> None:
+            for number in range(3):
+                made.counter("c", {"n": number}, "", "").add()
+
+        with interrupted_at(point, interrupt) as passed:
+            made.counter("c", {"n": "outer"}, "", "").add()
+        for number in range(3):
+            made.counter("c", {"n": number}, "", "").add()
+        rows: list[Any] = []
+        made.collect(rows)
+        own = [row for row in rows if "n" in row[3]]
+        assert len(own) == 3
+        assert sum(row[4] for row in rows) == (7 if passed[0] > point else 4)
+        assert host.refused == {}
+        point += 1
+    assert point > 20
