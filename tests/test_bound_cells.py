@@ -400,10 +400,11 @@ def _depth() -> int:
 
 @pytest.mark.parametrize("by_thread", [True, False])
 def test_what_is_raised_while_an_instrument_is_collected_costs_no_updates(by_thread: bool) -> None:
-    """At each place in it where a signal handler may raise: it is taken by a later collection, and not twice."""
+    """At each place in it where a signal handler may raise: later collections take it all, and nothing twice."""
 
     def interrupt() -> None:
-        if sys._getframe(2).f_code.co_filename.endswith(("_bound.py", "_bound_cells.py")):
+        code = sys._getframe(2).f_code
+        if code.co_filename.endswith(("_bound.py", "_bound_cells.py")) and code.co_name != "__del__":
             raise TimeoutError("from a signal handler")
 
     point, raised, more = 0, 0, True
@@ -420,7 +421,8 @@ def test_what_is_raised_while_an_instrument_is_collected_costs_no_updates(by_thr
             except TimeoutError:
                 raised += 1
         histogram.observe(1.5)
-        made.collect(rows)
+        for _ in range(2):
+            made.collect(rows)
         assert [row[4] for row in rows if row[2] == "c"] == [2]
         assert [row[4] for row in rows if row[2] == "g"] == [3]
         points = [row for row in rows if row[2] == "h"]
