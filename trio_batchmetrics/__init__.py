@@ -9,7 +9,8 @@ Where things live::
     _config.py           BatchMetricsConfig
     _schema.py           MetricEvent, label, measure, metric_event: how an event class is declared
     _events.py           the built-in events
-    _instruments.py      bound counters, gauges, histograms that aggregate in place
+    _instruments.py      counters, gauges, histograms that aggregate in place; observable gauges
+    _spans.py            with histogram.time(), with gauge.track(), and both as decorators
     _validation.py       what makes an event invalid
     _batch.py            Batch: a sequence of events
     _text.py             label values as text, the JSON form of an event
@@ -46,7 +47,7 @@ from ._events import (
     HttpRequest,
 )
 from ._exceptions import BatchMetricsError, ConfigError, DeclarationError, WrongThreadError
-from ._instruments import BoundCounter, BoundGauge, BoundHistogram
+from ._instruments import BoundCounter, BoundGauge, BoundHistogram, ObservableGauge
 from ._lifetime import collector
 from ._recording import Recorder, ThreadRecorder
 from ._schema import MetricEvent, label, measure, metric_event
@@ -73,6 +74,7 @@ __all__ = [
     "HistogramPoint",
     "HttpRequest",
     "MetricEvent",
+    "ObservableGauge",
     "Recorder",
     "SinkStats",
     "ThreadRecorder",

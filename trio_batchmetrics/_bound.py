@@ -9,7 +9,12 @@ finds out what is wrong, if anything is. ``_most`` is the largest value that the
 Neither locks, nor asks which thread it is in. In the middle of an update a signal handler may run, or another thread,
 that updates the same instrument. CPython lets them after a call, at function entry and when it jumps back; and no
 update makes a call between looking whether the block is open, reading a sum and writing it. A collection exchanges all
-of it in one step. So updates are safe by construction, where there is a global interpreter lock.
+of it without a call, and without making a tuple: to make one may run the garbage collector, and with it anything.
+So updates are safe by construction, where there is a global interpreter lock; where there is none,
+:mod:`trio_batchmetrics._bound_cells` takes the place of these classes.
+
+A collection makes its calls before it takes anything, or keeps what it took until its row is complete: should a call
+raise (the stack may be too deep for it), nothing is lost.
 """
 
 from __future__ import annotations
@@ -18,9 +23,9 @@ import math
 import sys
 import time
 from bisect import bisect_left
-from collections.abc import Generator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from datetime import timedelta
+from types import MappingProxyType
 from typing import Any, Protocol
 
 import trio
@@ -28,14 +33,15 @@ import trio
 from ._batch import Row
 from ._events import Counter, Gauge, HistogramPoint
 from ._schema import Measure
+from ._spans import Timing, Tracking
 from ._validation import number
 
-__all__ = ["BoundCounter", "BoundGauge", "BoundHistogram", "Host"]
+__all__ = ["MOST", "QUICK_INT", "Bound", "BoundCounter", "BoundGauge", "BoundHistogram", "Host"]
 
-_MOST = sys.float_info.max
+MOST = sys.float_info.max
 """What a sum may come to: what a float holds. Compared without a call."""
 
-_QUICK_INT = 1 << 29
+QUICK_INT = 1 << 29
 """Ints up to here are one digit to CPython, and quickly compared; no number of them overflows a float."""
 
 _QUICK_FLOAT = 1e290
@@ -61,30 +67,44 @@ class Host(Protocol):
         """Make a call that touches Trio, as soon as that is safe."""
         ...
 
+    def trouble(self) -> None:
+        """Have the log looked after, soon: something happened that it should say."""
+        ...
+
     def now(self) -> float:
         """Return the time by the clock of the collector's Trio run, also after it."""
         ...
 
 
-class _Bound:
+class Bound:
     """What the three kinds share."""
 
-    __slots__ = ("_host", "_least", "_measure", "_most", "_open", "_touched", "labels", "name")
+    __slots__ = ("_host", "_labels", "_least", "_measure", "_most", "_open", "_touched", "_zero", "labels", "name")
 
     _quick: float
+    _title: str
 
-    def __init__(self, name: str, labels: Mapping[str, Any], measure: Measure, host: Host) -> None:
-        self.name: str = name
-        self.labels: Mapping[str, Any] = labels
+    def __init__(self, measure: Measure, labels: dict[str, Any], host: Host) -> None:
+        """Made by the collector.
+
+        Args:
+            measure: what it measures; a histogram's with its bounds.
+            labels: the instrument's own dictionary of them.
+            host: the collector.
+        """
+        self.name: str = measure.name
+        self.labels: Mapping[str, Any] = MappingProxyType(labels)
+        self._labels = labels
         self._measure = measure
         self._host = host
         self._open = host.state == "open"
+        self._zero = 0.0 if measure.seconds else 0  # seconds are handed on as a float
         self._least = -_QUICK_FLOAT if measure.negative else 0.0
         self._most = self._quick if self._open else _CLOSED
         self._touched = False
 
     def __repr__(self) -> str:
-        return f"<{type(self).__name__} {self.name!r} {dict(self.labels)!r}>"
+        return f"<{self._title} {self.name!r} {self._labels!r}>"
 
     def close(self) -> None:
         """Take no more updates: they count as closed."""
@@ -102,25 +122,26 @@ class _Bound:
             self._host.refuse_from_thread("invalid")
         return good
 
-    def _number(self, value: float) -> float:
-        """Return a collected value as it is handed on: seconds as a float."""
-        return float(value) if self._measure.seconds else value
+    def collect(self) -> Row | None:
+        """Take what came since the last collection; None if nothing did. In Trio's thread."""
+        raise NotImplementedError
 
     def _not_taken(self) -> None:
         """Leave the sum alone: no float could hold it with this value, or another thread has closed the collector."""
         self._host.refuse_from_thread("invalid" if self._open else "closed")
 
 
-class BoundCounter(_Bound):
+class BoundCounter(Bound):
     """A counter with its labels."""
 
     __slots__ = ("_sum", "_whole")
 
-    _quick = _QUICK_INT
+    _quick = QUICK_INT
+    _title = "BoundCounter"
 
-    def __init__(self, name: str, labels: Mapping[str, Any], measure: Measure, host: Host) -> None:
+    def __init__(self, measure: Measure, labels: dict[str, Any], host: Host) -> None:
         """Made by ``collector.counter()``."""
-        super().__init__(name, labels, measure, host)
+        super().__init__(measure, labels, host)
         self._whole = 0
         self._sum: float = 0
 
@@ -134,10 +155,10 @@ class BoundCounter(_Bound):
             self._whole += value
             self._touched = True
             return
-        good = value if type(value) is float and 0.0 <= value <= _MOST else self._checked(value)
+        good = value if type(value) is float and 0.0 <= value <= MOST else self._checked(value)
         if good is not None:
             total = self._sum + good
-            if self._open and total <= _MOST:
+            if self._open and total <= MOST:
                 self._sum = total
                 self._touched = True
             else:
@@ -147,20 +168,26 @@ class BoundCounter(_Bound):
         """Take what was added since the last collection; None if nothing was."""
         if not self._touched:
             return None
-        whole, total, self._whole, self._sum, self._touched = self._whole, self._sum, 0, 0, False
-        return (Counter, time.time_ns(), self.name, self.labels, self._number(whole + total))
+        now = time.time_ns()
+        whole = self._whole
+        total = self._sum
+        self._whole = 0
+        self._sum = 0
+        self._touched = False
+        return (Counter, now, self.name, self._labels, whole + total + self._zero)
 
 
-class BoundGauge(_Bound):
+class BoundGauge(Bound):
     """A gauge with its labels."""
 
     __slots__ = ("_value",)
 
     _quick = _QUICK_FLOAT
+    _title = "BoundGauge"
 
-    def __init__(self, name: str, labels: Mapping[str, Any], measure: Measure, host: Host) -> None:
+    def __init__(self, measure: Measure, labels: dict[str, Any], host: Host) -> None:
         """Made by ``collector.gauge()``."""
-        super().__init__(name, labels, measure, host)
+        super().__init__(measure, labels, host)
         self._value: float = 0
 
     @trio.lowlevel.enable_ki_protection
@@ -173,7 +200,7 @@ class BoundGauge(_Bound):
             self._value = value
             self._touched = True
             return
-        good = value if type(value) is int and 0 <= value <= _QUICK_INT else self._checked(value)
+        good = value if type(value) is int and 0 <= value <= QUICK_INT else self._checked(value)
         if good is not None:
             if self._open:
                 self._value = good
@@ -184,58 +211,55 @@ class BoundGauge(_Bound):
     @trio.lowlevel.enable_ki_protection
     def inc(self, value: float = 1) -> None:
         """Add to the value, which starts at 0. As :meth:`set` otherwise."""
-        good = value if type(value) is int and 0 <= value <= _QUICK_INT else self._checked(value)
+        good = value if type(value) is int and 0 <= value <= QUICK_INT else self._checked(value)
         if good is not None:
             self._change(good)
 
     @trio.lowlevel.enable_ki_protection
     def dec(self, value: float = 1) -> None:
         """Subtract from the value, which starts at 0. As :meth:`set` otherwise."""
-        good = value if type(value) is int and 0 <= value <= _QUICK_INT else self._checked(value)
+        good = value if type(value) is int and 0 <= value <= QUICK_INT else self._checked(value)
         if good is not None:
             self._change(-good)
 
     def _change(self, by: float) -> None:
         """Change the value by so much; it is read and written here, without a call in between."""
         total = self._value + by
-        if self._open and -_MOST <= total <= _MOST:
+        if self._open and -MOST <= total <= MOST:
             self._value = total
             self._touched = True
         else:
             self._not_taken()
 
-    @contextmanager
-    def track(self) -> Generator[None, None, None]:
-        """Count what is in flight: one more inside the ``with`` block, one less after it, however it ends."""
-        self.inc()
-        try:
-            yield
-        finally:
-            self.dec()
+    def track(self) -> Tracking:
+        """Return what counts as in flight: ``with gauge.track():``, or as a decorator (see :class:`Span`)."""
+        return Tracking(self.inc, self.dec)
 
     def collect(self) -> Row | None:
         """Return the value; None if it was not touched since the last collection."""
         if not self._touched:
             return None
+        now = time.time_ns()
         self._touched = False
-        return (Gauge, time.time_ns(), self.name, self.labels, self._number(self._value))
+        return (Gauge, now, self.name, self._labels, self._value + self._zero)
 
 
-class BoundHistogram(_Bound):
+class BoundHistogram(Bound):
     """A histogram with its labels."""
 
-    __slots__ = ("_counts", "_sum", "bounds")
+    __slots__ = ("_counts", "_sum", "_taken", "_taken_sum", "bounds")
 
     _quick = _QUICK_FLOAT
+    _title = "BoundHistogram"
 
-    def __init__(
-        self, name: str, labels: Mapping[str, Any], measure: Measure, host: Host, bounds: tuple[float, ...]
-    ) -> None:
+    def __init__(self, measure: Measure, labels: dict[str, Any], host: Host) -> None:
         """Made by ``collector.histogram()``."""
-        super().__init__(name, labels, measure, host)
-        self.bounds: tuple[float, ...] = bounds
-        self._counts = [0] * (len(bounds) + 1)
+        super().__init__(measure, labels, host)
+        self.bounds: tuple[float, ...] = measure.default_bounds
+        self._counts = [0] * (len(self.bounds) + 1)
         self._sum: float = 0
+        self._taken: list[int] | None = None  # by a collection that has yet to hand it on
+        self._taken_sum: float = 0
 
     @trio.lowlevel.enable_ki_protection
     def observe(self, value: float | timedelta) -> None:
@@ -251,11 +275,11 @@ class BoundHistogram(_Bound):
                 self._sum += value
                 self._touched = True
                 return
-        good = value if type(value) is int and 0 <= value <= _QUICK_INT else self._checked(value)
+        good = value if type(value) is int and 0 <= value <= QUICK_INT else self._checked(value)
         if good is not None:
             bucket = bisect_left(self.bounds, good)
             total = self._sum + good
-            if self._open and -_MOST <= total <= _MOST:
+            if self._open and -MOST <= total <= MOST:
                 self._counts[bucket] += 1
                 self._sum = total
                 self._touched = True
@@ -264,30 +288,37 @@ class BoundHistogram(_Bound):
             else:
                 self._not_taken()
 
-    @contextmanager
-    def time(self) -> Generator[None, None, None]:
-        """Observe how many seconds the ``with`` block takes, by Trio's clock, however it ends."""
-        start = self._host.now()
-        try:
-            yield
-        finally:
-            self.observe(self._host.now() - start)
+    def time(self) -> Timing:
+        """Return what observes how long something takes: ``with histogram.time():``, or as a decorator.
+
+        By Trio's clock, however it ends; in the histogram's unit, if that is one of time, else in seconds. See
+        :class:`Span`.
+        """
+        return Timing(self.observe, self._host, self._measure.unit)
 
     def collect(self) -> Row | None:
         """Take what was observed since the last collection; None if nothing was."""
-        if not self._touched:
-            return None
-        fresh = [0] * len(self._counts)
-        counts, total, self._counts, self._sum, self._touched = self._counts, self._sum, fresh, 0, False
-        if self._open:
-            self._most = self._quick
-        return (
+        if self._taken is None:
+            if not self._touched:
+                return None
+            fresh = [0] * len(self._counts)
+            self._taken = self._counts
+            self._taken_sum = self._sum
+            self._counts = fresh
+            self._sum = 0
+            self._touched = False
+            if self._open:
+                self._most = self._quick
+        counts = self._taken
+        row = (
             HistogramPoint,
             time.time_ns(),
             self.name,
-            self.labels,
+            self._labels,
             sum(counts),
-            total,
+            self._taken_sum + self._zero,
             self.bounds,
             tuple(counts),
         )
+        self._taken = None
+        return row

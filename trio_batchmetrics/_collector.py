@@ -8,7 +8,7 @@ from typing import Any
 import trio
 
 from ._engine import Engine
-from ._instruments import BoundCounter, BoundGauge, BoundHistogram, Instruments
+from ._instruments import BoundCounter, BoundGauge, BoundHistogram, ObservableGauge, Observation
 from ._recording import IntakeRecorder, ThreadRecorder
 from ._schema import MetricEvent, is_event
 from ._stats import BatchMetricsStats, FlushReport
@@ -19,7 +19,8 @@ __all__ = ["BatchMetricsCollector"]
 class BatchMetricsCollector(IntakeRecorder):
     """Records events and keeps account of them; made by :func:`collector`.
 
-    Its methods belong to the thread of its Trio run, ``from_thread()``'s recorder and ``stats()`` to any.
+    Its recorders belong to the thread of its Trio run, ``from_thread()``'s to any; so do its instruments, their making
+    included, and ``stats()``.
     """
 
     def __init__(self, engine: Engine) -> None:
@@ -55,10 +56,15 @@ class BatchMetricsCollector(IntakeRecorder):
         """Return a recorder for other threads. It may be kept, shared, and used after the block."""
         return ThreadRecorder(self._engine.intake.put, self._engine.refuse_from_thread)
 
+    @trio.lowlevel.enable_ki_protection
     def counter(
         self, name: str, *, labels: Mapping[str, Any] | None = None, unit: str = "", description: str = ""
     ) -> BoundCounter:
         """Return a bound counter: ``.add(v=1)``. The same name, labels and unit give the same object.
+
+        In any thread, a signal handler, ``__del__``, a logging handler; never a checkpoint, and it waits for no lock.
+        Label values are the same if they are equal and of the same type: 1, 1.0, True and "1" are four. Beyond
+        ``max_series`` label sets of a name, the rest share one instrument, labelled ``otel.metric.overflow="true"``.
 
         Args:
             name: the instrument's name, not empty.
@@ -69,14 +75,16 @@ class BatchMetricsCollector(IntakeRecorder):
         Raises:
             ValueError: the name is another kind's or has another unit already.
         """
-        return self._instruments().counter(name, labels, unit, description)
+        return self._engine.instruments.counter(name, labels, unit, description)
 
+    @trio.lowlevel.enable_ki_protection
     def gauge(
         self, name: str, *, labels: Mapping[str, Any] | None = None, unit: str = "", description: str = ""
     ) -> BoundGauge:
         """Return a bound gauge: ``.set(v)``, ``.inc(v=1)``, ``.dec(v=1)``, ``with .track():``. As :meth:`counter`."""
-        return self._instruments().gauge(name, labels, unit, description)
+        return self._engine.instruments.gauge(name, labels, unit, description)
 
+    @trio.lowlevel.enable_ki_protection
     def histogram(
         self,
         name: str,
@@ -98,35 +106,67 @@ class BatchMetricsCollector(IntakeRecorder):
         Raises:
             ValueError: the name is another kind's, or has another unit or other bounds already.
         """
-        return self._instruments().histogram(name, labels, unit, description, bounds)
+        return self._engine.instruments.histogram(name, labels, unit, description, bounds)
 
+    @trio.lowlevel.enable_ki_protection
     def observable_gauge(
         self,
         name: str,
-        callback: Callable[[], float],
+        callback: Callable[[], Observation],
         *,
         labels: Mapping[str, Any] | None = None,
         unit: str = "",
         description: str = "",
-    ) -> None:
-        """Have ``callback()`` read at each collection, as a gauge's value.
+    ) -> ObservableGauge:
+        """Have ``callback()`` called at each collection while the block's body runs, and its result set a gauge.
 
-        A callback that raises an ``Exception`` is logged and skipped; a bad value counts as ``invalid``.
+        A callback that raises an ``Exception`` is logged, once a minute, and skipped; a bad value counts as
+        ``invalid``. It is never called after the body has ended, nor after ``close()`` of what is returned.
 
         Args:
             name: the instrument's name, not empty.
-            callback: synchronous and quick; called in Trio's thread.
+            callback: synchronous and quick; called in Trio's thread. It returns a number, or pairs ``(labels, number)``
+                whose labels are added to the instrument's; of two pairs with the same labels, the later one wins.
             labels: its label values, copied.
             unit: its unit (UCUM).
             description: one sentence for people.
 
-        Raises:
-            ValueError: the name is another kind's or has another unit, or these labels are observed already.
-        """
-        self._instruments().observable(name, callback, labels, unit, description)
+        Returns:
+            The gauge, which has ``close()``.
 
-    def _instruments(self) -> Instruments:
-        return self._engine.instruments
+        Raises:
+            ValueError: the name is another kind's or has another unit, these labels are observed already, or the
+                callback is asynchronous.
+        """
+        return self._engine.instruments.observable_gauge(name, callback, labels, unit, description)
+
+    @trio.lowlevel.enable_ki_protection
+    def describe(
+        self, name: str, *, unit: str = "", description: str = "", bounds: Iterable[float] | None = None
+    ) -> None:
+        """Declare what a name means to the recorders that take a name, such as :meth:`record_histogram`.
+
+        It applies to events recorded from now on. In any thread; no checkpoint.
+
+        Args:
+            name: the instruments' name, not empty.
+            unit: their unit (UCUM), such as ``s``, ``By`` or ``{token}``.
+            description: one sentence for people; the first that is given for a name is kept.
+            bounds: bucket bounds of a histogram, rising; the configuration's win; by default those that suit the unit.
+
+        Raises:
+            ValueError: the name has another unit or other bounds already, by an earlier declaration or an instrument.
+
+        Example:
+            >>> import trio
+            >>> from trio_batchmetrics import collector
+            >>> async def main():
+            ...     async with collector(sinks=[]) as metrics:
+            ...         metrics.describe("job.duration", unit="s", description="How long jobs take.")
+            ...         metrics.record_histogram("job.duration", {"queue": "mail"}, 0.25)
+            >>> trio.run(main)
+        """
+        self._engine.instruments.describe(name, unit, description, bounds)
 
     def stats(self) -> BatchMetricsStats:
         """Return the account as it stands: synchronous, cheap, at any time, from any thread, also after the run."""

@@ -47,7 +47,7 @@ class Column:
     at: int | None
     known: Known
     declared: Measure | None = None
-    """What a bound instrument of that name had declared when this was made."""
+    """What was declared of that name when this was made, of whatever kind."""
 
 
 @attrs.frozen

@@ -27,7 +27,7 @@ class SinkContext:
     run_id: str = ""
     """Names the collector's run, like no other; together with a serial number (``Batch.serials``) an event."""
     declared: Mapping[str, Measure] = attrs.field(factory=dict[str, Measure])
-    """Bound instruments by name, as they come to be: their kind, unit, description and bounds."""
+    """Instruments by name, as they are declared: their kind, unit, description and bounds. See ``Measure.of_kind``."""
     bound: Sequence[tuple[Measure, Mapping[str, Any]]] = ()
     """The bound instruments created so far, with their labels; it only grows."""
     hand_over: Callable[[], Awaitable[None]] | None = None

@@ -17,13 +17,13 @@ import os
 import uuid
 import weakref
 from collections.abc import Callable, Mapping
-from functools import partial
 from typing import Any
 
 import attrs
 import trio
 
 from ._accounts import Account
+from ._batch import Row
 from ._config import BatchMetricsConfig
 from ._delivery import EventDelivery
 from ._flushing import FlushTask
@@ -31,7 +31,6 @@ from ._instruments import Instruments
 from ._intake import Intake
 from ._ledger import Ledger
 from ._reporting import LossReporter, warn
-from ._schema import Measure
 from ._series_delivery import SeriesDelivery
 from ._stats import BatchMetricsStats, FlushReport
 from ._text import text
@@ -61,6 +60,7 @@ class Engine:
         turn = Turn()
         self.intake: Intake = Intake(config, self.ledger, self._waker, self._clock, self._reporter, turn)
         self.instruments: Instruments = Instruments(config, self)
+        self._reporter.overflowing = self._overflowed
         self._forked = False
         self._flushes: set[trio.Event] = set()
         self._scope = trio.CancelScope(shield=True)
@@ -77,7 +77,7 @@ class Engine:
     def _connect(self, accounts: list[Account], sinks: Mapping[str, Any]) -> None:
         """Give each sink its delivery."""
         run_id = uuid.uuid4().hex
-        context = attrs.evolve(_context(self.config, self.instruments.declared, run_id), hand_over=self.hand_over)
+        context = attrs.evolve(_context(self.config, self.instruments, run_id), hand_over=self.hand_over)
         trouble = self._reporter.trouble
         for account, sink in zip(accounts, sinks.values(), strict=True):
             if self.config.enabled:
@@ -110,6 +110,10 @@ class Engine:
         """Make a call that touches Trio, as soon as that is safe."""
         self._waker(call)
 
+    def trouble(self) -> None:
+        """Have the log looked after, soon, by the reporter's task; nothing is logged in the call."""
+        self._reporter.trouble()
+
     def abandon(self) -> None:
         """Leave at once."""
         self._scope.cancel()
@@ -127,7 +131,17 @@ class Engine:
     def stats(self) -> BatchMetricsStats:
         """Return the account as it stands."""
         last = self._flush_task.last_flush
-        return self.ledger.snapshot(None if last is None else self.now() - last)
+        stats = self.ledger.snapshot(None if last is None else self.now() - last)
+        overflowed = {name: count for name, count in self._overflowed().items() if count}
+        return attrs.evolve(stats, overflowed=overflowed) if overflowed else stats
+
+    def _overflowed(self) -> dict[str, int]:
+        """Return by instrument how many events and updates lost their labels, the largest count of any."""
+        counts = dict.fromkeys(self.instruments.overflowing, 0)
+        for other in (self.instruments.overflowed, *(sink.overflowed for sink in self._series_sinks)):
+            for name, count in other.items():
+                counts[name] = max(count, counts.get(name, 0))
+        return counts
 
     async def flush(self) -> FlushReport:
         """Hand over what is open, collect the bound instruments, wait until all of it is settled. A checkpoint."""
@@ -165,6 +179,7 @@ class Engine:
 
     async def leave(self) -> BaseException | None:
         """Close, flush within the deadline, and return what must leave the block."""
+        self.instruments.stop_reading()
         saved = await _saved_interrupt()
         if self._forked:
             self._scope.cancel()
@@ -200,6 +215,7 @@ class Engine:
                 if not self._forked:
                     self.instruments.close()
                     self.intake.close()
+                    self._give_up_points()
                     self.ledger.fail_rest(reason)
                     self._waker.finish()
                     self._reporter.tell_at_the_end()
@@ -232,11 +248,28 @@ class Engine:
                 self._collect()
 
     def _collect(self) -> None:
+        """Hand on what came since the last collection."""
         if self.intake.closed:
             return
-        points = self.instruments.collect(partial(warn, "metrics: the callback of gauge %r raised: %r"))
+        points: list[Row] = []
+        try:
+            self._take_points(points)
+        finally:
+            if points:  # whatever ended it, these are taken
+                self.intake.put_points(points)
+
+    def _give_up_points(self) -> None:
+        """Count what no collection has taken: after a crash, or where the last one failed."""
+        points: list[Row] = []
+        self._take_points(points)
         if points:
-            self.intake.put_points(points)
+            self.ledger.record_points(points)
+
+    def _take_points(self, points: list[Row]) -> None:
+        try:
+            self.instruments.collect(points)
+        except Exception as exc:  # noqa: BLE001 - it costs this collection: what was not taken stays in the instruments
+            warn("metrics: a collection of the instruments failed; the next one takes the rest", error=exc)
 
     def forked(self) -> None:
         """Be still, in a forked child: recorders count ``closed``, nothing is sent."""
@@ -261,7 +294,7 @@ async def _saved_interrupt() -> KeyboardInterrupt | None:
     return None
 
 
-def _context(config: BatchMetricsConfig, declared: Mapping[str, Measure], run_id: str) -> SinkContext:
+def _context(config: BatchMetricsConfig, instruments: Instruments, run_id: str) -> SinkContext:
     static = {name: string for name, value in config.static_labels.items() if (string := text(value)) is not None}
     return SinkContext(
         static_labels=static,
@@ -269,7 +302,8 @@ def _context(config: BatchMetricsConfig, declared: Mapping[str, Measure], run_id
         max_series=config.max_series,
         bounds=dict(config.bounds),
         run_id=run_id,
-        declared=declared,
+        declared=instruments.declared,
+        bound=instruments.bound,
     )
 
 

@@ -310,6 +310,8 @@ class Ledger:
         Args:
             time_since_last_flush: seconds, for the field of that name.
         """
+        # Against the way that events take: another thread's are never seen at a sink before they are seen recorded.
+        sinks = {account.name: account.snapshot() for account in self.accounts}
         processed, spooled, failed = self._settled
         dropped, refused = dict(self._dropped), self.refused
         earlier, older, newer = self._recorded
@@ -336,7 +338,7 @@ class Ledger:
                 reason: dropped.get(reason, 0) + refused.get(reason, 0)
                 for reason in sorted(dropped.keys() | refused.keys())
             },
-            sinks={account.name: account.snapshot() for account in self.accounts},
+            sinks=sinks,
         )
 
     # -- inside

@@ -107,7 +107,7 @@ class CollectorManager:
         if self._config.enabled:
             try:
                 raised = await self._engine.leave()  # noqa: ASYNC102 - it shields itself
-            except BaseException as exc:  # noqa: BLE001, ASYNC103 - an instrument's callback; raised again below
+            except BaseException as exc:  # noqa: BLE001, ASYNC103 - whatever it is, the nursery is left in order; raised again below
                 self._engine.abandon()
                 raised = exc
         try:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Callable, Collection, Mapping
 from threading import get_ident
 
 import trio
@@ -44,6 +44,9 @@ class LossReporter:
         self._thread = get_ident()
         self.noticed: bool = False
         """Whether calling :meth:`trouble` again would do nothing."""
+        self.overflowing: Callable[[], Collection[str]] = tuple
+        """Returns the instruments that have more label sets than ``max_series``."""
+        self._overflowing: set[str] = set()
         self._ended = False
         self._trouble = trio.Event()
         self._told = BatchMetricsStats()
@@ -80,7 +83,7 @@ class LossReporter:
             await trio.sleep(_QUIET)
             self._trouble = trio.Event()
             self.noticed = False
-            if self._news():
+            if self._news() or not self._overflowing.issuperset(self.overflowing()):
                 self.trouble()
 
     def _news(self) -> list[str]:
@@ -96,7 +99,14 @@ class LossReporter:
                 news.append(f"{name}: {sink.last_error}")
         return news
 
+    def _tell_overflow(self) -> None:
+        for name in self.overflowing():
+            if name not in self._overflowing:
+                self._overflowing.add(name)
+                warn("metrics: %r has more label sets than max_series; the rest share its overflow series", name)
+
     def _tell(self) -> None:
+        self._tell_overflow()
         if news := self._news():
             self._told = self._ledger.snapshot(None)
             warn("metrics: %s", "; ".join(news))
@@ -104,6 +114,7 @@ class LossReporter:
     def tell_at_the_end(self) -> None:
         """Say in one line what was lost of all that was recorded, if anything was."""
         self._ended, self.noticed = True, False
+        self._tell_overflow()
         stats = self._ledger.snapshot(None)
         if stats.dropped_events + stats.failed_events:
             warn(

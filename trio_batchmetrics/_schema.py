@@ -98,6 +98,15 @@ class Measure:
     """One sentence for people."""
     bounds: tuple[float, ...] | None = None
     """Bucket bounds of a histogram, as declared."""
+    any_kind: bool = False
+    """Whether the name was only described so far: it may become an instrument of any kind, and ``kind`` is a guess."""
+
+    def of_kind(self, kind: Kind) -> Measure | None:
+        """Return this for an instrument of that kind; None if it is of another."""
+        if self.any_kind:
+            bounds = self.bounds if kind is Kind.HISTOGRAM else None
+            return attrs.evolve(self, kind=kind, bounds=bounds, any_kind=False)
+        return self if self.kind is kind else None
 
     @property
     def seconds(self) -> bool:

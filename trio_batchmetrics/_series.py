@@ -321,15 +321,14 @@ class SeriesStore:
 
     def _column(self, schema: Schema, kind: Kind, name: str, row: Row) -> Column:
         """Return where the rows of a name go; a bound instrument may have been declared since the last."""
-        declared = self._context.declared.get(name)
-        if declared is not None and declared.kind is not kind:
-            declared = None
+        declaration = self._context.declared.get(name)
         column = self._named.get((kind, name))
-        if column is None or column.declared is not declared:
+        if column is None or column.declared is not declaration:
+            declared = None if declaration is None else declaration.of_kind(kind)
             own = Measure("value", kind, text(name) or "", bounds=row[6] if schema.buckets else None)
             family = self._family(declared or own)
             known = Known(partial(self._cell, family))
-            column = self._named[kind, name] = Column(own.name, family, 4, known, declared)
+            column = self._named[kind, name] = Column(own.name, family, 4, known, declaration)
             if declared is not None and declared.name == family.measure.name:
                 family.measure = declared
         return column

@@ -8,7 +8,7 @@ at the end all the same: that nothing is new does not say that the back-end stil
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import trio
@@ -51,6 +51,8 @@ class SeriesDelivery:
         self._finished = False
         self._last_push_begun = False
         """Whether an attempt has begun, since the block is being left, that has everything merged so far."""
+        self.overflowed: Mapping[str, int] = {}
+        """By instrument, how many events lost their labels to ``max_series``; replaced, not changed, at a hand-over."""
         self._news = trio.Event()
 
     async def merge(self, cohort: Cohort, chunks: Sequence[Batch], count: int, turn: Turn) -> None:
@@ -86,6 +88,14 @@ class SeriesDelivery:
     def wake(self) -> None:
         """Something was merged and handed over."""
         self._news.set()
+        try:
+            overflowed = dict(self._sink.overflowed)
+        except Exception as exc:  # noqa: BLE001 - the sink's own failure, and in its last_error; its events are merged
+            self._attempts.note(f"overflowed: {describe(exc)}")
+            return
+        if len(overflowed) > len(self.overflowed):
+            self._trouble()
+        self.overflowed = overflowed
 
     def hurry(self) -> None:
         """The block is being left."""

@@ -63,6 +63,8 @@ class BatchMetricsStats:
     """Seconds since then, by Trio's clock."""
     dropped: Mapping[str, int] = attrs.field(factory=dict[str, int])
     """Why events were dropped: ``buffer_full``, ``closed``, ``invalid``; a count each."""
+    overflowed: Mapping[str, int] = attrs.field(factory=dict[str, int])
+    """By instrument: events or updates that lost their labels to ``max_series``; they are processed all the same."""
     sinks: Mapping[str, SinkStats] = attrs.field(factory=dict[str, SinkStats])
     """Each sink's account, by name, in the order they were given."""
 
@@ -73,6 +75,8 @@ class BatchMetricsStats:
             f"{_reasons(self.dropped)} failed={self.failed_events} spooled={self.spooled_events}"
             f" pending={self.pending_events} batches={self.batch_count}"
         )
+        if self.overflowed:
+            line += f" overflowed={sum(self.overflowed.values())}{_reasons(self.overflowed)}"
         for name, sink in self.sinks.items():
             line += (
                 f" | {name}: total={sink.total} delivered={sink.delivered} rejected={sink.rejected}"

@@ -276,7 +276,7 @@ class SeriesSink(Sink, ABC, Generic[PartT]):
 
     @property
     def overflowed(self) -> Mapping[str, int]:
-        """How many events of an instrument lost their labels to ``max_series``, by its name."""
+        """By instrument, how many events lost their labels to ``max_series``; read after each hand-over."""
         return {}
 
     @abstractmethod

@@ -225,10 +225,7 @@ async def test_the_asgi_application_serves_fresh_pages(autojump_clock: MockClock
 
 # -- in a collector
 
-WIRED = pytest.mark.xfail(strict=True, reason="the engine fills neither SinkContext.bound nor hand_over yet")
 
-
-@WIRED
 async def test_a_gauge_that_is_in_flight_is_on_the_page_that_is_fetched_meanwhile(autojump_clock: MockClock) -> None:
     """And what was recorded an instant ago, however long the flush interval is."""
     sink = PrometheusSink()
@@ -247,7 +244,6 @@ async def test_a_gauge_that_is_in_flight_is_on_the_page_that_is_fetched_meanwhil
         assert trio.current_time() == 3
 
 
-@WIRED
 async def test_a_sink_that_is_down_does_not_keep_a_page_from_being_fresh(autojump_clock: MockClock) -> None:
     """Merged is all that a page needs."""
     sink = PrometheusSink()
@@ -258,7 +254,6 @@ async def test_a_sink_that_is_down_does_not_keep_a_page_from_being_fresh(autojum
         assert trio.current_time() < 0.25
 
 
-@WIRED
 async def test_a_counter_that_was_created_is_on_the_next_page(autojump_clock: MockClock) -> None:
     """As 0; a gauge is not, before it has a value. What is bound stays, whatever expires."""
     sink = PrometheusSink(expire_after=10)

@@ -5,7 +5,7 @@ Each `assert_type` is a promise; each `type: ignore` with its code is one too, b
 
 # pyright: reportUnusedExpression=false
 
-from collections.abc import Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Coroutine, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any, Literal, assert_type
 
@@ -33,6 +33,7 @@ from trio_batchmetrics import (
     HistogramPoint,
     HttpRequest,
     MetricEvent,
+    ObservableGauge,
     Recorder,
     SinkStats,
     ThreadRecorder,
@@ -147,6 +148,10 @@ async def waiting(metrics: BatchMetricsCollector) -> None:
     await metrics.arecord(LLMCall("gpt-4", 3, 0.1))
 
 
+def _takes_bytes(function: Callable[[int], Coroutine[Any, Any, bytes]]) -> None:
+    """Take what a decorated ``async def`` still is."""
+
+
 def instruments(metrics: BatchMetricsCollector) -> None:
     """Bound instruments."""
     counter = metrics.counter("requests", labels={"region": "eu"}, unit="{request}", description="Requests.")
@@ -166,7 +171,29 @@ def instruments(metrics: BatchMetricsCollector) -> None:
     with histogram.time() as timed:
         assert_type(timed, None)
     assert_type(histogram.bounds, tuple[float, ...])
-    metrics.observable_gauge("depth", lambda: 3, labels={"queue": "in"}, unit="", description="")
+    observed = metrics.observable_gauge("depth", lambda: 3, labels={"queue": "in"}, unit="", description="")
+    assert_type(observed, ObservableGauge)
+    observed.close()
+    metrics.observable_gauge("depths", lambda: [({"queue": "in"}, 3), ({"queue": "out"}, 2.5)])
+    metrics.describe("job.duration", unit="s", description="Jobs.", bounds=[0.1, 1])
+
+    @gauge.track()
+    def plain(number: int, *, text: str = "") -> str:
+        return text * number
+
+    @histogram.time()
+    async def asynchronous(number: int) -> bytes:
+        return b"" * number
+
+    @histogram.time()
+    async def generator(number: int) -> AsyncIterator[int]:
+        yield number
+
+    assert_type(plain(3, text="x"), str)
+    _takes_bytes(asynchronous)
+    asynchronous("3")  # type: ignore[arg-type, unused-coroutine]  # pyright: ignore[reportArgumentType, reportUnusedCoroutine]
+    assert_type(generator(3), AsyncIterator[int])
+    plain("3")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
 
     metrics.counter("requests", {"region": "eu"})  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
     metrics.observable_gauge("depth", 3)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
