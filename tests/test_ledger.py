@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import signal
 import threading
+import time
 from typing import Any
 
 import attrs
@@ -22,6 +23,7 @@ from trio_batchmetrics._accounts import Account, Cohort, Verdict, Watch
 from trio_batchmetrics._config import BatchMetricsConfig
 from trio_batchmetrics._gathering import Gathering
 from trio_batchmetrics._intake import Intake
+from trio_batchmetrics._invalid import InvalidEvents
 from trio_batchmetrics._ledger import Ledger
 from trio_batchmetrics._reporting import LossReporter
 from trio_batchmetrics._stats import FlushReport
@@ -359,7 +361,13 @@ class BufferMachine(RuleBasedStateMachine):
         self.ledger = Ledger([])
         self.calls: list[Any] = []
         waker: Any = self.calls.append
-        self.intake = Intake(self.config, self.ledger, waker, MockClock(), LossReporter(self.ledger, waker))
+        self.intake = Intake(
+            self.config,
+            self.ledger,
+            waker,
+            MockClock(),
+            LossReporter(self.ledger, waker, InvalidEvents(time.monotonic)),
+        )
         self.put = 0
         self.kept: list[int] = []
         self.hand: Gathering | None = None

@@ -1,15 +1,17 @@
-"""Functions compiled from an event class's declaration, as attrs compiles ``__init__``: recorder, check, row.
+"""Functions compiled from an event class's declaration, as attrs compiles ``__init__``: recorder, checks, row.
 
 Straight-line code for the fields that a class has costs half of what a loop over them does. Tracebacks show it.
 """
 
 from __future__ import annotations
 
+import copy
 import linecache
 import sys
 import time
 from collections.abc import Callable, Sequence
 from functools import partial
+from gc import is_tracked
 from threading import get_ident
 from types import FunctionType
 from typing import Any
@@ -17,10 +19,10 @@ from typing import Any
 import attrs
 import trio
 
-from ._events import captured
 from ._schema import Kind, Measure, MetricEvent, Schema, seconds
+from ._values import UNCHANGING, ReadOnlyDict, by_value, captured, read_only, text
 
-__all__ = ["Plan", "compiled_recorder", "plan_of"]
+__all__ = ["Plan", "compiled_recorder", "event_by_value", "plan_of"]
 
 _RECORDER = """\
 def {name}(self, {parameters}):
@@ -51,12 +53,38 @@ for name, value in labels.items():
                 return False
 """
 
+_WITH_PLAIN_LABELS = """\
+def with_plain_labels(rows):
+    made = []
+    for row in rows:
+        _, timestamp{values} = row
+        if not (type(timestamp) is int {conditions}):
+            return None
+        made.append(row if {plain} else (event_class, timestamp{texts}))
+    return made
+"""
+
+_PLAIN_SET = "all([type(name) is str and {condition} for name, value in labels.items()])"
+
+_TEXT_SET = """\
+{
+            (name if type(name) is str else text(name)): string
+            for name, value in labels.items()
+            if (string := value if type(value) is str else text(value)) is not None
+        }"""
+
 _ROW = """\
 def row(event):
     return (event_class, event.timestamp{values})
 """
 
-_RESERVED = {"self", "timestamp", "intake", "ident", "row", "event_class", "time_ns", "get_ident", "len", "captured"}
+_UNCHANGING = """\
+def unchanging(event):
+    return {conditions}
+"""
+
+_RESERVED = {"self", "timestamp", "intake", "ident", "row", "event_class", "time_ns", "get_ident", "len"}
+_RESERVED |= {"captured", "by_value", "is_tracked", "_type", "_bool", "_int", "_str"}
 _LARGE = 1 << 63
 """From here on an int among labels is looked at closely: text may not be had of it (``sys.set_int_max_str_digits``)."""
 
@@ -67,8 +95,12 @@ class Plan:
 
     check: Callable[[Sequence[Any]], bool]
     """Whether every row of the class is valid as it stands. False where it takes a closer look to tell."""
+    with_plain_labels: Callable[[Sequence[Any]], list[tuple[Any, ...]] | None]
+    """Rows of the class with text for each label that is not plain; None where that is not enough. It may raise."""
     row: Callable[[Any], tuple[Any, ...]]
     """The row that an event stands for."""
+    unchanging: Callable[[Any], bool]
+    """Whether the labels of an event are of a kind that nothing can change. It may raise."""
 
 
 def plan_of(event_class: type[MetricEvent]) -> Plan:
@@ -82,40 +114,70 @@ def plan_of(event_class: type[MetricEvent]) -> Plan:
 def _plan(event_class: type[MetricEvent]) -> Plan:
     schema = event_class.__metric_schema__
     if schema is None:
-        return Plan(_never, partial(_no_row, event_class))
-    names = {"event_class": event_class}
-    values = "".join(f", event.{field}" for field in schema.fields)
-    row = _compiled(event_class, "row", _ROW.format(values=values), names)
-    return Plan(_never if schema.buckets else _compiled(event_class, "check", _check(event_class, schema), {}), row)
+        return Plan(_never, _none, partial(_no_row, event_class), bool)
+    names: dict[str, Any] = {"event_class": event_class, "text": text}
+    names |= {"ReadOnlyDict": ReadOnlyDict, "UNCHANGING": UNCHANGING}
+    row = _compiled(
+        event_class, "row", _ROW.format(values="".join(f", event.{field}" for field in schema.fields)), names
+    )
+    kinds = [f"type(event.{label.field}) in UNCHANGING" for label in schema.labels]
+    source = _UNCHANGING.format(conditions=" and ".join(kinds) or "True")
+    unchanging = _compiled(event_class, "unchanging", source, names)
+    if schema.buckets:
+        return Plan(_never, _none, row, unchanging)
+    check, with_plain_labels = _checks(event_class, schema)
+    return Plan(
+        _compiled(event_class, "check", check, names),
+        _compiled(event_class, "with_plain_labels", with_plain_labels, names),
+        row,
+        unchanging,
+    )
 
 
 def _never(rows: Sequence[Any]) -> bool:
     return not rows
 
 
+def _none(_: Sequence[Any]) -> None:
+    return None
+
+
 def _no_row(event_class: type, event: Any) -> tuple[Any, ...]:
     return (event_class, event.timestamp)
 
 
-def _check(event_class: type[MetricEvent], schema: Schema) -> str:
-    """Return the source of the check of a class."""
+def _checks(event_class: type[MetricEvent], schema: Schema) -> tuple[str, str]:
+    """Return the source of the check of a class, and of what makes its labels plain."""
     measures = {measure.field: measure for measure in schema.measures}
     labels = {label.field for label in schema.labels}
     types = {name: field.type for name, field in _fields(event_class).items()}
-    conditions: list[str] = []
+    values = [f"v{at}" for at in range(len(schema.fields))]
+    texts = [*values]
+    numbers: list[str] = []
+    plain: list[str] = []
     for at, field in enumerate(schema.fields):
         if field in measures:
-            conditions.append(_number_condition(f"v{at}", measures[field]))
+            numbers.append(_number_condition(f"v{at}", measures[field]))
         elif field in labels:
-            conditions.append(_label_condition(f"v{at}", types[field]))
-    values = [f"v{at}" for at in range(len(schema.fields))]
+            plain.append(_label_condition(f"v{at}", types[field]))
+            texts[at] = f"v{at} if type(v{at}) is str else text(v{at})"
     label_loop = ""
     if schema.named:
-        values[:2] = "name", "labels"
-        conditions.append("type(name) is str and name and type(labels) is dict")
-        label_loop = _LABEL_LOOP.format(condition=_label_condition("value", None))
-    together = "".join(f"and {condition} " for condition in conditions)
-    return _CHECK.format(values="".join(f", {value}" for value in values), conditions=together, label_loop=label_loop)
+        values[:2] = texts[:2] = "name", "labels"
+        numbers.append("type(name) is str and name and (type(labels) is dict or type(labels) is ReadOnlyDict)")
+        condition = _label_condition("value", None)
+        label_loop = _LABEL_LOOP.format(condition=condition)
+        plain.append(_PLAIN_SET.format(condition=condition))
+        texts[1] = _TEXT_SET
+    row = "".join(f", {value}" for value in values)
+    conditions = "".join(f"and {condition} " for condition in numbers)
+    together = conditions + ("" if schema.named else "".join(f"and {condition} " for condition in plain))
+    return _CHECK.format(values=row, conditions=together, label_loop=label_loop), _WITH_PLAIN_LABELS.format(
+        values=row,
+        conditions=conditions,
+        plain=" and ".join(plain) or "True",
+        texts="".join(f", {value}" for value in texts),
+    )
 
 
 def _number_condition(value: str, measure: Measure) -> str:
@@ -130,13 +192,20 @@ def _number_condition(value: str, measure: Measure) -> str:
 
 def _label_condition(value: str, annotation: object) -> str:
     """Return a condition for values that are equal only where their texts are: never both bools and ints."""
-    declared = annotation if isinstance(annotation, str) else getattr(annotation, "__name__", "")
     text = f"type({value}) is str"
-    if declared.split(" ")[0] == "bool":
+    declared = _declared_type(annotation, "")
+    if declared == "bool":
         return f"(type({value}) is bool or {text} or {value} is None)"
     number = f"type({value}) is int and {-_LARGE} < {value} < {_LARGE}"
-    first, second = (number, text) if declared.split(" ")[0] == "int" else (text, number)
+    first, second = (number, text) if declared == "int" else (text, number)
     return f"({first} or {second} or {value} is None)"
+
+
+def _declared_type(annotation: object, otherwise: str) -> str:
+    """Return which of the plain types a field is annotated with, ``None`` or not."""
+    declared = annotation if isinstance(annotation, str) else getattr(annotation, "__name__", "")
+    first: str = declared.split(" ")[0]
+    return first if first in ("bool", "int", "str") else otherwise
 
 
 def compiled_recorder(
@@ -161,7 +230,10 @@ def compiled_recorder(
         "time_ns": time.time_ns,
         "get_ident": get_ident,
         "captured": captured,
+        "by_value": by_value,
+        "is_tracked": is_tracked,
     }
+    names |= {"_type": type, "_bool": bool, "_int": int, "_str": str}  # not names of fields: those lose underscores
     parameters: list[str] = []
     for field in (fields[name] for name in schema.fields):
         optional = field.default is not attrs.NOTHING
@@ -170,11 +242,49 @@ def compiled_recorder(
     source = _RECORDER.format(
         name=name,
         parameters=", ".join([*parameters, *(["*", "timestamp=None"] if timestamp else [])]),
-        capture="labels = labels.copy() if type(labels) is dict else captured(labels)" if schema.named else "",
+        capture=_CAPTURE if schema.named else _capture([fields[label.field] for label in schema.labels]),
         timestamp="time_ns() if timestamp is None else timestamp" if timestamp else "time_ns()",
         values="".join(f", {fields[name].alias}" for name in schema.fields),
     )
     return trio.lowlevel.enable_ki_protection(_compiled(event_class, name, source, names))
+
+
+_CAPTURE = "labels = labels.copy() if type(labels) is dict and not is_tracked(labels) else captured(labels)"
+"""See :mod:`trio_batchmetrics._values`."""
+
+
+def _capture(labels: Sequence[Any]) -> str:
+    """Return statements that replace each label that could change by its text, quick where all are as declared."""
+    if not labels:
+        return ""
+    unusual: list[str] = []
+    for field in labels:
+        other = f"_type({field.alias}) is not _{_declared_type(field.type, 'str')}"
+        unusual.append(f"({field.alias} is not None and {other})" if field.default is None else other)
+    names = ", ".join(field.alias for field in labels)
+    values = ", ".join(f"by_value({field.alias})" for field in labels)
+    return f"if {' or '.join(unusual)}:\n        {names} = {values}"
+
+
+def event_by_value(event: MetricEvent) -> MetricEvent:
+    """Return an event whose labels nothing can change any more: itself, if that is so. Never raises."""
+    try:
+        if plan_of(type(event)).unchanging(event):
+            return event
+        changed: dict[str, object] = {}
+        for label in event.__metric_schema__.labels if event.__metric_schema__ is not None else ():
+            value = getattr(event, label.field)
+            kept = by_value(value)
+            if kept is not value:
+                changed[label.field] = kept
+        if not changed:
+            return event
+        copied = copy.copy(event)
+        for field, kept in changed.items():
+            object.__setattr__(copied, field, kept)
+    except Exception:  # noqa: BLE001 - an event may run any code; if it cannot be read later, it is counted as invalid
+        return event
+    return copied
 
 
 def _fields(event_class: Any) -> dict[str, Any]:
@@ -193,7 +303,7 @@ def _keeps_what_it_is_given(event_class: type, fields: Sequence[Any]) -> bool:
         and field.alias not in _RESERVED
         and not hasattr(field.default, "takes_self")  # an attrs.Factory
         and field.validator is None
-        and field.converter in (None, seconds, captured)
+        and field.converter in (None, seconds, read_only)
         for field in fields
     )
 

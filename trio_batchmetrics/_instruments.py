@@ -16,10 +16,10 @@ import trio
 from ._batch import Row
 from ._bound import BoundCounter, BoundGauge, BoundHistogram, Host
 from ._config import BatchMetricsConfig, checked_bounds
-from ._events import Gauge, captured
+from ._events import Gauge
 from ._schema import OVERFLOW, Kind, Measure
-from ._text import text
 from ._validation import number
+from ._values import captured, text
 
 __all__ = ["BoundCounter", "BoundGauge", "BoundHistogram", "Instruments"]
 

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 
 import trio
 
+from ._invalid import InvalidEvents
 from ._ledger import Ledger
 from ._stats import BatchMetricsStats
 from ._waking import Waker
@@ -36,9 +37,10 @@ def warn(message: str, *args: object, error: BaseException | None = None) -> Non
 class LossReporter:
     """Says what was lost, once in a while."""
 
-    def __init__(self, ledger: Ledger, waker: Waker) -> None:
-        """Report from this ledger."""
+    def __init__(self, ledger: Ledger, waker: Waker, invalid: InvalidEvents) -> None:
+        """Report from this ledger, and why events are invalid."""
         self._ledger = ledger
+        self._invalid = invalid
         self._waker = waker
         self.noticed: bool = False
         """Whether calling :meth:`trouble` again would do nothing."""
@@ -90,6 +92,7 @@ class LossReporter:
         return news
 
     def _tell(self) -> None:
+        self._invalid.log()
         if news := self._news():
             self._told = self._ledger.snapshot(None)
             warn("metrics: %s", "; ".join(news))
@@ -97,6 +100,7 @@ class LossReporter:
     def tell_at_the_end(self) -> None:
         """Say in one line what was lost of all that was recorded, if anything was."""
         self._ended, self.noticed = True, False
+        self._invalid.log()
         stats = self._ledger.snapshot(None)
         if stats.dropped_events + stats.failed_events:
             warn(

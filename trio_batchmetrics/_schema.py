@@ -231,18 +231,18 @@ def label_set(converter: Callable[[Any], Any]) -> Any:
     return _field(_Role.LABELS, {}, ..., converter)
 
 
-def seconds(value: object) -> object:
-    """Turn a duration into float seconds; what is none is left for validation to refuse."""
+def seconds(value: Any) -> Any:
+    """Turn a duration into float seconds; what is none is left for validation to refuse. Never raises."""
     if type(value) is float:
         return value
-    if isinstance(value, timedelta):
-        return value.total_seconds()
-    if isinstance(value, int) and not isinstance(value, bool):
-        try:
-            return float(value)
-        except OverflowError:
+    try:
+        if isinstance(value, timedelta):
+            return value.total_seconds()
+        if isinstance(value, bool) or not (hasattr(type(value), "__float__") or hasattr(type(value), "__index__")):
             return value
-    return value
+        return float(value)
+    except Exception:  # noqa: BLE001 - a value may run any code; the event is counted as invalid
+        return value
 
 
 @overload
