@@ -9,7 +9,7 @@ import copy
 import linecache
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from gc import is_tracked
 from threading import get_ident
@@ -48,8 +48,8 @@ def check(rows):
 """
 
 _LABEL_LOOP = """\
-for name, value in labels.items():
-            if not (type(name) is str and {condition}):
+for key, item in labels.items():
+            if not (type(key) is str and {condition}):
                 return False
 """
 
@@ -60,18 +60,29 @@ def with_plain_labels(rows):
         _, timestamp{values} = row
         if not (type(timestamp) is int {conditions}):
             return None
-        made.append(row if {plain} else (event_class, timestamp{texts}))
+        {made}
     return made
 """
 
-_PLAIN_SET = "all([type(name) is str and {condition} for name, value in labels.items()])"
+_MADE_OF_LABELS = "made.append(row if {condition} else (event_class, timestamp{texts}))"
 
-_TEXT_SET = """\
-{
-            (name if type(name) is str else text(name)): string
-            for name, value in labels.items()
-            if (string := value if type(value) is str else text(value)) is not None
-        }"""
+_MADE_OF_LABEL_SET = """\
+for key, item in labels.items():
+            if not (type(key) is str and {condition}):
+                break
+        else:
+            made.append(row)
+            continue
+        texts = {{}}
+        for key, item in labels.items():
+            if (string := {text}) is not None:
+                texts[key if type(key) is str else text(key)] = string
+        made.append((event_class, timestamp, name, texts, value))
+"""
+
+_TEXT = (
+    '{value} if type({value}) is str else ("true" if {value} else "false") if type({value}) is bool else text({value})'
+)
 
 _ROW = """\
 def row(event):
@@ -148,36 +159,43 @@ def _no_row(event_class: type, event: Any) -> tuple[Any, ...]:
 
 def _checks(event_class: type[MetricEvent], schema: Schema) -> tuple[str, str]:
     """Return the source of the check of a class, and of what makes its labels plain."""
-    measures = {measure.field: measure for measure in schema.measures}
-    labels = {label.field for label in schema.labels}
-    types = {name: field.type for name, field in _fields(event_class).items()}
-    values = [f"v{at}" for at in range(len(schema.fields))]
-    texts = [*values]
-    numbers: list[str] = []
-    plain: list[str] = []
-    for at, field in enumerate(schema.fields):
-        if field in measures:
-            numbers.append(_number_condition(f"v{at}", measures[field]))
-        elif field in labels:
-            plain.append(_label_condition(f"v{at}", types[field]))
-            texts[at] = f"v{at} if type(v{at}) is str else text(v{at})"
-    label_loop = ""
     if schema.named:
-        values[:2] = texts[:2] = "name", "labels"
-        numbers.append("type(name) is str and name and (type(labels) is dict or type(labels) is ReadOnlyDict)")
-        condition = _label_condition("value", None)
-        label_loop = _LABEL_LOOP.format(condition=condition)
-        plain.append(_PLAIN_SET.format(condition=condition))
-        texts[1] = _TEXT_SET
-    row = "".join(f", {value}" for value in values)
-    conditions = "".join(f"and {condition} " for condition in numbers)
-    together = conditions + ("" if schema.named else "".join(f"and {condition} " for condition in plain))
-    return _CHECK.format(values=row, conditions=together, label_loop=label_loop), _WITH_PLAIN_LABELS.format(
-        values=row,
-        conditions=conditions,
-        plain=" and ".join(plain) or "True",
-        texts="".join(f", {value}" for value in texts),
+        return _checks_of_named(schema)
+    place = {field: f"v{at}" for at, field in enumerate(schema.fields)}
+    types = {name: field.type for name, field in _fields(event_class).items()}
+    numbers = [_number_condition(place[one.field], one) for one in schema.measures if one.field is not None]
+    labels = [_label_condition(place[one.field], types[one.field]) for one in schema.labels]
+    texts = place | {one.field: _TEXT.format(value=place[one.field]) for one in schema.labels}
+    made = _MADE_OF_LABELS.format(condition=" and ".join(labels) or "True", texts=_listed(texts.values()))
+    values = _listed(place.values())
+    return (
+        _CHECK.format(values=values, conditions=_together(numbers + labels), label_loop=""),
+        _WITH_PLAIN_LABELS.format(values=values, conditions=_together(numbers), made=made),
     )
+
+
+def _checks_of_named(schema: Schema) -> tuple[str, str]:
+    number = _number_condition("value", schema.measures[0])
+    label = _label_condition("item", None)
+    conditions = _together(
+        [number, "type(name) is str and name", "(type(labels) is dict or type(labels) is ReadOnlyDict)"]
+    )
+    made = _MADE_OF_LABEL_SET.format(condition=label, text=_TEXT.format(value="item"))
+    return (
+        _CHECK.format(values=_NAMED, conditions=conditions, label_loop=_LABEL_LOOP.format(condition=label)),
+        _WITH_PLAIN_LABELS.format(values=_NAMED, conditions=conditions, made=made),
+    )
+
+
+_NAMED = ", name, labels, value"
+
+
+def _listed(values: Iterable[str]) -> str:
+    return "".join(f", {value}" for value in values)
+
+
+def _together(conditions: Iterable[str]) -> str:
+    return "".join(f"and {condition} " for condition in conditions)
 
 
 def _number_condition(value: str, measure: Measure) -> str:
