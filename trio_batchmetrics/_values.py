@@ -20,6 +20,9 @@ _ValueT = TypeVar("_ValueT")
 UNCHANGING = frozenset({str, int, float, bool, type(None), bytes, complex})
 """Types of label values that need no closer look."""
 
+_KEPT = (str, enum.Enum)
+"""Text of a subclass of ``str`` is that of the ``str``; members of an ``enum`` are made once."""
+
 
 def text(value: object) -> str | None:
     """Return a label value as text: bools as ``true`` and ``false``, None as None (the label is left out).
@@ -100,7 +103,7 @@ def by_value(value: Any) -> Any:
     Numbers, text, dates and members of an ``enum`` are unchanging.
     """
     try:
-        if type(value) in UNCHANGING or isinstance(value, str | enum.Enum):
+        if type(value) in UNCHANGING or isinstance(value, _KEPT):
             return value
         if type(value) is tuple:
             return value if all(by_value(item) is item for item in value) else text(value)
@@ -123,9 +126,9 @@ def captured(labels: Any) -> Any:
             return labels
         copied: dict[Any, Any] = dict(labels)
         if is_tracked(copied):
-            items = copied.items()
-            if not all(type(name) in UNCHANGING and type(value) in UNCHANGING for name, value in items):
-                return {by_value(name): by_value(value) for name, value in items}
+            for name, value in copied.items():
+                if type(name) not in UNCHANGING or (type(value) not in UNCHANGING and not isinstance(value, _KEPT)):
+                    return {by_value(name): by_value(value) for name, value in copied.items()}
     except Exception as exc:  # noqa: BLE001 - a mapping may run any code; the event is counted as invalid
         return Unreadable(labels, exc)
     return copied
