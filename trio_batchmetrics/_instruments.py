@@ -55,7 +55,7 @@ class Instruments:
         family, labels, key = self._family(measure, None, labels)
 
         def make(labels: Mapping[str, Any]) -> BoundCounter:
-            return BoundCounter(name, labels, measure, self._host)
+            return BoundCounter(measure.name, labels, measure, self._host)
 
         return self._member(family, key, labels, make)
 
@@ -65,7 +65,7 @@ class Instruments:
         family, labels, key = self._family(measure, None, labels)
 
         def make(labels: Mapping[str, Any]) -> BoundGauge:
-            return BoundGauge(name, labels, measure, self._host)
+            return BoundGauge(measure.name, labels, measure, self._host)
 
         return self._member(family, key, labels, make)
 
@@ -76,10 +76,10 @@ class Instruments:
         measure = _measure(Kind.HISTOGRAM, name, unit, description)
         own = checked_bounds("bounds", bounds) if bounds is not None else None
         family, labels, key = self._family(measure, own, labels)
-        chosen = self._config.bounds.get(name) or family.bounds
+        chosen = self._config.bounds.get(measure.name) or family.bounds
 
         def make(labels: Mapping[str, Any]) -> BoundHistogram:
-            return BoundHistogram(name, labels, measure, self._host, chosen)
+            return BoundHistogram(measure.name, labels, measure, self._host, chosen)
 
         return self._member(family, key, labels, make)
 
@@ -89,6 +89,7 @@ class Instruments:
             raise ValueError(f"callback must be callable (got {callback!r})")  # noqa: TRY004 - one error for bad set-up, as the spec has it
         measure = _measure(Kind.GAUGE, name, unit, description)
         _, labels, key = self._family(measure, None, labels)
+        name = measure.name
         if (name, key) in self._callbacks:
             raise ValueError(f"{name!r} with these labels is observed already")
         self._callbacks[name, key] = (name, labels, measure, callback)
@@ -160,4 +161,4 @@ def _measure(kind: Kind, name: object, unit: object, description: object) -> Mea
         raise ValueError(f"an instrument's name must be a non-empty str (got {name!r})")
     if not isinstance(unit, str) or not isinstance(description, str):
         raise ValueError(f"unit and description must be str (got {unit!r}, {description!r})")  # noqa: TRY004 - as above
-    return Measure(None, kind, name, unit, description)
+    return Measure(None, kind, text(name) or "", text(unit) or "", text(description) or "")

@@ -19,6 +19,7 @@ import attrs
 
 from ._config import checked_bounds
 from ._exceptions import ConfigError, DeclarationError
+from ._values import text
 
 __all__ = [
     "DEFAULT_BOUNDS",
@@ -344,7 +345,7 @@ def _label(cls: type, field: str, name: object) -> LabelField:
     name = field if name is None else name
     if not isinstance(name, str) or not name:
         raise DeclarationError(f"{cls.__name__}.{field}: a label's name must be a non-empty str (got {name!r})")
-    return LabelField(field, name)
+    return LabelField(field, text(name) or "")
 
 
 def _measure(cls: type, field: str, spec: dict[str, Any]) -> Measure:
@@ -369,7 +370,7 @@ def _measure(cls: type, field: str, spec: dict[str, Any]) -> Measure:
             bounds = checked_bounds("bounds", bounds)
         except ConfigError as exc:
             raise DeclarationError(f"{where}: {exc}") from None
-    return Measure(field, kind, _legal(cls, field, spec["name"]), unit, spec["description"], bounds)
+    return Measure(field, kind, _legal(cls, field, spec["name"]), unit, text(spec["description"]) or "", bounds)
 
 
 def _legal(cls: type, field: str | Literal["counts"], name: object) -> str:
