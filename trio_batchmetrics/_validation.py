@@ -134,6 +134,11 @@ def _looked_closer(
         if event_class not in suspects:
             good.append(row)
             continue
+        made = _plain_as_it_stands(row)
+        if made is not None:
+            groups[event_class].append(made)
+            good.append(row)
+            continue
         fine = examined(row)
         if not isinstance(fine, InvalidError):
             try:
@@ -147,6 +152,16 @@ def _looked_closer(
         if isinstance(fine, InvalidError):
             note(fine)
     return good, plain
+
+
+def _plain_as_it_stands(row: Row) -> tuple[Any, ...] | None:
+    """Return the plain row that a row or an event is; None if it takes a closer look to tell."""
+    try:
+        plan = plan_of(_class_of(row))
+        made: tuple[Any, ...] = row if type(row) is tuple else plan.row(row)
+        return made if plan.check((made,)) else None
+    except Exception:  # noqa: BLE001 - an event may run any code, or be none: that is looked into
+        return None
 
 
 def _made_plain(row: Row) -> tuple[Any, ...]:
