@@ -862,6 +862,7 @@ def test_labels_of_common_types_are_made_plain_with_no_closer_look(as_event: boo
         rows.append((Counter, number, "c", {"a": value, "b": "b"}, 1.0))
         rows.append((CacheMetric, number, "redis", value))
         rows.append((HttpRequest, number, "GET", "/", value, 0.5))
+        rows.append((HistogramPoint, number, "h", {"a": value, "b": "b"}, 2, number, (1.0, 2.0), (1, 0, 1)))
     if as_event:
         rows = [event_of(row) for row in rows]
     called: set[str] = set()
@@ -876,7 +877,7 @@ def test_labels_of_common_types_are_made_plain_with_no_closer_look(as_event: boo
     assert all(one is other for one, other in zip(kept, rows, strict=True))
     assert groups is not None
     plain = [group[number] for number in range(len(COMMON)) for group in groups.values()]
-    for name, group in zip(("a", "cache.operation", "http.response.status_code"), groups.values(), strict=True):
+    for name, group in zip(("a", "cache.operation", "http.response.status_code", "a"), groups.values(), strict=True):
         assert [labels_of(event_of(row)).get(name) for row in group] == [text for _, text in COMMON]
     handed = Load([Span(Cohort(kept, points=False), kept, 0, len(kept), 0, is_plain(batch))]).batch()
     assert plain_rows(handed) == plain_rows(batch) == plain

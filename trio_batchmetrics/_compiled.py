@@ -19,6 +19,7 @@ from typing import Any
 import attrs
 import trio
 
+from ._points import LARGE, check_points, points_with_plain_labels
 from ._schema import Kind, Measure, MetricEvent, Schema, seconds
 from ._values import UNCHANGING, ReadOnlyDict, by_value, captured, read_only, text
 
@@ -96,8 +97,6 @@ def unchanging(event):
 
 _RESERVED = {"self", "timestamp", "intake", "ident", "row", "event_class", "time_ns", "get_ident", "len"}
 _RESERVED |= {"captured", "by_value", "is_tracked", "_type", "_bool", "_int", "_str"}
-_LARGE = 1 << 63
-"""From here on an int among labels is looked at closely: text may not be had of it (``sys.set_int_max_str_digits``)."""
 
 
 @attrs.frozen
@@ -135,7 +134,7 @@ def _plan(event_class: type[MetricEvent]) -> Plan:
     source = _UNCHANGING.format(conditions=" and ".join(kinds) or "True")
     unchanging = _compiled(event_class, "unchanging", source, names)
     if schema.buckets:
-        return Plan(_never, _none, row, unchanging)
+        return Plan(check_points, points_with_plain_labels, row, unchanging)
     check, with_plain_labels = _checks(event_class, schema)
     return Plan(
         _compiled(event_class, "check", check, names),
@@ -214,7 +213,7 @@ def _label_condition(value: str, annotation: object) -> str:
     declared = _declared_type(annotation, "")
     if declared == "bool":
         return f"(type({value}) is bool or {text} or {value} is None)"
-    number = f"type({value}) is int and {-_LARGE} < {value} < {_LARGE}"
+    number = f"type({value}) is int and {-LARGE} < {value} < {LARGE}"
     first, second = (number, text) if declared == "int" else (text, number)
     return f"({first} or {second} or {value} is None)"
 
