@@ -269,8 +269,9 @@ def test_a_configurations_mappings_are_read_only() -> None:
             changeable["new"] = 1
     for again in (pickle.loads(pickle.dumps(config)), copy.deepcopy(config), attrs.evolve(config)):
         assert again == config
+        labels: Any = again.static_labels
         with pytest.raises(TypeError, match="read-only"):
-            again.static_labels.clear()
+            labels.clear()
 
 
 # -- bounds

@@ -265,7 +265,8 @@ def test_labels_that_cannot_be_read_raise_nothing_when_the_event_is_made() -> No
 def test_a_label_value_that_can_change_is_kept_as_its_text(kind: type[Counter]) -> None:
     """As of the moment when the event is made."""
     changing, entries, pair = Changing(), [1], ({"a"}, 1)
-    event = kind("a", {"object": changing, "list": entries, "tuple": pair, changing: "name", "text": "x"}, 1)
+    labels: dict[Any, Any] = {"object": changing, "list": entries, "tuple": pair, changing: "name", "text": "x"}
+    event = kind("a", labels, 1)
     changing.now = "late"
     entries.append(2)
     pair[0].clear()

@@ -7,7 +7,9 @@ import traceback
 from collections.abc import Awaitable, Callable, Iterator, Mapping
 from datetime import date, timedelta
 from decimal import Decimal
+from functools import partial
 from http import HTTPStatus
+from operator import setitem
 from types import MappingProxyType
 from typing import Any, Literal
 
@@ -474,13 +476,13 @@ class Vandal(EventSink[None]):
         self.payloads += 1
         events: Any = payload.events
         for event in events:
-            self.refused(lambda event=event: event.labels.pop("region"))
-            self.refused(lambda event=event: setattr(event, "value", 0))
+            self.refused(partial(event.labels.pop, "region"))
+            self.refused(partial(setattr, event, "value", 0))
         self.refused(lambda: events.__setitem__(0, None))
         self.refused(lambda: setattr(payload, "parts", ()))
         told: Any = self.context
         for mapping in (told.static_labels, told.bounds, told.declared):
-            self.refused(lambda mapping=mapping: mapping.__setitem__("vandal", "was here"))
+            self.refused(partial(setitem, mapping, "vandal", "was here"))
         return None
 
 
