@@ -80,7 +80,7 @@ class Encoding(EventSink[Any]):
 
     def encode(self, events: Any) -> Any:
         """Encode, as an event sink or as a series sink."""
-        if isinstance(self.real, EventSink):
+        if hasattr(self.real, "encode"):
             return self.real.encode(events)
         self.real.merge(events)
         return self.real.snapshot()

@@ -95,8 +95,9 @@ def unchanging(event):
     return {conditions}
 """
 
-_RESERVED = {"self", "timestamp", "intake", "ident", "row", "event_class", "time_ns", "get_ident", "len"}
-_RESERVED |= {"captured", "by_value", "is_tracked", "_type", "_bool", "_int", "_str"}
+_RESERVED = {"self", "timestamp", "intake", "ident", "row", "event_class", "time_ns", "get_ident", "len"} | {
+    *("captured", "by_value", "is_tracked", "_type", "_bool", "_int", "_str")
+}
 
 
 @attrs.frozen

@@ -73,16 +73,16 @@ _NAMED_LABELS = "a mapping of non-empty str names to label values"
 _NAMED_BOUNDS = "a mapping of instrument names to bucket bounds"
 
 
-def _read(field: str, rule: str, value: object) -> dict[str, Any]:
+def _read(field: str, rule: str, value: Any) -> dict[str, Any]:
     """Return a copy of a mapping whose names are texts.
 
     Raises:
         ConfigError: it is none, it cannot be read, or a name is empty or no str.
     """
     try:
-        if not isinstance(value, Mapping):
+        if not issubclass(value.__class__, Mapping):
             raise _fail(field, rule, value)
-        items = [*cast("Mapping[object, Any]", value).items()]
+        items: list[tuple[object, Any]] = [*value.items()]
     except ConfigError:
         raise
     except Exception as exc:
@@ -218,10 +218,11 @@ class BatchMetricsConfig:
         found.pop(f"{prefix}SINKS", None)
         if unknown := sorted(found.keys() - known.keys()):
             raise ConfigError(_unknown(prefix, unknown, [*known, f"{prefix}SINKS"]))
-        return cls(**{**defaults, **{known[name]: cls._value(name, known[name], found[name]) for name in found}})
+        values: dict[str, Any] = {known[name]: cls._value(name, known[name], string) for name, string in found.items()}
+        return cls(**{**defaults, **values})
 
     @classmethod
-    def _value(cls, variable: str, field: str, string: str) -> object:
+    def _value(cls, variable: str, field: str, string: str) -> Any:
         """Return the value of a field, valid by itself, of the text of a variable.
 
         Raises:

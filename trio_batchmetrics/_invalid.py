@@ -60,7 +60,7 @@ class InvalidError(Exception):
 
     def __str__(self) -> str:
         """Name the class, the field, the instrument, the rule, the value's type and its start. Never raises."""
-        where = f"{self.kind}.{self.field}" if self.field else self.kind
+        where = _one_line(f"{self.kind}.{self.field}" if self.field else self.kind)
         which = f" of {_one_line(repr(self.instrument[:_START]))}" if self.instrument else ""
         return f"{where}{which} {self.rule} (got {_described(self.value)})"
 

@@ -49,11 +49,16 @@ def _adds_up(timestamp: Any, name: Any, labels: Any, count: Any, total: Any, bou
         and count <= _MOST
         and (type(total) is float or type(total) is int)
         and -_MOST <= total <= _MOST
-        and type(bounds) is tuple
-        and {float}.issuperset(map(type, bounds))
+        and type(bounds) is type(counts) is tuple
+        and _are_buckets(bounds, counts, count)
+    )
+
+
+def _are_buckets(bounds: tuple[Any, ...], counts: tuple[Any, ...], count: int) -> bool:
+    return (
+        {float}.issuperset(map(type, bounds))
         and all(map(lt, bounds, bounds[1:]))
         and (not bounds or -_MOST <= bounds[0] <= bounds[-1] <= _MOST)
-        and type(counts) is tuple
         and len(counts) == len(bounds) + 1
         and {int}.issuperset(map(type, counts))
         and min(counts) >= 0

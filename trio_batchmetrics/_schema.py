@@ -13,7 +13,7 @@ import time
 import types
 from collections.abc import Callable, Iterable
 from datetime import timedelta
-from typing import Any, ClassVar, Literal, TypeGuard, TypeVar, dataclass_transform, overload
+from typing import Any, ClassVar, Literal, TypeGuard, TypeVar, cast, dataclass_transform, overload
 
 import attrs
 
@@ -232,16 +232,17 @@ def label_set(converter: Callable[[Any], Any]) -> Any:
     return _field(_Role.LABELS, {}, ..., converter)
 
 
-def seconds(value: Any) -> Any:
+def seconds(value: object) -> Any:
     """Turn a duration into float seconds; what is none is left for validation to refuse. Never raises."""
     if type(value) is float:
         return value
     try:
         if isinstance(value, timedelta):
             return value.total_seconds()
-        if isinstance(value, bool) or not (hasattr(type(value), "__float__") or hasattr(type(value), "__index__")):
+        kind = type(value)
+        if kind is bool or not (hasattr(kind, "__float__") or hasattr(kind, "__index__")):
             return value
-        return float(value)
+        return float(cast("Any", value))
     except Exception:  # noqa: BLE001 - a value may run any code; the event is counted as invalid
         return value
 

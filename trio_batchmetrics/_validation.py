@@ -306,9 +306,10 @@ def _number(value: Any, measure: Measure) -> float:
 
 def _converted(value: Any, *, whole: bool) -> float:
     """Return what is no float as one; an int as an int, if whole numbers are asked for."""
+    kind = type(cast("object", value))
     try:
-        if isinstance(value, float) or not hasattr(type(value), "__index__"):
-            if not hasattr(type(value), "__float__"):
+        if issubclass(kind, float) or not hasattr(kind, "__index__"):
+            if not hasattr(kind, "__float__"):
                 raise InvalidError("", "", _NO_NUMBER, value)
             return float(value)
         as_int, as_float = int(operator.index(value)), float(value)  # sinks will ask an event for the latter
@@ -377,24 +378,22 @@ def is_count(value: object) -> bool:
     return isinstance(value, int) and not isinstance(value, bool) and float(value) >= 0
 
 
-def _examine_point(kind: str, name: str, count: object, total: object, bounds: object, counts: object) -> None:
+def _examine_point(kind: str, name: str, count: object, total: object, bounds: Any, counts: Any) -> None:
     if not is_count(count):
         raise InvalidError(kind, "count", "must be an int >= 0", count, name)
     _measured(kind, "sum", total, Measure(None, Kind.HISTOGRAM, ""), name)
-    limits = cast("Sequence[Any]", bounds)
-    if (
-        not isinstance(bounds, tuple)
-        or not all(isinstance(limit, float | int) and math.isfinite(limit) for limit in limits)
-        or not all(low < high for low, high in pairwise(limits))
-    ):
+    if not issubclass(type(bounds), tuple) or not _rise(bounds):
         raise InvalidError(kind, "bounds", "must be a tuple of finite numbers, strictly increasing", bounds, name)
-    sizes = cast("Sequence[Any]", counts)
-    if (
-        not isinstance(counts, tuple)
-        or len(sizes) != len(limits) + 1
-        or not all(is_count(size) for size in sizes)
-        or sum(sizes) != count
-    ):
-        raise InvalidError(
-            kind, "counts", "must be a tuple of ints >= 0, one more than bounds, that sum to count", counts, name
-        )
+    if not issubclass(type(counts), tuple) or not _fill(counts, len(bounds) + 1, count):
+        rule = "must be a tuple of ints >= 0, one more than bounds, that sum to count"
+        raise InvalidError(kind, "counts", rule, counts, name)
+
+
+def _rise(bounds: tuple[Any, ...]) -> bool:
+    if not all(isinstance(bound, float | int) and math.isfinite(bound) for bound in bounds):
+        return False
+    return all(low < high for low, high in pairwise(bounds))
+
+
+def _fill(counts: tuple[Any, ...], buckets: int, count: object) -> bool:
+    return len(counts) == buckets and all(is_count(one) for one in counts) and sum(counts) == count

@@ -10,7 +10,7 @@ from __future__ import annotations
 import enum
 from collections.abc import Mapping
 from gc import is_tracked
-from typing import Any, Generic, NoReturn, TypeVar
+from typing import Any, Generic, NoReturn, TypeVar, cast
 
 __all__ = ["UNCHANGING", "ReadOnlyDict", "Unreadable", "by_value", "captured", "read_only", "text", "type_name"]
 
@@ -54,6 +54,13 @@ def type_name(value: object) -> str:
 _NAME: Any = type.__dict__["__name__"]
 
 
+def _refuse(*_: object, **__: object) -> NoReturn:
+    raise TypeError("these are read-only: make a copy with dict(...)")
+
+
+_refused: Any = _refuse
+
+
 class ReadOnlyDict(dict[_KeyT, _ValueT], Generic[_KeyT, _ValueT]):
     """A dict that cannot be changed. Prints and compares as a dict, pickles and copies; ``copy()`` makes a plain dict.
 
@@ -70,11 +77,7 @@ class ReadOnlyDict(dict[_KeyT, _ValueT], Generic[_KeyT, _ValueT]):
 
     __slots__ = ()
 
-    def _refuse(self, *_: object, **__: object) -> NoReturn:
-        raise TypeError("these are read-only: make a copy with dict(...)")
-
-    __setitem__ = __delitem__ = __ior__ = _refuse
-    clear = pop = popitem = setdefault = update = _refuse
+    __setitem__ = __delitem__ = __ior__ = clear = pop = popitem = setdefault = update = _refused
 
     def __reduce__(self) -> tuple[Any, ...]:
         return (type(self), (dict(self),))
@@ -97,7 +100,7 @@ class Unreadable:
         raise ValueError(repr(self))
 
 
-def by_value(value: Any) -> Any:
+def by_value(value: object) -> Any:
     """Return a label value as it is if nothing can change it, else its text as of now. Never raises.
 
     Numbers, text, dates and members of an ``enum`` are unchanging.
@@ -105,9 +108,11 @@ def by_value(value: Any) -> Any:
     try:
         if type(value) in UNCHANGING or isinstance(value, _KEPT):
             return value
-        if type(value) is tuple:
-            return value if all(by_value(item) is item for item in value) else text(value)
-        if not is_tracked(value) and type(value).__hash__ is not None:  # it refers to no object that could change it
+        kind = type(value)
+        if kind is tuple:
+            items = cast("tuple[object, ...]", value)
+            return items if all(by_value(item) is item for item in items) else text(items)
+        if not is_tracked(value) and kind.__hash__ is not None:  # it refers to no object that could change it
             return value
         return text(value)
     except Exception as exc:  # noqa: BLE001 - an object may run any code; the event is counted as invalid
@@ -122,10 +127,8 @@ def captured(labels: Any) -> Any:
         which validation refuses.
     """
     try:
-        if type(labels) is not dict and not isinstance(labels, Mapping):
-            return labels
-        copied: dict[Any, Any] = dict(labels)
-        if is_tracked(copied):
+        copied = _copied(labels)
+        if is_tracked(copied) and copied is not labels:
             for name, value in copied.items():
                 if type(name) not in UNCHANGING or (type(value) not in UNCHANGING and not isinstance(value, _KEPT)):
                     return {by_value(name): by_value(value) for name, value in copied.items()}
@@ -134,7 +137,13 @@ def captured(labels: Any) -> Any:
     return copied
 
 
+def _copied(labels: Any) -> Any:
+    """Return a mapping as a plain dict, what is none as it is."""
+    kind: type = labels.__class__
+    return dict(labels) if kind is dict or issubclass(kind, Mapping) else labels
+
+
 def read_only(labels: Any) -> Any:
     """Return a copy of a mapping of labels, by value and read-only; else as :func:`captured`."""
     copied = captured(labels)
-    return ReadOnlyDict(copied) if type(copied) is dict else copied
+    return ReadOnlyDict(cast("Any", copied)) if type(copied) is dict else copied
