@@ -27,6 +27,7 @@ from tests.bad_values import (
     NOT_LABELS,
     NOT_NAMES,
     NOT_VALUES,
+    OTHER_NUMBERS,
     Changing,
     EvilClass,
     Unprintable,
@@ -50,7 +51,8 @@ from trio_batchmetrics import (
     ThreadRecorder,
     collector,
 )
-from trio_batchmetrics.abc import EventSink, Payload, Receipt, labels_of
+from trio_batchmetrics.abc import EventSink, Payload, Receipt, fields_of, labels_of
+from trio_batchmetrics.sinks import PrometheusSink
 from trio_batchmetrics.testing import RecordingSink
 
 Policy = Literal["drop_newest", "drop_oldest"]
@@ -502,6 +504,33 @@ async def test_nothing_that_a_sink_does_to_what_it_is_handed_affects_another(aut
         {"h": (1.0,)},
         {"c"},
     )
+
+
+# -- numbers of other types
+
+
+@pytest.mark.parametrize(("value", "plain"), OTHER_NUMBERS, ids=shown)
+async def test_numbers_of_other_types_are_recorded_as_what_they_are(
+    value: Any, plain: float, autojump_clock: MockClock
+) -> None:
+    """By recorders, in events and by bound instruments; for what sinks write, and for series."""
+    sink, prometheus = RecordingSink(), PrometheusSink()
+    async with collector(sinks=[sink, prometheus]) as metrics:
+        metrics.record_counter("c", {}, value)
+        metrics.record(Counter("c", {}, value))
+        metrics.counter("bound").add(value)
+        metrics.gauge("bound gauge").set(value)
+        metrics.histogram("bound histogram").observe(value)
+        metrics.record_health_check("b", value, value)
+        await metrics.flush()
+        page = prometheus.render()[0].decode()
+    assert balanced(metrics.stats()).processed_events == 6
+    measured = [fields_of(event) for event in sink.events]
+    number = float(plain)
+    assert measured[:3] == [{"value": number}, {"value": number}, {"healthy": number, "duration": number}]
+    assert [{**one}.get("value", one.get("sum")) for one in measured[3:]] == [number] * 3
+    assert f"c_total {2 * number}" in page
+    assert f"bound_gauge {number}" in page
 
 
 # -- what is invalid
