@@ -145,5 +145,7 @@ def _copied(labels: Any) -> Any:
 
 def read_only(labels: Any) -> Any:
     """Return a copy of a mapping of labels, by value and read-only; else as :func:`captured`."""
+    if type(labels) is dict and not is_tracked(cast("object", labels)):
+        return ReadOnlyDict(cast("Any", labels))
     copied = captured(labels)
     return ReadOnlyDict(cast("Any", copied)) if type(copied) is dict else copied
