@@ -12,6 +12,7 @@ Where things live::
     _instruments.py      bound counters, gauges, histograms that aggregate in place
     _values.py           label values: captured by value, read-only, as text
     _validation.py       what makes an event invalid
+    _measured.py         what may be measured
     _points.py           the same for points of bound histograms, quickly
     _invalid.py          why an event is invalid, in the log
     _batch.py            Batch: a sequence of events
