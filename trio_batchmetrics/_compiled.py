@@ -104,6 +104,7 @@ _RESERVED = {"self", "timestamp", "intake", "ident", "row", "event_class", "time
 class Plan:
     """What is compiled for one event class."""
 
+    event_class: type[MetricEvent]
     check: Callable[[Sequence[Any]], bool]
     """Whether every row of the class is valid as it stands. False where it takes a closer look to tell."""
     with_plain_labels: Callable[[Sequence[Any]], list[tuple[Any, ...]] | None]
@@ -116,28 +117,30 @@ class Plan:
 
 def plan_of(event_class: type[MetricEvent]) -> Plan:
     """Return what is compiled for a class, the same each time; it is kept on the class."""
-    plan: Plan | None = event_class.__dict__.get("__metric_plan__")
-    if plan is None:
+    plan: Any = event_class.__metric_plan__
+    if plan is None or plan.event_class is not event_class:  # a subclass has its base's until it has its own
         event_class.__metric_plan__ = plan = _plan(event_class)
-    return plan
+    made: Plan = plan
+    return made
 
 
 def _plan(event_class: type[MetricEvent]) -> Plan:
     schema = event_class.__metric_schema__
     if schema is None:
-        return Plan(_never, _none, partial(_no_row, event_class), bool)
+        return Plan(event_class, _never, _none, partial(_no_row, event_class), bool)
     names: dict[str, Any] = {"event_class": event_class, "text": text}
     names |= {"ReadOnlyDict": ReadOnlyDict, "UNCHANGING": UNCHANGING}
     row = _compiled(
         event_class, "row", _ROW.format(values="".join(f", event.{field}" for field in schema.fields)), names
     )
-    kinds = [f"type(event.{label.field}) in UNCHANGING" for label in schema.labels]
+    kinds = [f"(type(event.{one.field}) is str or type(event.{one.field}) in UNCHANGING)" for one in schema.labels]
     source = _UNCHANGING.format(conditions=" and ".join(kinds) or "True")
     unchanging = _compiled(event_class, "unchanging", source, names)
     if schema.buckets:
-        return Plan(check_points, points_with_plain_labels, row, unchanging)
+        return Plan(event_class, check_points, points_with_plain_labels, row, unchanging)
     check, with_plain_labels = _checks(event_class, schema)
     return Plan(
+        event_class,
         _compiled(event_class, "check", check, names),
         _compiled(event_class, "with_plain_labels", with_plain_labels, names),
         row,
