@@ -15,6 +15,8 @@ NOT_NUMBERS: list[Any] = [
     False,
     "1",
     b"1",
+    bytearray(b"1"),
+    memoryview(b"1"),
     None,
     math.nan,
     math.inf,
@@ -22,8 +24,11 @@ NOT_NUMBERS: list[Any] = [
     HUGE,
     -HUGE,
     1j,
-    Decimal(1),
-    Fraction(1, 2),
+    Decimal("NaN"),
+    Decimal("sNaN"),
+    Decimal("Infinity"),
+    Decimal("1e400"),
+    Fraction(HUGE),
     [1.0],
     object(),
 ]
@@ -32,10 +37,10 @@ NOT_NUMBERS: list[Any] = [
 NOT_VALUES = [*NOT_NUMBERS, timedelta(seconds=1)]
 """Bad where what is measured is no duration."""
 
-NOT_DURATIONS = [*NOT_NUMBERS, -1, -0.001, -5e-324, timedelta(microseconds=-1)]
+NOT_DURATIONS = [*NOT_NUMBERS, -1, -0.001, -5e-324, timedelta(microseconds=-1), Decimal("-0.5"), Fraction(-1, 2)]
 """Bad where seconds are measured."""
 
-NOT_COUNTS = [*NOT_VALUES, -1, -0.001]
+NOT_COUNTS = [*NOT_VALUES, -1, -0.001, Decimal(-1), Fraction(-1, 2)]
 """Bad for a counter."""
 
 NOT_NAMES: list[Any] = ["", None, 3, b"name", ("name",)]
@@ -50,6 +55,18 @@ class Unprintable:
         raise RuntimeError("no text")
 
     __repr__ = __str__
+
+
+class Changing:
+    """A label value whose text changes."""
+
+    def __init__(self, now: str = "early") -> None:
+        """Begin."""
+        self.now = now
+
+    def __str__(self) -> str:
+        """Say what it is now."""
+        return self.now
 
 
 class NoText:
@@ -129,6 +146,44 @@ class EvilClass:
         raise RuntimeError("no class")
 
 
+class LikeInt:
+    """A whole number of another library, as NumPy's are."""
+
+    def __init__(self, value: int) -> None:
+        """Stand for a value."""
+        self.value = value
+
+    def __index__(self) -> int:
+        """Be exact."""
+        return self.value
+
+    def __float__(self) -> float:
+        """Be a float too, as NumPy's are."""
+        return float(self.value)
+
+
+class LikeFloat:
+    """A number of another library."""
+
+    def __init__(self, value: float) -> None:
+        """Stand for a value."""
+        self.value = value
+
+    def __float__(self) -> float:
+        """Be a float."""
+        return self.value
+
+
+OTHER_NUMBERS: list[tuple[Any, float]] = [
+    (Decimal("1.5"), 1.5),
+    (Decimal(3), 3.0),
+    (Fraction(1, 2), 0.5),
+    (LikeInt(3), 3),
+    (LikeInt(2**60 + 1), 2**60 + 1),
+    (LikeFloat(0.25), 0.25),
+]
+"""Numbers that are no int and no float, and what they are."""
+
 EVIL: list[Callable[[], Any]] = [lambda: EvilInt(3), lambda: EvilFloat(3.0), EvilClass]
 """Make measured values that run code of their own, and raise. (pytest would stumble over the last one itself.)"""
 
@@ -137,6 +192,8 @@ def shown(value: object) -> str:
     """Name a test's parameter by something short that can always be made."""
     if type(value) is int and abs(value) > 1e9:
         return "huge" if value > 0 else "minus_huge"
+    if type(value) is Fraction and abs(value) > 1e9:
+        return "huge_fraction"
     if type(value) in (int, float, bool, str, bytes, type(None), timedelta, Decimal, Fraction):
         return repr(value)
     return type(value).__name__

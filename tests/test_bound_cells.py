@@ -34,7 +34,7 @@ class Collector:
         self.state = "open"
         self.refused: Tallied[str] = Tallied()
 
-    def refuse_from_thread(self, reason: str) -> None:
+    def refuse_from_thread(self, reason: str, fault: object = None) -> None:
         """Count."""
         self.refused[reason] += 1
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import enum
 import inspect
 import math
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -41,9 +42,12 @@ from trio_batchmetrics import (
     measure,
     metric_event,
 )
-from trio_batchmetrics._batch import Row, rows_and_groups
-from trio_batchmetrics._validation import checked, valid
-from trio_batchmetrics.abc import Payload, Receipt, SeriesSink, SeriesStore
+from trio_batchmetrics._accounts import Cohort
+from trio_batchmetrics._batch import Row, event_of, is_plain, rows_and_groups
+from trio_batchmetrics._flushes import Stretch
+from trio_batchmetrics._load import Load, Span
+from trio_batchmetrics._validation import checked, plain_rows, valid
+from trio_batchmetrics.abc import Payload, Receipt, SeriesSink, SeriesStore, labels_of
 from trio_batchmetrics.testing import RecordingSink
 
 HUGE_LABEL = 10**5000
@@ -818,6 +822,75 @@ def test_labels_sorted_by_class_are_equal_only_where_their_texts_are(drawn: list
                 assert value is None
         for one, two in combinations(found, 2):
             assert one != two or (hash(one) == hash(two) and as_text(one) == as_text(two))
+
+
+class Region(enum.StrEnum):
+    """A label value as applications define them."""
+
+    EU = "eu"
+
+
+COMMON: list[tuple[Any, str | None]] = [
+    (True, "true"),
+    (False, "false"),
+    (1, "1"),
+    (1.0, "1.0"),
+    (0.5, "0.5"),
+    (Region.EU, "eu"),
+    (HTTPStatus.OK, "200"),
+    (2**70, str(2**70)),
+    ("x", "x"),
+    (None, None),
+]
+
+
+@pytest.mark.parametrize("as_event", [False, True], ids=["rows", "events"])
+def test_labels_of_common_types_are_made_plain_with_no_closer_look(as_event: bool) -> None:
+    """A class at a time; the batch keeps them as they were given, and the rows stay what they are."""
+    rows: list[Row] = []
+    for number, (value, _) in enumerate(COMMON):
+        rows.append((Counter, number, "c", {"a": value, "b": "b"}, 1.0))
+        rows.append((CacheMetric, number, "redis", value))
+        rows.append((HttpRequest, number, "GET", "/", value, 0.5))
+        rows.append((HistogramPoint, number, "h", {"a": value, "b": "b"}, 2, number, (1.0, 2.0), (1, 0, 1)))
+    if as_event:
+        rows = [event_of(row) for row in rows]
+    called: set[str] = set()
+    sys.setprofile(lambda frame, _, __: called.add(frame.f_code.co_name))
+    try:
+        batch = valid([*rows])
+    finally:
+        sys.setprofile(None)
+    assert "valid" in called
+    assert "examined" not in called
+    kept, groups = rows_and_groups(batch)
+    assert all(one is other for one, other in zip(kept, rows, strict=True))
+    assert groups is not None
+    plain = [group[number] for number in range(len(COMMON)) for group in groups.values()]
+    for name, group in zip(("a", "cache.operation", "http.response.status_code", "a"), groups.values(), strict=True):
+        assert [labels_of(event_of(row)).get(name) for row in group] == [text for _, text in COMMON]
+    handed = Load([Span(Cohort(kept, Stretch(), points=False), kept, 0, len(kept), 0, is_plain(batch))]).batch()
+    assert plain_rows(handed) == plain_rows(batch) == plain
+    assert [*handed] == [event_of(row) for row in rows]
+
+
+@given(drawn=ROWS)
+@settings(max_examples=200)
+def test_sinks_get_the_same_plain_rows_whichever_way_events_come(drawn: list[tuple[Any, ...]]) -> None:
+    """As a payload of rows, and as the sorted rows of a merge."""
+    batch = valid(rows_of(drawn))
+    rows, groups = rows_and_groups(batch)
+    as_sorted = {row[1]: row for group in (groups or {}).values() for row in group}
+    handed = Load([Span(Cohort(rows, Stretch(), points=False), rows, 0, len(rows), 0, is_plain(batch))]).batch()
+    for row in plain_rows(handed):
+        wanted = as_sorted[row[1]]
+        assert row[:2] == wanted[:2]
+        for one, other in zip(row[2:], wanted[2:], strict=True):
+            if row[0] in NAMED and one is row[3]:
+                texts = [{as_text(name): as_text(value) for name, value in each.items()} for each in (one, other)]
+                assert texts[0] == texts[1]
+            else:
+                assert as_text(one) == as_text(other)
 
 
 @given(drawn=ROWS)

@@ -1,8 +1,11 @@
 """BatchMetricsConfig: what it takes, what it refuses, and in which words."""
 
+import copy
 import math
+import pickle
 import re
 from datetime import timedelta
+from http import HTTPStatus
 from itertools import pairwise
 from typing import Any
 
@@ -11,7 +14,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.bad_values import HUGE, Unprintable, shown
+from tests.bad_values import HUGE, Changing, RaisingMapping, Unprintable, shown
 from trio_batchmetrics import BatchMetricsConfig, BatchMetricsError, ConfigError, collector
 
 DEFAULTS: dict[str, Any] = {
@@ -225,6 +228,52 @@ def test_a_static_label_without_text_is_refused_when_the_configuration_is_made()
         make(static_labels={"bad": Unprintable()})
 
 
+def test_a_static_labels_text_is_its_text_when_the_configuration_is_made() -> None:
+    """A value that can change later is kept as its text; one that cannot as it is."""
+    changing, names = Changing(), ["a"]
+    config = make(static_labels={"object": changing, "list": names, "flag": True, "status": HTTPStatus.OK})
+    changing.now = "late"
+    names.append("b")
+    assert config.static_labels == {"object": "early", "list": "['a']", "flag": True, "status": HTTPStatus.OK}
+
+
+def test_a_half_of_a_surrogate_pair_in_a_name_becomes_text() -> None:
+    """No encoding can carry it; every sink would lose every event."""
+    config = make(static_labels={"zone\ud800": "eu"}, bounds={"jobs\udfff": [1]})
+    assert (config.static_labels, config.bounds) == ({"zone\ufffd": "eu"}, {"jobs\ufffd": (1.0,)})
+
+
+@pytest.mark.parametrize("field", ["static_labels", "bounds"])
+def test_a_mapping_that_cannot_be_read_is_named(field: str) -> None:
+    """By the setting; what it raised is the cause."""
+    with pytest.raises(
+        ConfigError, match=f"^{field} must be a mapping .* \\(RaisingMapping raised .*unreadable"
+    ) as caught:
+        make(**{field: RaisingMapping()})
+    assert isinstance(caught.value.__cause__, RuntimeError)
+
+
+@pytest.mark.parametrize("field", [field for field in FIELDS if field not in ("static_labels", "bounds")])
+def test_a_value_that_cannot_be_printed_is_refused_by_its_type(field: str) -> None:
+    """The error is about the setting, not about printing."""
+    with pytest.raises(ConfigError, match=f"^{field} must be .* \\(got Unprintable\\)$"):
+        make(**{field: Unprintable()})
+
+
+def test_a_configurations_mappings_are_read_only() -> None:
+    """Frozen means all of it; and it pickles, copies and compares as before."""
+    config = make(static_labels={"a": "b"}, bounds={"h": [1]})
+    for mapping in (config.static_labels, config.bounds, BatchMetricsConfig().static_labels):
+        changeable: Any = mapping
+        with pytest.raises(TypeError, match="read-only"):
+            changeable["new"] = 1
+    for again in (pickle.loads(pickle.dumps(config)), copy.deepcopy(config), attrs.evolve(config)):
+        assert again == config
+        labels: Any = again.static_labels
+        with pytest.raises(TypeError, match="read-only"):
+            labels.clear()
+
+
 # -- bounds
 
 
@@ -368,6 +417,97 @@ def test_unknown_variables_are_an_error_that_lists_the_known_ones(env: pytest.Mo
         assert f"TRIO_BATCHMETRICS_{field.upper()}" in str(caught.value)
 
 
+def test_a_variable_overrides_the_applications_own_default(env: pytest.MonkeyPatch) -> None:
+    """What is set nowhere keeps the library's."""
+    env.setenv("TRIO_BATCHMETRICS_BATCH_SIZE", "7")
+    config = BatchMetricsConfig.from_env(batch_size=3, flush_interval=timedelta(seconds=1), static_labels={"a": "b"})
+    assert config == BatchMetricsConfig(batch_size=7, flush_interval=1.0, static_labels={"a": "b"})
+
+
+def test_the_applications_defaults_are_validated_by_the_same_rules(env: pytest.MonkeyPatch) -> None:
+    """By the field's name; one that is no field is the programmer's mistake."""
+    with refused("flush_interval", 0, "> 0"):
+        BatchMetricsConfig.from_env(flush_interval=0)
+    with pytest.raises(TypeError, match="batchsize"):
+        BatchMetricsConfig.from_env(batchsize=3)
+
+
+def test_the_variable_that_names_the_sinks_is_known(env: pytest.MonkeyPatch) -> None:
+    """It is read elsewhere; whatever it holds is no error here."""
+    env.setenv("TRIO_BATCHMETRICS_SINKS", "sqlite:metrics.sqlite3 prometheus:")
+    assert BatchMetricsConfig.from_env() == BatchMetricsConfig()
+    env.setenv("TRIO_BATCHMETRICS_SINK", "x")
+    with pytest.raises(ConfigError, match=r"unknown: TRIO_BATCHMETRICS_SINK\. Known: .*TRIO_BATCHMETRICS_SINKS$"):
+        BatchMetricsConfig.from_env()
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "SERVICE_HOST",
+        "SERVICE_PORT",
+        "SERVICE_PORT_HTTP",
+        "PORT",
+        "PORT_8080_TCP",
+        "PORT_8080_TCP_PROTO",
+        "PORT_8080_TCP_PORT",
+        "PORT_8080_TCP_ADDR",
+        "WEB_SERVICE_HOST",
+        "WEB_PORT_53_UDP_ADDR",
+    ],
+)
+def test_variables_that_kubernetes_sets_are_an_error_with_the_way_out(env: pytest.MonkeyPatch, name: str) -> None:
+    """A service named `trio-batchmetrics` has its pods' environment filled with them."""
+    env.setenv(f"TRIO_BATCHMETRICS_{name}", "tcp://10.0.0.11:8080")
+    words = f"unknown: TRIO_BATCHMETRICS_{name}. Known: .*enableServiceLinks: false.* or choose another prefix"
+    with pytest.raises(ConfigError, match=words):
+        BatchMetricsConfig.from_env()
+
+
+@pytest.mark.parametrize("name", ["REPORT", "BATCH_SIZES", "PORTS", "SERVICE"])
+def test_other_unknown_variables_are_not_blamed_on_kubernetes(env: pytest.MonkeyPatch, name: str) -> None:
+    """A slip of the pen is just that."""
+    env.setenv(f"TRIO_BATCHMETRICS_{name}", "1")
+    with pytest.raises(ConfigError, match="unknown") as caught:
+        BatchMetricsConfig.from_env()
+    assert "ubernetes" not in str(caught.value)
+
+
+@pytest.mark.parametrize("prefix", ["", None, 3], ids=shown)
+def test_the_prefix_must_be_a_text(prefix: Any) -> None:
+    """With an empty one, every variable of the process would be unknown."""
+    with refused("prefix", prefix, "non-empty str"):
+        BatchMetricsConfig.from_env(prefix)
+
+
+@pytest.mark.parametrize(
+    ("field", "text", "message"),
+    [
+        ("bounds", "h=", "TRIO_BATCHMETRICS_BOUNDS must be numbers by instrument, written name=1:2:5 .* (got 'h=')"),
+        ("bounds", "h=1:x", "TRIO_BATCHMETRICS_BOUNDS must be numbers by instrument, .* (got 'h=1:x')"),
+        ("bounds", "h", "TRIO_BATCHMETRICS_BOUNDS must be numbers by instrument, .* (got 'h')"),
+        ("bounds", "h=2:1", "TRIO_BATCHMETRICS_BOUNDS['h'] must be finite numbers, strictly increasing, .* (got 1.0)"),
+        ("static_labels", "a", "TRIO_BATCHMETRICS_STATIC_LABELS must be name=value pairs .* (got 'a')"),
+        (
+            "flush_interval",
+            "0",
+            "TRIO_BATCHMETRICS_FLUSH_INTERVAL must be a finite number of seconds > 0, .* (got 0.0)",
+        ),
+        ("flush_interval", "5s", "TRIO_BATCHMETRICS_FLUSH_INTERVAL must be a number of seconds (got '5s')"),
+        ("enabled", "maybe", "TRIO_BATCHMETRICS_ENABLED must be true or false (got 'maybe')"),
+        ("batch_size", "0", "TRIO_BATCHMETRICS_BATCH_SIZE must be an int >= 1 (got 0)"),
+        ("on_full", "block", "TRIO_BATCHMETRICS_ON_FULL must be 'drop_newest' or 'drop_oldest' (got 'block')"),
+    ],
+)
+def test_an_error_names_the_variable_the_rule_and_the_value(
+    env: pytest.MonkeyPatch, field: str, text: str, message: str
+) -> None:
+    """Word for word."""
+    env.setenv(f"TRIO_BATCHMETRICS_{field.upper()}", text)
+    with pytest.raises(ConfigError, match="^" + re.escape(message).replace(re.escape(".*"), ".*") + "$"):
+        BatchMetricsConfig.from_env()
+
+
 @pytest.mark.parametrize(
     ("field", "text"),
     [
@@ -410,9 +550,9 @@ def test_a_text_that_cannot_be_read_is_named_with_its_variable(env: pytest.Monke
 def test_what_comes_from_the_environment_is_validated_by_the_same_rules(
     env: pytest.MonkeyPatch, field: str, text: str
 ) -> None:
-    """The message names the field."""
+    """The message names the variable."""
     env.setenv(f"TRIO_BATCHMETRICS_{field.upper()}", text)
-    with pytest.raises(ConfigError, match=f"^{field}.* must be .* \\(got .*\\)$"):
+    with pytest.raises(ConfigError, match=f"^TRIO_BATCHMETRICS_{field.upper()}.* must be .* \\(got .*\\)$"):
         BatchMetricsConfig.from_env()
 
 

@@ -3,11 +3,14 @@
 import copy
 import enum
 import inspect
+import json
 import pickle
 import time
 from collections import ChainMap
 from collections.abc import Callable
-from datetime import timedelta
+from datetime import date, timedelta
+from decimal import Decimal
+from http import HTTPStatus
 from itertools import combinations
 from types import MappingProxyType
 from typing import Any
@@ -17,7 +20,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.bad_values import RaisingMapping
+from tests.bad_values import Changing, RaisingMapping
 from trio_batchmetrics import (
     BackendRequest,
     BatchMetricsCollector,
@@ -228,8 +231,19 @@ class Color(enum.Enum):
 
 
 def test_label_values_are_kept_as_given() -> None:
-    """Sinks turn them to text, not events."""
-    values: dict[str, Any] = {"flag": True, "none": None, "int": 3, "enum": Color.RED, "list": [1]}
+    """Sinks turn them to text, not events; whatever cannot change stays what it is."""
+    values: dict[str, Any] = {
+        "flag": True,
+        "none": None,
+        "int": 3,
+        "float": 0.5,
+        "enum": Color.RED,
+        "status": HTTPStatus.OK,
+        "decimal": Decimal("1.50"),
+        "date": date(2026, 1, 2),
+        "pair": (1, "a"),
+        "bytes": b"x",
+    }
     event = Counter("a", values, 1)
     assert event.labels == values
     assert {name: type(value) for name, value in event.labels.items()} == {
@@ -245,6 +259,54 @@ def test_labels_that_cannot_be_read_raise_nothing_when_the_event_is_made() -> No
     Counter("a", RaisingMapping(), 1)
     nothing: Any = None
     assert Counter("a", nothing, 1).labels is None
+
+
+@pytest.mark.parametrize("kind", NAMED, ids=kind_of)
+def test_a_label_value_that_can_change_is_kept_as_its_text(kind: type[Counter]) -> None:
+    """As of the moment when the event is made."""
+    changing, entries, pair = Changing(), [1], ({"a"}, 1)
+    labels: dict[Any, Any] = {"object": changing, "list": entries, "tuple": pair, changing: "name", "text": "x"}
+    event = kind("a", labels, 1)
+    changing.now = "late"
+    entries.append(2)
+    pair[0].clear()
+    assert event.labels == {"object": "early", "list": "[1]", "tuple": "({'a'}, 1)", "early": "name", "text": "x"}
+
+
+CHANGES: dict[str, Callable[[Any], object]] = {
+    "set": lambda labels: labels.__setitem__("region", "us"),
+    "add": lambda labels: labels.__setitem__("new", "us"),
+    "delete": lambda labels: labels.__delitem__("region"),
+    "pop": lambda labels: labels.pop("region"),
+    "popitem": lambda labels: labels.popitem(),
+    "clear": lambda labels: labels.clear(),
+    "setdefault": lambda labels: labels.setdefault("new", "us"),
+    "update": lambda labels: labels.update(region="us"),
+    "or": lambda labels: labels.__ior__({"region": "us"}),
+}
+
+
+@pytest.mark.parametrize("change", CHANGES.values(), ids=list(CHANGES))
+@pytest.mark.parametrize("kind", NAMED, ids=kind_of)
+def test_labels_are_read_only(kind: type[Counter], change: Callable[[Any], object]) -> None:
+    """In every way in which a dict may be changed; also after pickling and copying."""
+    event = kind("a", {"region": "eu"}, 1)
+    for one in (event, pickle.loads(pickle.dumps(event)), copy.copy(event), copy.deepcopy(event)):
+        with pytest.raises(TypeError, match="read-only"):
+            change(one.labels)
+        assert one.labels == {"region": "eu"}
+
+
+@pytest.mark.parametrize("kind", NAMED, ids=kind_of)
+def test_read_only_labels_are_good_for_whatever_a_dict_is(kind: type[Counter]) -> None:
+    """They print as one, are JSON, can be merged, and copied into one that can be changed."""
+    labels = kind("a", {"region": "eu"}, 1).labels
+    assert (repr(labels), json.dumps(labels)) == ("{'region': 'eu'}", '{"region": "eu"}')
+    assert {**labels, "a": "b"} == {"region": "eu", "a": "b"}
+    for changeable in (dict(labels), {**labels}):
+        changeable["a"] = "b"
+    assert labels == {"region": "eu"}
+    assert kind("a", labels, 1).labels == {"region": "eu"}
 
 
 # -- printing, comparing, hashing, pickling

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import signal
 import threading
+import time
 from collections.abc import Collection
 from typing import Any
 
@@ -24,6 +25,7 @@ from trio_batchmetrics._config import BatchMetricsConfig
 from trio_batchmetrics._flushes import Watch
 from trio_batchmetrics._gathering import Gathering
 from trio_batchmetrics._intake import Intake
+from trio_batchmetrics._invalid import InvalidEvents
 from trio_batchmetrics._ledger import Ledger
 from trio_batchmetrics._reporting import LossReporter
 from trio_batchmetrics._stats import FlushReport
@@ -369,7 +371,8 @@ class BufferMachine(RuleBasedStateMachine):
         self.ledger = Ledger([])
         self.calls: list[Any] = []
         waker: Any = self.calls.append
-        self.intake = Intake(self.config, self.ledger, waker, MockClock(), LossReporter(self.ledger, waker), Turn())
+        reporter = LossReporter(self.ledger, waker, InvalidEvents(time.monotonic))
+        self.intake = Intake(self.config, self.ledger, waker, MockClock(), reporter, Turn())
         self.put = 0
         self.threads = False
         self.kept: list[int] = []

@@ -20,6 +20,7 @@ from tests.bad_values import (
     NOT_LABELS,
     NOT_NAMES,
     NOT_VALUES,
+    OTHER_NUMBERS,
     Unprintable,
     shown,
 )
@@ -39,7 +40,8 @@ from trio_batchmetrics import (
 )
 from trio_batchmetrics._batch import event_of
 from trio_batchmetrics._schema import Kind, Measure
-from trio_batchmetrics._validation import checked, number
+from trio_batchmetrics._text import fields_of
+from trio_batchmetrics._validation import checked, number, plain_rows
 
 NO_LABELS: dict[str, Any] = {}
 LARGEST = int(1.7976931348623157e308)
@@ -132,6 +134,22 @@ def test_a_valid_number_is_kept_and_a_duration_is_in_float_seconds(value: Any) -
         assert event == HealthCheck("backend-1", True, seconds, timestamp=1)
         assert isinstance(event, HealthCheck)
         assert type(event.duration) is float
+
+
+@pytest.mark.parametrize(("value", "plain"), OTHER_NUMBERS, ids=shown)
+def test_a_number_of_another_type_is_converted(value: Any, plain: float) -> None:
+    """By its `__index__`, which is exact, or its `__float__`; a duration becomes float seconds."""
+    for kind in (Counter, Histogram, Gauge):
+        kept: Any = checked((kind, 1, "name", {}, value))
+        assert kept == (kind, 1, "name", {}, plain)
+        assert type(kept[4]) is type(plain)
+        assert plain_rows([kind("name", {}, value, timestamp=1)]) == [kept]
+    timed: Any = checked((HealthCheck, 1, "b", value, value))
+    assert timed == (HealthCheck, 1, "b", plain, float(plain))
+    assert [*map(type, timed[3:])] == [type(plain), float]
+    event = HealthCheck("b", True, value)
+    assert (event.duration, type(event.duration)) == (float(plain), float)
+    assert fields_of(Counter("name", {}, value)) == {"value": float(plain)}
 
 
 @pytest.mark.parametrize("value", [0, 0.0, -0.0, 1, 5e-324, LARGEST, 1.7976931348623157e308], ids=shown)

@@ -11,9 +11,13 @@ Where things live::
     _events.py           the built-in events
     _instruments.py      counters, gauges, histograms that aggregate in place; observable gauges
     _spans.py            with histogram.time(), with gauge.track(), and both as decorators
+    _values.py           label values: captured by value, read-only, as text
     _validation.py       what makes an event invalid
+    _measured.py         what may be measured
+    _points.py           the same for points of bound histograms, quickly
+    _invalid.py          why an event is invalid, in the log
     _batch.py            Batch: a sequence of events
-    _text.py             label values as text, the JSON form of an event
+    _text.py             an event's labels as text, its JSON form
     _ledger.py           the only place where counts change; the state table
     _accounts.py         what the ledger counts with
     _stats.py            what stats() and flush() return

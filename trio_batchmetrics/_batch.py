@@ -9,13 +9,13 @@ from typing import Any, ClassVar, cast, overload
 
 from ._schema import MetricEvent
 
-__all__ = ["Batch", "Groups", "Row", "event_of", "plain_as_they_stand", "rows_and_groups"]
+__all__ = ["Batch", "Groups", "Row", "event_of", "is_plain", "plain_as_they_stand", "rows_and_groups"]
 
 Row = tuple[Any, ...] | MetricEvent
 """What a recorder leaves behind: ``(class, timestamp, *fields)``, or an event that the application made."""
 
 Groups = dict[type[MetricEvent], list[tuple[Any, ...]]]
-"""Rows by class, in recording order; the labels in them are equal only where their texts are."""
+"""Plain rows by class, in recording order: the labels in them are equal only where their texts are."""
 
 
 def event_of(row: Row) -> MetricEvent:
@@ -40,7 +40,7 @@ class Batch(Sequence[MetricEvent]):
         (2, {'CacheMetric': 2}, 'miss')
     """
 
-    __slots__ = ("_checked", "_groups", "_rows", "_runs")
+    __slots__ = ("_groups", "_plain", "_rows", "_runs")
 
     def __init__(
         self,
@@ -48,7 +48,7 @@ class Batch(Sequence[MetricEvent]):
         groups: Groups | None = None,
         runs: Sequence[range] | None = None,
         *,
-        checked: bool = False,
+        plain: bool = False,
     ) -> None:
         """Make a batch of rows; a list is kept, not copied, and its rows become events as they are looked at.
 
@@ -56,12 +56,12 @@ class Batch(Sequence[MetricEvent]):
             rows: the events, in recording order.
             groups: the same by class, where they have been sorted.
             runs: the serial numbers of the events; by default from 0 on.
-            checked: whether the rows have passed the check: those that are tuples are then plain.
+            plain: whether the rows have passed the check, and those that are tuples are plain.
         """
         self._rows: list[Row] = rows if isinstance(rows, list) else list(rows)
         self._groups: Groups | None = groups
         self._runs: Sequence[range] = (range(len(self._rows)),) if runs is None else runs
-        self._checked: bool = checked
+        self._plain: bool = plain
 
     @property
     def serials(self) -> Sequence[int]:
@@ -82,7 +82,7 @@ class Batch(Sequence[MetricEvent]):
     def __getitem__(self, index: int | slice) -> MetricEvent | Batch:
         """Return one event, or a batch of some."""
         if isinstance(index, slice):
-            return Batch(self._rows[index], None, _runs(self.serials[index]), checked=self._checked)
+            return Batch(self._rows[index], None, _runs(self.serials[index]), plain=self._plain)
         row = self._rows[index]
         if type(row) is tuple:
             row = self._rows[index] = event_of(row)
@@ -118,11 +118,16 @@ def _runs(serials: Sequence[int]) -> Sequence[range]:
 
 
 def plain_as_they_stand(batch: Batch) -> list[tuple[Any, ...]] | None:
-    """Return the rows of a batch if that is checked and nobody has looked at its events yet, else None."""
+    """Return the rows of a batch if they are plain and nobody has looked at its events yet, else None."""
     rows: list[Any] = batch._rows  # pyright: ignore[reportPrivateUsage]  # the library's own; not for users
-    return rows if batch._checked and {*map(type, rows)} == {tuple} else None  # pyright: ignore[reportPrivateUsage]
+    return rows if batch._plain and {*map(type, rows)} == {tuple} else None  # pyright: ignore[reportPrivateUsage]
 
 
 def rows_and_groups(batch: Batch) -> tuple[list[Row], Groups | None]:
     """Return the rows of a batch, which are its own, and the same by class where they have been sorted."""
     return batch._rows, batch._groups  # pyright: ignore[reportPrivateUsage]  # the library's own; not for users
+
+
+def is_plain(batch: Batch) -> bool:
+    """Tell whether those of a batch's rows that are tuples are plain."""
+    return batch._plain  # pyright: ignore[reportPrivateUsage]  # the library's own; not for users

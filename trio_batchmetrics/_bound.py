@@ -32,9 +32,10 @@ import trio
 
 from ._batch import Row
 from ._events import Counter, Gauge, HistogramPoint
+from ._invalid import InvalidError
+from ._measured import fault_of, number
 from ._schema import Measure
 from ._spans import Timing, Tracking
-from ._validation import number
 
 __all__ = ["MOST", "QUICK_INT", "Bound", "BoundCounter", "BoundGauge", "BoundHistogram", "Host"]
 
@@ -59,8 +60,8 @@ class Host(Protocol):
         """``open``, ``closed`` (updates count as closed) or ``disabled`` (they do nothing)."""
         ...
 
-    def refuse_from_thread(self, reason: str) -> None:
-        """Count an event that is not taken, in any thread."""
+    def refuse_from_thread(self, reason: str, fault: InvalidError | None = None) -> None:
+        """Count an event that is not taken, in any thread; ``fault``: what makes it invalid, to be logged."""
         ...
 
     def wake(self, call: Any) -> None:
@@ -119,7 +120,8 @@ class Bound:
             return None
         good = number(value, self._measure)
         if good is None:
-            self._host.refuse_from_thread("invalid")
+            fault = fault_of(self._measure.kind.name.title(), "value", value, self._measure, self.name)
+            self._host.refuse_from_thread("invalid", fault)
         return good
 
     def collect(self) -> Row | None:

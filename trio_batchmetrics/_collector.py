@@ -7,6 +7,7 @@ from typing import Any
 
 import trio
 
+from ._compiled import event_by_value
 from ._engine import Engine
 from ._instruments import BoundCounter, BoundGauge, BoundHistogram, ObservableGauge, Observation
 from ._recording import IntakeRecorder, ThreadRecorder
@@ -46,7 +47,7 @@ class BatchMetricsCollector(IntakeRecorder):
             WrongThreadError: called from another thread than Trio's.
         """
         if self._engine.config.enabled and is_event(event):
-            await self._engine.intake.put_when_room(event)
+            await self._engine.intake.put_when_room(event_by_value(event))
             return
         await trio.lowlevel.checkpoint_if_cancelled()
         self.record(event)

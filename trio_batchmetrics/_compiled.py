@@ -1,15 +1,17 @@
-"""Functions compiled from an event class's declaration, as attrs compiles ``__init__``: recorder, check, row.
+"""Functions compiled from an event class's declaration, as attrs compiles ``__init__``: recorder, checks, row.
 
 Straight-line code for the fields that a class has costs half of what a loop over them does. Tracebacks show it.
 """
 
 from __future__ import annotations
 
+import copy
 import linecache
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from functools import partial
+from gc import is_tracked
 from threading import get_ident
 from types import FunctionType
 from typing import Any
@@ -17,10 +19,11 @@ from typing import Any
 import attrs
 import trio
 
-from ._events import captured
+from ._points import LARGE, check_points, points_with_plain_labels
 from ._schema import Kind, Measure, MetricEvent, Schema, seconds
+from ._values import UNCHANGING, ReadOnlyDict, by_value, captured, read_only, text
 
-__all__ = ["Plan", "compiled_recorder", "plan_of"]
+__all__ = ["Plan", "compiled_recorder", "event_by_value", "plan_of"]
 
 _RECORDER = """\
 def {name}(self, {parameters}):
@@ -48,76 +51,156 @@ def check(rows):
 """
 
 _LABEL_LOOP = """\
-for name, value in labels.items():
-            if not (type(name) is str and {condition}):
+for key, item in labels.items():
+            if not (type(key) is str and {condition}):
                 return False
 """
+
+_WITH_PLAIN_LABELS = """\
+def with_plain_labels(rows):
+    made = []
+    for row in rows:
+        _, timestamp{values} = row
+        if not (type(timestamp) is int {conditions}):
+            return None
+        {made}
+    return made
+"""
+
+_MADE_OF_LABELS = "made.append(row if {condition} else (event_class, timestamp{texts}))"
+
+_MADE_OF_LABEL_SET = """\
+for key, item in labels.items():
+            if not (type(key) is str and {condition}):
+                break
+        else:
+            made.append(row)
+            continue
+        texts = {{}}
+        for key, item in labels.items():
+            if (string := {text}) is not None:
+                texts[key if type(key) is str else text(key)] = string
+        made.append((event_class, timestamp, name, texts, value))
+"""
+
+_TEXT = (
+    '{value} if type({value}) is str else ("true" if {value} else "false") if type({value}) is bool else text({value})'
+)
 
 _ROW = """\
 def row(event):
     return (event_class, event.timestamp{values})
 """
 
-_RESERVED = {"self", "timestamp", "intake", "ident", "row", "event_class", "time_ns", "get_ident", "len", "captured"}
-_LARGE = 1 << 63
-"""From here on an int among labels is looked at closely: text may not be had of it (``sys.set_int_max_str_digits``)."""
+_UNCHANGING = """\
+def unchanging(event):
+    return {conditions}
+"""
+
+_RESERVED = {"self", "timestamp", "intake", "ident", "row", "event_class", "time_ns", "get_ident", "len"} | {
+    *("captured", "by_value", "is_tracked", "_type", "_bool", "_int", "_str")
+}
 
 
 @attrs.frozen
 class Plan:
     """What is compiled for one event class."""
 
+    event_class: type[MetricEvent]
     check: Callable[[Sequence[Any]], bool]
     """Whether every row of the class is valid as it stands. False where it takes a closer look to tell."""
+    with_plain_labels: Callable[[Sequence[Any]], list[tuple[Any, ...]] | None]
+    """Rows of the class with text for each label that is not plain; None where that is not enough. It may raise."""
     row: Callable[[Any], tuple[Any, ...]]
     """The row that an event stands for."""
+    unchanging: Callable[[Any], bool]
+    """Whether the labels of an event are of a kind that nothing can change. It may raise."""
 
 
 def plan_of(event_class: type[MetricEvent]) -> Plan:
     """Return what is compiled for a class, the same each time; it is kept on the class."""
-    plan: Plan | None = event_class.__dict__.get("__metric_plan__")
-    if plan is None:
+    plan: Any = event_class.__metric_plan__
+    if plan is None or plan.event_class is not event_class:  # a subclass has its base's until it has its own
         event_class.__metric_plan__ = plan = _plan(event_class)
-    return plan
+    made: Plan = plan
+    return made
 
 
 def _plan(event_class: type[MetricEvent]) -> Plan:
     schema = event_class.__metric_schema__
     if schema is None:
-        return Plan(_never, partial(_no_row, event_class))
-    names = {"event_class": event_class}
-    values = "".join(f", event.{field}" for field in schema.fields)
-    row = _compiled(event_class, "row", _ROW.format(values=values), names)
-    return Plan(_never if schema.buckets else _compiled(event_class, "check", _check(event_class, schema), {}), row)
+        return Plan(event_class, _never, _none, partial(_no_row, event_class), bool)
+    names: dict[str, Any] = {"event_class": event_class, "text": text}
+    names |= {"ReadOnlyDict": ReadOnlyDict, "UNCHANGING": UNCHANGING}
+    row = _compiled(
+        event_class, "row", _ROW.format(values="".join(f", event.{field}" for field in schema.fields)), names
+    )
+    kinds = [f"(type(event.{one.field}) is str or type(event.{one.field}) in UNCHANGING)" for one in schema.labels]
+    source = _UNCHANGING.format(conditions=" and ".join(kinds) or "True")
+    unchanging = _compiled(event_class, "unchanging", source, names)
+    if schema.buckets:
+        return Plan(event_class, check_points, points_with_plain_labels, row, unchanging)
+    check, with_plain_labels = _checks(event_class, schema)
+    return Plan(
+        event_class,
+        _compiled(event_class, "check", check, names),
+        _compiled(event_class, "with_plain_labels", with_plain_labels, names),
+        row,
+        unchanging,
+    )
 
 
 def _never(rows: Sequence[Any]) -> bool:
     return not rows
 
 
+def _none(_: Sequence[Any]) -> None:
+    return None
+
+
 def _no_row(event_class: type, event: Any) -> tuple[Any, ...]:
     return (event_class, event.timestamp)
 
 
-def _check(event_class: type[MetricEvent], schema: Schema) -> str:
-    """Return the source of the check of a class."""
-    measures = {measure.field: measure for measure in schema.measures}
-    labels = {label.field for label in schema.labels}
-    types = {name: field.type for name, field in _fields(event_class).items()}
-    conditions: list[str] = []
-    for at, field in enumerate(schema.fields):
-        if field in measures:
-            conditions.append(_number_condition(f"v{at}", measures[field]))
-        elif field in labels:
-            conditions.append(_label_condition(f"v{at}", types[field]))
-    values = [f"v{at}" for at in range(len(schema.fields))]
-    label_loop = ""
+def _checks(event_class: type[MetricEvent], schema: Schema) -> tuple[str, str]:
+    """Return the source of the check of a class, and of what makes its labels plain."""
     if schema.named:
-        values[:2] = "name", "labels"
-        conditions.append("type(name) is str and name and type(labels) is dict")
-        label_loop = _LABEL_LOOP.format(condition=_label_condition("value", None))
-    together = "".join(f"and {condition} " for condition in conditions)
-    return _CHECK.format(values="".join(f", {value}" for value in values), conditions=together, label_loop=label_loop)
+        return _checks_of_named(schema)
+    place = {field: f"v{at}" for at, field in enumerate(schema.fields)}
+    types = {name: field.type for name, field in _fields(event_class).items()}
+    numbers = [_number_condition(place[one.field], one) for one in schema.measures if one.field is not None]
+    labels = [_label_condition(place[one.field], types[one.field]) for one in schema.labels]
+    texts = place | {one.field: _TEXT.format(value=place[one.field]) for one in schema.labels}
+    made = _MADE_OF_LABELS.format(condition=" and ".join(labels) or "True", texts=_listed(texts.values()))
+    values = _listed(place.values())
+    return (
+        _CHECK.format(values=values, conditions=_together(numbers + labels), label_loop=""),
+        _WITH_PLAIN_LABELS.format(values=values, conditions=_together(numbers), made=made),
+    )
+
+
+def _checks_of_named(schema: Schema) -> tuple[str, str]:
+    number = _number_condition("value", schema.measures[0])
+    label = _label_condition("item", None)
+    conditions = _together(
+        [number, "type(name) is str and name", "(type(labels) is dict or type(labels) is ReadOnlyDict)"]
+    )
+    made = _MADE_OF_LABEL_SET.format(condition=label, text=_TEXT.format(value="item"))
+    return (
+        _CHECK.format(values=_NAMED, conditions=conditions, label_loop=_LABEL_LOOP.format(condition=label)),
+        _WITH_PLAIN_LABELS.format(values=_NAMED, conditions=conditions, made=made),
+    )
+
+
+_NAMED = ", name, labels, value"
+
+
+def _listed(values: Iterable[str]) -> str:
+    return "".join(f", {value}" for value in values)
+
+
+def _together(conditions: Iterable[str]) -> str:
+    return "".join(f"and {condition} " for condition in conditions)
 
 
 def _number_condition(value: str, measure: Measure) -> str:
@@ -132,13 +215,20 @@ def _number_condition(value: str, measure: Measure) -> str:
 
 def _label_condition(value: str, annotation: object) -> str:
     """Return a condition for values that are equal only where their texts are: never both bools and ints."""
-    declared = annotation if isinstance(annotation, str) else getattr(annotation, "__name__", "")
     text = f"type({value}) is str"
-    if declared.split(" ")[0] == "bool":
+    declared = _declared_type(annotation, "")
+    if declared == "bool":
         return f"(type({value}) is bool or {text} or {value} is None)"
-    number = f"type({value}) is int and {-_LARGE} < {value} < {_LARGE}"
-    first, second = (number, text) if declared.split(" ")[0] == "int" else (text, number)
+    number = f"type({value}) is int and {-LARGE} < {value} < {LARGE}"
+    first, second = (number, text) if declared == "int" else (text, number)
     return f"({first} or {second} or {value} is None)"
+
+
+def _declared_type(annotation: object, otherwise: str) -> str:
+    """Return which of the plain types a field is annotated with, ``None`` or not."""
+    declared = annotation if isinstance(annotation, str) else getattr(annotation, "__name__", "")
+    first: str = declared.split(" ")[0]
+    return first if first in ("bool", "int", "str") else otherwise
 
 
 def compiled_recorder(
@@ -163,7 +253,10 @@ def compiled_recorder(
         "time_ns": time.time_ns,
         "get_ident": get_ident,
         "captured": captured,
+        "by_value": by_value,
+        "is_tracked": is_tracked,
     }
+    names |= {"_type": type, "_bool": bool, "_int": int, "_str": str}  # not names of fields: those lose underscores
     parameters: list[str] = []
     for field in (fields[name] for name in schema.fields):
         optional = field.default is not attrs.NOTHING
@@ -172,11 +265,49 @@ def compiled_recorder(
     source = _RECORDER.format(
         name=name,
         parameters=", ".join([*parameters, *(["*", "timestamp=None"] if timestamp else [])]),
-        capture="labels = labels.copy() if type(labels) is dict else captured(labels)" if schema.named else "",
+        capture=_CAPTURE if schema.named else _capture([fields[label.field] for label in schema.labels]),
         timestamp="time_ns() if timestamp is None else timestamp" if timestamp else "time_ns()",
         values="".join(f", {fields[name].alias}" for name in schema.fields),
     )
     return trio.lowlevel.enable_ki_protection(_compiled(event_class, name, source, names))
+
+
+_CAPTURE = "labels = labels.copy() if type(labels) is dict and not is_tracked(labels) else captured(labels)"
+"""See :mod:`trio_batchmetrics._values`."""
+
+
+def _capture(labels: Sequence[Any]) -> str:
+    """Return statements that replace each label that could change by its text, quick where all are as declared."""
+    if not labels:
+        return ""
+    unusual: list[str] = []
+    for field in labels:
+        other = f"_type({field.alias}) is not _{_declared_type(field.type, 'str')}"
+        unusual.append(f"({field.alias} is not None and {other})" if field.default is None else other)
+    names = ", ".join(field.alias for field in labels)
+    values = ", ".join(f"by_value({field.alias})" for field in labels)
+    return f"if {' or '.join(unusual)}:\n        {names} = {values}"
+
+
+def event_by_value(event: MetricEvent) -> MetricEvent:
+    """Return an event whose labels nothing can change any more: itself, if that is so. Never raises."""
+    try:
+        if plan_of(type(event)).unchanging(event):
+            return event
+        changed: dict[str, object] = {}
+        for label in event.__metric_schema__.labels if event.__metric_schema__ is not None else ():
+            value = getattr(event, label.field)
+            kept = by_value(value)
+            if kept is not value:
+                changed[label.field] = kept
+        if not changed:
+            return event
+        copied = copy.copy(event)
+        for field, kept in changed.items():
+            object.__setattr__(copied, field, kept)
+    except Exception:  # noqa: BLE001 - an event may run any code; if it cannot be read later, it is counted as invalid
+        return event
+    return copied
 
 
 def _fields(event_class: Any) -> dict[str, Any]:
@@ -195,7 +326,7 @@ def _keeps_what_it_is_given(event_class: type, fields: Sequence[Any]) -> bool:
         and field.alias not in _RESERVED
         and not hasattr(field.default, "takes_self")  # an attrs.Factory
         and field.validator is None
-        and field.converter in (None, seconds, captured)
+        and field.converter in (None, seconds, read_only)
         for field in fields
     )
 

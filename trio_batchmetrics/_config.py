@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import os
+import re
 from collections.abc import Callable, Iterable, Mapping
 from datetime import timedelta
 from typing import Any, Literal, Self, cast
@@ -11,12 +12,17 @@ from typing import Any, Literal, Self, cast
 import attrs
 
 from ._exceptions import ConfigError
+from ._values import ReadOnlyDict, Unreadable, by_value, text, type_name
 
 __all__ = ["BatchMetricsConfig"]
 
 
 def _fail(field: str, rule: str, value: object) -> ConfigError:
-    return ConfigError(f"{field} must be {rule} (got {value!r})")
+    try:
+        shown = repr(value)
+    except Exception:  # noqa: BLE001 - the value may run any code; the error names its type instead
+        shown = type_name(value)
+    return ConfigError(f"{field} must be {rule} (got {shown})")
 
 
 def as_float(value: object) -> float | None:
@@ -63,21 +69,39 @@ def _policy(_: object, field: attrs.Attribute[Any], value: object) -> None:
         raise _fail(field.name, "'drop_newest' or 'drop_oldest'", value)
 
 
-def _copied(value: Mapping[str, object]) -> Mapping[str, object]:
-    return dict(value) if isinstance(value, Mapping) else value
+_NAMED_LABELS = "a mapping of non-empty str names to label values"
+_NAMED_BOUNDS = "a mapping of instrument names to bucket bounds"
 
 
-def _labels(_: object, field: attrs.Attribute[Any], value: object) -> None:
-    rule = "a mapping of non-empty str names to label values"
-    if not isinstance(value, dict):
-        raise _fail(field.name, rule, value)
-    for name, given in cast("dict[object, object]", value).items():
+def _read(field: str, rule: str, value: Any) -> dict[str, Any]:
+    """Return a copy of a mapping whose names are texts.
+
+    Raises:
+        ConfigError: it is none, it cannot be read, or a name is empty or no str.
+    """
+    try:
+        if not issubclass(value.__class__, Mapping):
+            raise _fail(field, rule, value)
+        items: list[tuple[object, Any]] = [*value.items()]
+    except ConfigError:
+        raise
+    except Exception as exc:
+        raise ConfigError(f"{field} must be {rule} ({type_name(value)} raised {exc!r})") from exc
+    for name, _ in items:
         if not isinstance(name, str) or not name:
-            raise _fail(field.name, rule, name)
+            raise _fail(field, rule, name)
+    return {text(name) or "": given for name, given in items}
+
+
+def _static_labels(value: object) -> Mapping[str, object]:
+    labels = {name: by_value(given) for name, given in _read("static_labels", _NAMED_LABELS, value).items()}
+    for name, given in labels.items():
         try:
-            str(given)
+            text(given)
         except Exception as exc:
-            raise ConfigError(f"{field.name}[{name!r}] must have text (str() raised {exc!r})") from exc
+            raised = repr(given) if type(given) is Unreadable else f"str() raised {type_name(exc)}"
+            raise ConfigError(f"static_labels[{name!r}] must have text ({raised})") from exc
+    return ReadOnlyDict(labels)
 
 
 def checked_bounds(field: str, values: object) -> tuple[float, ...]:
@@ -104,19 +128,9 @@ def checked_bounds(field: str, values: object) -> tuple[float, ...]:
     return tuple(bounds)
 
 
-def _named_bounds(value: Mapping[str, Iterable[float]]) -> Mapping[str, tuple[float, ...]]:
-    if not isinstance(value, Mapping):
-        return value
-    return {name: checked_bounds(f"bounds[{name!r}]", bounds) for name, bounds in value.items()}
-
-
-def _bounds(_: object, field: attrs.Attribute[Any], value: object) -> None:
-    rule = "a mapping of instrument names to bucket bounds"
-    if not isinstance(value, dict):
-        raise _fail(field.name, rule, value)
-    for name in cast("dict[object, object]", value):
-        if not isinstance(name, str) or not name:
-            raise _fail(field.name, rule, name)
+def _named_bounds(value: object) -> Mapping[str, tuple[float, ...]]:
+    named = _read("bounds", _NAMED_BOUNDS, value)
+    return ReadOnlyDict({name: checked_bounds(f"bounds[{name!r}]", bounds) for name, bounds in named.items()})
 
 
 @attrs.frozen(kw_only=True)
@@ -162,45 +176,81 @@ class BatchMetricsConfig:
 
     2000 is the limit of OpenTelemetry's metrics SDK specification ("Cardinality limits")."""
 
-    static_labels: Mapping[str, object] = attrs.field(factory=dict[str, object], converter=_copied, validator=_labels)
-    """Labels on everything, such as ``service.name``; an event's own label wins. Values become text."""
+    static_labels: Mapping[str, object] = attrs.field(factory=dict[str, object], converter=_static_labels)
+    """Labels on everything, such as ``service.name``; an event's own label wins. By value, read-only; sinks make text
+    of the values."""
 
-    bounds: Mapping[str, tuple[float, ...]] = attrs.field(
-        factory=dict[str, tuple[float, ...]],
-        converter=_named_bounds,
-        validator=_bounds,
-    )
-    """Histogram bucket bounds by instrument name; they win over the declared ones."""
+    bounds: Mapping[str, tuple[float, ...]] = attrs.field(factory=dict[str, tuple[float, ...]], converter=_named_bounds)
+    """Histogram bucket bounds by instrument name; they win over the declared ones. Read-only."""
 
     enabled: bool = attrs.field(default=True, validator=_flag)
     """False: every call is accepted and does nothing, nothing is counted, no task runs."""
 
     @classmethod
-    def from_env(cls, prefix: str = "TRIO_BATCHMETRICS_") -> Self:
+    def from_env(cls, prefix: str = "TRIO_BATCHMETRICS_", **defaults: Any) -> Self:
         """Read the settings from environment variables named ``prefix`` and a field in capitals.
 
         ``static_labels`` is written ``k=v,k=v``, ``bounds`` is ``name=1:2:5,other=10:20``, flags are ``true``/``false``
-        (``1``/``0``, ``yes``/``no``, ``on``/``off``). What is not set keeps its default.
+        (``1``/``0``, ``yes``/``no``, ``on``/``off``), durations are seconds. A field that is not set keeps its default.
+        The variable ``SINKS`` under the prefix is known, and not read here.
 
         Args:
-            prefix: what the variables begin with.
+            prefix: what the variables begin with; not empty.
+            defaults: the application's own values of fields; a variable overrides one.
 
         Raises:
-            ConfigError: a value is bad, or a variable under the prefix is not known (the message lists the known ones).
+            ConfigError: a value is bad (the message names the variable, the rule and the value), or a variable under
+                the prefix is not known (the message lists the known ones).
+            TypeError: a default is no field.
 
         Example:
             >>> import os
             >>> os.environ["DOC_BATCH_SIZE"] = "250"
-            >>> BatchMetricsConfig.from_env("DOC_").batch_size
-            250
+            >>> config = BatchMetricsConfig.from_env("DOC_", batch_size=200, flush_interval=1)
+            >>> config.batch_size, config.flush_interval
+            (250, 1)
             >>> del os.environ["DOC_BATCH_SIZE"]
         """
+        if not isinstance(prefix, str) or not prefix:
+            raise _fail("prefix", "a non-empty str", prefix)
         known = {f"{prefix}{field.name.upper()}": field.name for field in attrs.fields(cls)}
-        found = {name: text for name, text in os.environ.items() if name.startswith(prefix)}
+        found = {name: string for name, string in os.environ.items() if name.startswith(prefix)}
+        found.pop(f"{prefix}SINKS", None)
         if unknown := sorted(found.keys() - known.keys()):
-            raise ConfigError(f"unknown: {', '.join(unknown)}. Known: {', '.join(known)}")
-        values = {known[name]: _PARSERS[known[name]](name, text.strip()) for name, text in found.items()}
-        return cls(**cast("dict[str, Any]", values))
+            raise ConfigError(_unknown(prefix, unknown, [*known, f"{prefix}SINKS"]))
+        values: dict[str, Any] = {known[name]: cls._value(name, known[name], string) for name, string in found.items()}
+        return cls(**{**defaults, **values})
+
+    @classmethod
+    def _value(cls, variable: str, field: str, string: str) -> Any:
+        """Return the value of a field, valid by itself, of the text of a variable.
+
+        Raises:
+            ConfigError: it is not; the message names the variable.
+        """
+        value = _PARSERS[field](variable, string.strip())
+        try:
+            cls(**cast("dict[str, Any]", {field: value}))
+        except ConfigError as exc:
+            raise ConfigError(f"{variable}{str(exc).removeprefix(field)}") from None
+        return value
+
+
+_SERVICE_LINK = re.compile(
+    r"(?:\w+_)?(?:SERVICE_HOST|SERVICE_PORT(?:_\w+)?|PORT(?:_\d+_(?:TCP|UDP|SCTP)(?:_(?:PROTO|PORT|ADDR))?)?)"
+)
+"""Variables that Kubernetes sets in each pod for a service ("Accessing the Service", "Environment Variables")."""
+
+
+def _unknown(prefix: str, unknown: list[str], known: list[str]) -> str:
+    """Say that there are unknown variables under a prefix; and the way out, if they are Kubernetes' own."""
+    message = f"unknown: {', '.join(unknown)}. Known: {', '.join(known)}"
+    if any(_SERVICE_LINK.fullmatch(name.removeprefix(prefix)) for name in unknown):
+        message += (
+            ". Kubernetes sets variables like these for a service of such a name: set `enableServiceLinks: false` in"
+            " the pod's spec, or choose another prefix for from_env()"
+        )
+    return message
 
 
 def _parse_int(name: str, text: str) -> int:
@@ -210,7 +260,7 @@ def _parse_int(name: str, text: str) -> int:
         raise _fail(name, "an int", text) from None
 
 
-def _parse_float(name: str, text: str) -> float:
+def _parse_seconds(name: str, text: str) -> float:
     try:
         return float(text)
     except ValueError:
@@ -229,27 +279,33 @@ def _parse_text(_: str, text: str) -> str:
     return text
 
 
-def _parse_pairs(name: str, text: str) -> dict[str, str]:
+def _parse_pairs(name: str, text: str, rule: str = "name=value pairs separated by commas") -> dict[str, str]:
     pairs: dict[str, str] = {}
     for part in filter(None, (part.strip() for part in text.split(","))):
         key, equals, value = part.partition("=")
         if not equals or not key.strip():
-            raise _fail(name, "name=value pairs separated by commas", part)
+            raise _fail(name, rule, part)
         pairs[key.strip()] = value.strip()
     return pairs
 
 
 def _parse_bounds(name: str, text: str) -> dict[str, list[float]]:
-    pairs = _parse_pairs(name, text)
-    return {key: [_parse_float(name, number) for number in value.split(":")] for key, value in pairs.items()}
+    rule = "numbers by instrument, written name=1:2:5 and separated by commas"
+    bounds: dict[str, list[float]] = {}
+    for key, value in _parse_pairs(name, text, rule).items():
+        try:
+            bounds[key] = [*map(float, value.split(":"))]
+        except ValueError:
+            raise _fail(name, rule, f"{key}={value}") from None
+    return bounds
 
 
 _PARSERS: Mapping[str, Callable[[str, str], object]] = {
     "batch_size": _parse_int,
-    "flush_interval": _parse_float,
+    "flush_interval": _parse_seconds,
     "buffer_size": _parse_int,
     "enable_compression": _parse_flag,
-    "shutdown_timeout": _parse_float,
+    "shutdown_timeout": _parse_seconds,
     "on_full": _parse_text,
     "max_series": _parse_int,
     "static_labels": _parse_pairs,

@@ -17,6 +17,7 @@ import os
 import uuid
 import weakref
 from collections.abc import Callable, Mapping
+from types import MappingProxyType
 from typing import Any
 
 import attrs
@@ -29,12 +30,13 @@ from ._delivery import EventDelivery
 from ._flushing import FlushTask
 from ._instruments import Instruments
 from ._intake import Intake
+from ._invalid import InvalidError, InvalidEvents
 from ._ledger import Ledger
 from ._reporting import LossReporter, warn
 from ._series_delivery import SeriesDelivery
 from ._stats import BatchMetricsStats, FlushReport
-from ._text import text
 from ._turns import Turn
+from ._values import ReadOnlyDict, text
 from ._waking import Waker
 from .abc import EventSink, SinkContext
 
@@ -56,7 +58,8 @@ class Engine:
         self.ledger: Ledger = Ledger(accounts)
         self._clock = trio.lowlevel.current_clock()
         self._waker = Waker()
-        self._reporter = LossReporter(self.ledger, self._waker)
+        self._invalid = InvalidEvents(self._clock.current_time)
+        self._reporter = LossReporter(self.ledger, self._waker, self._invalid)
         turn = Turn()
         self.intake: Intake = Intake(config, self.ledger, self._waker, self._clock, self._reporter, turn)
         self.instruments: Instruments = Instruments(config, self)
@@ -68,7 +71,14 @@ class Engine:
         self._event_sinks: list[EventDelivery] = []
         self._series_sinks: list[SeriesDelivery] = []
         self._flush_task = FlushTask(
-            self.intake, self.ledger, self._event_sinks, self._series_sinks, self._clock, turn, config.buffer_size
+            self.intake,
+            self.ledger,
+            self._event_sinks,
+            self._series_sinks,
+            self._clock,
+            turn,
+            config.buffer_size,
+            self._invalid,
         )
         self._connect(accounts, sinks)
         self._deliveries: tuple[EventDelivery | SeriesDelivery, ...] = (*self._event_sinks, *self._series_sinks)
@@ -122,8 +132,24 @@ class Engine:
         """Return the time by the clock of the Trio run, also after it."""
         return self._clock.current_time()
 
-    def refuse_from_thread(self, reason: str) -> None:
-        """Count an event that is not one, by reason, from any thread; as ``closed`` after the block."""
+    def refuse(self, reason: str, fault: InvalidError | None = None) -> None:
+        """Count an event that is none, by reason; as ``closed`` after the block.
+
+        Raises:
+            WrongThreadError: called from another thread than Trio's.
+        """
+        self.intake.check_thread()
+        self.refuse_from_thread(reason, fault)
+
+    def refuse_from_thread(self, reason: str, fault: InvalidError | None = None) -> None:
+        """Count an event that is not one, from any thread; as ``closed`` after the block.
+
+        Args:
+            reason: why it is not taken.
+            fault: what makes it invalid, to be logged.
+        """
+        if fault is not None and self.state == "open":
+            self._invalid.note(fault)
         self.intake.refuse("closed" if self.intake.closed else reason)
 
     # -- the account
@@ -297,12 +323,12 @@ async def _saved_interrupt() -> KeyboardInterrupt | None:
 def _context(config: BatchMetricsConfig, instruments: Instruments, run_id: str) -> SinkContext:
     static = {name: string for name, value in config.static_labels.items() if (string := text(value)) is not None}
     return SinkContext(
-        static_labels=static,
+        static_labels=ReadOnlyDict(static),
         enable_compression=config.enable_compression,
         max_series=config.max_series,
-        bounds=dict(config.bounds),
+        bounds=ReadOnlyDict(config.bounds),
         run_id=run_id,
-        declared=instruments.declared,
+        declared=MappingProxyType(instruments.declared),
         bound=instruments.bound,
     )
 
@@ -316,4 +342,5 @@ def _after_fork_in_child() -> None:
         one.forked()
 
 
-os.register_at_fork(after_in_child=_after_fork_in_child)
+if hasattr(os, "register_at_fork"):  # Windows has no fork
+    os.register_at_fork(after_in_child=_after_fork_in_child)

@@ -8,6 +8,7 @@ from typing import Any
 import attrs
 
 from ._schema import Kind, MetricEvent, instrument_name, label, label_set, measure, metric_event, value_of
+from ._values import read_only
 
 __all__ = [
     "BackendRequest",
@@ -19,23 +20,7 @@ __all__ = [
     "HistogramPoint",
     "HttpRequest",
     "MetricEvent",
-    "captured",
 ]
-
-
-def captured(labels: Any) -> Any:
-    """Return a copy of a mapping of labels, by value.
-
-    What is no mapping, or raises while it is read, is returned as something that validation refuses; nothing is raised.
-    """
-    if type(labels) is dict:
-        return labels.copy()  # pyright: ignore[reportUnknownVariableType]
-    try:
-        if not isinstance(labels, Mapping):
-            return labels
-        return dict(labels)  # pyright: ignore[reportUnknownVariableType, reportUnknownArgumentType]
-    except Exception:  # noqa: BLE001 - a mapping may run any code; the event is counted as invalid
-        return None
 
 
 @metric_event
@@ -44,8 +29,8 @@ class Counter(MetricEvent):
 
     name: str = instrument_name()
     """The instrument's name."""
-    labels: Mapping[str, Any] = label_set(captured)
-    """Label values as given, copied."""
+    labels: Mapping[str, Any] = label_set(read_only)
+    """Label values as given, by value; read-only."""
     value: float = value_of(Kind.COUNTER)
     """How much to add; never negative."""
 
@@ -56,8 +41,8 @@ class Histogram(MetricEvent):
 
     name: str = instrument_name()
     """The instrument's name."""
-    labels: Mapping[str, Any] = label_set(captured)
-    """Label values as given, copied."""
+    labels: Mapping[str, Any] = label_set(read_only)
+    """Label values as given, by value; read-only."""
     value: float = value_of(Kind.HISTOGRAM)
     """The value observed."""
 
@@ -68,8 +53,8 @@ class Gauge(MetricEvent):
 
     name: str = instrument_name()
     """The instrument's name."""
-    labels: Mapping[str, Any] = label_set(captured)
-    """Label values as given, copied."""
+    labels: Mapping[str, Any] = label_set(read_only)
+    """Label values as given, by value; read-only."""
     value: float = value_of(Kind.GAUGE)
     """The value."""
 
@@ -80,8 +65,8 @@ class HistogramPoint(MetricEvent):
 
     name: str = instrument_name()
     """The instrument's name."""
-    labels: Mapping[str, Any] = label_set(captured)
-    """Label values as given, copied."""
+    labels: Mapping[str, Any] = label_set(read_only)
+    """Label values as given, by value; read-only."""
     count: int = value_of(Kind.HISTOGRAM)
     """How many values."""
     sum: float = value_of(Kind.HISTOGRAM)

@@ -11,7 +11,7 @@ from itertools import count
 from typing import Any
 
 from ._schema import Kind, Measure
-from ._text import text
+from ._values import text
 
 __all__ = ["Family", "Identity", "identity_of"]
 

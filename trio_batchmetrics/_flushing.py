@@ -8,10 +8,11 @@ from datetime import UTC, datetime
 
 import trio
 
-from ._batch import Batch, rows_and_groups
+from ._batch import Batch, is_plain, rows_and_groups
 from ._delivery import CHUNK, EventDelivery
 from ._gathering import Gathering
 from ._intake import Intake
+from ._invalid import InvalidEvents
 from ._ledger import Ledger
 from ._load import Span
 from ._series_delivery import SeriesDelivery
@@ -33,6 +34,7 @@ class FlushTask:
         clock: trio.abc.Clock,
         turn: Turn,
         buffer_size: int,
+        invalid: InvalidEvents,
     ) -> None:
         """Hand on what comes from ``intake``.
 
@@ -44,10 +46,12 @@ class FlushTask:
             clock: the Trio run's.
             turn: how long the task works before it lets others run.
             buffer_size: most events that wait in ``intake``.
+            invalid: told why events are invalid.
         """
         self._buffer_size = buffer_size
         self._turn = turn
         self._intake = intake
+        self._invalid = invalid
         self._ledger = ledger
         self._event_sinks = event_sinks
         self._series_sinks = series_sinks
@@ -139,8 +143,9 @@ class FlushTask:
         self.last_flush = self._clock.current_time()
         for series_sink in self._series_sinks:
             series_sink.wake()
+        plain = all(map(is_plain, chunks))
         for event_sink in self._event_sinks:
-            event_sink.offer(Span(cohort, rows, 0, len(rows), self._handed_over))
+            event_sink.offer(Span(cohort, rows, 0, len(rows), self._handed_over, plain))
         self._handed_over += len(rows)
 
     async def _check(self, batch: Gathering) -> list[Batch]:
@@ -150,8 +155,9 @@ class FlushTask:
         for start in range(0, len(rows), CHUNK):
             if start and self._turn.over:
                 await self._turn.give_way()
-            if chunk := valid(rows[start : start + CHUNK] if len(rows) > CHUNK else rows):
+            if chunk := valid(rows[start : start + CHUNK] if len(rows) > CHUNK else rows, self._invalid.note):
                 chunks.append(chunk)
+            self._invalid.log()
         bad = len(rows) - sum(map(len, chunks))
         if bad:
             self._ledger.invalid(batch.cohort, bad)

@@ -26,6 +26,8 @@ class Span:
     stop: int
     first: int = 0
     """The serial number of the first row, whatever ``start`` is."""
+    plain: bool = True
+    """Whether those of the rows that are tuples are plain (:mod:`trio_batchmetrics._validation`)."""
 
     @property
     def serials(self) -> range:
@@ -60,9 +62,10 @@ class Load:
         if len(self.spans) == 1:
             only = self.spans[0]
             rows = only.rows if len(only) == len(only.rows) else only.rows[only.start : only.stop]
-            return Batch(rows, None, (only.serials,), checked=True)
+            return Batch(rows, None, (only.serials,), plain=only.plain)
         rows = [row for span in self.spans for row in span.rows[span.start : span.stop]]
-        return Batch(rows, None, [span.serials for span in self.spans] or (range(0),), checked=True)
+        plain = all(span.plain for span in self.spans)
+        return Batch(rows, None, [span.serials for span in self.spans] or (range(0),), plain=plain)
 
     def split(self, at: int) -> tuple[Load, Load]:
         """Return the first events and the rest."""

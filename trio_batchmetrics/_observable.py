@@ -11,12 +11,14 @@ from typing import Any, cast
 
 from ._batch import Row
 from ._bound import Host
-from ._events import Gauge, captured
+from ._events import Gauge
 from ._families import Family, Identity, identity_of
+from ._invalid import InvalidError
+from ._measured import fault_of, number
 from ._reporting import warn
 from ._schema import OVERFLOW
 from ._spans import is_async
-from ._validation import number
+from ._values import captured
 
 __all__ = ["ObservableGauge", "Observation", "checked_callback"]
 
@@ -141,17 +143,24 @@ class ObservableGauge:
             for pair in list(cast("Iterable[object]", observed)):
                 self._add_pair(values, pair)
         else:
-            self._host.refuse_from_thread("invalid")
+            self._refuse(observed)
         return values
 
+    def _refuse(self, value: object) -> None:
+        self._host.refuse_from_thread("invalid", fault_of("Gauge", "value", value, self._measure, self.name))
+
     def _add_pair(self, values: dict[Identity, tuple[dict[str, Any], float]], pair: object) -> None:
-        good, own = None, None
-        if isinstance(pair, tuple | list):
-            parts = cast("list[Any]", pair)
-            if len(parts) == 2:
-                own, good = captured(parts[0]), number(parts[1], self._measure)
-        if good is None or not isinstance(own, dict):
-            self._host.refuse_from_thread("invalid")
+        parts = cast("list[Any]", pair) if isinstance(pair, tuple | list) else []
+        if len(parts) != 2:
+            self._refuse(pair)
+            return
+        own, good = captured(parts[0]), number(parts[1], self._measure)
+        if good is None:
+            self._refuse(parts[1])
+            return
+        if not isinstance(own, dict):
+            fault = InvalidError("Gauge", "labels", "must be a mapping", parts[0], self.name)
+            self._host.refuse_from_thread("invalid", fault)
             return
         labels: dict[str, Any] = {**self._labels, **own}
         identity = identity_of(labels)

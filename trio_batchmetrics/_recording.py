@@ -13,10 +13,12 @@ from typing import Any, ParamSpec
 import trio
 
 from ._batch import Row
-from ._compiled import compiled_recorder
-from ._events import BackendRequest, CacheMetric, Counter, Gauge, HealthCheck, Histogram, HttpRequest, captured
+from ._compiled import compiled_recorder, event_by_value
+from ._events import BackendRequest, CacheMetric, Counter, Gauge, HealthCheck, Histogram, HttpRequest
 from ._intake import Intake
+from ._invalid import InvalidError, not_an_event
 from ._schema import MetricEvent, is_event
+from ._values import by_value, captured
 
 __all__ = ["IntakeRecorder", "Recorder", "ThreadRecorder"]
 
@@ -31,12 +33,12 @@ class Recorder:
     middle of a record. They work in any thread, and wait for no lock. The time is taken at the call.
     """
 
-    def __init__(self, put: Callable[[Row], None], refuse: Callable[[str], None]) -> None:
+    def __init__(self, put: Callable[[Row], None], refuse: Callable[[str, InvalidError], None]) -> None:
         """Made by the collector.
 
         Args:
             put: takes a row, or refuses and counts it.
-            refuse: counts an event that is none, by reason.
+            refuse: counts an event that is none, by reason, and has it logged.
         """
         self._put = put
         self._refuse = refuse
@@ -49,9 +51,9 @@ class Recorder:
             event: any :class:`MetricEvent`; anything else counts as ``invalid``.
         """
         if is_event(event):
-            self._put(event)
+            self._put(event_by_value(event))
         else:
-            self._refuse("invalid")
+            self._refuse("invalid", not_an_event(event))
 
     def make_recorder(self, event_class: Callable[_P, object]) -> Callable[_P, None]:
         """Return a recorder of one class of events: the quickest way to record a user's own.
@@ -92,10 +94,10 @@ class Recorder:
             signature.bind(*args, **fields)
             try:
                 event = event_class(*args, **fields)
-            except Exception:  # noqa: BLE001 - a validator of the class: the event is as bad as one with a bad value
-                self._refuse("invalid")
+            except Exception as exc:  # noqa: BLE001 - a validator of the class: the event is as bad as one with a bad value
+                self._refuse("invalid", InvalidError(event_class.__name__, "", "must accept its fields", exc))
             else:
-                self._put(event)
+                self._put(event_by_value(event))
 
         return record
 
@@ -109,7 +111,7 @@ class Recorder:
             status_code: the answer's status.
             duration: how long it took, in seconds or as a ``timedelta``, >= 0.
         """
-        self._put((HttpRequest, time.time_ns(), method, path, status_code, duration))
+        self._put((HttpRequest, time.time_ns(), by_value(method), by_value(path), by_value(status_code), duration))
 
     @trio.lowlevel.enable_ki_protection
     def record_backend_request(
@@ -124,7 +126,8 @@ class Recorder:
             latency: how long it took, in seconds or as a ``timedelta``, >= 0.
             error_type: what went wrong, in a word; None where nothing did.
         """
-        self._put((BackendRequest, time.time_ns(), provider, model, success, latency, error_type))
+        labels = by_value(provider), by_value(model), by_value(success)
+        self._put((BackendRequest, time.time_ns(), *labels, latency, by_value(error_type)))
 
     @trio.lowlevel.enable_ki_protection
     def record_health_check(self, backend: str, healthy: bool, duration: float | timedelta) -> None:
@@ -135,7 +138,7 @@ class Recorder:
             healthy: whether it is well.
             duration: how long the check took, in seconds or as a ``timedelta``, >= 0.
         """
-        self._put((HealthCheck, time.time_ns(), backend, healthy, duration))
+        self._put((HealthCheck, time.time_ns(), by_value(backend), healthy, duration))
 
     @trio.lowlevel.enable_ki_protection
     def record_cache_metric(self, cache_type: str, operation: str) -> None:
@@ -145,7 +148,7 @@ class Recorder:
             cache_type: which cache.
             operation: ``hit``, ``miss`` or ``eviction``.
         """
-        self._put((CacheMetric, time.time_ns(), cache_type, operation))
+        self._put((CacheMetric, time.time_ns(), by_value(cache_type), by_value(operation)))
 
     @trio.lowlevel.enable_ki_protection
     def record_counter(self, name: str, labels: Mapping[str, Any], value: float) -> None:
@@ -187,12 +190,12 @@ class Recorder:
 class IntakeRecorder(Recorder):
     """A recorder whose methods are compiled, so that recording in Trio's thread costs no second call."""
 
-    def __init__(self, intake: Intake, refuse: Callable[[str], None]) -> None:
+    def __init__(self, intake: Intake, refuse: Callable[[str, InvalidError], None]) -> None:
         """Made by the collector.
 
         Args:
             intake: takes the rows.
-            refuse: counts an event that is none, by reason.
+            refuse: counts an event that is none, by reason, and has it logged.
         """
         super().__init__(intake.put, refuse)
         self._intake = intake

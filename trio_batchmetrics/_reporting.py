@@ -8,6 +8,7 @@ from threading import get_ident
 
 import trio
 
+from ._invalid import InvalidEvents
 from ._ledger import Ledger
 from ._stats import BatchMetricsStats
 from ._waking import Waker
@@ -37,9 +38,10 @@ def warn(message: str, *args: object, error: BaseException | None = None) -> Non
 class LossReporter:
     """Says what was lost, once in a while."""
 
-    def __init__(self, ledger: Ledger, waker: Waker) -> None:
-        """Report from this ledger."""
+    def __init__(self, ledger: Ledger, waker: Waker, invalid: InvalidEvents) -> None:
+        """Report from this ledger, and why events are invalid."""
         self._ledger = ledger
+        self._invalid = invalid
         self._waker = waker
         self._thread = get_ident()
         self.noticed: bool = False
@@ -107,6 +109,7 @@ class LossReporter:
 
     def _tell(self) -> None:
         self._tell_overflow()
+        self._invalid.log()
         if news := self._news():
             self._told = self._ledger.snapshot(None)
             warn("metrics: %s", "; ".join(news))
@@ -115,6 +118,7 @@ class LossReporter:
         """Say in one line what was lost of all that was recorded, if anything was."""
         self._ended, self.noticed = True, False
         self._tell_overflow()
+        self._invalid.log()
         stats = self._ledger.snapshot(None)
         if stats.dropped_events + stats.failed_events:
             warn(

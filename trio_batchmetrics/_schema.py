@@ -13,12 +13,13 @@ import time
 import types
 from collections.abc import Callable, Iterable
 from datetime import timedelta
-from typing import Any, ClassVar, Literal, TypeGuard, TypeVar, dataclass_transform, overload
+from typing import Any, ClassVar, Literal, TypeGuard, TypeVar, cast, dataclass_transform, overload
 
 import attrs
 
 from ._config import checked_bounds
 from ._exceptions import ConfigError, DeclarationError
+from ._values import text
 
 __all__ = [
     "DEFAULT_BOUNDS",
@@ -240,18 +241,19 @@ def label_set(converter: Callable[[Any], Any]) -> Any:
     return _field(_Role.LABELS, {}, ..., converter)
 
 
-def seconds(value: object) -> object:
-    """Turn a duration into float seconds; what is none is left for validation to refuse."""
+def seconds(value: object) -> Any:
+    """Turn a duration into float seconds; what is none is left for validation to refuse. Never raises."""
     if type(value) is float:
         return value
-    if isinstance(value, timedelta):
-        return value.total_seconds()
-    if isinstance(value, int) and not isinstance(value, bool):
-        try:
-            return float(value)
-        except OverflowError:
+    try:
+        if isinstance(value, timedelta):
+            return value.total_seconds()
+        kind = type(value)
+        if kind is bool or not (hasattr(kind, "__float__") or hasattr(kind, "__index__")):
             return value
-    return value
+        return float(cast("Any", value))
+    except Exception:  # noqa: BLE001 - a value may run any code; the event is counted as invalid
+        return value
 
 
 @overload
@@ -353,7 +355,7 @@ def _label(cls: type, field: str, name: object) -> LabelField:
     name = field if name is None else name
     if not isinstance(name, str) or not name:
         raise DeclarationError(f"{cls.__name__}.{field}: a label's name must be a non-empty str (got {name!r})")
-    return LabelField(field, name)
+    return LabelField(field, text(name) or "")
 
 
 def _measure(cls: type, field: str, spec: dict[str, Any]) -> Measure:
@@ -378,7 +380,7 @@ def _measure(cls: type, field: str, spec: dict[str, Any]) -> Measure:
             bounds = checked_bounds("bounds", bounds)
         except ConfigError as exc:
             raise DeclarationError(f"{where}: {exc}") from None
-    return Measure(field, kind, _legal(cls, field, spec["name"]), unit, spec["description"], bounds)
+    return Measure(field, kind, _legal(cls, field, spec["name"]), unit, text(spec["description"]) or "", bounds)
 
 
 def _legal(cls: type, field: str | Literal["counts"], name: object) -> str:

@@ -44,8 +44,8 @@ from ._context import SinkContext
 from ._identity import Identity
 from ._limits import LIMITS
 from ._schema import OVERFLOW, Kind, Measure, MetricEvent, Schema
-from ._text import text
 from ._validation import groups_of
+from ._values import text
 
 __all__ = ["SeriesStore"]
 

@@ -1,4 +1,4 @@
-"""How label values become text, and the JSON form that an event has wherever events are kept."""
+"""An event's labels as text, and the JSON form that an event has wherever events are kept."""
 
 from __future__ import annotations
 
@@ -8,31 +8,11 @@ from collections.abc import Mapping
 from typing import Any
 
 from ._schema import MetricEvent, Schema
+from ._values import text
 
 __all__ = ["compact_json", "fields_of", "json_form", "json_line", "labels_of", "rfc3339", "text"]
 
 _NS = 1_000_000_000
-
-
-def text(value: object) -> str | None:
-    """Return a label value as text: bools as ``true`` and ``false``, None as None (the label is left out).
-
-    A half of a surrogate pair, which no encoding can carry, becomes U+FFFD.
-    """
-    if value is None:
-        return None
-    if isinstance(value, str):
-        string = str.__str__(value)
-    elif isinstance(value, bool):
-        return "true" if value else "false"
-    else:
-        string = str(value)
-    if not string.isascii():
-        try:
-            string.encode()
-        except UnicodeEncodeError:
-            return string.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
-    return string
 
 
 def labels_of(event: MetricEvent, static: Mapping[str, str] | None = None) -> dict[str, str]:

@@ -1,40 +1,58 @@
 """What makes an event invalid, and how a batch is checked.
 
 Checked in the flush task, off the application's path. Rows are sorted by class once, for the check and for every series
-sink; a function compiled from the class's declaration then tells whether all of them are valid as they stand, which is
-what nearly all are. Where it cannot tell, each row of that class is looked at by itself.
+sink; a function compiled from the class's declaration then tells whether all of them are plain as they stand, which
+nearly all are. Another one makes labels plain that are bools, floats or members of an ``enum``. Where neither will do,
+each row of that class is looked at by itself.
+
+Plain rows are what series are looked up by: numbers are exact ints or floats, and labels are equal only where their
+texts are (so ``True``, 1 and 1.0 do not meet). A batch keeps labels as they were given; the plain rows are its groups.
 """
 
 from __future__ import annotations
 
 import math
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
-from datetime import timedelta
+from collections.abc import Callable, Mapping, Sequence
 from itertools import pairwise
 from typing import Any, cast
 
-from ._batch import Batch, Groups, Row, event_of, plain_as_they_stand, rows_and_groups
+from ._batch import Batch, Groups, Row, plain_as_they_stand, rows_and_groups
 from ._compiled import plan_of
+from ._invalid import InvalidError
+from ._measured import NO_NUMBER, fault_of, number
 from ._schema import Kind, Measure, MetricEvent, Schema
-from ._text import text
+from ._values import Unreadable, text, type_name
 
-__all__ = ["Row", "checked", "groups_of", "is_count", "number", "plain_rows", "valid"]
+__all__ = ["Row", "checked", "examined", "fault_of", "groups_of", "is_count", "number", "plain_rows", "valid"]
 
 _PLAIN = frozenset({str, float, bool, type(None)})
 
 
-def valid(rows: list[Row]) -> Batch:
+def _ignore(_: InvalidError) -> None:
+    pass
+
+
+def valid(rows: list[Row], note: Callable[[InvalidError], object] = _ignore) -> Batch:
     """Return those of the rows that are valid, in order, and sorted by class.
 
     Args:
         rows: at most a few hundred; kept, where all are valid.
+        note: called with what is wrong with each of the others; not to keep it, and not to raise.
     """
     groups, suspects = _sort(rows)
+    plain = True
     for event_class, group in groups.items():
         if event_class not in suspects and not plan_of(event_class).check(group):
-            suspects.add(event_class)
-    return _looked_closer(rows, suspects) if suspects else Batch(rows, groups)
+            made = _with_plain_labels(event_class, group)
+            if made is None:
+                suspects.add(event_class)
+            else:
+                groups[event_class], plain = made, False
+    if suspects:
+        rows, all_plain = _looked_closer(rows, groups, suspects, note)
+        plain = plain and all_plain
+    return Batch(rows, groups, plain=plain)
 
 
 def groups_of(events: Sequence[MetricEvent]) -> Groups:
@@ -57,12 +75,24 @@ def plain_rows(events: Sequence[MetricEvent]) -> list[tuple[Any, ...]]:
         return plain
     rows, _ = rows_and_groups(batch)
     groups, suspects = _sort(rows)
-    if not suspects and all(plan_of(event_class).check(group) for event_class, group in groups.items()):
-        if len(groups) == 1:
-            return next(iter(groups.values()))
-        following = {event_class: iter(group) for event_class, group in groups.items()}
-        return [next(following[_class_of(row)]) for row in rows]
-    return [*map(_made_plain, rows)]
+    if suspects:
+        return [*map(_made_plain, rows)]
+    for event_class, group in groups.items():
+        if not plan_of(event_class).check(group):
+            made = _with_plain_labels(event_class, group)
+            groups[event_class] = [*map(_made_plain, group)] if made is None else made
+    if len(groups) == 1:
+        return next(iter(groups.values()))
+    following = {event_class: iter(group) for event_class, group in groups.items()}
+    return [next(following[_class_of(row)]) for row in rows]
+
+
+def _with_plain_labels(event_class: type[MetricEvent], group: list[tuple[Any, ...]]) -> list[tuple[Any, ...]] | None:
+    """Return the rows of a class with labels that are plain; None if that alone does not make them plain."""
+    try:
+        return plan_of(event_class).with_plain_labels(group)
+    except Exception:  # noqa: BLE001 - text is not to be had of each label; each row is looked at by itself
+        return None
 
 
 def _class_of(row: Row) -> type[MetricEvent]:
@@ -86,41 +116,50 @@ def _sort(rows: list[Row]) -> tuple[Groups, set[type]]:
     return groups, suspects
 
 
-def _looked_closer(rows: list[Row], suspects: set[type]) -> Batch:
-    """Look at each row of some classes by itself."""
+def _looked_closer(
+    rows: list[Row], groups: Groups, suspects: set[type], note: Callable[[InvalidError], object]
+) -> tuple[list[Row], bool]:
+    """Look at each row of some classes by itself, and sort them anew.
+
+    Returns:
+        All rows that are valid; whether those of the looked at that are tuples are plain as they stand.
+    """
     good: list[Row] = []
-    groups: Groups = defaultdict(list)
+    plain = True
+    for event_class in suspects:
+        groups.pop(event_class, None)
     for row in rows:
         event_class = _class_of(row)
         if event_class not in suspects:
             good.append(row)
-            groups[event_class].append(row if type(row) is tuple else plan_of(event_class).row(row))
             continue
-        fine = checked(row)
-        plain = None if fine is None else _plain(fine)
-        kept = None if fine is None or plain is None else _kept(fine, plain)
-        if kept is not None and plain is not None:
-            good.append(kept)
-            groups[event_class].append(plain)
-    return Batch(good, groups)
+        made = _plain_as_it_stands(row)
+        if made is not None:
+            groups[event_class].append(made)
+            good.append(row)
+            continue
+        fine = examined(row)
+        if not isinstance(fine, InvalidError):
+            try:
+                made = _made_plain(fine)
+            except Exception as exc:  # noqa: BLE001 - values may run any code: counted as invalid
+                fine = _unreadable(row, exc)
+            else:
+                groups[event_class].append(made)
+                good.append(fine)
+                plain = plain and (made is fine or type(fine) is not tuple)
+        if isinstance(fine, InvalidError):
+            note(fine)
+    return good, plain
 
 
-def _kept(row: Row, plain: tuple[Any, ...]) -> Row | None:
-    """Return a valid row as batches keep it: itself if it is plain, else its event; so tuples in them are plain."""
+def _plain_as_it_stands(row: Row) -> tuple[Any, ...] | None:
+    """Return the plain row that a row or an event is; None if it takes a closer look to tell."""
     try:
-        return row if row is plain else event_of(row)
-    except Exception:  # noqa: BLE001 - values may run any code: counted as invalid
-        return None
-
-
-def _plain(row: Row) -> tuple[Any, ...] | None:
-    """Return the row of a valid event with labels that are equal only where their texts are, and plain numbers.
-
-    None, should what was to be had a moment ago raise now.
-    """
-    try:
-        return _made_plain(row)
-    except Exception:  # noqa: BLE001 - values may run any code: counted as invalid
+        plan = plan_of(_class_of(row))
+        made: tuple[Any, ...] = row if type(row) is tuple else plan.row(row)
+        return made if plan.check((made,)) else None
+    except Exception:  # noqa: BLE001 - an event may run any code, or be none: that is looked into
         return None
 
 
@@ -158,94 +197,105 @@ def _made_plain(row: Row) -> tuple[Any, ...]:
 
 
 def checked(row: Row) -> Row | None:
-    """Return the row with its durations in seconds, or None if the event is invalid.
+    """Return the row with plain numbers, its durations in seconds; None if the event is invalid."""
+    found = examined(row)
+    return None if isinstance(found, InvalidError) else found
 
-    Invalid is: a measured value that is not an int, a float or (for durations) a ``timedelta``; NaN and infinities;
-    below 0 for counters and durations; an int that no float can hold; a name that is empty or no str; labels that are
-    no mapping or cannot be turned to text; a timestamp that is no int; an object that is no event.
+
+def examined(row: Row) -> Row | InvalidError:
+    """Return the row with plain numbers, its durations in seconds; or what makes the event invalid.
+
+    That is: a measured value that is no number (see :func:`number`), not finite, or too large for a float; below 0 for
+    counters and durations; a name that is empty or no str; labels that are no mapping or cannot be turned to text; a
+    timestamp that is no int; an object that is no event.
     """
     try:
-        return _checked(row)
-    except Exception:  # noqa: BLE001 - an event's values may be any objects, and run any code: counted as invalid
-        return None
+        return _examined(row)
+    except InvalidError as fault:
+        return fault
+    except Exception as exc:  # noqa: BLE001 - an event's values may be any objects, and run any code: counted as invalid
+        return _unreadable(row, exc)
 
 
-def _checked(row: Row) -> Row | None:
+def _unreadable(row: Row, error: Exception) -> InvalidError:
+    return InvalidError(_kind_of(row), "", "must be an event that can be read", Unreadable(row, error))
+
+
+def _kind_of(row: Row) -> str:
+    return row[0].__name__ if type(row) is tuple else type_name(row)
+
+
+def _examined(row: Row) -> Row:
+    kind, schema = _kind_of(row), getattr(_class_of(row), "__metric_schema__", None)
     if type(row) is tuple:
-        schema: Schema | None = row[0].__metric_schema__
         timestamp: object = row[1]
         values = list(row[2:])
     elif isinstance(row, MetricEvent):
-        schema = row.__metric_schema__
         timestamp = row.timestamp
         values = [getattr(row, field) for field in schema.fields] if schema else []
     else:
-        return None
-    if schema is None or type(timestamp) is not int or not _well_formed(schema, values):
-        return None
+        raise InvalidError(kind, "", "must be a MetricEvent", row)
+    if schema is None:
+        raise InvalidError(kind, "", "must be declared with @metric_event", row)
+    if type(timestamp) is not int:
+        raise InvalidError(kind, "timestamp", "must be an int", timestamp)
+    _examine(kind, schema, values)
     return (row[0], timestamp, *values) if type(row) is tuple else row
 
 
-def number(value: object, measure: Measure) -> float | None:
-    """Return a measured value if it is valid (durations as float seconds), else None."""
-    try:
-        return _number(value, measure)
-    except Exception:  # noqa: BLE001 - a subclass of a number may run any code, an int be too large for a float
-        return None
+def _examine(kind: str, schema: Schema, values: list[Any]) -> None:
+    """Check a row's values, and make its numbers plain in place.
 
-
-def _number(value: object, measure: Measure) -> float | None:
-    if type(value) is float:
-        good = value
-    elif isinstance(value, bool):
-        return value if measure.kind is Kind.GAUGE and measure.field is not None and measure.name else None
-    elif isinstance(value, int):
-        as_float = float(value)
-        good = as_float if measure.seconds else int(value)
-    elif isinstance(value, float):
-        good = float(value)
-    elif measure.seconds and isinstance(value, timedelta):
-        good = value.total_seconds()
-    else:
-        return None
-    if good - good != 0 or (good < 0 and not measure.negative):
-        return None
-    return good
-
-
-def _well_formed(schema: Schema, values: list[Any]) -> bool:
-    """Check a row's values, and turn its durations into seconds in place."""
+    Raises:
+        InvalidError: one is invalid.
+    """
     if schema.named:
-        name, labels = values[0], values[1]
-        if not isinstance(name, str) or not name or not _readable_labels(labels):
-            return False
+        name = values[0]
+        if not isinstance(name, str) or not name:
+            raise InvalidError(kind, "name", "must be a non-empty str", name)
+        _examine_labels(kind, values[1])
         if schema.buckets:
-            return _is_point(*values[2:])
-        values[2] = good = number(values[2], schema.measures[0])
-        return good is not None
+            _examine_point(kind, name, *values[2:])
+        else:
+            values[2] = _measured(kind, "value", values[2], schema.measures[0], name)
+        return
     position = dict(zip(schema.fields, range(len(values)), strict=False))
     for measure in schema.measures:
         if measure.field is not None:
             index = position[measure.field]
-            values[index] = good = number(values[index], measure)
-            if good is None:
-                return False
-    return all(_readable(values[position[label.field]]) for label in schema.labels)
+            values[index] = _measured(kind, measure.field, values[index], measure, "")
+    for label in schema.labels:
+        _examine_text(kind, label.field, values[position[label.field]])
 
 
-def _readable(value: object) -> bool:
-    """Tell that a value has text; raise if it has not."""
+def _measured(kind: str, field: str, value: object, measure: Measure, instrument: str) -> float:
+    good = number(value, measure)
+    if good is None:
+        raise fault_of(kind, field, value, measure, instrument) or InvalidError(
+            kind, field, NO_NUMBER, value, instrument
+        )
+    return good
+
+
+def _examine_text(kind: str, field: str, value: object) -> None:
     if type(value) in _PLAIN:
-        return True
-    text(value)
-    return True
+        return
+    try:
+        text(value)
+    except Exception as exc:  # noqa: BLE001 - a value may run any code; the event is counted as invalid
+        given = value if type(value) is Unreadable else Unreadable(value, exc)
+        raise InvalidError(kind, field, "must have text", given) from None
 
 
-def _readable_labels(labels: object) -> bool:
+def _examine_labels(kind: str, labels: object) -> None:
+    if type(labels) is Unreadable:
+        raise InvalidError(kind, "labels", "must be readable", labels)
     if not isinstance(labels, Mapping):
-        return False
+        raise InvalidError(kind, "labels", "must be a mapping", labels)
     pairs = cast("Mapping[object, object]", labels)
-    return all(_readable(name) and _readable(value) for name, value in pairs.items())
+    for name, value in pairs.items():
+        _examine_text(kind, "labels", name)
+        _examine_text(kind, "labels", value)
 
 
 def is_count(value: object) -> bool:
@@ -253,15 +303,22 @@ def is_count(value: object) -> bool:
     return isinstance(value, int) and not isinstance(value, bool) and float(value) >= 0
 
 
-def _is_point(count: object, total: object, bounds: object, counts: object) -> bool:
-    if not is_count(count) or number(total, Measure(None, Kind.HISTOGRAM, "")) is None:
+def _examine_point(kind: str, name: str, count: object, total: object, bounds: Any, counts: Any) -> None:
+    if not is_count(count):
+        raise InvalidError(kind, "count", "must be an int >= 0", count, name)
+    _measured(kind, "sum", total, Measure(None, Kind.HISTOGRAM, ""), name)
+    if not issubclass(type(bounds), tuple) or not _rise(bounds):
+        raise InvalidError(kind, "bounds", "must be a tuple of finite numbers, strictly increasing", bounds, name)
+    if not issubclass(type(counts), tuple) or not _fill(counts, len(bounds) + 1, count):
+        rule = "must be a tuple of ints >= 0, one more than bounds, that sum to count"
+        raise InvalidError(kind, "counts", rule, counts, name)
+
+
+def _rise(bounds: tuple[Any, ...]) -> bool:
+    if not all(isinstance(bound, float | int) and math.isfinite(bound) for bound in bounds):
         return False
-    if not isinstance(bounds, tuple) or not isinstance(counts, tuple):
-        return False
-    sizes = cast("Sequence[Any]", counts)
-    limits = cast("Sequence[Any]", bounds)
-    if len(sizes) != len(limits) + 1 or not all(is_count(size) for size in sizes) or sum(sizes) != count:
-        return False
-    if not all(isinstance(limit, float | int) and math.isfinite(limit) for limit in limits):
-        return False
-    return all(low < high for low, high in pairwise(limits))
+    return all(low < high for low, high in pairwise(bounds))
+
+
+def _fill(counts: tuple[Any, ...], buckets: int, count: object) -> bool:
+    return len(counts) == buckets and all(is_count(one) for one in counts) and sum(counts) == count
