@@ -9,17 +9,20 @@ timeout, the shutdown deadline, Ctrl-C) before each row and before the commit, t
 has all of a payload or nothing of it. It does not look afterwards, so what is committed is always reported. (SQLite's
 progress handler cannot do this: it may be asked once more when a commit has gone through, and would report it as
 interrupted.)
+
+After the commit, the rows are copied from the log into the database, so that the file is complete by itself: it may be
+renamed, copied or replaced at any time. ``_database_file.py`` has the reasons.
 """
 
 from __future__ import annotations
 
+import logging
 import os
 import sqlite3
 import stat
 import time
 from collections.abc import Iterable, Iterator, Sequence
 from datetime import timedelta
-from pathlib import Path
 from typing import Any, cast
 
 import trio
@@ -28,6 +31,8 @@ from .._exceptions import ConfigError
 from .._schema import MetricEvent
 from .._text import compact_json, fields_of, labels_of, text
 from ..abc import EventSink, Payload, Receipt
+from ._database_file import DatabaseFile, identity
+from ._paths import file_path
 
 __all__ = ["SQLiteSink"]
 
@@ -61,6 +66,9 @@ _EXPIRE_ROWS = 10_000
 _EVER = 1e10
 """Seconds: 317 years; what is longer has no time in 64 bits."""
 
+_TRIES = 3
+"""How many files an attempt writes to, if each is removed under its hands."""
+
 _BUSY = frozenset({sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED})
 
 _FOREVER = frozenset(
@@ -78,15 +86,24 @@ _FOREVER = frozenset(
 """Result codes (sqlite.org/rescode.html) that do not change by waiting; any other may be tried again."""
 
 
+_logger = logging.getLogger("trio_batchmetrics")
+
+
 class _UnusableError(Exception):
     """What is at the path cannot become the sink's database."""
+
+
+class _MovedError(Exception):
+    """The database was moved in the middle of something; the next attempt starts with whatever is at the path."""
 
 
 class SQLiteSink(EventSink[list[_Row]]):
     """Writes events to the table ``events`` of a SQLite database, one row an event, one transaction a payload.
 
-    *Delivered* means: the transaction is committed. That survives the end of the process by any means, ``SIGKILL``
-    included; a crash of the system or a power cut may take the last commits with it, never the file (write-ahead log,
+    *Delivered* means: the transaction is committed and copied into the database file, which still had a name
+    afterwards. That survives the end of the process by any means, ``SIGKILL`` included, and whatever happens to the
+    file's name. While another process reads, the rows may stay in the log (``path-wal``) until it has finished; then a
+    crash of the system or a power cut may take the last commits with it, never the file (write-ahead log,
     ``synchronous=NORMAL``). At the end the file has the rows that were delivered and no others.
 
     Columns: ``id`` (in recording order), ``timestamp`` (ns since 1970, UTC), ``kind`` (the event's class), ``name``
@@ -102,8 +119,11 @@ class SQLiteSink(EventSink[list[_Row]]):
       (it is left as it is); the path is a folder, its folder is missing, permission denied.
     * *Rejected alone*: an event whose timestamp takes more than 64 bits, or whose name cannot be made text.
 
-    A file that is removed or replaced meanwhile is noticed before the next payload, which goes to the new one. A disk
-    that does not answer at all outlives any deadline.
+    The file may be renamed, removed or replaced at any time, and its folder, too. This is noticed before the next
+    payload, which goes to the file that is at the path then; the sink's log never stays next to it. Rows that were on
+    their way are in the renamed file; if the file was removed under them, they are written again. Several sinks and
+    processes may write to one path. Don't overwrite the file in place while a payload is being written (``cp backup
+    path``; ``mv`` and SQLite's own tools are safe). A disk that does not answer at all outlives any deadline.
 
     Example:
         >>> import sqlite3, tempfile, trio
@@ -133,14 +153,16 @@ class SQLiteSink(EventSink[list[_Row]]):
             settings: ``name`` and the delivery settings of :class:`~trio_batchmetrics.abc.EventSink`.
 
         Raises:
-            ValueError: ``max_age`` or a delivery setting is not above 0.
+            TypeError: ``path`` is neither a str nor a path.
+            ValueError: ``path`` is empty, ``:memory:``, a URL or cannot name a file; ``max_age`` or a delivery setting
+                is not above 0.
         """
         super().__init__(**settings)
-        self._path = Path(os.path.abspath(path))  # noqa: PTH100 - Path.absolute() leaves ".." in
+        self._path = file_path("path", path)
         self._max_age = _seconds(max_age)
         self._expire_at = 0.0
         self._connection: sqlite3.Connection | None = None
-        self._inode: tuple[int, int] | None = None
+        self._file: DatabaseFile | None = None  # of the connection
         self._pid = 0  # of the process that connected
         self._limiter = trio.CapacityLimiter(1)  # its own: an application that uses up Trio's does not hold up this
 
@@ -169,8 +191,8 @@ class SQLiteSink(EventSink[list[_Row]]):
         with trio.CancelScope(shield=True):
             if self._connection is None or os.getpid() != self._pid:
                 await trio.lowlevel.checkpoint()
-            else:
-                await trio.to_thread.run_sync(self._close, limiter=self._limiter)
+                return
+            await trio.to_thread.run_sync(self._close, limiter=self._limiter)
 
     # -- in the worker thread, one call at a time
 
@@ -178,14 +200,19 @@ class SQLiteSink(EventSink[list[_Row]]):
         if self._connection is not None and os.getpid() != self._pid:
             return Receipt(error="connected before a fork: a child process needs a sink of its own")
         try:
-            self._write(self._connected(), parts)
+            for _ in range(_TRIES):
+                if self._write(*self._connected(), parts):
+                    return None
         except _UnusableError as exc:
             return Receipt(error=f"{self._path}: {exc}")
+        except _MovedError as exc:
+            return Receipt(retry=True, error=f"{self._path}: {exc}")
         except sqlite3.Error as exc:
             return self._receipt(exc)
-        return None
+        return Receipt(retry=True, error=f"{self._path}: it is removed again and again")
 
-    def _write(self, connection: sqlite3.Connection, parts: Iterable[list[_Row]]) -> None:
+    def _write(self, connection: sqlite3.Connection, file: DatabaseFile, parts: Iterable[list[_Row]]) -> bool:
+        """Commit the rows; say whether they are in a file, or were removed with it."""
         now = time.monotonic()
         expired = 0
         try:
@@ -202,6 +229,7 @@ class SQLiteSink(EventSink[list[_Row]]):
             raise
         if self._max_age is not None and now >= self._expire_at and expired < _EXPIRE_ROWS:
             self._expire_at = now + min(_EXPIRE_SECONDS, self._max_age / 10)
+        return file.settle()
 
     def _undo(self, connection: sqlite3.Connection) -> None:
         try:
@@ -209,13 +237,18 @@ class SQLiteSink(EventSink[list[_Row]]):
         except sqlite3.Error:
             self._close()  # what it cannot roll back is rolled back by whoever opens the file next
 
-    def _connected(self) -> sqlite3.Connection:
-        if self._connection is not None and self._inode != _inode(self._path):
-            self._close()
-        if self._connection is None:
+    def _connected(self) -> tuple[sqlite3.Connection, DatabaseFile]:
+        """Return a connection to the database that is at the path now."""
+        if self._file is not None and not self._file.is_unchanged() and (message := self._close()) is not None:
+            raise _MovedError(message)
+        if self._connection is None or self._file is None:
+            before = identity(self._path)
             self._connection = self._connect()
-            self._inode, self._pid = _inode(self._path), os.getpid()
-        return self._connection
+            self._file, self._pid = DatabaseFile(self._path, self._connection), os.getpid()
+            if before not in (None, self._file.identity):
+                self._close()
+                raise _MovedError("it was replaced while being opened")
+        return self._connection, self._file
 
     def _connect(self) -> sqlite3.Connection:
         """Open the database and make sure of it, before anything in it is changed."""
@@ -228,15 +261,19 @@ class SQLiteSink(EventSink[list[_Row]]):
             if mode != "wal":
                 connection.execute("PRAGMA journal_mode = WAL").fetchone()
             connection.execute("PRAGMA synchronous = NORMAL")
+            connection.execute("PRAGMA wal_autocheckpoint = 0")  # DatabaseFile.settle does it, after each commit
         except BaseException:
             connection.close()
             raise
         return connection
 
-    def _close(self) -> None:
-        if self._connection is not None:
-            connection, self._connection = self._connection, None
-            connection.close()
+    def _close(self) -> str | None:
+        """Close the connection; return, and log, what the user has to know about a database that was moved."""
+        file, self._file, self._connection = self._file, None, None
+        message = None if file is None else file.leave()
+        if message is not None:
+            _logger.warning("%s: %s", self._path, message)
+        return message
 
     def _receipt(self, error: sqlite3.Error) -> Receipt:
         """Say what an error of SQLite's means for the payload."""
@@ -285,14 +322,6 @@ def _until_cancelled(parts: Iterable[list[_Row]]) -> Iterator[_Row]:
             trio.from_thread.check_cancelled()
             yield row
     trio.from_thread.check_cancelled()
-
-
-def _inode(path: Path) -> tuple[int, int] | None:
-    try:
-        found = path.stat()
-    except OSError:
-        return None
-    return found.st_dev, found.st_ino
 
 
 def _seconds(max_age: float | timedelta | None) -> float | None:
