@@ -55,6 +55,13 @@ class DatabaseFile:
         """Say whether the path still leads here, and nothing else has changed the database or replaced its log."""
         return self._look() == self._seen
 
+    def can_leave(self) -> bool:
+        """Say whether closing the connection loses nothing: not while a log that has lost its name has rows alone."""
+        if not self._is_copied and self._is_at(self._real) and identity(self._log) != self._seen[1]:
+            self._copy()
+            return self._is_copied
+        return True
+
     def settle(self) -> bool:
         """After a commit: copy the log into the database and empty it. Raises nothing.
 

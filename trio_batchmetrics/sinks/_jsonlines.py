@@ -67,9 +67,9 @@ class JSONLinesSink(EventSink[bytes]):
 
     The file may be renamed, removed, replaced or emptied at any time, as tools that rotate logs do. This is noticed
     before the next payload, which goes to the file that is at the path then. A payload that was under way is in the
-    renamed file; if the file was removed or emptied under it, it is written again. (A tool that copies the file and then
-    empties it, such as logrotate's ``copytruncate``, loses the lines that were written between the two: let it rename
-    the file.) Several sinks and processes may write to one path, except on Windows and on file systems without
+    renamed file; if the file was removed or emptied under it, it is written again. (A tool that copies the file and
+    then empties it, such as logrotate's ``copytruncate``, loses the lines that were written between the two: let it
+    rename the file.) Several sinks and processes may write to one path, except on Windows and on file systems without
     ``flock``: each payload is written under that lock.
 
     **A stream** (``sys.stdout``, an open file, a ``StringIO``) is written to and flushed, never closed; a text stream

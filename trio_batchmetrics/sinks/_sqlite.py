@@ -122,8 +122,8 @@ class SQLiteSink(EventSink[list[_Row]]):
     The file may be renamed, removed or replaced at any time, and its folder, too. This is noticed before the next
     payload, which goes to the file that is at the path then; the sink's log never stays next to it. Rows that were on
     their way are in the renamed file; if the file was removed under them, they are written again. Several sinks and
-    processes may write to one path. Don't overwrite the file in place while a payload is being written (``cp backup
-    path``; ``mv`` and SQLite's own tools are safe). A disk that does not answer at all outlives any deadline.
+    processes may write to one path. Don't overwrite the file in place (``cp backup path``) while it is being written
+    or read; ``mv`` and SQLite's own tools are safe. A disk that does not answer at all outlives any deadline.
 
     Example:
         >>> import sqlite3, tempfile, trio
@@ -239,8 +239,11 @@ class SQLiteSink(EventSink[list[_Row]]):
 
     def _connected(self) -> tuple[sqlite3.Connection, DatabaseFile]:
         """Return a connection to the database that is at the path now."""
-        if self._file is not None and not self._file.is_unchanged() and (message := self._close()) is not None:
-            raise _MovedError(message)
+        if self._file is not None and not self._file.is_unchanged():
+            if not self._file.can_leave():
+                raise _MovedError("its log was removed while another process is reading it")
+            if (message := self._close()) is not None:
+                raise _MovedError(message)
         if self._connection is None or self._file is None:
             before = identity(self._path)
             self._connection = self._connect()
