@@ -3,21 +3,17 @@
 How this works
 ==============
 
-:data:`SEQUENCES` is the table of what may happen. Each is played between two payloads, and in the middle of one: while
-it is written, and (for SQLite) between the commit and the copying of the log. The events that must be found come from
-the reports of `flush`, one payload each; they are looked for in every file of the folder, by copies of the files, with
-connections and parsers that owe nothing to the library.
+:data:`~tests.sinks.sequences.SEQUENCES` is the table of what may happen. Each is played between two payloads, and in
+the middle of one: while it is written, and (for SQLite) between the commit and the copying of the log. The events that
+must be found come from the reports of `flush`, one payload each.
 """
 
-import json
-import os
-import shutil
 import sqlite3
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import pytest
 import trio
@@ -25,6 +21,25 @@ import trio
 from tests.helpers import balanced
 from tests.sinks.cancelling import Items
 from tests.sinks.contract import record, until
+from tests.sinks.processes import child
+from tests.sinks.sequences import (
+    DATABASE,
+    LINES,
+    SEQUENCES,
+    Sequence,
+    check_bystanders,
+    companions,
+    copy_and_truncate,
+    copy_back_in_place,
+    files_below,
+    read_all,
+    read_lines,
+    read_numbers,
+    replace_by_copy,
+    truncate,
+    unlink_log,
+    unlink_log_and_index,
+)
 from trio_batchmetrics import BatchMetricsConfig, collector
 from trio_batchmetrics.abc import Payload, Receipt
 from trio_batchmetrics.sinks import JSONLinesSink, SQLiteSink
@@ -32,282 +47,6 @@ from trio_batchmetrics.sinks import JSONLinesSink, SQLiteSink
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="Windows renames no file that is open")
 
 QUICK = {"backoff": 0.01, "max_backoff": 0.01}
-DATABASE, LINES = "sqlite", "jsonlines"
-
-
-# ------------------------------------------------------------------------------------------------- what happens
-
-
-def _away(path: Path) -> Path:
-    return path.with_name(f"moved-{path.name}")
-
-
-def _elsewhere(path: Path) -> Path:
-    folder = path.parent / "archive"
-    folder.mkdir(exist_ok=True)
-    return folder / path.name
-
-
-def _companions(path: Path) -> list[Path]:
-    found = [path.with_name(path.name + suffix) for suffix in ("-wal", "-shm")]
-    return [file for file in found if file.exists()]
-
-
-def _is_database(path: Path) -> bool:
-    return path.suffix == ".db"
-
-
-def _foreign(path: Path) -> Path:
-    """Make another application's file, which a sink may share: a database, or JSON lines."""
-    foreign = path.with_name(f"foreign-{path.name}")
-    if _is_database(path):
-        with closing(sqlite3.connect(foreign)) as database:
-            database.execute("CREATE TABLE mine (x)")
-            database.executemany("INSERT INTO mine VALUES (?)", [(f"row {number}" * 50,) for number in range(200)])
-            database.commit()
-    else:
-        foreign.write_text('{"log": "started"}\n' * 200, encoding="utf-8")
-    return foreign
-
-
-def rename(path: Path) -> None:
-    """`mv events.db moved.db`."""
-    path.rename(_away(path))
-
-
-def rename_to_another_folder(path: Path) -> None:
-    """`mv events.db archive/`."""
-    path.rename(_elsewhere(path))
-
-
-def rename_with_companions(path: Path) -> None:
-    """`mv events.db* archive/`."""
-    for file in [*_companions(path), path]:
-        file.rename(_elsewhere(path).with_name(file.name))
-
-
-def rename_and_create(path: Path) -> None:
-    """As logrotate does it with `create 0640`."""
-    path.rename(_away(path))
-    path.touch(0o640)
-
-
-def rename_and_forbid(path: Path) -> None:
-    """As a tool does it that keeps what is old from being changed."""
-    path.rename(_away(path))
-    _away(path).chmod(0o444)
-
-
-def rename_and_back(path: Path) -> None:
-    """By mistake."""
-    path.rename(_away(path))
-    _away(path).rename(path)
-
-
-def rename_twice(path: Path) -> None:
-    """`events.db` to `events.db.1` to `events.db.2`."""
-    path.rename(path.with_name(f"{path.name}.1"))
-    path.with_name(f"{path.name}.1").rename(path.with_name(f"{path.name}.2"))
-
-
-def copy_and_truncate(path: Path) -> None:
-    """As logrotate does it with `copytruncate`."""
-    shutil.copyfile(path, _away(path))
-    os.truncate(path, 0)
-
-
-def truncate(path: Path) -> None:
-    """`: > events.db`."""
-    os.truncate(path, 0)
-
-
-def unlink(path: Path) -> None:
-    """`rm events.db`."""
-    path.unlink()
-
-
-def unlink_with_companions(path: Path) -> None:
-    """`rm events.db*`."""
-    for file in [path, *_companions(path)]:
-        file.unlink()
-
-
-def unlink_log(path: Path) -> None:
-    """`rm events.db-wal`."""
-    path.with_name(f"{path.name}-wal").unlink(missing_ok=True)
-
-
-def unlink_index(path: Path) -> None:
-    """`rm events.db-shm`."""
-    path.with_name(f"{path.name}-shm").unlink(missing_ok=True)
-
-
-def unlink_log_and_index(path: Path) -> None:
-    """`rm events.db-*`."""
-    unlink_log(path)
-    unlink_index(path)
-
-
-def link_and_unlink(path: Path) -> None:
-    """As backup tools do it: the file lives on under another name."""
-    _elsewhere(path).hardlink_to(path)
-    path.unlink()
-
-
-def replace_by_foreign(path: Path) -> None:
-    """`mv other.db events.db`: another application's table is in it."""
-    _foreign(path).replace(path)
-
-
-def rename_and_replace_by_foreign(path: Path) -> None:
-    """The old file is kept, and another application's takes its path."""
-    foreign = _foreign(path)
-    path.rename(_away(path))
-    foreign.rename(path)
-
-
-def replace_by_photo(path: Path) -> None:
-    """A file that is neither a database nor lines."""
-    path.with_name("photo").write_bytes(b"\xff\xd8\xff\xe0\x00\x10JFIF" + bytes(range(256)) * 40)
-    path.with_name("photo").replace(path)
-
-
-def replace_by_diary(path: Path) -> None:
-    """A file of lines that are not JSON."""
-    path.with_name("diary").write_text("Dear diary,\nnothing happened.\n", encoding="utf-8")
-    path.with_name("diary").replace(path)
-
-
-def replace_by_copy(path: Path) -> None:
-    """As `sed -i` and editors do it."""
-    copy = path.with_name("copy")
-    shutil.copyfile(path, copy)
-    copy.replace(path)
-
-
-def rename_and_replace_by_older_copy(path: Path) -> None:
-    """Restored from a backup."""
-    shutil.copyfile(path, path.with_name("copy"))
-    path.rename(_away(path))
-    path.with_name("copy").rename(path)
-
-
-def copy_back_in_place(path: Path) -> None:
-    """`cp backup.db events.db`: the same file, other content."""
-    shutil.copyfile(path, _away(path))
-    shutil.copyfile(_away(path), path)
-
-
-def exchange_with_foreign(path: Path) -> None:
-    """Each gets the other's name."""
-    foreign = _foreign(path)
-    path.rename(_away(path))
-    foreign.rename(path)
-    _away(path).rename(foreign)
-
-
-def replace_by_folder(path: Path) -> None:
-    """`mv events.db moved.db; mkdir events.db`."""
-    path.rename(_away(path))
-    path.mkdir()
-
-
-def replace_by_symlink(path: Path) -> None:
-    """Moved to another disk, say, with a link to where it is."""
-    target = _elsewhere(path)
-    path.rename(target)
-    path.symlink_to(target)
-
-
-def replace_by_broken_symlink(path: Path) -> None:
-    """It leads to a file that does not exist yet."""
-    path.rename(_away(path))
-    path.symlink_to(path.with_name(f"new-{path.name}"))
-
-
-def forbid(path: Path) -> None:
-    """`chmod 0 events.db`."""
-    path.chmod(0)
-
-
-def move_folder(path: Path) -> None:
-    """`mv data old`: there is no folder now."""
-    path.parent.rename(path.parent.with_name("old"))
-
-
-def move_folder_and_make_new(path: Path) -> None:
-    """`mv data old; mkdir data`."""
-    move_folder(path)
-    path.parent.mkdir()
-
-
-def move_folder_and_link(path: Path) -> None:
-    """`mv data old; ln -s old data`."""
-    move_folder(path)
-    path.parent.symlink_to("old")
-
-
-def remove_folder(path: Path) -> None:
-    """`rm -r data`."""
-    shutil.rmtree(path.parent)
-
-
-def replace_folder_by_file(path: Path) -> None:
-    """`mv data old; touch data`."""
-    move_folder(path)
-    path.parent.touch()
-
-
-class Sequence(NamedTuple):
-    """Something that happens to a sink's file."""
-
-    act: Callable[[Path], None]
-    keeps: bool = True
-    """Whether what was delivered before is in some file afterwards: nobody removed it."""
-    fails: bool = False
-    """Whether events that come afterwards fail: nothing can be written at the path."""
-    sinks: tuple[str, ...] = (DATABASE, LINES)
-    timings: tuple[str, ...] = ("between", "writing", "committed")
-
-
-SEQUENCES = [
-    Sequence(rename),
-    Sequence(rename_to_another_folder),
-    Sequence(rename_with_companions),
-    Sequence(rename_and_create),
-    Sequence(rename_and_forbid),
-    Sequence(rename_and_back),
-    Sequence(rename_twice),
-    Sequence(copy_and_truncate, timings=("between",)),
-    Sequence(copy_and_truncate, sinks=(LINES,), timings=("writing",)),
-    Sequence(truncate, keeps=False, timings=("between",)),
-    Sequence(truncate, keeps=False, sinks=(LINES,), timings=("writing",)),
-    Sequence(unlink, keeps=False),
-    Sequence(unlink_with_companions, keeps=False),
-    Sequence(unlink_log, sinks=(DATABASE,)),
-    Sequence(unlink_index, sinks=(DATABASE,)),
-    Sequence(unlink_log_and_index, sinks=(DATABASE,)),
-    Sequence(link_and_unlink),
-    Sequence(replace_by_foreign, keeps=False),
-    Sequence(rename_and_replace_by_foreign),
-    Sequence(replace_by_photo, keeps=False, fails=True),
-    Sequence(replace_by_diary, keeps=False, fails=True),
-    Sequence(replace_by_copy, timings=("between",)),
-    Sequence(rename_and_replace_by_older_copy),
-    Sequence(copy_back_in_place, timings=("between",)),
-    Sequence(exchange_with_foreign),
-    Sequence(replace_by_folder, fails=True),
-    Sequence(replace_by_symlink),
-    Sequence(replace_by_broken_symlink),
-    Sequence(forbid),
-    Sequence(move_folder, fails=True),
-    Sequence(move_folder_and_make_new),
-    Sequence(move_folder_and_link),
-    Sequence(remove_folder, keeps=False, fails=True),
-    Sequence(replace_folder_by_file, fails=True),
-]
-
-
 # ------------------------------------------------------------------------------------------------- the sinks
 
 
@@ -368,75 +107,6 @@ def make(kind: str, path: Path, act: Callable[[], None]) -> tuple[Any, dict[str,
     return Lines(path, times["writing"]), times
 
 
-# ------------------------------------------------------------------------------------------------- what is found
-
-
-def _read_database(path: Path, folder: Path, log: Path | None = None) -> list[int]:
-    """Read a copy of a database and its log, so that nothing changes."""
-    copy = folder / "copy.db"
-    shutil.copyfile(path, copy)
-    log = log or path.with_name(f"{path.name}-wal")
-    if log.exists():
-        shutil.copyfile(log, folder / "copy.db-wal")
-    with closing(sqlite3.connect(copy)) as database:
-        assert database.execute("PRAGMA integrity_check").fetchone() == ("ok",)
-        if not database.execute("SELECT 1 FROM sqlite_master WHERE name = 'events'").fetchone():
-            return []
-        rows = database.execute("SELECT json_extract(labels, '$.id') FROM events ORDER BY id").fetchall()
-    return [int(number) for (number,) in rows]
-
-
-def _read_lines(path: Path, *, is_copy: bool) -> list[int]:
-    """Read a file of lines, each of which must be whole; only a copy may break off where the file was then."""
-    *lines, rest = path.read_bytes().split(b"\n")
-    assert rest == b"" or is_copy
-    return [int(form["labels"]["id"]) for line in lines if "labels" in (form := json.loads(line))]
-
-
-def read_all(root: Path, scratch: Path, *, copied: bool = False, log_of: int = 0) -> set[int]:
-    """Return the numbers of the events in the files below a folder; no file has one twice.
-
-    Args:
-        root: the folder.
-        scratch: where files are copied to.
-        copied: whether a file that was moved is a copy of the sink's.
-        log_of: the inode of the database to which a log belongs that was set aside.
-    """
-    found = dict[Path, list[int]]()
-    for number, file in enumerate(file for file in _files(root) if not file.name.endswith(("-wal", "-shm"))):
-        beginning = file.read_bytes()[:16]
-        if beginning == b"SQLite format 3\0":
-            (scratch / str(number)).mkdir(parents=True)
-            log = next(root.rglob("events.db.*-wal"), None) if file.stat().st_ino == log_of else None
-            found[file] = _read_database(file, scratch / str(number), log)
-        elif beginning.startswith(b"{"):
-            found[file] = _read_lines(file, is_copy=copied and file.name.startswith("moved-"))
-    assert all(len(set(numbers)) == len(numbers) for numbers in found.values()), found
-    return {number for numbers in found.values() for number in numbers}
-
-
-def _files(root: Path) -> Iterator[Path]:
-    for folder, _, names in os.walk(root):
-        yield from (Path(folder) / name for name in sorted(names) if not (Path(folder) / name).is_symlink())
-
-
-def check_bystanders(path: Path, root: Path) -> None:
-    """Assert that nothing was lost that belongs to somebody else, and that no log is next to it."""
-    foreign = [file for file in _files(root) if file.name in (path.name, f"foreign-{path.name}", "data")]
-    for file in foreign:
-        content = file.read_bytes()
-        if content.startswith(b"\xff\xd8"):
-            assert content == b"\xff\xd8\xff\xe0\x00\x10JFIF" + bytes(range(256)) * 40
-        if content.startswith(b"Dear"):
-            assert content == b"Dear diary,\nnothing happened.\n"
-        if b"started" in content:
-            assert content.startswith(b'{"log": "started"}\n' * 200)
-        if b"CREATE TABLE mine" in content:
-            with closing(sqlite3.connect(file)) as database:
-                assert database.execute("SELECT count(*), min(x) FROM mine").fetchone() == (200, "row 0" * 50)
-                assert database.execute("PRAGMA integrity_check").fetchone() == ("ok",)
-
-
 CASES = [
     pytest.param(kind, sequence, timing, id=f"{kind}-{sequence.act.__name__}-{timing}")
     for sequence in SEQUENCES
@@ -471,34 +141,34 @@ async def test_whatever_happens_to_the_file_what_was_delivered_is_in_one(
     """Before, meanwhile and afterwards; what cannot be written has failed, and other files are as they were."""
     path = path_of(kind, root)
     sink, times = make(kind, path, lambda: sequence.act(path))
-    delivered = set[int]()
-    async with collector(BatchMetricsConfig(batch_size=50), sinks=[sink]) as metrics:
-        for start in (0, 100):
-            record(metrics, range(start, start + 20))
-            assert (await metrics.flush()).ok
-        if timing == "between":
-            sequence.act(path)
-        else:
-            times[timing].armed = True
-            record(metrics, range(200, 240))
+    before = {*range(20), *range(100, 120)}
+    delivered = set(before)
+    with trio.fail_after(20):
+        async with collector(BatchMetricsConfig(batch_size=50, shutdown_timeout=3), sinks=[sink]) as metrics:
+            for start in (0, 100):
+                record(metrics, range(start, start + 20))
+                assert (await metrics.flush()).ok
+            if timing == "between":
+                sequence.act(path)
+            else:
+                times[timing].armed = True
+                record(metrics, range(200, 240))
+                report = await metrics.flush()
+                assert times[timing].done
+                assert (report.processed, report.failed) in ([(40, 0), (0, 40)] if sequence.fails else [(40, 0)])
+                delivered.update(range(200, 240) if report.ok else ())
+            record(metrics, range(300, 320))
             report = await metrics.flush()
-            assert times[timing].done
-            assert (report.processed, report.failed) in ([(40, 0), (0, 40)] if sequence.fails else [(40, 0)])
-            delivered.update(range(200, 240) if report.ok else ())
-        record(metrics, range(300, 320))
-        report = await metrics.flush()
-        assert (report.processed, report.failed) == ((0, 20) if sequence.fails else (20, 0))
-        delivered.update(range(300, 320) if report.ok else ())
-    if sequence.keeps:
-        delivered.update(range(20), range(100, 120))
-    account = balanced(metrics.stats()).sinks[type(sink).__name__.lower()]
-    assert account.failed == (0 if not sequence.fails else metrics.stats().total_events - account.delivered)
+            assert (report.processed, report.failed) == ((0, 20) if sequence.fails else (20, 0))
+            delivered.update(range(300, 320) if report.ok else ())
+    [account] = balanced(metrics.stats()).sinks.values()
+    assert account.delivered == len(delivered)
     check_bystanders(path, root)
     found = read_all(root, tmp_path / "scratch", copied=sequence.act is copy_and_truncate)
-    assert found >= delivered
-    assert found - delivered <= (set() if sequence.keeps else {*range(20), *range(100, 120)})
+    assert delivered - found <= (set() if sequence.keeps else before)
+    assert found <= delivered
     if not path.is_symlink() and path.parent.is_dir():
-        assert _companions(path) == []
+        assert companions(path) == []
 
 
 LOG_REMOVED = (unlink_log, unlink_log_and_index)
@@ -519,21 +189,22 @@ async def test_a_reader_that_keeps_rows_in_the_log_does_not_lose_them(
     """They cannot be copied while it reads: the log follows its database, or is set aside, and a warning says where."""
     path = path_of(DATABASE, root)
     delivered = set[int]()
-    async with collector(sinks=[SQLiteSink(path, **QUICK)]) as metrics:
-        record(metrics, range(20))
-        assert (await metrics.flush()).ok
-        with closing(sqlite3.connect(path, isolation_level=None)) as reader:
-            reader.execute("BEGIN")
-            assert reader.execute("SELECT count(*) FROM events").fetchone() == (20,)
-            record(metrics, range(100, 120))
+    with trio.fail_after(20):
+        async with collector(BatchMetricsConfig(shutdown_timeout=3), sinks=[SQLiteSink(path, **QUICK)]) as metrics:
+            record(metrics, range(20))
             assert (await metrics.flush()).ok
-            inode = path.stat().st_ino
-            sequence.act(path)
-            record(metrics, range(300, 320))
-            report = await metrics.flush()
-            assert (report.processed, report.failed) == ((0, 20) if sequence.fails else (20, 0))
-            delivered.update(range(300, 320) if report.ok else ())
-            check_bystanders(path, root)
+            with closing(sqlite3.connect(path, isolation_level=None)) as reader:
+                reader.execute("BEGIN")
+                assert reader.execute("SELECT count(*) FROM events").fetchone() == (20,)
+                record(metrics, range(100, 120))
+                assert (await metrics.flush()).ok
+                inode = path.stat().st_ino
+                sequence.act(path)
+                record(metrics, range(300, 320))
+                report = await metrics.flush()
+                assert (report.processed, report.failed) == ((0, 20) if sequence.fails else (20, 0))
+                delivered.update(range(300, 320) if report.ok else ())
+                check_bystanders(path, root)
     if sequence.keeps:
         delivered.update(range(20), range(100, 120))
     assert read_all(root, tmp_path / "scratch", log_of=inode) >= delivered
@@ -545,23 +216,87 @@ async def test_a_log_removed_under_a_reader_is_copied_when_that_has_finished(
 ) -> None:
     """Until then it lives on without a name, and the next payload is tried again."""
     path = path_of(DATABASE, root)
-    async with collector(sinks=[SQLiteSink(path, **QUICK)]) as metrics:
-        record(metrics, range(20))
-        assert (await metrics.flush()).ok
-        with closing(sqlite3.connect(path, isolation_level=None)) as reader:
-            reader.execute("BEGIN")
-            assert reader.execute("SELECT count(*) FROM events").fetchone() == (20,)
-            record(metrics, range(20, 40))
+    with trio.fail_after(20):
+        async with collector(BatchMetricsConfig(shutdown_timeout=3), sinks=[SQLiteSink(path, **QUICK)]) as metrics:
+            record(metrics, range(20))
             assert (await metrics.flush()).ok
-            remove(path)
-            record(metrics, range(40, 60))
-            async with trio.open_nursery() as nursery:
-                nursery.start_soon(metrics.flush)
-                await until(lambda: metrics.stats().sinks["sqlite"].retries >= 2)
-                error = "its log was removed while another process is reading it"
-                assert metrics.stats().sinks["sqlite"].last_error == f"{path}: {error}"
-                reader.execute("COMMIT")
+            with closing(sqlite3.connect(path, isolation_level=None)) as reader:
+                reader.execute("BEGIN")
+                assert reader.execute("SELECT count(*) FROM events").fetchone() == (20,)
+                record(metrics, range(20, 40))
+                assert (await metrics.flush()).ok
+                remove(path)
+                record(metrics, range(40, 60))
+                async with trio.open_nursery() as nursery:
+                    nursery.start_soon(metrics.flush)
+                    await until(lambda: metrics.stats().sinks["sqlite"].retries >= 2)
+                    error = "its log was removed while another process is reading it"
+                    assert metrics.stats().sinks["sqlite"].last_error == f"{path}: {error}"
+                    reader.execute("COMMIT")
     assert balanced(metrics.stats()).sinks["sqlite"].delivered == 60
     with closing(sqlite3.connect(path)) as database:
         assert database.execute("SELECT count(*) FROM events").fetchone() == (60,)
         assert database.execute("PRAGMA integrity_check").fetchone() == ("ok",)
+
+
+MANY = {
+    DATABASE: "SQLiteSink(path, backoff=0.01, max_backoff=0.02)",
+    LINES: "JSONLinesSink(path, max_bytes=15_000, backups=1000, backoff=0.01, max_backoff=0.02)",
+}
+"""Lines are rotated all the time, by whichever process finds that the file is full."""
+
+
+@pytest.mark.parametrize("kind", [DATABASE, LINES])
+async def test_several_processes_write_to_one_path(kind: str, root: Path, tmp_path: Path) -> None:
+    """Each event is there once, and each line is whole, although each process renames the file as it sees fit."""
+    path = path_of(kind, root)
+
+    async def write(first: int) -> None:
+        [[delivered]] = await child(
+            f"""
+            async with collector(sinks=[{MANY[kind]}]) as metrics:
+                for start in range({first}, {first} + 2000, 20):
+                    record(metrics, start, start + 20)
+                    await metrics.flush()
+            tell(metrics.stats().processed_events)
+            """,
+            path,
+        )
+        assert delivered == 2000
+
+    async with trio.open_nursery() as nursery:
+        for first in (0, 2000, 4000):
+            nursery.start_soon(write, first)
+    found = [number for file in files_below(root) for number in read_numbers(file, tmp_path)]
+    assert sorted(found) == list(range(6000))
+    count = len(list(files_below(root)))
+    assert count == 1 if kind == DATABASE else count > 30
+
+
+async def test_half_a_line_of_a_killed_process_is_cut_off_by_another_that_has_the_file_open(root: Path) -> None:
+    """Whoever writes next sees that the file has grown, and how it ends."""
+    path = path_of(LINES, root)
+    async with collector(sinks=[JSONLinesSink(path)]) as metrics:
+        record(metrics, range(20))
+        await metrics.flush()
+        with path.open("ab") as other:
+            other.write(path.read_bytes()[:70])
+        record(metrics, range(20, 40))
+    assert read_lines(path, is_copy=False) == list(range(40))
+
+
+async def test_a_file_that_another_process_has_locked_is_tried_again(root: Path) -> None:
+    """The application does not wait for it, nor does the end of the block beyond its deadline."""
+    fcntl = pytest.importorskip("fcntl")
+    path = path_of(LINES, root)
+    async with collector(sinks=[JSONLinesSink(path, **QUICK)]) as metrics:
+        with path.open("ab") as other:
+            fcntl.flock(other, fcntl.LOCK_EX)
+            record(metrics, range(20))
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(metrics.flush)
+                await until(lambda: metrics.stats().sinks["jsonlines"].retries >= 2)
+                assert path.read_bytes() == b""
+                assert metrics.stats().sinks["jsonlines"].last_error == f"{path}: another process is writing to it"
+                fcntl.flock(other, fcntl.LOCK_UN)
+    assert read_lines(path, is_copy=False) == list(range(20))

@@ -25,7 +25,7 @@ from contextlib import closing
 from itertools import chain, count
 from pathlib import Path
 
-__all__ = ["DatabaseFile", "identity"]
+__all__ = ["DatabaseFile", "identity", "set_aside"]
 
 _Identity = tuple[int, int]
 _Look = tuple[tuple[int, int, int, int] | None, _Identity | None, _Identity | None]
@@ -39,7 +39,7 @@ class DatabaseFile:
         real = Path(os.path.realpath(path))
         self._path = path
         self._real = real  # SQLite puts the log next to the file that a symbolic link leads to
-        self._log, self._index = self._companions(real.name)
+        self._log, self._index = _companions(real)
         self._connection = connection
         self._pin = _pinned(path)
         self.identity: _Identity | None = identity(path)
@@ -125,17 +125,10 @@ class DatabaseFile:
     def _follow(self, ours: list[Path]) -> str | None:
         """Move a log that has rows which its database has not, next to it or, if that isn't found, out of the way."""
         moved = self._find()
-        names = chain([moved] if moved else [], (f"{self._real.name}.{number}" for number in count(1)))
-        name = next(name for name in names if not any(file.exists() for file in self._companions(name)))
-        for file, renamed in zip(self._companions(self._real.name), self._companions(name), strict=True):
-            if file in ours:
-                file.rename(renamed)
+        name = _rename(self._real, ours, preferred=moved)
         if name == moved:
             return None
         return f"it was moved while another process was reading it; its last rows are in its log, now {name}-wal"
-
-    def _companions(self, name: str) -> tuple[Path, Path]:
-        return self._real.with_name(f"{name}-wal"), self._real.with_name(f"{name}-shm")
 
     def _find(self) -> str | None:
         """Return the name that the database has now in its folder."""
@@ -157,6 +150,39 @@ class DatabaseFile:
     def _links(self) -> int | None:
         """Return how many names the database has now, wherever they are; None: the system cannot say."""
         return None if self._pin is None else os.fstat(self._pin).st_nlink
+
+
+def set_aside(path: Path) -> str | None:
+    """Before a database is created: keep a log whose database is gone, which SQLite would delete. Raises nothing.
+
+    A process that is killed while its database is being moved may leave one.
+
+    Returns:
+        A message for the user, if there was one.
+    """
+    real = Path(os.path.realpath(path))
+    log, index = _companions(real)
+    try:
+        if real.exists() or not log.stat().st_size:
+            return None
+        name = _rename(real, [log, index] if index.exists() else [log])
+    except OSError:
+        return None
+    return f"a log was left without its database, and is now {name}-wal; it belongs next to the database, by its name"
+
+
+def _companions(path: Path) -> tuple[Path, Path]:
+    return path.with_name(f"{path.name}-wal"), path.with_name(f"{path.name}-shm")
+
+
+def _rename(path: Path, files: list[Path], *, preferred: str | None = None) -> str:
+    """Rename a database's log and index to those of another name that has none yet; return the name."""
+    names = chain([preferred] if preferred else [], (f"{path.name}.{number}" for number in count(1)))
+    name = next(name for name in names if not any(file.exists() for file in _companions(path.with_name(name))))
+    for file, renamed in zip(_companions(path), _companions(path.with_name(name)), strict=True):
+        if file in files:
+            file.rename(renamed)
+    return name
 
 
 def _pinned(path: Path) -> int | None:
