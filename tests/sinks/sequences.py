@@ -87,9 +87,9 @@ def rename_and_back(path: Path) -> None:
 
 
 def rename_twice(path: Path) -> None:
-    """`events.db` to `events.db.1` to `events.db.2`."""
-    path.rename(path.with_name(f"{path.name}.1"))
-    path.with_name(f"{path.name}.1").rename(path.with_name(f"{path.name}.2"))
+    """`events.db` to `events.db.old` to `events.db.older`."""
+    path.rename(path.with_name(f"{path.name}.old"))
+    path.with_name(f"{path.name}.old").rename(path.with_name(f"{path.name}.older"))
 
 
 def copy_and_truncate(path: Path) -> None:

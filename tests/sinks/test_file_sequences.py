@@ -8,6 +8,7 @@ the middle of one: while it is written, and (for SQLite) between the commit and 
 must be found come from the reports of `flush`, one payload each.
 """
 
+import signal
 import sqlite3
 import sys
 from collections.abc import Callable
@@ -300,3 +301,73 @@ async def test_a_file_that_another_process_has_locked_is_tried_again(root: Path)
                 assert metrics.stats().sinks["jsonlines"].last_error == f"{path}: another process is writing to it"
                 fcntl.flock(other, fcntl.LOCK_UN)
     assert read_lines(path, is_copy=False) == list(range(20))
+
+
+# ------------------------------------------------------------------------------------------------- after a kill
+
+
+def leave_log(path: Path) -> bytes:
+    """Leave a log with rows, as a process does that is killed between its commit and the copying; return it."""
+    other = path.with_name("other.db")
+    with closing(sqlite3.connect(other, isolation_level=None)) as database:
+        database.execute("PRAGMA journal_mode = WAL").fetchone()
+        database.execute("CREATE TABLE mine (x)")
+        log = other.with_name("other.db-wal").read_bytes()
+    other.unlink()
+    path.with_name(f"{path.name}-wal").write_bytes(log)
+    return log
+
+
+async def test_a_log_whose_database_is_gone_is_set_aside(root: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """SQLite would delete it; a warning says where it is."""
+    path = path_of(DATABASE, root)
+    log = leave_log(path)
+    assert len(log) > 4096
+    async with collector(sinks=[SQLiteSink(path)]) as metrics:
+        record(metrics, range(20))
+    assert path.with_name("events.db.1-wal").read_bytes() == log
+    [line] = [each.getMessage() for each in caplog.records if "log was left" in each.getMessage()]
+    assert line.startswith(f"{path}: a log was left without its database, and is now events.db.1-wal")
+    with closing(sqlite3.connect(path)) as database:
+        assert database.execute("SELECT count(*) FROM events").fetchone() == (20,)
+
+
+async def test_a_log_does_not_make_a_database_of_another_file(root: Path) -> None:
+    """It is left as it is, and so is the log: it may belong to a program that encrypts its database."""
+    path = path_of(DATABASE, root)
+    log = leave_log(path)
+    path.write_bytes(b"\xff\xd8\xff\xe0\x00\x10JFIF" * 1000)
+    async with collector(sinks=[SQLiteSink(path)]) as metrics:
+        record(metrics, range(20))
+    account = balanced(metrics.stats()).sinks["sqlite"]
+    assert (account.failed, account.last_error) == (20, f"{path}: file is not a database")
+    assert path.read_bytes() == b"\xff\xd8\xff\xe0\x00\x10JFIF" * 1000
+    assert path.with_name("events.db-wal").read_bytes() == log
+
+
+async def test_a_database_and_the_log_of_a_killed_process_are_read_together(root: Path, tmp_path: Path) -> None:
+    """As ever: what is in the log was committed."""
+    path = path_of(DATABASE, root)
+    await child(
+        """
+        class Uncopied(SQLiteSink):
+            def _connect(self):
+                connection = super()._connect()
+                connection.set_trace_callback(lambda it: os.kill(os.getpid(), 9) if "checkpoint" in it and full else 0)
+                return connection
+
+        full = []
+        async with collector(sinks=[Uncopied(path)]) as metrics:
+            record(metrics, 0, 20)
+            await metrics.flush()
+            full.append(True)
+            record(metrics, 20, 40)
+            tell("about to die")
+        """,
+        path,
+        dies_of=signal.SIGKILL,
+    )
+    assert path.with_name("events.db-wal").stat().st_size > 0
+    async with collector(sinks=[SQLiteSink(path)]) as metrics:
+        record(metrics, range(40, 60))
+    assert read_numbers(path, tmp_path) == list(range(60))

@@ -25,7 +25,7 @@ from contextlib import closing
 from itertools import chain, count
 from pathlib import Path
 
-__all__ = ["DatabaseFile", "identity", "set_aside"]
+__all__ = ["DatabaseFile", "check_log", "identity"]
 
 _Identity = tuple[int, int]
 _Look = tuple[tuple[int, int, int, int] | None, _Identity | None, _Identity | None]
@@ -152,23 +152,35 @@ class DatabaseFile:
         return None if self._pin is None else os.fstat(self._pin).st_nlink
 
 
-def set_aside(path: Path) -> str | None:
-    """Before a database is created: keep a log whose database is gone, which SQLite would delete. Raises nothing.
+def check_log(path: Path) -> str | None:
+    """Before a database is opened: look at a log that a process left which was killed while its database was moved.
 
-    A process that is killed while its database is being moved may leave one.
+    If there is nothing at the path, SQLite would delete the log: it is set aside. If there is a file that isn't a
+    database, SQLite would make it one, out of the log: it is refused.
 
     Returns:
-        A message for the user, if there was one.
+        A message for the user if a log was set aside; else None.
+
+    Raises:
+        sqlite3.DatabaseError: the file is not a database.
     """
     real = Path(os.path.realpath(path))
     log, index = _companions(real)
     try:
-        if real.exists() or not log.stat().st_size:
+        if not log.stat().st_size:
             return None
-        name = _rename(real, [log, index] if index.exists() else [log])
+        if not real.exists():
+            name = _rename(real, [log, index] if index.exists() else [log])
+            return f"a log was left without its database, and is now {name}-wal; it belongs next to the database"
     except OSError:
         return None
-    return f"a log was left without its database, and is now {name}-wal; it belongs next to the database, by its name"
+    with closing(sqlite3.connect(f"{real.as_uri()}?immutable=1", uri=True)) as without_log:
+        try:
+            without_log.execute("SELECT count(*) FROM sqlite_master").fetchone()
+        except sqlite3.DatabaseError as exc:
+            if getattr(exc, "sqlite_errorcode", None) == sqlite3.SQLITE_NOTADB:
+                raise
+    return None
 
 
 def _companions(path: Path) -> tuple[Path, Path]:

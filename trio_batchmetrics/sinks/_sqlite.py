@@ -31,7 +31,7 @@ from .._exceptions import ConfigError
 from .._schema import MetricEvent
 from .._text import compact_json, fields_of, labels_of, text
 from ..abc import EventSink, Payload, Receipt
-from ._database_file import DatabaseFile, identity, set_aside
+from ._database_file import DatabaseFile, check_log, identity
 from ._paths import file_path
 
 __all__ = ["SQLiteSink"]
@@ -246,7 +246,7 @@ class SQLiteSink(EventSink[list[_Row]]):
                 raise _MovedError(message)
         if self._connection is None or self._file is None:
             before = identity(self._path)
-            if before is None and (message := set_aside(self._path)) is not None:
+            if (message := check_log(self._path)) is not None:
                 _logger.warning("%s: %s", self._path, message)
             self._connection = self._connect()
             self._file, self._pid = DatabaseFile(self._path, self._connection), os.getpid()
