@@ -36,6 +36,7 @@ from tests.sinks.sequences import (
     read_all,
     read_lines,
     read_numbers,
+    rename,
     replace_by_copy,
     truncate,
     unlink_log,
@@ -47,7 +48,7 @@ from trio_batchmetrics.sinks import JSONLinesSink, SQLiteSink
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="Windows renames no file that is open")
 
-QUICK = {"backoff": 0.01, "max_backoff": 0.01}
+QUICK: dict[str, Any] = {"backoff": 0.01, "max_backoff": 0.01}
 # ------------------------------------------------------------------------------------------------- the sinks
 
 
@@ -301,6 +302,45 @@ async def test_a_file_that_another_process_has_locked_is_tried_again(root: Path)
                 assert metrics.stats().sinks["jsonlines"].last_error == f"{path}: another process is writing to it"
                 fcntl.flock(other, fcntl.LOCK_UN)
     assert read_lines(path, is_copy=False) == list(range(20))
+
+
+async def test_where_removed_looks_like_moved_rows_may_be_in_two_files_but_not_in_none(
+    root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Systems without a file descriptor that only recognizes a file: what was under way is written again."""
+    monkeypatch.setattr(sys, "platform", "darwin")
+    path = path_of(DATABASE, root)
+    sink, times = make(DATABASE, path, lambda: rename(path))
+    async with collector(sinks=[sink]) as metrics:
+        record(metrics, range(20))
+        assert (await metrics.flush()).ok
+        times["committed"].armed = True
+        record(metrics, range(20, 40))
+        assert (await metrics.flush()).ok
+    assert balanced(metrics.stats()).processed_events == 40
+    for file, numbers in ((path.with_name("moved-events.db"), range(40)), (path, range(20, 40))):
+        (tmp_path / file.stem).mkdir()
+        assert read_numbers(file, tmp_path / file.stem) == list(numbers)
+
+
+async def test_as_long_as_nothing_happens_to_the_file_there_is_one_connection(root: Path) -> None:
+    """However many payloads there are."""
+
+    class Counting(SQLiteSink):
+        """Counts its connections."""
+
+        connections = 0
+
+        def _connect(self) -> sqlite3.Connection:
+            self.connections += 1
+            return super()._connect()
+
+    sink = Counting(path_of(DATABASE, root))
+    async with collector(sinks=[sink]) as metrics:
+        for start in range(0, 100, 5):
+            record(metrics, range(start, start + 5))
+            assert (await metrics.flush()).ok
+    assert sink.connections == 1
 
 
 # ------------------------------------------------------------------------------------------------- after a kill

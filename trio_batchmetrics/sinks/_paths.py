@@ -1,14 +1,15 @@
-"""The paths that the sinks with files accept, checked when a sink is constructed."""
+"""Paths of the sinks with files: which ones they accept, and why a file cannot be opened."""
 
 from __future__ import annotations
 
 import os
 import re
+import stat
 from pathlib import Path
 
 from .._exceptions import ConfigError
 
-__all__ = ["file_path"]
+__all__ = ["file_path", "why_not_opened"]
 
 _URL = re.compile(r"file:|[A-Za-z][A-Za-z0-9+.-]+://", re.IGNORECASE)
 """The beginning of a URL. A path may contain colons otherwise, and ``C:`` is a drive."""
@@ -50,3 +51,20 @@ def _why_not(path: str) -> str | None:
     if path.endswith(("/", os.sep)):
         return "it ends like a folder; add the name of the file"
     return None
+
+
+def why_not_opened(path: Path) -> str | None:
+    """Say why a database cannot be opened, as far as one can tell without opening it; None: it may be soon."""
+    folder = path.parent
+    try:
+        if stat.S_ISDIR(path.stat().st_mode):
+            return "it is a folder"
+        readable = os.access(path, os.R_OK)
+    except (FileNotFoundError, NotADirectoryError):
+        if not folder.is_dir():
+            return "its folder does not exist"
+        readable = True  # to be made
+    except PermissionError:
+        readable = False
+    # The log stands next to the file, so it is not enough that the file itself is writable.
+    return None if readable and os.access(folder, os.W_OK | os.X_OK) else "permission denied"

@@ -19,40 +19,21 @@ from __future__ import annotations
 import logging
 import os
 import sqlite3
-import stat
 import time
 from collections.abc import Iterable, Iterator, Sequence
 from datetime import timedelta
-from typing import Any, cast
+from typing import Any
 
 import trio
 
 from .._exceptions import ConfigError
 from .._schema import MetricEvent
-from .._text import compact_json, fields_of, labels_of, text
 from ..abc import EventSink, Payload, Receipt
 from ._database_file import DatabaseFile, check_log, identity
-from ._paths import file_path
+from ._paths import file_path, why_not_opened
+from ._sqlite_table import COLUMNS, EXPIRE, INDEX, INSERT, TABLE, Row, row
 
 __all__ = ["SQLiteSink"]
-
-_Row = tuple[int, str, str | None, str, str]
-
-_COLUMNS = ("id", "timestamp", "kind", "name", "labels", "fields")
-
-_TABLE = """
-CREATE TABLE IF NOT EXISTS events (
-    id INTEGER PRIMARY KEY,      -- in recording order
-    timestamp INTEGER NOT NULL,  -- ns since 1970 (UTC)
-    kind TEXT NOT NULL,          -- the event's class
-    name TEXT,                   -- of a Counter, Gauge, Histogram or HistogramPoint
-    labels TEXT NOT NULL,        -- JSON object, every value a string
-    fields TEXT NOT NULL         -- JSON object of what was measured
-)
-"""
-_INDEX = "CREATE INDEX IF NOT EXISTS events_timestamp ON events (timestamp)"
-_INSERT = "INSERT INTO events (timestamp, kind, name, labels, fields) VALUES (?, ?, ?, ?, ?)"
-_EXPIRE = "DELETE FROM events WHERE id IN (SELECT id FROM events WHERE timestamp < ? ORDER BY timestamp LIMIT ?)"
 
 _BUSY_SECONDS = 0.05
 """How long SQLite itself waits for a lock: not to be cancelled, so short; the engine's backoff does the rest."""
@@ -85,7 +66,6 @@ _FOREVER = frozenset(
 )
 """Result codes (sqlite.org/rescode.html) that do not change by waiting; any other may be tried again."""
 
-
 _logger = logging.getLogger("trio_batchmetrics")
 
 
@@ -97,7 +77,7 @@ class _MovedError(Exception):
     """The database was moved in the middle of something; the next attempt starts with whatever is at the path."""
 
 
-class SQLiteSink(EventSink[list[_Row]]):
+class SQLiteSink(EventSink[list[Row]]):
     """Writes events to the table ``events`` of a SQLite database, one row an event, one transaction a payload.
 
     *Delivered* means: the transaction is committed and copied into the database file, which still had a name
@@ -166,16 +146,16 @@ class SQLiteSink(EventSink[list[_Row]]):
         self._pid = 0  # of the process that connected
         self._limiter = trio.CapacityLimiter(1)  # its own: an application that uses up Trio's does not hold up this
 
-    def encode(self, events: Sequence[MetricEvent]) -> list[_Row]:
+    def encode(self, events: Sequence[MetricEvent]) -> list[Row]:
         """Return the events as rows.
 
         Raises:
             ValueError: a timestamp takes more than 64 bits.
         """
         static = self.context.static_labels
-        return [_row(event, static) for event in events]
+        return [row(event, static) for event in events]
 
-    async def send(self, payload: Payload[list[_Row]]) -> Receipt | None:
+    async def send(self, payload: Payload[list[Row]]) -> Receipt | None:
         """Commit the payload, in a worker thread; a checkpoint.
 
         Cancelled, it has rolled back; if the commit came first, it returns as if it had not been cancelled.
@@ -196,7 +176,7 @@ class SQLiteSink(EventSink[list[_Row]]):
 
     # -- in the worker thread, one call at a time
 
-    def _attempt(self, parts: Iterable[list[_Row]]) -> Receipt | None:
+    def _attempt(self, parts: Iterable[list[Row]]) -> Receipt | None:
         if self._connection is not None and os.getpid() != self._pid:
             return Receipt(error="connected before a fork: a child process needs a sink of its own")
         try:
@@ -211,18 +191,18 @@ class SQLiteSink(EventSink[list[_Row]]):
             return self._receipt(exc)
         return Receipt(retry=True, error=f"{self._path}: it is removed again and again")
 
-    def _write(self, connection: sqlite3.Connection, file: DatabaseFile, parts: Iterable[list[_Row]]) -> bool:
+    def _write(self, connection: sqlite3.Connection, file: DatabaseFile, parts: Iterable[list[Row]]) -> bool:
         """Commit the rows; say whether they are in a file, or were removed with it."""
         now = time.monotonic()
         expired = 0
         try:
             connection.execute("BEGIN IMMEDIATE")
-            connection.execute(_TABLE)
-            connection.execute(_INDEX)
+            connection.execute(TABLE)
+            connection.execute(INDEX)
             if self._max_age is not None and now >= self._expire_at:
                 oldest = time.time_ns() - int(min(self._max_age, _EVER) * 1e9)
-                expired = connection.execute(_EXPIRE, (oldest, _EXPIRE_ROWS)).rowcount
-            connection.executemany(_INSERT, _until_cancelled(parts))
+                expired = connection.execute(EXPIRE, (oldest, _EXPIRE_ROWS)).rowcount
+            connection.executemany(INSERT, _until_cancelled(parts))
             connection.execute("COMMIT")
         except BaseException:
             self._undo(connection)
@@ -260,7 +240,7 @@ class SQLiteSink(EventSink[list[_Row]]):
         connection = sqlite3.connect(self._path, timeout=_BUSY_SECONDS, isolation_level=None, check_same_thread=False)
         try:
             columns = {name for (name,) in connection.execute("SELECT name FROM pragma_table_info('events')")}
-            if columns and (missing := [name for name in _COLUMNS if name not in columns]):
+            if columns and (missing := [name for name in COLUMNS if name not in columns]):
                 raise _UnusableError(f"its table 'events' is another's (it has no {', '.join(missing)})")
             [mode] = connection.execute("PRAGMA journal_mode").fetchone()
             if mode != "wal":
@@ -289,43 +269,18 @@ class SQLiteSink(EventSink[list[_Row]]):
         self._close()
         if code == sqlite3.SQLITE_TOOBIG:
             return Receipt(too_large=True, error=str(error))
-        if code == sqlite3.SQLITE_CANTOPEN and (reason := self._why_not()) is not None:
+        if code == sqlite3.SQLITE_CANTOPEN and (reason := why_not_opened(self._path)) is not None:
             return Receipt(error=f"{self._path}: {reason}")
         moved = extended == sqlite3.SQLITE_READONLY_DBMOVED
         return Receipt(retry=moved or code not in _FOREVER, error=f"{self._path}: {error}")
 
-    def _why_not(self) -> str | None:
-        """Say why the file cannot be opened, as far as one can tell without opening it; None: it may be soon."""
-        folder = self._path.parent
-        try:
-            if stat.S_ISDIR(self._path.stat().st_mode):
-                return "it is a folder"
-            readable = os.access(self._path, os.R_OK)
-        except (FileNotFoundError, NotADirectoryError):
-            if not folder.is_dir():
-                return "its folder does not exist"
-            readable = True  # to be made
-        except PermissionError:
-            readable = False
-        # The log stands beside the file, so it is not enough that the file itself is writable.
-        return None if readable and os.access(folder, os.W_OK | os.X_OK) else "permission denied"
 
-
-def _row(event: MetricEvent, static: Any) -> _Row:
-    if not -(2**63) <= event.timestamp < 2**63:
-        raise ValueError(f"timestamp must fit into 64 bits (got {event.timestamp})")
-    schema, named = event.__metric_schema__, cast("Any", event)
-    name = text(named.name) if schema is not None and schema.named else None
-    labels, fields = labels_of(event, static), fields_of(event)
-    return event.timestamp, type(event).__name__, name, compact_json(labels), compact_json(fields)
-
-
-def _until_cancelled(parts: Iterable[list[_Row]]) -> Iterator[_Row]:
+def _until_cancelled(parts: Iterable[list[Row]]) -> Iterator[Row]:
     """Yield the rows; raise ``Cancelled`` instead of the next one, or of the end, once the attempt is cancelled."""
     for rows in parts:
-        for row in rows:
+        for each in rows:
             trio.from_thread.check_cancelled()
-            yield row
+            yield each
     trio.from_thread.check_cancelled()
 
 
