@@ -275,6 +275,19 @@ async def test_several_processes_write_to_one_path(kind: str, root: Path, tmp_pa
     assert count == 1 if kind == DATABASE else count > 30
 
 
+@pytest.mark.parametrize("kind", [DATABASE, LINES])
+async def test_several_sinks_of_one_collector_write_to_one_path(kind: str, root: Path, tmp_path: Path) -> None:
+    """Each event is there once for each of them."""
+    path = path_of(kind, root)
+    sinks: list[Any] = [(SQLiteSink if kind == DATABASE else JSONLinesSink)(path, **QUICK) for _ in range(3)]
+    async with collector(BatchMetricsConfig(batch_size=20), sinks=sinks) as metrics:
+        for start in range(0, 1000, 20):
+            record(metrics, range(start, start + 20))
+            await metrics.flush()
+    assert balanced(metrics.stats()).processed_events == 1000
+    assert sorted(read_numbers(path, tmp_path)) == sorted([*range(1000)] * 3)
+
+
 async def test_half_a_line_of_a_killed_process_is_cut_off_by_another_that_has_the_file_open(root: Path) -> None:
     """Whoever writes next sees that the file has grown, and how it ends."""
     path = path_of(LINES, root)

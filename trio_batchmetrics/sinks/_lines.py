@@ -117,6 +117,8 @@ class LineFile:
             self._end = _mended(file, is_new=self._end == _UNKNOWN)
         if self._max_bytes is None or self._end == 0 or self._end + size <= self._max_bytes:
             return True
+        if sys.platform == "win32":
+            self.close()  # a file that is open cannot be renamed there; elsewhere the lock is kept meanwhile
         self._rotate()
         self.close()
         return False
