@@ -11,6 +11,7 @@ must be found come from the reports of `flush`, one payload each.
 import signal
 import sqlite3
 import sys
+import tempfile
 from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
@@ -22,7 +23,7 @@ import trio
 from tests.helpers import balanced
 from tests.sinks.cancelling import Items
 from tests.sinks.contract import record, until
-from tests.sinks.processes import child
+from tests.sinks.processes import AS_NOBODY, child, give_to_nobody
 from tests.sinks.sequences import (
     DATABASE,
     LINES,
@@ -37,6 +38,7 @@ from tests.sinks.sequences import (
     read_lines,
     read_numbers,
     rename,
+    rename_and_replace_by_foreign,
     replace_by_copy,
     truncate,
     unlink_log,
@@ -354,6 +356,123 @@ async def test_as_long_as_nothing_happens_to_the_file_there_is_one_connection(ro
             record(metrics, range(start, start + 5))
             assert (await metrics.flush()).ok
     assert sink.connections == 1
+
+
+async def test_a_log_that_another_program_has_begun_to_use_is_left_to_it(root: Path, tmp_path: Path) -> None:
+    """It opened the database that took the path before the sink noticed: its rows are neither copied nor removed."""
+    path = path_of(DATABASE, root)
+    foreign = root / "foreign.db"
+    with closing(sqlite3.connect(foreign, isolation_level=None)) as database:
+        database.execute("PRAGMA journal_mode = WAL").fetchone()
+        database.execute("CREATE TABLE mine (x)")
+    async with collector(sinks=[SQLiteSink(path, **QUICK)]) as metrics:
+        record(metrics, range(20))
+        assert (await metrics.flush()).ok
+        path.rename(path.with_name("moved.db"))
+        foreign.rename(path)
+        with closing(sqlite3.connect(path, isolation_level=None)) as other:
+            other.execute("INSERT INTO mine VALUES ('before')")
+            record(metrics, range(20, 40))
+            assert (await metrics.flush()).ok
+            other.execute("INSERT INTO mine VALUES ('after')")
+    account = balanced(metrics.stats()).sinks["sqlite"]
+    assert (account.delivered, account.retries) == (40, 1)
+    assert account.last_error == f"{path}: it was replaced while another process was writing to it"
+    assert companions(path) == []
+    assert read_all(root, tmp_path / "scratch") == set(range(40))
+    with closing(sqlite3.connect(path)) as database:
+        assert database.execute("SELECT x FROM mine").fetchall() == [("before",), ("after",)]
+
+
+@pytest.mark.parametrize("kind", [DATABASE, LINES])
+async def test_a_file_that_is_removed_under_each_attempt_is_tried_again_later(kind: str, root: Path) -> None:
+    """An attempt does not go on for ever; nothing counts as delivered that was removed under it."""
+    path = path_of(kind, root)
+    removals = list[int]()
+
+    def remove() -> None:
+        if len(removals) < 8:
+            removals.append(len(removals))
+            path.unlink()
+
+    class Lines(JSONLinesSink):
+        """Removes its file before each payload's last part."""
+
+        async def send(self, payload: Payload[bytes]) -> Receipt | None:
+            parts: Any = Items.when([b"".join(payload.parts), b""], 1, remove, passes=1)
+            return await super().send(Payload(payload.events, parts, payload.key))
+
+    class Database(SQLiteSink):
+        """Removes its file before each commit."""
+
+        def _connect(self) -> sqlite3.Connection:
+            connection = super()._connect()
+            connection.set_trace_callback(lambda statement: remove() if statement == "COMMIT" else None)
+            return connection
+
+    sink: Any = (Database if kind == DATABASE else Lines)(path, **QUICK)
+    async with collector(sinks=[sink]) as metrics:
+        record(metrics, range(20))
+        with trio.fail_after(20):
+            assert (await metrics.flush()).ok
+    [account] = balanced(metrics.stats()).sinks.values()
+    assert account.retries >= 2
+    assert "again and again" in (account.last_error or "")
+    (root / "scratch").mkdir()
+    assert read_numbers(path, root / "scratch") == list(range(20))
+
+
+async def test_a_database_that_is_replaced_while_it_is_opened_is_opened_anew(root: Path, tmp_path: Path) -> None:
+    """The connection would be to one file, and all that is checked afterwards about another."""
+    path = path_of(DATABASE, root)
+
+    class Replaced(SQLiteSink):
+        """Another database takes the path as soon as it is open, once."""
+
+        replaced = False
+
+        def _connect(self) -> sqlite3.Connection:
+            connection = super()._connect()
+            if not self.replaced:
+                self.replaced = True
+                rename_and_replace_by_foreign(path)
+            return connection
+
+    with closing(sqlite3.connect(path)) as database:
+        database.execute("CREATE TABLE other (x)")
+    async with collector(sinks=[Replaced(path, name="replaced", **QUICK)]) as metrics:
+        record(metrics, range(20))
+        assert (await metrics.flush()).ok
+    account = balanced(metrics.stats()).sinks["replaced"]
+    assert (account.delivered, account.last_error) == (20, f"{path}: it was replaced while being opened")
+    check_bystanders(path, root)
+    assert read_numbers(path, tmp_path) == list(range(20))
+
+
+async def test_where_a_log_cannot_be_removed_a_warning_says_so() -> None:
+    """The folder is another user's by now. In a process that is not root's."""
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "data" / "events.db"
+        path.parent.mkdir()
+        give_to_nobody(Path(folder))
+        result = await child(
+            AS_NOBODY
+            + """
+        async with collector(sinks=[SQLiteSink(path, backoff=0.01)]) as metrics:
+            record(metrics, 0, 20)
+            await metrics.flush()
+            path.rename(path.with_name("moved.db"))
+            path.parent.chmod(0o500)
+            record(metrics, 20, 40)
+            await metrics.flush()
+            path.parent.chmod(0o700)
+        sink = metrics.stats().sinks["sqlite"]
+        tell(sink.delivered, sink.failed, sink.retries, sink.last_error)
+            """,
+            path,
+        )
+        assert result == [[20, 20, 1, f"{path}: permission denied"]]
+        assert read_numbers(path.with_name("moved.db"), Path(folder)) == list(range(20))
 
 
 # ------------------------------------------------------------------------------------------------- after a kill

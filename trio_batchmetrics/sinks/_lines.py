@@ -149,7 +149,7 @@ class LineFile:
             return
         try:
             found = os.fstat(file.fileno()).st_size
-            if found == self._cut:  # else another process has written since, and has cut off what was half a line
+            if found == self._cut:  # otherwise another process has written since, and has cut off half a line
                 file.truncate(min(self._end, found))
         except OSError:
             return
@@ -246,7 +246,7 @@ def _mended(file: FileIO, *, is_new: bool) -> int:
 
 
 def _after_newline(file: FileIO, end: int) -> int:
-    """Return where the last line begins of what is before a position; the position if it begins there."""
+    """Return where the last line before a position begins; the position itself if a line begins there."""
     while end:
         start = max(0, end - _FILE_PIECE)
         newline = _read(file, start, end - start).rfind(b"\n")

@@ -27,7 +27,7 @@ def file_path(parameter: str, value: str | os.PathLike[str]) -> Path:
 
     Args:
         parameter: the name of the sink's parameter, for messages.
-        value: what the user passed.
+        value: the argument.
 
     Raises:
         TypeError: it is neither a str nor a path of str.

@@ -253,7 +253,7 @@ class SQLiteSink(EventSink[list[Row]]):
         return connection
 
     def _close(self) -> str | None:
-        """Close the connection; return, and log, what the user has to know about a database that was moved."""
+        """Close the connection; return, and log, a message for the user about a database that was moved."""
         file, self._file, self._connection = self._file, None, None
         message = None if file is None else file.leave()
         if message is not None:
