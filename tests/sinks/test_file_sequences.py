@@ -167,7 +167,7 @@ async def test_whatever_happens_to_the_file_what_was_delivered_is_in_one(
             delivered.update(range(300, 320) if report.ok else ())
     [account] = balanced(metrics.stats()).sinks.values()
     assert account.delivered == len(delivered)
-    check_bystanders(path, root)
+    check_bystanders(sequence.act, path, root)
     found = read_all(root, tmp_path / "scratch", copied=sequence.act is copy_and_truncate)
     assert delivered - found <= (set() if sequence.keeps else before)
     assert found <= delivered
@@ -208,7 +208,7 @@ async def test_a_reader_that_keeps_rows_in_the_log_does_not_lose_them(
                 report = await metrics.flush()
                 assert (report.processed, report.failed) == ((0, 20) if sequence.fails else (20, 0))
                 delivered.update(range(300, 320) if report.ok else ())
-                check_bystanders(path, root)
+                check_bystanders(sequence.act, path, root)
     if sequence.keeps:
         delivered.update(range(20), range(100, 120))
     assert read_all(root, tmp_path / "scratch", log_of=inode) >= delivered
@@ -445,7 +445,7 @@ async def test_a_database_that_is_replaced_while_it_is_opened_is_opened_anew(roo
         assert (await metrics.flush()).ok
     account = balanced(metrics.stats()).sinks["replaced"]
     assert (account.delivered, account.last_error) == (20, f"{path}: it was replaced while being opened")
-    check_bystanders(path, root)
+    check_bystanders(rename_and_replace_by_foreign, path, root)
     assert read_numbers(path, tmp_path) == list(range(20))
 
 
