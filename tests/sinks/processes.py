@@ -58,6 +58,13 @@ def give_to_nobody(folder: Path) -> None:
             os.chown(file, 65534, 65534)
 
 
+def environment() -> dict[str, str]:
+    """Return the environment of a process that uses the library under test."""
+    library = str(Path(trio_batchmetrics.__file__).parent.parent)
+    paths = [library, os.environ.get("PYTHONPATH", "")]
+    return {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, paths))}
+
+
 async def child(
     body: str, path: Path, *, kill_after: int | None = None, dies_of: signal.Signals | None = None
 ) -> list[list[Any]]:
@@ -73,14 +80,11 @@ async def child(
         What it told, in order.
     """
     script = PRELUDE + textwrap.indent(textwrap.dedent(body), "    ") + "\n\ntrio.run(main)\n"
-    library = str(Path(trio_batchmetrics.__file__).parent.parent)
-    paths = [library, os.environ.get("PYTHONPATH", "")]
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, paths))}
     told = list[list[Any]]()
     with trio.fail_after(60):
         async with trio.open_nursery() as nursery:
             command = [sys.executable, "-c", script, str(path)]
-            run = partial(trio.run_process, command, stdout=subprocess.PIPE, env=environment, check=False)
+            run = partial(trio.run_process, command, stdout=subprocess.PIPE, env=environment(), check=False)
             process: trio.Process = await nursery.start(run)
             assert process.stdout is not None
             rest = b""

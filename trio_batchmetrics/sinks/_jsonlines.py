@@ -3,7 +3,7 @@
 How this works
 ==============
 
-Each attempt is one call in a worker thread; ``_lines.py`` has what runs there.
+Each attempt is one call in a worker thread; ``_lines.py`` and ``_line_stream.py`` have what runs there.
 
 *A file*: the thread is waited for whatever happens, so its outcome is always known. It appends the payload in pieces
 and looks for a cancellation (the attempt's timeout, the shutdown deadline, Ctrl-C) before each. If that or an error
@@ -20,7 +20,6 @@ from __future__ import annotations
 import errno
 import os
 from collections.abc import Sequence
-from pathlib import Path
 from typing import IO, Any
 
 import trio
@@ -29,7 +28,9 @@ from .._exceptions import ConfigError
 from .._schema import MetricEvent
 from .._text import json_line
 from ..abc import EventSink, Payload, Receipt, SinkContext
-from ._lines import LineFile, LineStream, UnusableError
+from ._line_stream import LineStream
+from ._lines import LineFile, UnusableError
+from ._paths import file_path
 
 __all__ = ["JSONLinesSink"]
 
@@ -55,15 +56,21 @@ _FOREVER = frozenset(
 class JSONLinesSink(EventSink[bytes]):
     """Writes events as JSON, one object a line, in UTF-8, to a file or a stream.
 
-    *Delivered* means: the operating system has taken the lines (``write`` returned). That survives the end of the
-    process by any means; a crash of the system or a power cut may take what was not yet on the disk.
+    *Delivered* means: the operating system has taken the lines (``write`` returned), and the file still had a name
+    afterwards. That survives the end of the process by any means; a crash of the system or a power cut may take what
+    was not yet on the disk.
 
     **A file** is opened at the first payload and appended to. At the end it has the lines that were delivered and no
     others, and never half of one: what a failed, short or cancelled write left is cut off at once, what a killed
     process left is cut off when the next one opens the file. Before it would exceed ``max_bytes`` it is renamed to
-    ``path.1``, ``path.1`` to ``path.2`` and so on; a payload stays together. A file that something else renames or
-    removes is noticed before the next payload. Two sinks or two processes on one path are not supported: they would
-    cut off each other's lines.
+    ``path.1``, ``path.1`` to ``path.2`` and so on; a payload stays together.
+
+    The file may be renamed, removed, replaced or emptied at any time, as tools that rotate logs do. This is noticed
+    before the next payload, which goes to the file that is at the path then. A payload that was under way is in the
+    renamed file; if the file was removed or emptied under it, it is written again. (A tool that copies the file and
+    then empties it, such as logrotate's ``copytruncate``, loses the lines that were written between the two: let it
+    rename the file.) Several sinks and processes may write to one path, except on Windows and on file systems without
+    ``flock``: each payload is written under that lock.
 
     **A stream** (``sys.stdout``, an open file, a ``StringIO``) is written to and flushed, never closed; a text stream
     gets UTF-8 in its ``buffer`` if it has one. The lines go in whole; only a write that fails may leave a half one. A
@@ -71,10 +78,10 @@ class JSONLinesSink(EventSink[bytes]):
 
     Failures:
 
-    * *Tried again*: disk full, an I/O error, too many open files.
+    * *Tried again*: disk full, an I/O error, too many open files, another process has the lock.
     * *Given up* with a clear ``last_error``: the path is a folder or a device, its folder is missing, permission
-      denied; the file ends with something that is neither a line nor a half line of this sink's (it is left as it
-      is); the stream is closed, or its reader gone.
+      denied; the file is not one of JSON lines (it is left as it is): its last line is not a JSON object, or what
+      follows that is not a half line of this sink's; the stream is closed, or its reader gone.
     * *Rejected alone*: an event that has no JSON form, such as one whose timestamp no calendar has.
 
     Example:
@@ -110,7 +117,8 @@ class JSONLinesSink(EventSink[bytes]):
 
         Raises:
             TypeError: it is neither a path nor a stream.
-            ValueError: ``max_bytes``, ``backups`` or a delivery setting is not above 0.
+            ValueError: the path is empty, a URL, ``-`` (pass ``sys.stdout``) or cannot name a file; ``max_bytes``,
+                ``backups`` or a delivery setting is not above 0.
         """
         super().__init__(**settings)
         _positive("backups", backups)
@@ -120,8 +128,7 @@ class JSONLinesSink(EventSink[bytes]):
             if max_bytes is not None:
                 _positive("max_bytes", max_bytes)
                 self.max_payload_bytes: int | None = min(max_bytes, self.max_payload_bytes or max_bytes)
-            path = Path(os.path.abspath(path_or_stream))  # noqa: PTH100 - Path.absolute() leaves ".." in
-            self._file = LineFile(path, max_bytes, backups)
+            self._file = LineFile(file_path("path_or_stream", path_or_stream), max_bytes, backups)
         elif hasattr(path_or_stream, "write") and hasattr(path_or_stream, "flush"):
             self._stream = LineStream(path_or_stream)
         else:

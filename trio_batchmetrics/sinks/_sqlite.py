@@ -9,45 +9,31 @@ timeout, the shutdown deadline, Ctrl-C) before each row and before the commit, t
 has all of a payload or nothing of it. It does not look afterwards, so what is committed is always reported. (SQLite's
 progress handler cannot do this: it may be asked once more when a commit has gone through, and would report it as
 interrupted.)
+
+After the commit, the rows are copied from the log into the database, so that the file is complete by itself: it may be
+renamed, copied or replaced at any time. ``_database_file.py`` has the reasons.
 """
 
 from __future__ import annotations
 
+import logging
 import os
 import sqlite3
-import stat
 import time
 from collections.abc import Iterable, Iterator, Sequence
 from datetime import timedelta
-from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import trio
 
 from .._exceptions import ConfigError
 from .._schema import MetricEvent
-from .._text import compact_json, fields_of, labels_of, text
 from ..abc import EventSink, Payload, Receipt
+from ._database_file import DatabaseFile, check_log, identity
+from ._paths import file_path, why_not_opened
+from ._sqlite_table import COLUMNS, EXPIRE, INDEX, INSERT, TABLE, Row, row
 
 __all__ = ["SQLiteSink"]
-
-_Row = tuple[int, str, str | None, str, str]
-
-_COLUMNS = ("id", "timestamp", "kind", "name", "labels", "fields")
-
-_TABLE = """
-CREATE TABLE IF NOT EXISTS events (
-    id INTEGER PRIMARY KEY,      -- in recording order
-    timestamp INTEGER NOT NULL,  -- ns since 1970 (UTC)
-    kind TEXT NOT NULL,          -- the event's class
-    name TEXT,                   -- of a Counter, Gauge, Histogram or HistogramPoint
-    labels TEXT NOT NULL,        -- JSON object, every value a string
-    fields TEXT NOT NULL         -- JSON object of what was measured
-)
-"""
-_INDEX = "CREATE INDEX IF NOT EXISTS events_timestamp ON events (timestamp)"
-_INSERT = "INSERT INTO events (timestamp, kind, name, labels, fields) VALUES (?, ?, ?, ?, ?)"
-_EXPIRE = "DELETE FROM events WHERE id IN (SELECT id FROM events WHERE timestamp < ? ORDER BY timestamp LIMIT ?)"
 
 _BUSY_SECONDS = 0.05
 """How long SQLite itself waits for a lock: not to be cancelled, so short; the engine's backoff does the rest."""
@@ -60,6 +46,9 @@ _EXPIRE_ROWS = 10_000
 
 _EVER = 1e10
 """Seconds: 317 years; what is longer has no time in 64 bits."""
+
+_TRIES = 3
+"""How many files an attempt writes to, if each is removed under its hands."""
 
 _BUSY = frozenset({sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED})
 
@@ -77,16 +66,24 @@ _FOREVER = frozenset(
 )
 """Result codes (sqlite.org/rescode.html) that do not change by waiting; any other may be tried again."""
 
+_logger = logging.getLogger("trio_batchmetrics")
+
 
 class _UnusableError(Exception):
     """What is at the path cannot become the sink's database."""
 
 
-class SQLiteSink(EventSink[list[_Row]]):
+class _MovedError(Exception):
+    """The database was moved in the middle of something; the next attempt starts with whatever is at the path."""
+
+
+class SQLiteSink(EventSink[list[Row]]):
     """Writes events to the table ``events`` of a SQLite database, one row an event, one transaction a payload.
 
-    *Delivered* means: the transaction is committed. That survives the end of the process by any means, ``SIGKILL``
-    included; a crash of the system or a power cut may take the last commits with it, never the file (write-ahead log,
+    *Delivered* means: the transaction is committed and copied into the database file, which still had a name
+    afterwards. That survives the end of the process by any means, ``SIGKILL`` included, and whatever happens to the
+    file's name. While another process reads, the rows may stay in the log (``path-wal``) until it has finished; then a
+    crash of the system or a power cut may take the last commits with it, never the file (write-ahead log,
     ``synchronous=NORMAL``). At the end the file has the rows that were delivered and no others.
 
     Columns: ``id`` (in recording order), ``timestamp`` (ns since 1970, UTC), ``kind`` (the event's class), ``name``
@@ -102,8 +99,11 @@ class SQLiteSink(EventSink[list[_Row]]):
       (it is left as it is); the path is a folder, its folder is missing, permission denied.
     * *Rejected alone*: an event whose timestamp takes more than 64 bits, or whose name cannot be made text.
 
-    A file that is removed or replaced meanwhile is noticed before the next payload, which goes to the new one. A disk
-    that does not answer at all outlives any deadline.
+    The file may be renamed, removed or replaced at any time, and its folder, too. This is noticed before the next
+    payload, which goes to the file that is at the path then; the sink's log never stays next to it. Rows that were on
+    their way are in the renamed file; if the file was removed under them, they are written again. Several sinks and
+    processes may write to one path. Don't overwrite the file in place (``cp backup path``) while it is being written
+    or read; ``mv`` and SQLite's own tools are safe. A disk that does not answer at all outlives any deadline.
 
     Example:
         >>> import sqlite3, tempfile, trio
@@ -133,27 +133,29 @@ class SQLiteSink(EventSink[list[_Row]]):
             settings: ``name`` and the delivery settings of :class:`~trio_batchmetrics.abc.EventSink`.
 
         Raises:
-            ValueError: ``max_age`` or a delivery setting is not above 0.
+            TypeError: ``path`` is neither a str nor a path.
+            ValueError: ``path`` is empty, ``:memory:``, a URL or cannot name a file; ``max_age`` or a delivery setting
+                is not above 0.
         """
         super().__init__(**settings)
-        self._path = Path(os.path.abspath(path))  # noqa: PTH100 - Path.absolute() leaves ".." in
+        self._path = file_path("path", path)
         self._max_age = _seconds(max_age)
         self._expire_at = 0.0
         self._connection: sqlite3.Connection | None = None
-        self._inode: tuple[int, int] | None = None
+        self._file: DatabaseFile | None = None  # of the connection
         self._pid = 0  # of the process that connected
         self._limiter = trio.CapacityLimiter(1)  # its own: an application that uses up Trio's does not hold up this
 
-    def encode(self, events: Sequence[MetricEvent]) -> list[_Row]:
+    def encode(self, events: Sequence[MetricEvent]) -> list[Row]:
         """Return the events as rows.
 
         Raises:
             ValueError: a timestamp takes more than 64 bits.
         """
         static = self.context.static_labels
-        return [_row(event, static) for event in events]
+        return [row(event, static) for event in events]
 
-    async def send(self, payload: Payload[list[_Row]]) -> Receipt | None:
+    async def send(self, payload: Payload[list[Row]]) -> Receipt | None:
         """Commit the payload, in a worker thread; a checkpoint.
 
         Cancelled, it has rolled back; if the commit came first, it returns as if it had not been cancelled.
@@ -169,39 +171,45 @@ class SQLiteSink(EventSink[list[_Row]]):
         with trio.CancelScope(shield=True):
             if self._connection is None or os.getpid() != self._pid:
                 await trio.lowlevel.checkpoint()
-            else:
-                await trio.to_thread.run_sync(self._close, limiter=self._limiter)
+                return
+            await trio.to_thread.run_sync(self._close, limiter=self._limiter)
 
     # -- in the worker thread, one call at a time
 
-    def _attempt(self, parts: Iterable[list[_Row]]) -> Receipt | None:
+    def _attempt(self, parts: Iterable[list[Row]]) -> Receipt | None:
         if self._connection is not None and os.getpid() != self._pid:
             return Receipt(error="connected before a fork: a child process needs a sink of its own")
         try:
-            self._write(self._connected(), parts)
+            for _ in range(_TRIES):
+                if self._write(*self._connected(), parts):
+                    return None
         except _UnusableError as exc:
             return Receipt(error=f"{self._path}: {exc}")
+        except _MovedError as exc:
+            return Receipt(retry=True, error=f"{self._path}: {exc}")
         except sqlite3.Error as exc:
             return self._receipt(exc)
-        return None
+        return Receipt(retry=True, error=f"{self._path}: it is removed again and again")
 
-    def _write(self, connection: sqlite3.Connection, parts: Iterable[list[_Row]]) -> None:
+    def _write(self, connection: sqlite3.Connection, file: DatabaseFile, parts: Iterable[list[Row]]) -> bool:
+        """Commit the rows; say whether they are in a file, or were removed with it."""
         now = time.monotonic()
         expired = 0
         try:
             connection.execute("BEGIN IMMEDIATE")
-            connection.execute(_TABLE)
-            connection.execute(_INDEX)
+            connection.execute(TABLE)
+            connection.execute(INDEX)
             if self._max_age is not None and now >= self._expire_at:
                 oldest = time.time_ns() - int(min(self._max_age, _EVER) * 1e9)
-                expired = connection.execute(_EXPIRE, (oldest, _EXPIRE_ROWS)).rowcount
-            connection.executemany(_INSERT, _until_cancelled(parts))
+                expired = connection.execute(EXPIRE, (oldest, _EXPIRE_ROWS)).rowcount
+            connection.executemany(INSERT, _until_cancelled(parts))
             connection.execute("COMMIT")
         except BaseException:
             self._undo(connection)
             raise
         if self._max_age is not None and now >= self._expire_at and expired < _EXPIRE_ROWS:
             self._expire_at = now + min(_EXPIRE_SECONDS, self._max_age / 10)
+        return file.settle()
 
     def _undo(self, connection: sqlite3.Connection) -> None:
         try:
@@ -209,34 +217,48 @@ class SQLiteSink(EventSink[list[_Row]]):
         except sqlite3.Error:
             self._close()  # what it cannot roll back is rolled back by whoever opens the file next
 
-    def _connected(self) -> sqlite3.Connection:
-        if self._connection is not None and self._inode != _inode(self._path):
-            self._close()
-        if self._connection is None:
+    def _connected(self) -> tuple[sqlite3.Connection, DatabaseFile]:
+        """Return a connection to the database that is at the path now."""
+        if self._file is not None and not self._file.is_unchanged():
+            if not self._file.can_leave():
+                raise _MovedError("its log was removed while another process is reading it")
+            if (message := self._close()) is not None:
+                raise _MovedError(message)
+        if self._connection is None or self._file is None:
+            before = identity(self._path)
+            if (message := check_log(self._path)) is not None:
+                _logger.warning("%s: %s", self._path, message)
             self._connection = self._connect()
-            self._inode, self._pid = _inode(self._path), os.getpid()
-        return self._connection
+            self._file, self._pid = DatabaseFile(self._path, self._connection), os.getpid()
+            if before not in (None, self._file.identity):
+                self._close()
+                raise _MovedError("it was replaced while being opened")
+        return self._connection, self._file
 
     def _connect(self) -> sqlite3.Connection:
         """Open the database and make sure of it, before anything in it is changed."""
         connection = sqlite3.connect(self._path, timeout=_BUSY_SECONDS, isolation_level=None, check_same_thread=False)
         try:
             columns = {name for (name,) in connection.execute("SELECT name FROM pragma_table_info('events')")}
-            if columns and (missing := [name for name in _COLUMNS if name not in columns]):
+            if columns and (missing := [name for name in COLUMNS if name not in columns]):
                 raise _UnusableError(f"its table 'events' is another's (it has no {', '.join(missing)})")
             [mode] = connection.execute("PRAGMA journal_mode").fetchone()
             if mode != "wal":
                 connection.execute("PRAGMA journal_mode = WAL").fetchone()
             connection.execute("PRAGMA synchronous = NORMAL")
+            connection.execute("PRAGMA wal_autocheckpoint = 0")  # DatabaseFile.settle does it, after each commit
         except BaseException:
             connection.close()
             raise
         return connection
 
-    def _close(self) -> None:
-        if self._connection is not None:
-            connection, self._connection = self._connection, None
-            connection.close()
+    def _close(self) -> str | None:
+        """Close the connection; return, and log, a message for the user about a database that was moved."""
+        file, self._file, self._connection = self._file, None, None
+        message = None if file is None else file.leave()
+        if message is not None:
+            _logger.warning("%s: %s", self._path, message)
+        return message
 
     def _receipt(self, error: sqlite3.Error) -> Receipt:
         """Say what an error of SQLite's means for the payload."""
@@ -247,52 +269,19 @@ class SQLiteSink(EventSink[list[_Row]]):
         self._close()
         if code == sqlite3.SQLITE_TOOBIG:
             return Receipt(too_large=True, error=str(error))
-        if code == sqlite3.SQLITE_CANTOPEN and (reason := self._why_not()) is not None:
+        if code == sqlite3.SQLITE_CANTOPEN and (reason := why_not_opened(self._path)) is not None:
             return Receipt(error=f"{self._path}: {reason}")
         moved = extended == sqlite3.SQLITE_READONLY_DBMOVED
         return Receipt(retry=moved or code not in _FOREVER, error=f"{self._path}: {error}")
 
-    def _why_not(self) -> str | None:
-        """Say why the file cannot be opened, as far as one can tell without opening it; None: it may be soon."""
-        folder = self._path.parent
-        try:
-            if stat.S_ISDIR(self._path.stat().st_mode):
-                return "it is a folder"
-            readable = os.access(self._path, os.R_OK)
-        except (FileNotFoundError, NotADirectoryError):
-            if not folder.is_dir():
-                return "its folder does not exist"
-            readable = True  # to be made
-        except PermissionError:
-            readable = False
-        # The log stands beside the file, so it is not enough that the file itself is writable.
-        return None if readable and os.access(folder, os.W_OK | os.X_OK) else "permission denied"
 
-
-def _row(event: MetricEvent, static: Any) -> _Row:
-    if not -(2**63) <= event.timestamp < 2**63:
-        raise ValueError(f"timestamp must fit into 64 bits (got {event.timestamp})")
-    schema, named = event.__metric_schema__, cast("Any", event)
-    name = text(named.name) if schema is not None and schema.named else None
-    labels, fields = labels_of(event, static), fields_of(event)
-    return event.timestamp, type(event).__name__, name, compact_json(labels), compact_json(fields)
-
-
-def _until_cancelled(parts: Iterable[list[_Row]]) -> Iterator[_Row]:
+def _until_cancelled(parts: Iterable[list[Row]]) -> Iterator[Row]:
     """Yield the rows; raise ``Cancelled`` instead of the next one, or of the end, once the attempt is cancelled."""
     for rows in parts:
-        for row in rows:
+        for each in rows:
             trio.from_thread.check_cancelled()
-            yield row
+            yield each
     trio.from_thread.check_cancelled()
-
-
-def _inode(path: Path) -> tuple[int, int] | None:
-    try:
-        found = path.stat()
-    except OSError:
-        return None
-    return found.st_dev, found.st_ino
 
 
 def _seconds(max_age: float | timedelta | None) -> float | None:

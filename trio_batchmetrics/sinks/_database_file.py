@@ -1,0 +1,229 @@
+"""The file that a database connection has open: which one it is, wherever it has been moved.
+
+How this works
+==============
+
+SQLite finds a database's write-ahead log by name: ``NAME-wal`` next to ``NAME``. If ``NAME`` is renamed, its log stays
+behind. SQLite leaves it there when the connection is closed, and whoever opens the next database of that name deletes
+the log or replays it into the wrong file (sqlite.org/howtocorrupt.html, 1.4 and 2.4). Two rules keep the rows safe:
+
+* :meth:`DatabaseFile.settle` copies the log into the database and empties it after each commit. Between two payloads
+  the database is complete without its log, so it may be renamed, copied or replaced, and the process may be killed. An
+  empty log does no harm next to another file.
+* :meth:`DatabaseFile.leave` closes the connection and, if the database was moved, removes its log and its index from
+  the old place. If a reader prevented the copying, the log follows its database instead.
+
+Both go by the files that the connection has open, not by their names. Nobody else's log is touched.
+"""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+import sys
+from contextlib import closing
+from itertools import chain, count
+from pathlib import Path
+
+__all__ = ["DatabaseFile", "check_log", "identity"]
+
+_Identity = tuple[int, int]
+_Look = tuple[tuple[int, int, int, int] | None, _Identity | None, _Identity | None]
+
+
+class DatabaseFile:
+    """A connection and the file that it has open. Used by one thread at a time."""
+
+    def __init__(self, path: Path, connection: sqlite3.Connection) -> None:
+        """Take note of the database at a path, to which the connection has just been opened."""
+        real = Path(os.path.realpath(path))
+        self._path = path
+        self._real = real  # SQLite puts the log next to the file that a symbolic link leads to
+        self._log, self._index = _companions(real)
+        self._connection = connection
+        self._pin = _pinned(path)
+        self.identity: _Identity | None = identity(path)
+        """Device and inode of the database; None if it was gone at once."""
+        self._is_copied = False
+        """Whether the database has all that was committed."""
+        self._is_emptied = False
+        """Whether the log had nothing left in it then."""
+        self._copy()  # a killed process may have left something; this makes the log, too
+        self._seen = self._look()
+
+    def is_unchanged(self) -> bool:
+        """Say whether the path still leads here, and nothing else has changed the database or replaced its log."""
+        return self._look() == self._seen
+
+    def can_leave(self) -> bool:
+        """Say whether closing the connection loses nothing: not while a log that has lost its name has rows alone."""
+        if not self._is_copied and self._is_at(self._real) and identity(self._log) != self._seen[1]:
+            self._copy()
+            return self._is_copied
+        return True
+
+    def settle(self) -> bool:
+        """After a commit: copy the log into the database and empty it. Raises nothing.
+
+        A failure costs nothing but this: the commit holds without it. While another process reads, the log cannot be
+        emptied, and nothing that was committed since that read began can be copied.
+
+        Returns:
+            Whether the rows are in a file. False: the database was removed meanwhile, and they with it. Where the
+            system cannot tell removed from moved (it can on Linux), both give False.
+        """
+        self._copy()
+        if not self._is_at(self._path):
+            return bool(self._links())
+        self._seen = self._look()
+        return True
+
+    def leave(self) -> str | None:
+        """Close the connection, and leave nothing next to a file that took the database's place. Raises nothing.
+
+        Returns:
+            A message for the user if this could not be done without a trace; else None.
+        """
+        moved = not self._is_at(self._real)
+        if not self._is_copied:
+            self._copy()
+        self._connection.close()
+        try:
+            return self._tidy() if moved else None
+        except OSError as exc:
+            return f"it was moved, and its log stays behind: {exc.strerror}"
+        finally:
+            if self._pin is not None:
+                os.close(self._pin)
+
+    def _copy(self) -> None:
+        try:
+            # It waits for readers as long as any statement waits for a lock: the connection's timeout.
+            busy, frames, copied = self._connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
+        except sqlite3.Error:
+            self._is_copied = self._is_emptied = False
+        else:
+            self._is_copied, self._is_emptied = frames == copied, not busy
+
+    def _tidy(self) -> str | None:
+        """Remove the log and the index from where the database was."""
+        pairs = zip((self._log, self._index), self._seen[1:], strict=True)
+        ours = [file for file, seen in pairs if seen is not None and identity(file) == seen]
+        if not ours:
+            return None  # they were moved along
+        if not self._is_copied and self._links() != 0:
+            return self._follow(ours)
+        if self._is_emptied and os.path.lexists(self._real):
+            if self._log.stat().st_size:
+                return "it was replaced while another process was writing to it"
+            if _has_log(self._real):
+                return None  # SQLite has removed them, unless another process has begun to use them
+        for file in ours:
+            file.unlink(missing_ok=True)
+        return None
+
+    def _follow(self, ours: list[Path]) -> str | None:
+        """Move a log that has rows which its database has not, next to it or, if that isn't found, out of the way."""
+        moved = self._find()
+        name = _rename(self._real, ours, preferred=moved)
+        if name == moved:
+            return None
+        return f"it was moved while another process was reading it; its last rows are in its log, now {name}-wal"
+
+    def _find(self) -> str | None:
+        """Return the name that the database has now in its folder."""
+        files = (file for file in self._real.parent.iterdir() if not file.is_symlink())
+        return next((file.name for file in files if self._is_at(file)), None)
+
+    def _is_at(self, path: Path) -> bool:
+        return self.identity is not None and identity(path) == self.identity
+
+    def _look(self) -> _Look:
+        try:
+            found = self._path.stat()
+        except OSError:
+            database = None
+        else:
+            database = found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns
+        return database, identity(self._log), identity(self._index)
+
+    def _links(self) -> int | None:
+        """Return how many names the database has now, wherever they are; None: the system cannot say."""
+        return None if self._pin is None else os.fstat(self._pin).st_nlink
+
+
+def check_log(path: Path) -> str | None:
+    """Before a database is opened: look at a log that a process left which was killed while its database was moved.
+
+    If there is nothing at the path, SQLite would delete the log: it is set aside. If there is a file that isn't a
+    database, SQLite would make it one, out of the log: it is refused.
+
+    Returns:
+        A message for the user if a log was set aside; else None.
+
+    Raises:
+        sqlite3.DatabaseError: the file is not a database.
+    """
+    real = Path(os.path.realpath(path))
+    log, index = _companions(real)
+    try:
+        if not log.stat().st_size:
+            return None
+        if not real.exists():
+            name = _rename(real, [log, index] if index.exists() else [log])
+            return f"a log was left without its database, and is now {name}-wal; it belongs next to the database"
+    except OSError:
+        return None
+    with closing(sqlite3.connect(f"{real.as_uri()}?immutable=1", uri=True)) as without_log:
+        try:
+            without_log.execute("SELECT count(*) FROM sqlite_master").fetchone()
+        except sqlite3.DatabaseError as exc:
+            if getattr(exc, "sqlite_errorcode", None) == sqlite3.SQLITE_NOTADB:
+                raise
+    return None
+
+
+def _companions(path: Path) -> tuple[Path, Path]:
+    return path.with_name(f"{path.name}-wal"), path.with_name(f"{path.name}-shm")
+
+
+def _rename(path: Path, files: list[Path], *, preferred: str | None = None) -> str:
+    """Rename a database's log and index to those of another name that has none yet; return the name."""
+    names = chain([preferred] if preferred else [], (f"{path.name}.{number}" for number in count(1)))
+    name = next(name for name in names if not any(file.exists() for file in _companions(path.with_name(name))))
+    for file, renamed in zip(_companions(path), _companions(path.with_name(name)), strict=True):
+        if file in files:
+            file.rename(renamed)
+    return name
+
+
+def _pinned(path: Path) -> int | None:
+    """Return a file descriptor by which a file can be recognized but not read, or None.
+
+    An ordinary one must not be used: closing it would release the locks that SQLite holds in this process (POSIX).
+    """
+    if sys.platform != "linux":
+        return None
+    try:
+        return os.open(path, os.O_PATH | os.O_CLOEXEC)
+    except OSError:
+        return None
+
+
+def identity(path: Path) -> _Identity | None:
+    """Return the device and inode of a file; None if there is none that can be looked at."""
+    try:
+        found = path.stat()
+    except OSError:
+        return None
+    return found.st_dev, found.st_ino
+
+
+def _has_log(path: Path) -> bool:
+    """Say whether a file is a database that is written ahead; if so, SQLite removes a log that nobody uses."""
+    try:
+        with closing(sqlite3.connect(f"{path.as_uri()}?mode=rw", uri=True, timeout=0)) as database:
+            database.execute("SELECT count(*) FROM sqlite_master").fetchone()
+            return bool(database.execute("PRAGMA journal_mode").fetchone() == ("wal",))
+    except sqlite3.Error:
+        return False

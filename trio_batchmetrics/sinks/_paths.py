@@ -1,0 +1,70 @@
+"""Paths of the sinks with files: which ones they accept, and why a file cannot be opened."""
+
+from __future__ import annotations
+
+import os
+import re
+import stat
+from pathlib import Path
+
+from .._exceptions import ConfigError
+
+__all__ = ["file_path", "why_not_opened"]
+
+_URL = re.compile(r"file:|[A-Za-z][A-Za-z0-9+.-]+://", re.IGNORECASE)
+"""The beginning of a URL. A path may contain colons otherwise, and ``C:`` is a drive."""
+
+_NAMES = {
+    "": "it is empty",
+    "-": "pass sys.stdout for the standard output",
+    ":memory:": "nobody could read a database in memory; use a file, or trio_batchmetrics.testing.RecordingSink()",
+}
+"""Texts that mean something else than a file of that name to other programs."""
+
+
+def file_path(parameter: str, value: str | os.PathLike[str]) -> Path:
+    """Return a path as an absolute one, relative to the current directory at the time of the call. No I/O.
+
+    Args:
+        parameter: the name of the sink's parameter, for messages.
+        value: the argument.
+
+    Raises:
+        TypeError: it is neither a str nor a path of str.
+        ValueError: it is empty, a URL, a special name such as ``:memory:`` or ``-``, or can't name a file.
+    """
+    path = os.fspath(value) if isinstance(value, os.PathLike) else value
+    if not isinstance(path, str):
+        raise TypeError(f"{parameter} must be a str or a pathlib.Path (got {value!r})")
+    if (why := _why_not(path)) is not None:
+        raise ConfigError(f"{parameter} must be the path of a file (got {path!r}): {why}")
+    return Path(os.path.abspath(path))  # noqa: PTH100 - Path.absolute() leaves ".." in
+
+
+def _why_not(path: str) -> str | None:
+    if path in _NAMES:
+        return _NAMES[path]
+    if _URL.match(path):
+        return "URLs are not read; pass the path alone"
+    if "\0" in path:
+        return "no file name has a NUL in it"
+    if path.endswith(("/", os.sep)):
+        return "it ends like a folder; add the name of the file"
+    return None
+
+
+def why_not_opened(path: Path) -> str | None:
+    """Say why a database cannot be opened, as far as one can tell without opening it; None: it may be soon."""
+    folder = path.parent
+    try:
+        if stat.S_ISDIR(path.stat().st_mode):
+            return "it is a folder"
+        readable = os.access(path, os.R_OK)
+    except (FileNotFoundError, NotADirectoryError):
+        if not folder.is_dir():
+            return "its folder does not exist"
+        readable = True  # to be made
+    except PermissionError:
+        readable = False
+    # The log stands next to the file, so it is not enough that the file itself is writable.
+    return None if readable and os.access(folder, os.W_OK | os.X_OK) else "permission denied"
