@@ -25,5 +25,8 @@ class SinkContext:
     """Histogram bucket bounds by instrument name, over the declared ones."""
     run_id: str = ""
     """Names the collector's run, like no other; together with a serial number (``Batch.serials``) an event."""
+    instance: str = ""
+    """Names the process in which the block was entered: ``host:pid``, or ``host:pid:2`` for the second collector that
+    is open in it. In a container, ``host`` has a part that no other container of the same host name has."""
     declared: Mapping[str, Measure] = attrs.field(factory=dict[str, Measure])
     """Bound instruments by name, as they come to be: their kind, unit, description and bounds."""

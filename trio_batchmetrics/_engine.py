@@ -26,6 +26,7 @@ from ._accounts import Account
 from ._config import BatchMetricsConfig
 from ._delivery import EventDelivery
 from ._flushing import FlushTask
+from ._identity import process_name
 from ._instruments import Instruments
 from ._intake import Intake
 from ._ledger import Ledger
@@ -65,14 +66,20 @@ class Engine:
         self._event_sinks: list[EventDelivery] = []
         self._series_sinks: list[SeriesDelivery] = []
         self._flush_task = FlushTask(self.intake, self.ledger, self._event_sinks, self._series_sinks, self._clock)
-        self._connect(accounts, sinks)
-        self._deliveries: tuple[EventDelivery | SeriesDelivery, ...] = (*self._event_sinks, *self._series_sinks)
+        self.number: int = 0
+        """Which of the open collectors of this process it is: the smallest number from 1 on that no other has."""
         _engines.add(self)
+        try:
+            self._connect(accounts, sinks)
+        except BaseException:
+            self._done.set()  # it never opens
+            raise
+        self._deliveries: tuple[EventDelivery | SeriesDelivery, ...] = (*self._event_sinks, *self._series_sinks)
 
     def _connect(self, accounts: list[Account], sinks: Mapping[str, Any]) -> None:
         """Give each sink its delivery."""
         run_id = uuid.uuid4().hex
-        context = _context(self.config, self.instruments.declared, run_id)
+        context = _context(self.config, self.instruments.declared, run_id, self._instance())
         trouble = self._reporter.trouble
         for account, sink in zip(accounts, sinks.values(), strict=True):
             if self.config.enabled:
@@ -91,6 +98,19 @@ class Engine:
                         trouble=trouble,
                     )
                 )
+
+    def _instance(self) -> str:
+        """Take a number, and return what this collector is called among all that report."""
+        self.number = 1
+        while any(other.number == self.number for other in _open_engines() if other is not self):
+            self.number += 1  # taken before it is looked whether it is free: two threads may open at the same time
+        name = process_name()
+        return name if self.number == 1 else f"{name}:{self.number}"
+
+    @property
+    def is_open(self) -> bool:
+        """Whether it runs in this process, or is about to."""
+        return self.config.enabled and not self._forked and not self._done.is_set()
 
     # -- what instruments need of it
 
@@ -250,7 +270,7 @@ async def _saved_interrupt() -> KeyboardInterrupt | None:
     return None
 
 
-def _context(config: BatchMetricsConfig, declared: Mapping[str, Measure], run_id: str) -> SinkContext:
+def _context(config: BatchMetricsConfig, declared: Mapping[str, Measure], run_id: str, instance: str) -> SinkContext:
     static = {name: string for name, value in config.static_labels.items() if (string := text(value)) is not None}
     return SinkContext(
         static_labels=static,
@@ -258,12 +278,21 @@ def _context(config: BatchMetricsConfig, declared: Mapping[str, Measure], run_id
         max_series=config.max_series,
         bounds=dict(config.bounds),
         run_id=run_id,
+        instance=instance,
         declared=declared,
     )
 
 
 _engines: weakref.WeakSet[Engine] = weakref.WeakSet()
-"""Every engine of this process; only the fork hook looks at it."""
+"""Every engine of this process; only the fork hook and :func:`_open_engines` look at it."""
+
+
+def _open_engines() -> list[Engine]:
+    while True:
+        try:
+            return [one for one in _engines if one.is_open]
+        except RuntimeError:  # another thread has added one meanwhile
+            continue
 
 
 def _after_fork_in_child() -> None:

@@ -15,15 +15,20 @@ thread.
 
 from __future__ import annotations
 
+import os
+import weakref
 from abc import ABC, abstractmethod
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from datetime import timedelta
 from typing import Generic, TypeVar
 
 import attrs
 
 from ._batch import Batch
 from ._cells import Metric, Point
+from ._config import as_float
 from ._context import SinkContext
+from ._exceptions import ConfigError
 from ._schema import Kind, Measure, MetricEvent
 from ._series import SeriesStore
 from ._text import fields_of, json_form, json_line, labels_of
@@ -103,24 +108,32 @@ class Sink:
     context: SinkContext = SinkContext()
     """What the collector told; set by :meth:`bind`."""
 
+    _claim: _Claim | None = None
+    """Which collector is open with it."""
+
     def __init__(
-        self, *, name: str | None = None, timeout: float = 30.0, backoff: float = 0.5, max_backoff: float = 30.0
+        self,
+        *,
+        name: str | None = None,
+        timeout: float | timedelta = 30.0,
+        backoff: float | timedelta = 0.5,
+        max_backoff: float | timedelta = 30.0,
     ) -> None:
         """Set up the sink's delivery; a subclass that does not call this has the defaults.
 
         Args:
             name: key in ``stats().sinks``.
-            timeout: seconds an attempt may take.
-            backoff: seconds, at most, before the first retry.
-            max_backoff: seconds, at most, before any.
+            timeout: the longest an attempt may take, in seconds or as a ``timedelta``.
+            backoff: the longest pause before the first retry, likewise.
+            max_backoff: the longest pause before any, likewise.
 
         Raises:
-            ValueError: a number is not above 0.
+            ConfigError: (a ``ValueError``) a duration is not finite and above 0, or the name is no text.
         """
         self.name = name
-        self.timeout = timeout
-        self.backoff = backoff
-        self.max_backoff = max_backoff
+        self.timeout = _seconds("timeout", timeout)
+        self.backoff = _seconds("backoff", backoff)
+        self.max_backoff = _seconds("max_backoff", max_backoff)
         check_settings(self)
 
     def bind(self, context: SinkContext) -> None:
@@ -135,19 +148,72 @@ class Sink:
 
 
 def check_settings(sink: Sink) -> None:
-    """Look at a sink's delivery settings, however they were set.
+    """Look at a sink's delivery settings, however they were set; durations become float seconds.
 
     Raises:
-        ValueError: seconds that are not above 0, or a number of things that is no int >= 1.
+        ConfigError: (a ``ValueError``) a duration that is not finite and above 0, a number of things that is no
+            int >= 1, or a name that is no text.
     """
+    if sink.name is not None and (not isinstance(sink.name, str) or not sink.name):
+        raise ConfigError(f"name must be a str that is not empty, or None (got {sink.name!r})")
     for setting in ("timeout", "backoff", "max_backoff", "retry_budget"):
-        seconds: object = getattr(sink, setting, 1.0)
-        if isinstance(seconds, bool) or not isinstance(seconds, int | float) or not seconds > 0:
-            raise ValueError(f"{setting} must be a number > 0 (got {seconds!r})")
+        given: object = getattr(sink, setting, 1.0)
+        seconds = _seconds(setting, given)
+        if type(given) is not float:
+            setattr(sink, setting, seconds)
     for setting in ("max_events", "max_payload_bytes"):
         most: object = getattr(sink, setting, None)
         if most is not None and (isinstance(most, bool) or not isinstance(most, int) or most < 1):
-            raise ValueError(f"{setting} must be an int >= 1 or None (got {most!r})")
+            raise ConfigError(f"{setting} must be an int >= 1 or None (got {most!r})")
+
+
+def _seconds(setting: str, value: object) -> float:
+    number = as_float(value.total_seconds() if isinstance(value, timedelta) else value)
+    if number is None or number <= 0:
+        raise ConfigError(f"{setting} must be a finite number of seconds > 0, or a timedelta (got {value!r})")
+    return number
+
+
+class _Claim:
+    """That a collector is open with a sink: for as long as its owner lives, and in a child forked meanwhile for ever.
+
+    A child has the sink's connections and files together with its parent, so neither may go on with them.
+    """
+
+    def __init__(self, owner: object) -> None:
+        self.owner = weakref.ref(owner)
+        self.pid = os.getpid()
+
+    def refusal(self) -> str | None:
+        """Return why nobody else may have the sink, if so."""
+        if self.pid != os.getpid():
+            return "was in use by a collector of the parent process at the fork; create one in the child"
+        return None if self.owner() is None else "is in use by another open collector; create one for each collector"
+
+
+def claim(sinks: Mapping[str, Sink], owner: object) -> None:
+    """Take sinks for a collector that opens: all of them or none.
+
+    Args:
+        sinks: by name.
+        owner: the collector; should it be forgotten without having been left, its sinks are free.
+
+    Raises:
+        RuntimeError: one belongs to an open collector; the message names it.
+    """
+    for name, sink in sinks.items():
+        refusal = sink._claim.refusal() if sink._claim is not None else None
+        if refusal is not None:
+            raise RuntimeError(f"sink {name!r} ({type(sink).__name__}) {refusal}")
+    for sink in sinks.values():
+        sink._claim = _Claim(owner)
+
+
+def release(sinks: Iterable[Sink], owner: object) -> None:
+    """Free the sinks of a collector whose block was left; a forked child has none to free."""
+    for sink in sinks:
+        if sink._claim is not None and sink._claim.owner() is owner and sink._claim.pid == os.getpid():
+            sink._claim = None
 
 
 class EventSink(Sink, ABC, Generic[PartT]):
@@ -174,10 +240,10 @@ class EventSink(Sink, ABC, Generic[PartT]):
         self,
         *,
         name: str | None = None,
-        timeout: float = 30.0,
-        retry_budget: float = 300.0,
-        backoff: float = 0.5,
-        max_backoff: float = 30.0,
+        timeout: float | timedelta = 30.0,
+        retry_budget: float | timedelta = 300.0,
+        backoff: float | timedelta = 0.5,
+        max_backoff: float | timedelta = 30.0,
         max_events: int | None = None,
         max_payload_bytes: int | None = None,
     ) -> None:
@@ -185,18 +251,18 @@ class EventSink(Sink, ABC, Generic[PartT]):
 
         Args:
             name: key in ``stats().sinks``.
-            timeout: seconds an attempt may take.
-            retry_budget: seconds after a payload's first attempt from which on no retry begins.
-            backoff: seconds, at most, before the first retry.
-            max_backoff: seconds, at most, before any.
+            timeout: the longest an attempt may take, in seconds or as a ``timedelta``.
+            retry_budget: time after a payload's first attempt from which on no retry begins, likewise.
+            backoff: the longest pause before the first retry, likewise.
+            max_backoff: the longest pause before any, likewise.
             max_events: most events in a payload; None keeps the class's.
             max_payload_bytes: most bytes in a payload; None keeps the class's.
 
         Raises:
-            ValueError: a number is not above 0.
+            ConfigError: (a ``ValueError``) a duration is not finite and above 0, or a number of things no int >= 1.
         """
         super().__init__(name=name, timeout=timeout, backoff=backoff, max_backoff=max_backoff)
-        self.retry_budget = retry_budget
+        self.retry_budget = _seconds("retry_budget", retry_budget)
         if max_events is not None:
             self.max_events = max_events
         if max_payload_bytes is not None:
