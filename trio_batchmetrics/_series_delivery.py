@@ -104,8 +104,8 @@ class SeriesDelivery:
         while True:
             receipt = await self._attempt()
             if not (receipt.rejected or receipt.retry or receipt.too_large or receipt.error is not None):
-                self._attempts.succeeded()
                 self._ledger.pushed(self.account)
+                self._attempts.succeeded()
                 return
             self._attempts.note(receipt.error or "the push was refused")
             await self._attempts.pause(receipt.retry_after, math.inf)

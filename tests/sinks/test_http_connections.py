@@ -107,14 +107,6 @@ async def test_a_certificate_that_nobody_vouches_for_is_refused(tmp_path: Path) 
     assert seen.targets == []
 
 
-async def test_certificates_that_cannot_be_read_cost_no_more_than_their_events(tmp_path: Path) -> None:
-    """A path that is wrong is noted with each attempt."""
-    async with serving(tls=True) as (_, address):
-        stats = await deliver(f"https://{address}", verify=str(tmp_path / "nothing.pem"))
-    assert stats.sinks["lines"].failed == 1
-    assert "No such file" in str(stats.sinks["lines"].last_error)
-
-
 @pytest.mark.parametrize("trust_env", [False, True])
 async def test_the_environments_proxies_are_used_only_where_that_is_asked_for(
     trust_env: bool, monkeypatch: pytest.MonkeyPatch

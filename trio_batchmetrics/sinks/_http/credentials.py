@@ -39,8 +39,9 @@ class Credentials:
         self,
         auth: Any,
         headers: Mapping[str, str],
-        token_file: str | os.PathLike[str] | None,
         *,
+        token: str | None = None,
+        token_file: str | os.PathLike[str] | None = None,
         auth_class: type[Any],
         scheme: str = "Bearer",
     ) -> None:
@@ -49,9 +50,10 @@ class Credentials:
         Args:
             auth: ``(user, password)``, a bearer token, an instance of ``auth_class``, or None.
             headers: over the usual ones, whatever their case.
+            token: sent with the scheme, or None.
             token_file: a file with a token, or None.
             auth_class: ``httpx2.Auth``.
-            scheme: of a token in a file that names none.
+            scheme: of the token, or of one in a file that names none.
 
         Raises:
             ConfigError: something is not what it should be, or no request can carry it; the message names the setting
@@ -65,6 +67,9 @@ class Credentials:
         """User and password of basic authentication."""
         self._scheme = scheme
         self._file = None if token_file is None else _checked_file(token_file)
+        if token is not None:
+            _check("token", token)
+            self.headers["authorization"] = f"{scheme} {token}"
         if isinstance(auth, str):
             if not auth:
                 raise ConfigError("auth must not be empty")

@@ -50,6 +50,7 @@ class Endpoint:
         *,
         headers: Mapping[str, str] | None = None,
         auth: Any = None,
+        token: str | None = None,
         token_file: str | os.PathLike[str] | None = None,
         token_scheme: str = "Bearer",  # noqa: S107 - the name of a scheme
         verify: bool | str | os.PathLike[str] | ssl.SSLContext = True,
@@ -63,8 +64,9 @@ class Endpoint:
             url: its base URL; ``user:password@`` in it is basic authentication.
             headers: of every request.
             auth: basic, bearer, or an ``httpx2.Auth``.
+            token: sent with the scheme of ``token_scheme``.
             token_file: a file with a token.
-            token_scheme: of a token in a file that names none.
+            token_scheme: of the token, or of one in a file that names none.
             verify: of the server's certificate.
             client: to be used instead of one of our own.
             trust_env: whether to use the environment's proxies.
@@ -87,7 +89,9 @@ class Endpoint:
         # identity: answers are small, and most are never looked at.
         usual = {"user-agent": "trio-batchmetrics", "accept-encoding": "identity"}
         own: Mapping[str, str] = {} if headers is None else headers
-        self._credentials = Credentials(auth, own, token_file, auth_class=httpx2.Auth, scheme=token_scheme)
+        self._credentials = Credentials(
+            auth, own, token=token, token_file=token_file, auth_class=httpx2.Auth, scheme=token_scheme
+        )
         self._credentials.headers = {**usual, **self._credentials.headers}
         self._verify = checked_verify(verify)
         if not isinstance(trust_env, bool):

@@ -10,7 +10,7 @@ from .settings import HTTPSettings
 
 __all__ = ["HTTPSink"]
 
-_ENDPOINT = {"headers", "auth", "token_file", "token_scheme", "verify", "client", "trust_env", "codec"}
+_ENDPOINT = {"headers", "auth", "token", "token_file", "token_scheme", "verify", "client", "trust_env", "codec"}
 
 
 class HTTPSink(Sink):
@@ -22,7 +22,7 @@ class HTTPSink(Sink):
         Args:
             url: the server's base URL.
             settings: as the user gave them.
-            own: of these, what the sink itself decides (``headers=``, ``token_scheme=``, for a token).
+            own: of these, what the sink itself decides (``token=``, ``token_scheme=``).
         """
         given: dict[str, Any] = {**settings, **own}
         theirs = {key: given.pop(key) for key in _ENDPOINT & given.keys()}
