@@ -262,7 +262,7 @@ async def test_the_environments_certificates_are_honoured(
 async def test_a_folder_of_certificates_is_trusted(tmp_path: Path) -> None:
     """One without any is trusted with nothing."""
     async with serving(tls=True) as (seen, address):
-        stats = await deliver(f"https://{address}", verify=tmp_path)
+        stats = await deliver(f"https://{address}", verify=tmp_path, retry_budget=0.05)
     assert stats.sinks["lines"].failed == 1
     assert seen.targets == []
 
