@@ -27,6 +27,7 @@ import trio
 
 from ._batch import Row
 from ._events import Counter, Gauge, HistogramPoint
+from ._reprs import tolerant_repr
 from ._schema import Measure
 from ._validation import number
 
@@ -66,6 +67,7 @@ class Host(Protocol):
         ...
 
 
+@tolerant_repr
 class _Bound:
     """What the three kinds share."""
 

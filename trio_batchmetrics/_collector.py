@@ -10,12 +10,14 @@ import trio
 from ._engine import Engine
 from ._instruments import BoundCounter, BoundGauge, BoundHistogram, Instruments
 from ._recording import IntakeRecorder, ThreadRecorder
+from ._reprs import tolerant_repr
 from ._schema import MetricEvent, is_event
 from ._stats import BatchMetricsStats, FlushReport
 
 __all__ = ["BatchMetricsCollector"]
 
 
+@tolerant_repr
 class BatchMetricsCollector(IntakeRecorder):
     """Records events and keeps account of them; made by :func:`collector`.
 

@@ -11,6 +11,7 @@ from typing import Any, Literal, Self, cast
 import attrs
 
 from ._exceptions import ConfigError
+from ._reprs import tolerant_repr
 
 __all__ = ["BatchMetricsConfig"]
 
@@ -119,6 +120,7 @@ def _bounds(_: object, field: attrs.Attribute[Any], value: object) -> None:
             raise _fail(field.name, rule, name)
 
 
+@tolerant_repr
 @attrs.frozen(kw_only=True)
 class BatchMetricsConfig:
     """The settings of one collector.

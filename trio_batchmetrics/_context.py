@@ -6,11 +6,13 @@ from collections.abc import Mapping
 
 import attrs
 
+from ._reprs import tolerant_repr
 from ._schema import Measure
 
 __all__ = ["SinkContext"]
 
 
+@tolerant_repr
 @attrs.frozen(kw_only=True)
 class SinkContext:
     """What a collector tells its sinks when it opens."""

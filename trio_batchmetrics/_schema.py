@@ -19,6 +19,7 @@ import attrs
 
 from ._config import checked_bounds
 from ._exceptions import ConfigError, DeclarationError
+from ._reprs import tolerant_repr
 
 __all__ = [
     "DEFAULT_BOUNDS",
@@ -82,6 +83,7 @@ class LabelField:
     """The label's name."""
 
 
+@tolerant_repr
 @attrs.frozen
 class Measure:
     """A field that is measured, or the count of the events themselves."""
@@ -134,7 +136,7 @@ class Schema:
 @dataclass_transform(frozen_default=True, kw_only_default=True, field_specifiers=(attrs.field,))
 def _event_base(cls: type[_EventT]) -> type[_EventT]:
     """Make the base an attrs class in a way that tells type checkers of its field, in subclasses too."""
-    return attrs.frozen(cls, kw_only=True, weakref_slot=False)
+    return tolerant_repr(attrs.frozen(cls, kw_only=True, weakref_slot=False))
 
 
 @_event_base
@@ -278,8 +280,8 @@ def metric_event(cls: Any = None, /, *, counts: str | None = None) -> Any:
 
     def make(cls: type) -> type:
         try:
-            made: Any = attrs.frozen(
-                _with_base(cls), auto_attribs=True, weakref_slot=False, field_transformer=_timestamp_last
+            made: Any = tolerant_repr(
+                attrs.frozen(_with_base(cls), auto_attribs=True, weakref_slot=False, field_transformer=_timestamp_last)
             )
         except attrs.exceptions.UnannotatedAttributeError as exc:
             raise DeclarationError(f"{cls.__name__}: {exc}") from None

@@ -29,6 +29,7 @@ from ._cells import Metric, Point
 from ._config import as_float
 from ._context import SinkContext
 from ._exceptions import ConfigError
+from ._reprs import tolerant_repr
 from ._schema import Kind, Measure, MetricEvent
 from ._series import SeriesStore
 from ._text import fields_of, json_form, json_line, labels_of
@@ -54,6 +55,7 @@ __all__ = [
 PartT = TypeVar("PartT")
 
 
+@tolerant_repr
 @attrs.frozen
 class Payload(Generic[PartT]):
     """What one attempt sends."""
@@ -66,6 +68,7 @@ class Payload(Generic[PartT]):
     """Names the payload: the same for each attempt, unlike any other's; for back-ends that can tell a repetition."""
 
 
+@tolerant_repr
 @attrs.frozen(kw_only=True)
 class Receipt:
     """What became of a payload, where that is not simply "delivered".
