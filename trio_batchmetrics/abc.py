@@ -151,7 +151,7 @@ class Sink:
 
 
 def check_settings(sink: Sink) -> None:
-    """Look at a sink's delivery settings, however they were set; durations become float seconds.
+    """Look at a sink's delivery settings, however they were set; a ``timedelta`` becomes float seconds.
 
     Raises:
         ConfigError: (a ``ValueError``) a duration that is not finite and above 0, a number of things that is no
@@ -162,7 +162,7 @@ def check_settings(sink: Sink) -> None:
     for setting in ("timeout", "backoff", "max_backoff", "retry_budget"):
         given: object = getattr(sink, setting, 1.0)
         seconds = _seconds(setting, given)
-        if type(given) is not float:
+        if isinstance(given, timedelta):
             setattr(sink, setting, seconds)
     for setting in ("max_events", "max_payload_bytes"):
         most: object = getattr(sink, setting, None)

@@ -1,6 +1,7 @@
 """Settings of sinks over HTTP: what cannot work is refused when the sink is made, by name, and never with a secret."""
 
 import math
+import os
 import shutil
 from collections.abc import Callable
 from datetime import timedelta
@@ -365,6 +366,41 @@ async def test_a_file_without_a_token_is_an_error_that_is_tried_again(content: s
         await metrics.flush()
     assert balanced(metrics.stats()).sinks["lines"].delivered == 1
     assert [request.headers["authorization"] for request in server.requests] == ["Bearer good-token"]
+
+
+needs_fifo = pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="this system has no named pipes")
+
+
+@needs_fifo
+@pytest.mark.parametrize("setting", ["token_file", "verify"])
+def test_a_named_pipe_is_refused_and_not_waited_for(setting: str, tmp_path: Path) -> None:
+    """To open one would hang the application."""
+    os.mkfifo(tmp_path / "pipe")
+    with pytest.raises(ValueError, match=f"^{setting} must be a file .*regular file"):
+        LinesSink(URL, **{setting: tmp_path / "pipe"})  # type: ignore[arg-type]
+
+
+@needs_fifo
+def test_a_file_that_hung_in_one_run_does_not_hold_up_the_next(tmp_path: Path) -> None:
+    """The thread that still reads it was left behind; the next block has a place for another."""
+    file, pipe = tmp_path / "token", tmp_path / "pipe"
+    file.write_text("good-token")
+    server = Guarded("Bearer good-token")
+    sink = LinesSink("http://metrics.example", token_file=file, client=server.client)
+
+    async def deliver_once() -> int:
+        with trio.fail_after(20):
+            async with collector(BatchMetricsConfig(shutdown_timeout=0.3), sinks=[sink]) as metrics:
+                metrics.record_counter("c", {}, 1)
+        return balanced(metrics.stats()).processed_events
+
+    file.unlink()
+    os.mkfifo(file)
+    assert trio.run(deliver_once) == 0
+    file.rename(pipe)
+    file.write_text("good-token")
+    assert trio.run(deliver_once) == 1
+    pipe.write_text("late")  # lets the thread go
 
 
 @pytest.mark.parametrize("sink", SINKS)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import stat
 from collections.abc import Iterator, Mapping
 from functools import partial
 from pathlib import Path
@@ -141,11 +142,13 @@ def _checked_file(path: Any) -> Path:
     if not isinstance(path, str | os.PathLike):
         raise ConfigError(f"token_file must be a path (got {_type(path)})")
     try:
-        found = Path(cast("str | os.PathLike[str]", path))
+        found = Path(cast("str | os.PathLike[str]", path)).absolute()
+        if not stat.S_ISREG(found.stat().st_mode):
+            raise ConfigError("it is not a regular file")
         found.open("rb").close()
     except (OSError, ValueError, TypeError) as exc:
         raise ConfigError(f"token_file must be a file that can be read (got {path!r}: {_reason(exc)})") from None
-    return found.absolute()
+    return found
 
 
 def _checked_headers(headers: Any) -> Iterator[tuple[str, str]]:

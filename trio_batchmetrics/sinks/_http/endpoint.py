@@ -108,8 +108,8 @@ class Endpoint:
         """The process that has used the application's client."""
         self._client: Any = client
         self._quiet = Quiet()
-        self._sent: tuple[Any, ...] = ()
-        """The requests of the last attempt, as they were sent: a server may repeat them."""
+        self._sent: list[tuple[Any, Mapping[str, str]]] = []
+        """URL and headers of the last attempt's requests, as they were sent: a server may repeat them."""
         self._scrubber: Scrubber | None = None
         self._compression_taken = False
         self._limiter = trio.CapacityLimiter(1)
@@ -202,7 +202,7 @@ class Endpoint:
         """Ask, and go where the answer points if that is the same server."""
         if self._client is None:
             self._client = await self._made()
-        self._sent, self._scrubber = (), None
+        self._sent, self._scrubber = [], None
         hops = 0
         while True:
             status, answered, read = await self._once(method, url, params, headers, body)
@@ -225,15 +225,18 @@ class Endpoint:
                 async with self._client.stream(
                     method, url, params=params, headers=headers, content=body, follow_redirects=False, **auth
                 ) as response:
-                    self._sent += (*(one.request for one in response.history), response.request)
+                    self._note(*(one.request for one in response.history), response.request)
                     return response.status_code, response.headers, await read_body(response)
         except self._httpx.HTTPStatusError as exc:  # of a hook of the application's client: it is an answer
-            self._sent += (exc.request,)
+            self._note(exc.request)
             return exc.response.status_code, exc.response.headers, Body(b"")
         except Exception as exc:
-            request = getattr(exc, "_request", None)  # the property raises where there is none
-            self._sent += () if request is None else (request,)
+            self._note(getattr(exc, "_request", None))  # the property raises where there is none
             raise NoAnswer(self.scrubbed(_why(exc))) from exc
+
+    def _note(self, *requests: Any) -> None:
+        """Remember what was sent, without the bodies."""
+        self._sent += [(request.url, request.headers) for request in requests if request is not None]
 
     async def _made(self) -> Any:
         """Make a client of our own; reading the system's certificates takes a while, so in a thread.
@@ -271,8 +274,8 @@ class Endpoint:
     def _secrets(self) -> Iterator[str]:
         yield from own_secrets(self._credentials)
         yield urlsplit(self._base).path
-        for request in self._sent:
-            yield from request_secrets(request)
+        for sent in self._sent:
+            yield from request_secrets(*sent)
         if self._given is not None:
             yield from client_secrets(self._given)
         if self._trust_env or getattr(self._given, "trust_env", False):

@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import re
 from base64 import b64decode, b64encode
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, cast
 from urllib.parse import quote, quote_plus, unquote, unquote_plus
 from urllib.request import getproxies
@@ -72,14 +72,19 @@ def own_secrets(credentials: Credentials) -> Iterator[str]:
         yield from _of_header(name, value)
 
 
-def request_secrets(request: Any) -> Iterator[str]:
-    """Yield the secrets in a request as it was sent, and its path and query."""
-    for name, value in request.headers.items():
+def request_secrets(url: Any, headers: Mapping[str, str]) -> Iterator[str]:
+    """Yield the secrets in a request as it was sent, and its path and query.
+
+    Args:
+        url: an ``httpx2.URL``.
+        headers: by names in lower case.
+    """
+    for name, value in headers.items():
         yield from _of_header(name, value)
-    yield from _of_url(request.url)
-    yield request.url.raw_path.decode("ascii", "replace")
-    yield request.url.query.decode("ascii", "replace")
-    yield request.url.path
+    yield from _of_url(url)
+    yield url.raw_path.decode("ascii", "replace")
+    yield url.query.decode("ascii", "replace")
+    yield url.path
 
 
 def client_secrets(client: Any) -> Iterator[str]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import ssl
+import stat
 from pathlib import Path
 from typing import Any, cast
 
@@ -30,6 +31,8 @@ def checked_verify(verify: Any) -> Verify:
         raise ConfigError(f"verify must be a bool, a path or an ssl.SSLContext (got {type(verify).__name__})")
     path = cast("str | os.PathLike[str]", verify)
     try:
+        if not Path(path).is_dir() and not stat.S_ISREG(Path(path).stat().st_mode):
+            raise ConfigError("it is neither a regular file nor a folder")
         _context_of(path)
     except (OSError, ValueError, TypeError) as exc:  # an ssl.SSLError is an OSError
         reason = (exc.strerror or type(exc).__name__) if isinstance(exc, OSError) else str(exc)
