@@ -94,13 +94,13 @@ async def test_a_sink_is_not_free_while_its_collector_flushes(autojump_clock: Mo
     """Its last attempt is under way until the block is left."""
     sink = StuckSink()
 
-    async def hold(*, task_status: trio.TaskStatus[None]) -> None:
+    async def hold(*, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         async with collector(BatchMetricsConfig(shutdown_timeout=5), sinks=[sink]) as metrics:
             metrics.record_cache_metric("redis", "hit")
             task_status.started()
 
     async with trio.open_nursery() as nursery:
-        await nursery.start(lambda *, task_status: hold(task_status=task_status))
+        await nursery.start(hold)
         await trio.sleep(4)
         with pytest.raises(RuntimeError, match="is in use by another open collector"):
             async with collector(sinks=[sink]):

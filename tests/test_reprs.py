@@ -55,5 +55,5 @@ def test_the_locals_of_a_refused_configuration_can_be_shown() -> None:
 
 def test_a_finished_object_shows_itself_as_before() -> None:
     """The tolerant repr is for the others alone."""
-    assert repr(Mine("x", timestamp=1)) == "Mine(what='x', timestamp=1)"
+    assert repr(Mine("x")).startswith("Mine(what='x', timestamp=")
     assert repr(abc.Receipt(error="e")).startswith("Receipt(rejected={}, ")

@@ -22,8 +22,9 @@ import trio
 from ._collector import BatchMetricsCollector
 from ._config import BatchMetricsConfig
 from ._engine import Engine
+from ._ownership import claim, release
 from ._sinks import AnySink, named_sinks
-from .abc import Sink, claim, release
+from .abc import Sink
 from .sinks._logging import LoggingSink
 
 __all__ = ["CollectorManager", "collector"]

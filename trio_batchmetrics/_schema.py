@@ -280,9 +280,10 @@ def metric_event(cls: Any = None, /, *, counts: str | None = None) -> Any:
 
     def make(cls: type) -> type:
         try:
-            made: Any = tolerant_repr(
-                attrs.frozen(_with_base(cls), auto_attribs=True, weakref_slot=False, field_transformer=_timestamp_last)
+            made: Any = attrs.frozen(
+                _with_base(cls), auto_attribs=True, weakref_slot=False, field_transformer=_timestamp_last
             )
+            made = tolerant_repr(made)
         except attrs.exceptions.UnannotatedAttributeError as exc:
             raise DeclarationError(f"{cls.__name__}: {exc}") from None
         made.__metric_schema__ = _read(made, counts)

@@ -15,10 +15,8 @@ thread.
 
 from __future__ import annotations
 
-import os
-import weakref
 from abc import ABC, abstractmethod
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from datetime import timedelta
 from typing import Generic, TypeVar
 
@@ -111,9 +109,6 @@ class Sink:
     context: SinkContext = SinkContext()
     """What the collector told; set by :meth:`bind`."""
 
-    _claim: _Claim | None = None
-    """Which collector is open with it."""
-
     def __init__(
         self,
         *,
@@ -175,48 +170,6 @@ def _seconds(setting: str, value: object) -> float:
     if number is None or number <= 0:
         raise ConfigError(f"{setting} must be a finite number of seconds > 0, or a timedelta (got {value!r})")
     return number
-
-
-class _Claim:
-    """That a collector is open with a sink: for as long as its owner lives, and in a child forked meanwhile for ever.
-
-    A child has the sink's connections and files together with its parent, so neither may go on with them.
-    """
-
-    def __init__(self, owner: object) -> None:
-        self.owner = weakref.ref(owner)
-        self.pid = os.getpid()
-
-    def refusal(self) -> str | None:
-        """Return why nobody else may have the sink, if so."""
-        if self.pid != os.getpid():
-            return "was in use by a collector of the parent process at the fork; create one in the child"
-        return None if self.owner() is None else "is in use by another open collector; create one for each collector"
-
-
-def claim(sinks: Mapping[str, Sink], owner: object) -> None:
-    """Take sinks for a collector that opens: all of them or none.
-
-    Args:
-        sinks: by name.
-        owner: the collector; should it be forgotten without having been left, its sinks are free.
-
-    Raises:
-        RuntimeError: one belongs to an open collector; the message names it.
-    """
-    for name, sink in sinks.items():
-        refusal = sink._claim.refusal() if sink._claim is not None else None
-        if refusal is not None:
-            raise RuntimeError(f"sink {name!r} ({type(sink).__name__}) {refusal}")
-    for sink in sinks.values():
-        sink._claim = _Claim(owner)
-
-
-def release(sinks: Iterable[Sink], owner: object) -> None:
-    """Free the sinks of a collector whose block was left; a forked child has none to free."""
-    for sink in sinks:
-        if sink._claim is not None and sink._claim.owner() is owner and sink._claim.pid == os.getpid():
-            sink._claim = None
 
 
 class EventSink(Sink, ABC, Generic[PartT]):

@@ -2,7 +2,6 @@
 
 import os
 import socket
-from typing import Any
 
 import pytest
 import trio
@@ -27,12 +26,16 @@ def test_workers_that_are_forked_with_one_sink_push_as_themselves(pushgateway: P
             assert (await metrics.flush()).ok
         assert balanced(metrics.stats()).processed_events == 1
 
-    def worker(rows: int) -> Any:
-        trio.run(work, rows)
-        return os.getpid()
+    def worker(rows: int) -> int:
+        def child() -> int:
+            trio.run(work, rows)
+            return os.getpid()
+
+        pid: int = forked(child)
+        return pid
 
     trio.run(work, 1)
-    pids = [forked(lambda rows=rows: worker(rows)) for rows in (10, 200)]
+    pids = [worker(rows) for rows in (10, 200)]
     trio.run(work, 1)
     groups = {
         group["labels"]["instance"]: float(group["rows_total"]["metrics"][0]["value"])

@@ -2,7 +2,7 @@
 
 import logging
 from base64 import b64encode
-from collections.abc import AsyncIterator, Callable, Generator
+from collections.abc import AsyncGenerator, Callable, Generator
 from contextlib import asynccontextmanager
 from functools import partial
 from typing import Any
@@ -195,7 +195,7 @@ class Echoing:
 
 
 @asynccontextmanager
-async def echoing(status: int = 403) -> AsyncIterator[tuple[Echoing, str]]:
+async def echoing(status: int = 403) -> AsyncGenerator[tuple[Echoing, str], None]:
     """Serve on a free port; give host and port."""
     server = Echoing(status)
     with trio.fail_after(20):

@@ -22,11 +22,22 @@ from trio_batchmetrics.sinks import ElasticsearchSink, InfluxDBSeriesSink, Influ
 
 URL = "https://metrics.example"
 
+
+def _with(made: Any, **usual: Any) -> Callable[..., Sink]:
+    """Return what makes a sink with these settings, and others."""
+
+    def make(**settings: Any) -> Sink:
+        sink: Sink = made(**{"url": URL, **usual, **settings})
+        return sink
+
+    return make
+
+
 SINKS: dict[str, Callable[..., Sink]] = {
-    "pushgateway": lambda **settings: PushgatewaySink(**{"url": URL, "job": "j", **settings}),
-    "elasticsearch": lambda **settings: ElasticsearchSink(**{"url": URL, "index": "i", **settings}),
-    "influxdb": lambda **settings: InfluxDBSink(**{"url": URL, "database": "d", **settings}),
-    "influxdb series": lambda **settings: InfluxDBSeriesSink(**{"url": URL, "database": "d", **settings}),
+    "pushgateway": _with(PushgatewaySink, job="j"),
+    "elasticsearch": _with(ElasticsearchSink, index="i"),
+    "influxdb": _with(InfluxDBSink, database="d"),
+    "influxdb series": _with(InfluxDBSeriesSink, database="d"),
 }
 
 ODD: tuple[Any, ...] = (True, 0, -1, 1.5, math.nan, b"s3cret", "s3cret\n", ["s3cret"], {"s3cret": "s3cret"}, object())
@@ -71,7 +82,8 @@ def test_credentials_given_twice_are_refused(tmp_path: Path) -> None:
         LinesSink("http://ann:word@metrics.example", auth="token")
     file = tmp_path / "token"
     file.write_text("s3cret")
-    for settings in ({"auth": "token"}, {"headers": {"Authorization": "Token x"}}):
+    others: list[Any] = [{"auth": "token"}, {"headers": {"Authorization": "Token x"}}]
+    for settings in others:
         with pytest.raises(ValueError, match="token_file and other credentials are both given"):
             LinesSink("http://metrics.example", token_file=file, **settings)
     with pytest.raises(ValueError, match="token_file and other credentials are both given"):
@@ -162,21 +174,19 @@ async def test_durations_of_a_users_sink_may_be_timedeltas_too(autojump_clock: M
         collector(sinks=[sink])
 
 
+OTHERS: list[tuple[str, list[Any], str]] = [
+    ("verify", [7, None, b"x", ["x"], 1.5], r"verify must be a bool, a path or an ssl\.SSLContext"),
+    ("trust_env", ["yes", 1, None], r"trust_env must be True or False \(got "),
+    ("client", ["x", 7, httpx2.Client], r"client must be an httpx2\.AsyncClient \(got "),
+    ("codec", ["br", 7, None, [], b"gzip"], r"codec must be 'gzip' or 'zstd' \(got "),
+    ("name", ["", 7, b"x", []], r"name must be a str that is not empty, or None \(got "),
+    ("token_file", [7, b"x", []], r"token_file must be a path \(got "),
+]
+
+
 @pytest.mark.parametrize("sink", SINKS)
-@pytest.mark.parametrize(
-    ("setting", "values", "words"),
-    [
-        ("verify", [7, None, b"x", ["x"], 1.5], r"verify must be a bool, a path or an ssl\.SSLContext"),
-        ("trust_env", ["yes", 1, None], r"trust_env must be True or False \(got "),
-        ("client", ["x", 7, httpx2.Client], r"client must be an httpx2\.AsyncClient \(got "),
-        ("codec", ["br", 7, None, [], b"gzip"], r"codec must be 'gzip' or 'zstd' \(got "),
-        ("name", ["", 7, b"x", []], r"name must be a str that is not empty, or None \(got "),
-        ("token_file", [7, b"x", []], r"token_file must be a path \(got "),
-    ],
-)
-def test_every_other_setting_is_refused_by_name_and_kind(
-    sink: str, setting: str, values: list[Any], words: str
-) -> None:
+@pytest.mark.parametrize(("setting", "values", "words"), OTHERS)
+def test_every_other_setting_is_refused_by_name(sink: str, setting: str, values: list[Any], words: str) -> None:
     """When the sink is made."""
     for value in values:
         with pytest.raises(ValueError, match=words):
@@ -377,7 +387,8 @@ def test_a_named_pipe_is_refused_and_not_waited_for(setting: str, tmp_path: Path
     """To open one would hang the application."""
     os.mkfifo(tmp_path / "pipe")
     with pytest.raises(ValueError, match=f"^{setting} must be a file .*regular file"):
-        LinesSink(URL, **{setting: tmp_path / "pipe"})  # type: ignore[arg-type]
+        settings: Any = {setting: tmp_path / "pipe"}
+        LinesSink(URL, **settings)
 
 
 @needs_fifo

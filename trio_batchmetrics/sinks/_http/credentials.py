@@ -154,7 +154,8 @@ def _checked_file(path: Any) -> Path:
 def _checked_headers(headers: Any) -> Iterator[tuple[str, str]]:
     if not isinstance(headers, Mapping):
         raise ConfigError(f"headers must be a mapping of names to values (got {_type(headers)})")
-    for name, value in headers.items():
+    given: dict[Any, Any] = {**headers}
+    for name, value in given.items():
         if not isinstance(name, str) or not _NAME.fullmatch(name):
             raise ConfigError(f"headers must have names of ASCII letters, digits and hyphens (got {name!r})")
         if name.lower() in _OURS:

@@ -9,7 +9,7 @@ requests of other clients.
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
 
 import trio
@@ -46,7 +46,7 @@ class Quiet(logging.Filter):
             logger.filters = [one for one in logger.filters if one is not self]
 
     @contextmanager
-    def request(self) -> Iterator[None]:
+    def request(self) -> Generator[None, None, None]:
         """Leave out what this task logs."""
         task = trio.lowlevel.current_task()
         self._tasks.add(task)
