@@ -147,7 +147,21 @@ class StuckSeries(Series):
         await trio.sleep_forever()
 
 
-@pytest.mark.parametrize("sink", [StuckSink(name="back-end"), StuckSeries(Scheduled())], ids=["events", "series"])
+class StuckNursery(Events):
+    """An event sink with tasks of its own, which never end."""
+
+    async def send(self, payload: Payload[None]) -> Receipt | None:
+        """Wait for ever, twice."""
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(trio.sleep_forever)
+            nursery.start_soon(trio.sleep_forever)
+        return None
+
+
+STUCK: list[Any] = [StuckSink(name="back-end"), StuckSeries(Scheduled()), StuckNursery(Scheduled())]
+
+
+@pytest.mark.parametrize("sink", STUCK, ids=["events", "series", "nursery"])
 async def test_an_attempt_that_the_end_of_the_block_cuts_off_leaves_a_last_error(
     sink: Any, autojump_clock: MockClock
 ) -> None:

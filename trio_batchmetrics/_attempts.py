@@ -94,8 +94,9 @@ class Attempts:
         try:
             with trio.move_on_after(self._sink.timeout):
                 receipt = _read(await self._send(payload), len(payload.events))
-        except trio.Cancelled:
-            if self._account.last_error is last_error and not self.in_child:  # else it is what the sink said itself
+        except (trio.Cancelled, BaseExceptionGroup) as exc:
+            silent = self._account.last_error is last_error  # else it is what the sink said itself
+            if silent and _only_cancelled(exc) and not self.in_child:
                 self.note(f"cut off at the end of the block, after {_spent(trio.current_time() - began)}")
             raise
         if receipt.retry is True and self._down_since is None:
@@ -175,6 +176,12 @@ class Attempts:
             return
         with trio.move_on_at(deadline):
             await self._hurry.wait()
+
+
+def _only_cancelled(error: BaseException) -> bool:
+    return isinstance(error, trio.Cancelled) or (
+        isinstance(error, BaseExceptionGroup) and all(map(_only_cancelled, error.exceptions))
+    )
 
 
 def _spent(seconds: float) -> str:

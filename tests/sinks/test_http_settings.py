@@ -416,7 +416,9 @@ def test_a_file_that_hung_in_one_run_does_not_hold_up_the_next(tmp_path: Path) -
 
 @pytest.mark.parametrize("sink", SINKS)
 def test_a_token_file_that_is_not_there_is_refused_when_the_sink_is_made(sink: str, tmp_path: Path) -> None:
-    """So is a folder."""
-    for path in (tmp_path / "nothing", tmp_path):
-        with pytest.raises(ValueError, match=rf"^token_file must be a file that can be read .*{path.name}"):
+    """So is a folder; and a token that was mistaken for a path is not shown."""
+    cases = [(tmp_path / "nothing", "No such file"), (tmp_path, "not a regular file"), ("s3cret/tok3n", "No such file")]
+    for path, reason in cases:
+        with pytest.raises(ValueError, match=rf"^token_file must be a file that can be read \(.*{reason}") as caught:
             SINKS[sink](token_file=path)
+        assert "s3cret" not in str(caught.value)

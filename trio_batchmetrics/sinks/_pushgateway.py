@@ -8,6 +8,8 @@ from base64 import urlsafe_b64encode
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal, Unpack
 
+import trio
+
 from .._exceptions import ConfigError
 from .._schema import MetricEvent
 from ..abc import Payload, Receipt, SeriesSink, SinkContext
@@ -131,6 +133,9 @@ class PushgatewaySink(HTTPSink, SeriesSink[bytes]):
                 receipt = receipt_of(await self.server.request("DELETE", self._path), self.server)
                 if receipt.error is not None:
                     raise RuntimeError(f"the group was not deleted: {receipt.error}")
+        except trio.Cancelled as cancelled:
+            late = RuntimeError("the group may still be there: its deletion was cut off at the end of the block")
+            raise BaseExceptionGroup("cut off", [cancelled, late]) from None
         finally:
             await super().aclose()
 

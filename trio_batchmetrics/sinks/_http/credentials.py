@@ -147,7 +147,8 @@ def _checked_file(path: Any) -> Path:
             raise ConfigError("it is not a regular file")
         found.open("rb").close()
     except (OSError, ValueError, TypeError) as exc:
-        raise ConfigError(f"token_file must be a file that can be read (got {path!r}: {_reason(exc)})") from None
+        # The path is not shown: it is the token itself where somebody has mistaken the one for the other.
+        raise ConfigError(f"token_file must be a file that can be read ({_reason(exc)})") from None
     return found
 
 

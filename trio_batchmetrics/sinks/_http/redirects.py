@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-__all__ = ["MAX_HOPS", "Redirect", "redirect_of"]
-
 import attrs
+
+__all__ = ["MAX_HOPS", "Redirect", "redirect_of"]
 
 MAX_HOPS = 5
 """Most redirects that a request follows (the advice of RFC 2068 §10.3; more are a loop)."""
@@ -21,7 +21,7 @@ _KEPT = frozenset({307, 308})
 class Redirect:
     """Where an answer points."""
 
-    url: str
+    url: str = attrs.field(repr=False)
     """The whole URL; not to be shown."""
     origin: str
     """Scheme, host and port."""
