@@ -1,15 +1,13 @@
 """Reading an answer's body: decoded, bounded, and never more important than the status.
 
-A body is read as far as that can be done. Where it cannot, the answer says why, and its status counts all the same:
-that a server has taken a payload does not depend on how it says so.
+Where a body cannot be decoded, or is too long, the answer says so, and its status counts all the same: that a server
+has taken a payload does not depend on how it says so. Only a message that breaks off is no answer (RFC 9112 §8).
 """
 
 from __future__ import annotations
 
-import math
 import zlib
 from collections.abc import Iterator
-from contextlib import aclosing
 from typing import Any
 
 import attrs
@@ -50,59 +48,68 @@ class Body:
 
 
 async def read_body(response: Any) -> Body:
-    """Read an answer's body. Takes at most half of the time that the attempt has left. Checkpoints as it must.
+    """Read an answer's body. Checkpoints as it must.
 
     Args:
         response: an ``httpx2.Response`` whose stream is open.
+
+    Raises:
+        Exception: of any kind: the message broke off.
     """
     if response.is_stream_consumed:  # a transport that has read it already
-        return _bounded([response.content])
+        return _bounded(response.content)
+    content = await _raw(response)
     encoding = response.headers.get("content-encoding", "").strip().lower()
-    if encoding not in ("", "identity", *_ENCODINGS):
+    if encoding in ("", "identity") or not content:
+        return _bounded(content)
+    if encoding not in _ENCODINGS:
         return Body(b"", f"a body in the encoding {encoding[:20]!r}")
-    chunks: list[bytes] = []
-    reader = _Reader(chunks, _Inflate() if encoding in _ENCODINGS else None)
-    now = trio.current_time()
-    left = max(trio.current_effective_deadline() - now, 0)
-    with trio.move_on_at(now + left / 2 if math.isfinite(left) else math.inf) as scope:
-        try:
-            await reader.read(response)
-        except Exception as exc:  # noqa: BLE001 - the status has come, and counts; what is missing of the body is reported
-            return Body(b"".join(chunks), f"a body that could not be read: {type(exc).__name__}")
-    if scope.cancelled_caught:
-        return Body(b"".join(chunks), "a body that did not end in time")
-    return _bounded(chunks)
+    return await _decoded(content, encoding)
 
 
-def _bounded(chunks: list[bytes]) -> Body:
-    content = b"".join(chunks)
+def _bounded(content: bytes) -> Body:
     if len(content) > MAX_BYTES:
         return Body(content[:MAX_BYTES], f"a body of more than {MAX_BYTES} bytes", too_long=True)
     return Body(content)
 
 
-class _Reader:
-    """Reads a body's chunks, until there are too many."""
+async def _raw(response: Any) -> bytes:
+    """Return a body as it was sent, up to the chunk that makes it too long.
 
-    def __init__(self, chunks: list[bytes], inflate: _Inflate | None) -> None:
-        self._chunks = chunks
-        self._inflate = inflate
+    httpx2's generators have to be run to their ends, or Trio warns of what is left half done. So what is too long is
+    left by a cancellation, which comes where they wait, and no checkpoint here can be cancelled.
+    """
+    chunks: list[bytes] = []
+    size = count = 0
+    with trio.CancelScope() as scope:
+        async for chunk in response.aiter_raw():
+            count += 1
+            if size <= MAX_BYTES:
+                chunks.append(chunk)
+                size += len(chunk)
+            if size > MAX_BYTES:
+                scope.cancel()
+            if count % _CHUNKS == 0:
+                await trio.lowlevel.cancel_shielded_checkpoint()
+    return b"".join(chunks)
 
-    async def read(self, response: Any) -> None:
-        """Read on to the end, or to the first byte too many: the connection is closed then, not drained."""
-        size = since = 0
-        async with aclosing(response.aiter_raw()) as raw:
-            async for chunk in raw:
-                for piece in (chunk,) if self._inflate is None else self._inflate.pieces(chunk):
-                    self._chunks.append(piece)
-                    size += len(piece)
-                    since += 1
-                    if size > MAX_BYTES:
-                        return
-                    if self._inflate is not None or since % _CHUNKS == 0:
-                        await trio.lowlevel.checkpoint()
-        if self._inflate is not None and not self._inflate.complete:
-            raise EOFError("the compressed body is cut short")
+
+async def _decoded(content: bytes, encoding: str) -> Body:
+    inflate = _Inflate()
+    pieces: list[bytes] = []
+    size = 0
+    try:
+        for piece in inflate.pieces(content):
+            pieces.append(piece)
+            size += len(piece)
+            if size > MAX_BYTES:
+                break
+            await trio.lowlevel.checkpoint()
+    except zlib.error:
+        return Body(b"".join(pieces), f"a body that is not {encoding}")
+    if size <= MAX_BYTES and not inflate.complete:
+        return Body(b"".join(pieces), f"a body that is not all of its {encoding}")
+    return _bounded(b"".join(pieces))
 
 
 class _Inflate:
