@@ -1,4 +1,4 @@
-"""What a process is called: taken when a block is entered, and told apart from every other that reports."""
+"""Names of processes: taken when a block is entered, and different for everything that reports."""
 
 import os
 import shutil

@@ -1,4 +1,4 @@
-"""What is said of an outage: a line when it is over, and an error for the attempt that the end of the block cut off."""
+"""Outages: a log line when one is over, and an error for the attempt that the end of the block cut off."""
 
 import logging
 from collections.abc import Sequence
@@ -57,16 +57,16 @@ class Series(SeriesSink[None]):
         return self.schedule.answer()
 
 
-def told(caplog: pytest.LogCaptureFixture) -> list[str]:
+def info_lines(caplog: pytest.LogCaptureFixture) -> list[str]:
     """Return the INFO lines."""
     return [record.getMessage() for record in caplog.records if record.levelno == logging.INFO]
 
 
 @pytest.mark.parametrize("kind", [Events, Series])
-async def test_the_end_of_an_outage_is_told_once_with_how_long_it_lasted(
+async def test_the_end_of_an_outage_is_logged_once_with_how_long_it_lasted(
     kind: Any, autojump_clock: MockClock, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """From the first attempt that failed to the one that succeeded; nothing is told of a back-end that is well."""
+    """From the first attempt that failed to the one that succeeded; nothing is logged about a back-end that is well."""
     caplog.set_level(logging.INFO, logger="trio_batchmetrics")
     schedule = Scheduled((100, 300))
     async with collector(BatchMetricsConfig(batch_size=1), sinks=[kind(schedule)]) as metrics:
@@ -75,13 +75,13 @@ async def test_the_end_of_an_outage_is_told_once_with_how_long_it_lasted(
             await trio.sleep(10)
     assert balanced(metrics.stats()).processed_events == 60
     over = min(time for time in schedule.successes if time >= 300)
-    assert told(caplog) == [f"metrics: back-end responds again after an outage of {over - 100:.0f} s"]
+    assert info_lines(caplog) == [f"metrics: back-end responds again after an outage of {over - 100:.0f} s"]
 
 
-async def test_a_back_end_that_comes_and_goes_is_told_of_once_a_minute(
+async def test_a_back_end_that_comes_and_goes_is_logged_once_a_minute(
     autojump_clock: MockClock, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """Outages of less than a minute; one that is longer is always told."""
+    """Outages of less than a minute; one that is longer is always logged."""
     caplog.set_level(logging.INFO, logger="trio_batchmetrics")
     blips = [(float(start), start + 0.1) for start in range(0, 600, 5)]
     sink = Events(Scheduled(*blips, (600, 700), (705, 800)), backoff=0.2, max_backoff=0.2)
@@ -89,7 +89,7 @@ async def test_a_back_end_that_comes_and_goes_is_told_of_once_a_minute(
         for _ in range(162):
             metrics.record_cache_metric("redis", "hit")
             await trio.sleep(5)
-    lines = told(caplog)
+    lines = info_lines(caplog)
     assert 9 <= len([line for line in lines if "0." in line]) <= 11
     assert [line for line in lines if " 100 s" in line or " 95 s" in line] == lines[-2:]
 
@@ -105,7 +105,7 @@ async def test_a_payload_that_was_given_up_does_not_end_the_outage(
             metrics.record_cache_metric("redis", "hit")
             await trio.sleep(10)
     assert balanced(metrics.stats()).failed_events > 5
-    [line] = told(caplog)
+    [line] = info_lines(caplog)
     assert line.startswith("metrics: back-end responds again after an outage of 1")
 
 

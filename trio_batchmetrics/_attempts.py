@@ -66,7 +66,7 @@ class Attempts:
         self._hurry = trio.Event()
         self._down_since: float | None = None
         """When the first attempt began that failed since the last one that succeeded, by Trio's clock."""
-        self._told = -math.inf
+        self._logged = -math.inf
         """When the end of an outage was last logged."""
         self._random = random.Random()
         self._pid = os.getpid()
@@ -152,8 +152,8 @@ class Attempts:
 
     def _report_outage(self, since: float) -> None:
         now = trio.current_time()
-        if max(now - since, now - self._told) >= _QUIET:
-            self._told = now
+        if max(now - since, now - self._logged) >= _QUIET:
+            self._logged = now
             inform("metrics: %s responds again after an outage of %s", self._account.name, _spent(now - since))
 
     async def pause(self, asked: float | None, until: float) -> None:

@@ -1,4 +1,4 @@
-"""What a process is called where several of them report: ``host:pid``.
+"""The name of a process, where several report to one back-end: ``host:pid``.
 
 It is asked for when a block is entered, never before: a sink is often made before workers are forked.
 """

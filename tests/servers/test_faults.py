@@ -257,7 +257,9 @@ async def test_a_search_server_that_does_not_tell_of_each_event_is_asked_again(
     assert sink.retries >= 1
 
 
-async def test_an_answer_that_lies_about_its_compression_is_one(pushgateway: Pushgateway, namespace: str) -> None:
+async def test_a_status_counts_where_a_body_lies_about_its_compression(
+    pushgateway: Pushgateway, namespace: str
+) -> None:
     """Its status counts, and nothing is left open: a warning would fail this test."""
     case = PushgatewayCase(pushgateway, namespace)
     async with Proxy(pushgateway.host, pushgateway.port) as proxy:

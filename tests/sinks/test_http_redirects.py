@@ -26,6 +26,7 @@ def to(location: str, status: int = 307) -> httpx2.Response:
         "http://metrics.example:80/base/in/",
         "in/",
         "//metrics.example/base/in/",
+        "http://bob:word@metrics.example/base/in/",
     ],
 )
 async def test_a_redirect_within_the_origin_is_followed(status: int, location: str, autojump_clock: MockClock) -> None:

@@ -77,7 +77,7 @@ def test_a_url_that_cannot_be_one_is_refused_and_not_shown(sink: str, url: Any) 
 
 
 def test_credentials_given_twice_are_refused(tmp_path: Path) -> None:
-    """In the URL and beside it; in a file and anywhere else."""
+    """In the URL and in `auth=`; in a file and anywhere else."""
     with pytest.raises(ValueError, match="both have credentials"):
         LinesSink("http://ann:word@metrics.example", auth="token")
     file = tmp_path / "token"
@@ -240,6 +240,8 @@ def test_certificates_that_cannot_be_read_are_refused_when_the_sink_is_made(sink
     """With the setting, the path and the reason: retrying for five minutes helps nobody."""
     garbage = tmp_path / "garbage.pem"
     garbage.write_text("no certificate")
+    with pytest.raises(ValueError, match=r"^verify must be a file or folder of certificates"):
+        SINKS[sink](verify="")
     for path, reason in ((tmp_path / "nothing.pem", "No such file or directory"), (garbage, r"\[X509")):
         for verify in (path, str(path)):
             with pytest.raises(
@@ -312,7 +314,7 @@ class Guarded(Server):
 
 
 async def test_a_token_is_read_from_its_file_and_again_after_a_401(tmp_path: Path) -> None:
-    """The request is made again at once with the new one: that is no retry."""
+    """The request is made again at once with the new one, which does not count as a retry."""
     file = tmp_path / "token"
     file.write_text("first-token\n")
     server = Guarded("Bearer first-token")

@@ -57,7 +57,7 @@ class PushgatewaySink(HTTPSink, SeriesSink[bytes]):
         delete_on_exit: bool = False,
         **settings: Unpack[SeriesSettings],
     ) -> None:
-        """Push to a Pushgateway. No I/O here.
+        """Push to a Pushgateway. No network I/O here.
 
         Args:
             url: its base URL.

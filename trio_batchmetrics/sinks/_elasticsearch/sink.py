@@ -73,7 +73,7 @@ class ElasticsearchSink(HTTPSink, EventSink[bytes]):
         action: Literal["create", "index"] = "create",
         **settings: Unpack[EventSettings],
     ) -> None:
-        """Write to a server. No I/O here.
+        """Write to a server. No network I/O here.
 
         Args:
             url: its base URL.

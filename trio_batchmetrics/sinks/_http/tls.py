@@ -30,6 +30,8 @@ def checked_verify(verify: Any) -> Verify:
     if not isinstance(verify, str | os.PathLike):
         raise ConfigError(f"verify must be a bool, a path or an ssl.SSLContext (got {type(verify).__name__})")
     path = cast("str | os.PathLike[str]", verify)
+    if not os.fspath(path):  # pathlib would take it for the current folder
+        raise ConfigError("verify must be a file or folder of certificates (got '')")
     try:
         if not Path(path).is_dir() and not stat.S_ISREG(Path(path).stat().st_mode):
             raise ConfigError("it is neither a regular file nor a folder")
