@@ -58,7 +58,7 @@ async def forked_on(child: Callable[[], Awaitable[Any]]) -> Any:
         finally:
             os._exit(status)
     os.close(writer)
-    with os.fdopen(reader, "rb") as pipe:  # noqa: ASYNC230 - the parent stands still, so that only the child runs
+    with os.fdopen(reader, "rb") as pipe:  # noqa: ASYNC230, ASYNC231 - the parent stands still, so that only the child runs
         answer = pipe.read()
     _, status = os.waitpid(pid, 0)  # noqa: ASYNC222
     assert status == 0, "the child failed"

@@ -53,14 +53,16 @@ async def test_open_collectors_are_numbered_by_the_smallest_number_that_is_free(
     first, second, third = NamedSink(), NamedSink(), NamedSink()
     leave = trio.Event()
 
-    async def hold(sink: NamedSink, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
+    async def hold(sink: NamedSink, entered: trio.Event) -> None:
         async with collector(sinks=[sink]):
-            task_status.started()
+            entered.set()
             await leave.wait()
 
     async with trio.open_nursery() as nursery:
         async with collector(sinks=[first]):
-            await nursery.start(hold, second)
+            entered = trio.Event()
+            nursery.start_soon(hold, second, entered)
+            await entered.wait()
         async with collector(BatchMetricsConfig(enabled=False), sinks=[NamedSink()]), collector(sinks=[third]):
             pass
         leave.set()
@@ -98,13 +100,15 @@ async def test_a_collector_has_its_name_until_its_last_attempt_has_ended() -> No
     """While it flushes, another one is the second."""
     other = NamedSink()
 
-    async def hold(*, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
+    async def hold(entered: trio.Event) -> None:
         async with collector(BatchMetricsConfig(shutdown_timeout=0.2), sinks=[StuckSink()]) as metrics:
             metrics.record_cache_metric("redis", "hit")
-            task_status.started()
+            entered.set()
 
     async with trio.open_nursery() as nursery:
-        await nursery.start(hold)
+        entered = trio.Event()
+        nursery.start_soon(hold, entered)
+        await entered.wait()
         async with collector(sinks=[other]):
             pass
     assert other.instances == [name(2)]

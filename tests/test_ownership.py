@@ -94,13 +94,15 @@ async def test_a_sink_is_not_free_while_its_collector_flushes(autojump_clock: Mo
     """Its last attempt is under way until the block is left."""
     sink = StuckSink()
 
-    async def hold(*, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
+    async def hold(entered: trio.Event) -> None:
         async with collector(BatchMetricsConfig(shutdown_timeout=5), sinks=[sink]) as metrics:
             metrics.record_cache_metric("redis", "hit")
-            task_status.started()
+            entered.set()
 
     async with trio.open_nursery() as nursery:
-        await nursery.start(hold)
+        entered = trio.Event()
+        nursery.start_soon(hold, entered)
+        await entered.wait()
         await trio.sleep(4)
         with pytest.raises(RuntimeError, match="is in use by another open collector"):
             async with collector(sinks=[sink]):

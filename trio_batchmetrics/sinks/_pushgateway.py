@@ -135,7 +135,7 @@ class PushgatewaySink(HTTPSink, SeriesSink[bytes]):
                     raise RuntimeError(f"the group was not deleted: {receipt.error}")
         except trio.Cancelled as cancelled:
             late = RuntimeError("the group may still be there: its deletion was cut off at the end of the block")
-            raise BaseExceptionGroup("cut off", [cancelled, late]) from None
+            raise BaseExceptionGroup("cut off", [cancelled, late]) from None  # noqa: ASYNC104 - Cancelled goes on in it
         finally:
             await super().aclose()
 
