@@ -194,6 +194,24 @@ async def test_what_a_sink_says_as_it_is_cut_off_is_kept(autojump_clock: MockClo
     assert balanced(metrics.stats()).sinks["nested"].last_error == "ConnectionError: reset by peer"
 
 
+async def test_what_failed_before_is_kept_where_the_last_attempt_is_cut_off(autojump_clock: MockClock) -> None:
+    """It is the cause of the outage; that an attempt was cut off says little."""
+
+    class Worse(Events):
+        async def send(self, payload: Payload[None]) -> Receipt | None:
+            """Fail at first, then never answer."""
+            if trio.current_time() >= 1:
+                await trio.sleep_forever()
+            return self.schedule.answer()
+
+    sink = Worse(Scheduled((0, 1)), backoff=0.1, max_backoff=0.1)
+    async with collector(BatchMetricsConfig(batch_size=1, shutdown_timeout=3), sinks=[sink]) as metrics:
+        metrics.record_cache_metric("redis", "hit")
+        await trio.sleep(2)
+    last_error = str(balanced(metrics.stats()).sinks["back-end"].last_error)
+    assert last_error.startswith("503; then cut off at the end of the block, after ")
+
+
 async def test_an_attempt_that_succeeds_at_the_end_leaves_no_error(autojump_clock: MockClock) -> None:
     """Only what was cut off."""
 

@@ -97,7 +97,9 @@ class Attempts:
         except (trio.Cancelled, BaseExceptionGroup) as exc:
             silent = self._account.last_error is last_error  # else it is what the sink said itself
             if silent and _only_cancelled(exc) and not self.in_child:
-                self.note(f"cut off at the end of the block, after {_spent(trio.current_time() - began)}")
+                cut_off = f"cut off at the end of the block, after {_spent(trio.current_time() - began)}"
+                # In an outage the attempts before tell more about it.
+                self.note(cut_off if self._down_since is None else f"{last_error}; then {cut_off}")
             raise
         if receipt.retry is True and self._down_since is None:
             self._down_since = began
@@ -179,9 +181,10 @@ class Attempts:
 
 
 def _only_cancelled(error: BaseException) -> bool:
-    return isinstance(error, trio.Cancelled) or (
-        isinstance(error, BaseExceptionGroup) and all(map(_only_cancelled, error.exceptions))
-    )
+    if isinstance(error, BaseExceptionGroup):
+        group = cast("BaseExceptionGroup[BaseException]", error)
+        return group.split(trio.Cancelled)[1] is None
+    return isinstance(error, trio.Cancelled)
 
 
 def _spent(seconds: float) -> str:
