@@ -124,7 +124,7 @@ class _Inflate:
         return self._stream is None or self._stream.eof
 
     def pieces(self, data: bytes) -> Iterator[bytes]:
-        """Yield what data decodes to, at most 64 kB each.
+        """Yield what data decodes to, at most 64 kB each, and nothing for a member that is empty.
 
         Raises:
             zlib.error: it is not what its encoding says.
@@ -135,8 +135,7 @@ class _Inflate:
                 raw = data[:1] != _GZIP and data[0] & 0x0F != zlib.DEFLATED
                 self._stream = zlib.decompressobj(-zlib.MAX_WBITS if raw else _ANY)
             piece = self._stream.decompress(data, _PIECE)
-            if piece:
-                yield piece
+            yield piece
             data = self._stream.unconsumed_tail
             if self._stream.eof and self._stream.unused_data[:1] == _GZIP:  # another member; else it is padding
                 data = self._stream.unused_data
