@@ -809,10 +809,10 @@ def test_labels_sorted_by_class_are_equal_only_where_their_texts_are(drawn: list
     rows = {stamp_of(row): row for row in rows_of(drawn)}
     _, groups = rows_and_groups(valid([*rows.values()]))
     for kind, group in (groups or {}).items():
-        found: list[Any] = []
+        found: list[tuple[Any, Any]] = []  # where it stands, and what: a declared label is compared with itself only
         for row in group:
             given_labels, labels = labels_in(kind, values_of(rows[row[1]])), labels_in(kind, row[2:])
-            found += [*labels.values(), *(labels if kind in NAMED else ())]
+            found += [("", each) for each in (*labels.values(), *labels)] if kind in NAMED else labels.items()
             wanted = {as_text(name): as_text(value) for name, value in given_labels.items() if value is not None}
             assert {as_text(name): as_text(value) for name, value in labels.items() if value is not None} == wanted
             if kind in NAMED:
@@ -820,8 +820,8 @@ def test_labels_sorted_by_class_are_equal_only_where_their_texts_are(drawn: list
                 assert row[2]
             for value in row[2 + len(values_of(rows[row[1]])) :]:
                 assert value is None
-        for one, two in combinations(found, 2):
-            assert one != two or (hash(one) == hash(two) and as_text(one) == as_text(two))
+        for (where, one), (place, two) in combinations(found, 2):
+            assert where != place or one != two or (hash(one) == hash(two) and as_text(one) == as_text(two))
 
 
 class Region(enum.StrEnum):

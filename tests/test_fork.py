@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import warnings
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 import pytest
@@ -42,6 +42,25 @@ def forked(child: Callable[[], Any]) -> Any:
     with os.fdopen(reader, "rb") as pipe:
         answer = pipe.read()
     _, status = os.waitpid(pid, 0)
+    assert status == 0, "the child failed"
+    return json.loads(answer)
+
+
+async def forked_on(child: Callable[[], Awaitable[Any]]) -> Any:
+    """Go on with the Trio run in a forked child, which ends with this; return what it returns."""
+    reader, writer = os.pipe()
+    pid = fork()
+    if pid == 0:
+        status = 1
+        try:
+            os.write(writer, json.dumps(await child()).encode())
+            status = 0
+        finally:
+            os._exit(status)
+    os.close(writer)
+    with os.fdopen(reader, "rb") as pipe:  # noqa: ASYNC230, ASYNC231 - the parent stands still, so that only the child runs
+        answer = pipe.read()
+    _, status = os.waitpid(pid, 0)  # noqa: ASYNC222
     assert status == 0, "the child failed"
     return json.loads(answer)
 

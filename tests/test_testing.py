@@ -41,7 +41,7 @@ async def test_each_of_them_takes_a_name_and_delivery_settings(
     async with collector(sinks=sinks) as metrics:
         base = kind.__name__.removesuffix("Sink").lower()
         assert list(metrics.stats().sinks) == [base, f"{base}2", "mine"]
-    with pytest.raises(ValueError, match=r"timeout must be a number > 0 \(got 0\)"):
+    with pytest.raises(ValueError, match=r"timeout must be a finite number of seconds > 0, or a timedelta \(got 0\)"):
         make(kind, timeout=0)
 
 

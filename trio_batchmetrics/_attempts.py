@@ -12,6 +12,7 @@ from typing import Any, cast
 import trio
 
 from ._accounts import Account
+from ._reporting import inform
 from .abc import EventSink, Payload, Receipt, SeriesSink
 
 __all__ = ["DELIVERED", "Attempts", "describe"]
@@ -23,6 +24,9 @@ _RETRY_AFTER_MAX = 300.0
 """Longest pause that a server may ask for, in seconds: the default retry budget."""
 
 _ERROR_MAX_CHARS = 500
+
+_QUIET = 60.0
+"""Seconds in which no second outage of less than that is logged: a back-end may come and go with every payload."""
 
 
 def describe(error: BaseException) -> str:
@@ -60,6 +64,10 @@ class Attempts:
         """Whether the task has just waited for something to send: the run loop has had its turn."""
         self._failures = 0
         self._hurry = trio.Event()
+        self._down_since: float | None = None
+        """When the first attempt began that failed since the last one that succeeded, by Trio's clock."""
+        self._logged = -math.inf
+        """When the end of an outage was last logged."""
         self._random = random.Random()
         self._pid = os.getpid()
 
@@ -81,9 +89,21 @@ class Attempts:
             await trio.lowlevel.checkpoint()
         if self.in_child:
             await trio.sleep_forever()  # it is the parent's to send
-        with trio.move_on_after(self._sink.timeout):
-            return _read(await self._send(payload), len(payload.events))
-        return Receipt(retry=True, uncertain=True, error=f"no answer within {self._sink.timeout:g} s")
+        began, last_error = trio.current_time(), self._account.last_error
+        receipt = Receipt(retry=True, uncertain=True, error=f"no answer within {self._sink.timeout:g} s")
+        try:
+            with trio.move_on_after(self._sink.timeout):
+                receipt = _read(await self._send(payload), len(payload.events))
+        except (trio.Cancelled, BaseExceptionGroup) as exc:
+            silent = self._account.last_error is last_error  # else it is what the sink said itself
+            if silent and _only_cancelled(exc) and not self.in_child:
+                cut_off = f"cut off at the end of the block, after {_spent(trio.current_time() - began)}"
+                # In an outage the attempts before tell more about it.
+                self.note(cut_off if self._down_since is None else f"{last_error}; then {cut_off}")
+            raise
+        if receipt.retry is True and self._down_since is None:
+            self._down_since = began
+        return receipt
 
     async def _send(self, payload: Payload[Any]) -> object:
         try:
@@ -128,6 +148,15 @@ class Attempts:
         self._failures = 0
         if delivered:
             self._account.last_success = datetime.now(UTC)
+        if self._down_since is not None:
+            self._report_outage(self._down_since)
+            self._down_since = None
+
+    def _report_outage(self, since: float) -> None:
+        now = trio.current_time()
+        if max(now - since, now - self._logged) >= _QUIET:
+            self._logged = now
+            inform("metrics: %s responds again after an outage of %s", self._account.name, _spent(now - since))
 
     async def pause(self, asked: float | None, until: float) -> None:
         """Wait before a retry.
@@ -149,6 +178,18 @@ class Attempts:
             return
         with trio.move_on_at(deadline):
             await self._hurry.wait()
+
+
+def _only_cancelled(error: BaseException) -> bool:
+    if isinstance(error, BaseExceptionGroup):
+        group = cast("BaseExceptionGroup[BaseException]", error)
+        return group.split(trio.Cancelled)[1] is None
+    return isinstance(error, trio.Cancelled)
+
+
+def _spent(seconds: float) -> str:
+    """Return a duration as people read it."""
+    return f"{seconds:.0f} s" if seconds >= 10 else f"{seconds:.3g} s"
 
 
 def _read(answer: object, items: int) -> Receipt:

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 from itertools import chain
 from typing import Any, ClassVar, cast, overload
 
+from ._reprs import tolerant_repr
 from ._schema import MetricEvent
 
 __all__ = ["Batch", "Groups", "Row", "event_of", "is_plain", "plain_as_they_stand", "rows_and_groups"]
@@ -27,6 +28,7 @@ def event_of(row: Row) -> MetricEvent:
     return row
 
 
+@tolerant_repr
 class Batch(Sequence[MetricEvent]):
     """A sequence of events in recording order.
 

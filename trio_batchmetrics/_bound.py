@@ -34,6 +34,7 @@ from ._batch import Row
 from ._events import Counter, Gauge, HistogramPoint
 from ._invalid import InvalidError
 from ._measured import fault_of, number
+from ._reprs import tolerant_repr
 from ._schema import Measure
 from ._spans import Timing, Tracking
 
@@ -77,6 +78,7 @@ class Host(Protocol):
         ...
 
 
+@tolerant_repr
 class Bound:
     """What the three kinds share."""
 

@@ -6,11 +6,13 @@ from collections.abc import Hashable, Mapping
 
 import attrs
 
+from ._reprs import tolerant_repr
 from ._schema import Kind, Measure
 
 __all__ = ["Cell", "Family", "Metric", "Point", "refusing"]
 
 
+@tolerant_repr
 @attrs.frozen
 class Point:
     """One series at one moment."""
@@ -32,6 +34,7 @@ class Point:
         return sum(self.counts)
 
 
+@tolerant_repr
 @attrs.frozen
 class Metric:
     """All series of one instrument at one moment."""

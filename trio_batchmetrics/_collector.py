@@ -11,12 +11,14 @@ from ._compiled import event_by_value
 from ._engine import Engine
 from ._instruments import BoundCounter, BoundGauge, BoundHistogram, ObservableGauge, Observation
 from ._recording import IntakeRecorder, ThreadRecorder
+from ._reprs import tolerant_repr
 from ._schema import MetricEvent, is_event
 from ._stats import BatchMetricsStats, FlushReport
 
 __all__ = ["BatchMetricsCollector"]
 
 
+@tolerant_repr
 class BatchMetricsCollector(IntakeRecorder):
     """Records events and keeps account of them; made by :func:`collector`.
 

@@ -12,6 +12,7 @@ from typing import Any, Literal, Self, cast
 import attrs
 
 from ._exceptions import ConfigError
+from ._reprs import tolerant_repr
 from ._values import ReadOnlyDict, Unreadable, by_value, text, type_name
 
 __all__ = ["BatchMetricsConfig"]
@@ -133,6 +134,7 @@ def _named_bounds(value: object) -> Mapping[str, tuple[float, ...]]:
     return ReadOnlyDict({name: checked_bounds(f"bounds[{name!r}]", bounds) for name, bounds in named.items()})
 
 
+@tolerant_repr
 @attrs.frozen(kw_only=True)
 class BatchMetricsConfig:
     """The settings of one collector.

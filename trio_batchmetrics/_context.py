@@ -7,11 +7,13 @@ from typing import Any
 
 import attrs
 
+from ._reprs import tolerant_repr
 from ._schema import Measure
 
 __all__ = ["SinkContext"]
 
 
+@tolerant_repr
 @attrs.frozen(kw_only=True)
 class SinkContext:
     """What a collector tells its sinks when it opens."""
@@ -26,6 +28,9 @@ class SinkContext:
     """Histogram bucket bounds by instrument name, over the declared ones."""
     run_id: str = ""
     """Names the collector's run, like no other; together with a serial number (``Batch.serials``) an event."""
+    instance: str = ""
+    """Names the process in which the block was entered: ``host:pid``, or ``host:pid:2`` for the second collector that
+    is open in it. In a container, ``host`` has a part that no other container of the same host name has."""
     declared: Mapping[str, Measure] = attrs.field(factory=dict[str, Measure])
     """Instruments by name, as they are declared: their kind, unit, description and bounds. See ``Measure.of_kind``."""
     bound: Sequence[tuple[Measure, Mapping[str, Any]]] = ()

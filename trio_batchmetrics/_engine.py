@@ -32,6 +32,7 @@ from ._instruments import Instruments
 from ._intake import Intake
 from ._invalid import InvalidError, InvalidEvents
 from ._ledger import Ledger
+from ._process_name import process_name
 from ._reporting import LossReporter, warn
 from ._series_delivery import SeriesDelivery
 from ._stats import BatchMetricsStats, FlushReport
@@ -80,14 +81,22 @@ class Engine:
             config.buffer_size,
             self._invalid,
         )
-        self._connect(accounts, sinks)
-        self._deliveries: tuple[EventDelivery | SeriesDelivery, ...] = (*self._event_sinks, *self._series_sinks)
+        self.number: int = 0
+        """Which of the open collectors of this process it is: the smallest number from 1 on that no other has."""
         _engines.add(self)
+        try:
+            self._connect(accounts, sinks)
+        except BaseException:
+            self._done.set()  # it never opens
+            raise
+        self._deliveries: tuple[EventDelivery | SeriesDelivery, ...] = (*self._event_sinks, *self._series_sinks)
 
     def _connect(self, accounts: list[Account], sinks: Mapping[str, Any]) -> None:
         """Give each sink its delivery."""
         run_id = uuid.uuid4().hex
-        context = attrs.evolve(_context(self.config, self.instruments, run_id), hand_over=self.hand_over)
+        context = attrs.evolve(
+            _context(self.config, self.instruments, run_id), instance=self._instance(), hand_over=self.hand_over
+        )
         trouble = self._reporter.trouble
         for account, sink in zip(accounts, sinks.values(), strict=True):
             if self.config.enabled:
@@ -106,6 +115,19 @@ class Engine:
                         trouble=trouble,
                     )
                 )
+
+    def _instance(self) -> str:
+        """Take a number, and return what this collector is called among all that report."""
+        self.number = 1
+        while any(other.number == self.number for other in _open_engines() if other is not self):
+            self.number += 1  # taken before it is looked whether it is free: two threads may open at the same time
+        name = process_name()
+        return name if self.number == 1 else f"{name}:{self.number}"
+
+    @property
+    def is_open(self) -> bool:
+        """Whether it runs in this process, or is about to."""
+        return self.config.enabled and not self._forked and not self._done.is_set()
 
     # -- what instruments need of it
 
@@ -334,7 +356,15 @@ def _context(config: BatchMetricsConfig, instruments: Instruments, run_id: str) 
 
 
 _engines: weakref.WeakSet[Engine] = weakref.WeakSet()
-"""Every engine of this process; only the fork hook looks at it."""
+"""Every engine of this process; only the fork hook and :func:`_open_engines` look at it."""
+
+
+def _open_engines() -> list[Engine]:
+    while True:
+        try:
+            return [one for one in _engines if one.is_open]
+        except RuntimeError:  # another thread has added one meanwhile
+            continue
 
 
 def _after_fork_in_child() -> None:

@@ -22,6 +22,7 @@ import trio
 from ._collector import BatchMetricsCollector
 from ._config import BatchMetricsConfig
 from ._engine import Engine
+from ._ownership import claim, release
 from ._sinks import AnySink, named_sinks
 from .abc import Sink
 from .sinks._logging import LoggingSink
@@ -46,6 +47,7 @@ def collector(config: BatchMetricsConfig | None = None, *, sinks: Iterable[AnySi
 
     Raises:
         TypeError: the configuration or a sink is none.
+        RuntimeError: a sink is in the list twice.
 
     Example:
         >>> import trio
@@ -81,11 +83,16 @@ class CollectorManager:
         """Start the collector's tasks. No checkpoint, no I/O.
 
         Raises:
-            RuntimeError: it was entered before, or Trio does not run.
+            RuntimeError: it was entered before, a sink belongs to another open collector, or Trio does not run.
         """
         if self._engine is not None:
             raise RuntimeError("a collector can be opened once; call collector() again")
-        self._engine = Engine(self._config, self._sinks)
+        claim(self._sinks, self)
+        try:
+            self._engine = Engine(self._config, self._sinks)
+        except BaseException:
+            release(self._sinks.values(), self)
+            raise
         self._nursery = trio.open_nursery()
         nursery = await self._nursery.__aenter__()
         if self._config.enabled:
@@ -118,6 +125,7 @@ class CollectorManager:
             raised = raised or _leaf(group)
         except KeyboardInterrupt as interrupt:
             raised = raised or interrupt
+        release(self._sinks.values(), self)
         if raised is None:
             return
         try:

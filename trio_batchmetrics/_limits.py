@@ -7,6 +7,7 @@ from collections.abc import Mapping
 import attrs
 
 from ._exceptions import ConfigError
+from ._reprs import tolerant_repr
 
 __all__ = ["LIMITS", "Limits", "checked_limits"]
 
@@ -19,6 +20,7 @@ def _size(_: object, field: attrs.Attribute[int | None], value: object) -> None:
         raise ConfigError(f"{field.name} must be an int >= 1 or None (got {value!r})")
 
 
+@tolerant_repr
 @attrs.frozen
 class Limits:
     """The largest labels that a back-end takes; a sink rejects an event that exceeds one, before it is sent.

@@ -16,6 +16,7 @@ from ._families import Family, Identity, identity_of
 from ._invalid import InvalidError
 from ._measured import fault_of, number
 from ._reporting import warn
+from ._reprs import tolerant_repr
 from ._schema import OVERFLOW
 from ._spans import is_async
 from ._values import captured
@@ -48,6 +49,7 @@ def checked_callback(callback: object) -> Callable[[], Observation]:
     return cast("Callable[[], Observation]", callback)
 
 
+@tolerant_repr
 class ObservableGauge:
     """A gauge whose value is read from a callback at each collection, until it is closed or the block ends."""
 

@@ -13,7 +13,7 @@ from ._ledger import Ledger
 from ._stats import BatchMetricsStats
 from ._waking import Waker
 
-__all__ = ["LossReporter", "warn"]
+__all__ = ["LossReporter", "inform", "warn"]
 
 _QUIET = 60.0
 """Seconds between two messages of one collector."""
@@ -32,6 +32,19 @@ def warn(message: str, *args: object, error: BaseException | None = None) -> Non
     try:
         _logger.warning(message, *args, exc_info=error)
     except Exception:  # noqa: BLE001, S110 - logging that is broken must not break the application; the loss is counted
+        pass
+
+
+def inform(message: str, *args: object) -> None:
+    """Log at INFO; what a handler raises stays here.
+
+    Args:
+        message: a format.
+        args: for the format.
+    """
+    try:
+        _logger.info(message, *args)
+    except Exception:  # noqa: BLE001, S110 - logging that is broken must not break the application; nothing was lost
         pass
 
 

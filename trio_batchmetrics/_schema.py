@@ -19,6 +19,7 @@ import attrs
 
 from ._config import checked_bounds
 from ._exceptions import ConfigError, DeclarationError
+from ._reprs import tolerant_repr
 from ._values import text
 
 __all__ = [
@@ -83,6 +84,7 @@ class LabelField:
     """The label's name."""
 
 
+@tolerant_repr
 @attrs.frozen
 class Measure:
     """A field that is measured, or the count of the events themselves."""
@@ -144,7 +146,7 @@ class Schema:
 @dataclass_transform(frozen_default=True, kw_only_default=True, field_specifiers=(attrs.field,))
 def _event_base(cls: type[_EventT]) -> type[_EventT]:
     """Make the base an attrs class in a way that tells type checkers of its field, in subclasses too."""
-    return attrs.frozen(cls, kw_only=True, weakref_slot=False)
+    return tolerant_repr(attrs.frozen(cls, kw_only=True, weakref_slot=False))
 
 
 @_event_base
@@ -292,6 +294,7 @@ def metric_event(cls: Any = None, /, *, counts: str | None = None) -> Any:
             made: Any = attrs.frozen(
                 _with_base(cls), auto_attribs=True, weakref_slot=False, field_transformer=_timestamp_last
             )
+            made = tolerant_repr(made)
         except attrs.exceptions.UnannotatedAttributeError as exc:
             raise DeclarationError(f"{cls.__name__}: {exc}") from None
         made.__metric_schema__ = _read(made, counts)

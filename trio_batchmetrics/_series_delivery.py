@@ -139,8 +139,8 @@ class SeriesDelivery:
             self._last_push_begun = self._leaving
             receipt = await self._attempt()
             if not (receipt.rejected or receipt.retry or receipt.too_large or receipt.error is not None):
-                self._attempts.succeeded()
                 self._ledger.pushed(self.account)
+                self._attempts.succeeded()
                 return
             self._attempts.note(receipt.error or "the push was refused")
             if self._last_push_begun and not self._pending:

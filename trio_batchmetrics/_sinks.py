@@ -18,7 +18,8 @@ def named_sinks(sinks: Iterable[AnySink]) -> dict[str, EventSink[Any] | SeriesSi
     """Return sinks by name: their own, or their class's without "Sink"; a number from the second of a name on.
 
     Raises:
-        TypeError: something is no sink, or there twice; the message says which.
+        TypeError: something is no sink; the message says which.
+        RuntimeError: a sink is in the list twice; the message names it.
         ValueError: a sink has a delivery setting that cannot work.
     """
     named: dict[str, EventSink[Any] | SeriesSink[Any]] = {}
@@ -26,7 +27,8 @@ def named_sinks(sinks: Iterable[AnySink]) -> dict[str, EventSink[Any] | SeriesSi
         sink = _sink(position, given)
         for other, taken in enumerate(named.values()):
             if taken is sink:
-                raise TypeError(f"sinks[{position}] is sinks[{other}] again: each needs a sink of its own")
+                what = f"sinks[{position}] ({type(sink).__name__}) is sinks[{other}] again"
+                raise RuntimeError(f"{what}: a sink can be in a collector's list only once")
         base = sink.name or type(sink).__name__.lower().removesuffix("sink") or "sink"
         name, number = base, 1
         while name in named:

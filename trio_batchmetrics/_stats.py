@@ -7,9 +7,12 @@ from datetime import datetime
 
 import attrs
 
+from ._reprs import tolerant_repr
+
 __all__ = ["BatchMetricsStats", "FlushReport", "SinkStats"]
 
 
+@tolerant_repr
 @attrs.frozen(kw_only=True)
 class SinkStats:
     """One sink's account: ``total == delivered + rejected + failed + spooled + pending`` over what reached it."""
@@ -36,6 +39,7 @@ class SinkStats:
     """When an attempt last succeeded (UTC)."""
 
 
+@tolerant_repr
 @attrs.frozen(kw_only=True)
 class BatchMetricsStats:
     """The whole account at one instant.
@@ -90,6 +94,7 @@ def _reasons(counts: Mapping[str, int]) -> str:
     return f" ({', '.join(f'{reason} {count}' for reason, count in counts.items())})" if counts else ""
 
 
+@tolerant_repr
 @attrs.frozen(kw_only=True)
 class FlushReport:
     """What became of everything that was pending at a call of ``flush()``; the five add up to that."""

@@ -24,8 +24,11 @@ import attrs
 
 from ._batch import Batch
 from ._cells import Metric, Point
+from ._config import as_float
 from ._context import SinkContext
+from ._exceptions import ConfigError
 from ._limits import Limits
+from ._reprs import tolerant_repr
 from ._schema import Kind, Measure, MetricEvent
 from ._series import SeriesStore
 from ._text import fields_of, json_form, json_line, labels_of
@@ -52,6 +55,7 @@ __all__ = [
 PartT = TypeVar("PartT")
 
 
+@tolerant_repr
 @attrs.frozen
 class Payload(Generic[PartT]):
     """What one attempt sends."""
@@ -64,6 +68,7 @@ class Payload(Generic[PartT]):
     """Names the payload: the same for each attempt, unlike any other's; for back-ends that can tell a repetition."""
 
 
+@tolerant_repr
 @attrs.frozen(kw_only=True)
 class Receipt:
     """What became of a payload, where that is not simply "delivered".
@@ -107,23 +112,28 @@ class Sink:
     """What the collector told; set by :meth:`bind`."""
 
     def __init__(
-        self, *, name: str | None = None, timeout: float = 30.0, backoff: float = 0.5, max_backoff: float = 30.0
+        self,
+        *,
+        name: str | None = None,
+        timeout: float | timedelta = 30.0,
+        backoff: float | timedelta = 0.5,
+        max_backoff: float | timedelta = 30.0,
     ) -> None:
         """Set up the sink's delivery; a subclass that does not call this has the defaults.
 
         Args:
             name: key in ``stats().sinks``.
-            timeout: seconds an attempt may take.
-            backoff: seconds, at most, before the first retry.
-            max_backoff: seconds, at most, before any.
+            timeout: the longest an attempt may take, in seconds or as a ``timedelta``.
+            backoff: the longest pause before the first retry, likewise.
+            max_backoff: the longest pause before any, likewise.
 
         Raises:
-            ValueError: a number is not above 0.
+            ConfigError: (a ``ValueError``) a duration is not finite and above 0, or the name is no text.
         """
         self.name = name
-        self.timeout = timeout
-        self.backoff = backoff
-        self.max_backoff = max_backoff
+        self.timeout = _seconds("timeout", timeout)
+        self.backoff = _seconds("backoff", backoff)
+        self.max_backoff = _seconds("max_backoff", max_backoff)
         check_settings(self)
 
     def bind(self, context: SinkContext) -> None:
@@ -138,22 +148,32 @@ class Sink:
 
 
 def check_settings(sink: Sink) -> None:
-    """Look at a sink's delivery settings, however they were set.
+    """Look at a sink's delivery settings, however they were set; a ``timedelta`` becomes float seconds.
 
     Raises:
-        ValueError: seconds that are not above 0, or a number of things that is no int >= 1.
+        ConfigError: (a ``ValueError``) a duration that is not finite and above 0, a number of things that is no
+            int >= 1, or a name that is no text.
     """
-    for setting in ("timeout", "backoff", "max_backoff", "retry_budget"):
-        seconds: object = getattr(sink, setting, 1.0)
-        if isinstance(seconds, bool) or not isinstance(seconds, int | float) or not seconds > 0:
-            raise ValueError(f"{setting} must be a number > 0 (got {seconds!r})")
-    refresh: object = getattr(sink, "refresh", None)
-    if refresh is not None and (isinstance(refresh, bool) or not isinstance(refresh, int | float) or not refresh > 0):
-        raise ValueError(f"refresh must be seconds > 0, a timedelta > 0 or None (got {refresh!r})")
+    if sink.name is not None and (not isinstance(sink.name, str) or not sink.name):
+        raise ConfigError(f"name must be a str that is not empty, or None (got {sink.name!r})")
+    for setting in ("timeout", "backoff", "max_backoff", "retry_budget", "refresh"):
+        given: object = getattr(sink, setting, 1.0)
+        if given is None and setting == "refresh":
+            continue
+        seconds = _seconds(setting, given)
+        if isinstance(given, timedelta):
+            setattr(sink, setting, seconds)
     for setting in ("max_events", "max_payload_bytes"):
         most: object = getattr(sink, setting, None)
         if most is not None and (isinstance(most, bool) or not isinstance(most, int) or most < 1):
-            raise ValueError(f"{setting} must be an int >= 1 or None (got {most!r})")
+            raise ConfigError(f"{setting} must be an int >= 1 or None (got {most!r})")
+
+
+def _seconds(setting: str, value: object) -> float:
+    number = as_float(value.total_seconds() if isinstance(value, timedelta) else value)
+    if number is None or number <= 0:
+        raise ConfigError(f"{setting} must be a finite number of seconds > 0, or a timedelta (got {value!r})")
+    return number
 
 
 class EventSink(Sink, ABC, Generic[PartT]):
@@ -180,10 +200,10 @@ class EventSink(Sink, ABC, Generic[PartT]):
         self,
         *,
         name: str | None = None,
-        timeout: float = 30.0,
-        retry_budget: float = 300.0,
-        backoff: float = 0.5,
-        max_backoff: float = 30.0,
+        timeout: float | timedelta = 30.0,
+        retry_budget: float | timedelta = 300.0,
+        backoff: float | timedelta = 0.5,
+        max_backoff: float | timedelta = 30.0,
         max_events: int | None = None,
         max_payload_bytes: int | None = None,
     ) -> None:
@@ -191,18 +211,18 @@ class EventSink(Sink, ABC, Generic[PartT]):
 
         Args:
             name: key in ``stats().sinks``.
-            timeout: seconds an attempt may take.
-            retry_budget: seconds after a payload's first attempt from which on no retry begins.
-            backoff: seconds, at most, before the first retry.
-            max_backoff: seconds, at most, before any.
+            timeout: the longest an attempt may take, in seconds or as a ``timedelta``.
+            retry_budget: time after a payload's first attempt from which on no retry begins, likewise.
+            backoff: the longest pause before the first retry, likewise.
+            max_backoff: the longest pause before any, likewise.
             max_events: most events in a payload; None keeps the class's.
             max_payload_bytes: most bytes in a payload; None keeps the class's.
 
         Raises:
-            ValueError: a number is not above 0.
+            ConfigError: (a ``ValueError``) a duration is not finite and above 0, or a number of things no int >= 1.
         """
         super().__init__(name=name, timeout=timeout, backoff=backoff, max_backoff=max_backoff)
-        self.retry_budget = retry_budget
+        self.retry_budget = _seconds("retry_budget", retry_budget)
         if max_events is not None:
             self.max_events = max_events
         if max_payload_bytes is not None:
@@ -253,25 +273,25 @@ class SeriesSink(Sink, ABC, Generic[PartT]):
         self,
         *,
         name: str | None = None,
-        timeout: float = 30.0,
-        backoff: float = 0.5,
-        max_backoff: float = 30.0,
+        timeout: float | timedelta = 30.0,
+        backoff: float | timedelta = 0.5,
+        max_backoff: float | timedelta = 30.0,
         refresh: float | timedelta | None = 60.0,
     ) -> None:
         """Set up the sink's delivery; a subclass that does not call this has the defaults.
 
         Args:
             name: key in ``stats().sinks``.
-            timeout: seconds an attempt may take.
-            backoff: seconds, at most, before the first retry.
-            max_backoff: seconds, at most, before any.
-            refresh: seconds (or a ``timedelta``) after a push until everything is pushed again; None: never.
+            timeout: the longest an attempt may take, in seconds or as a ``timedelta``.
+            backoff: the longest pause before the first retry, likewise.
+            max_backoff: the longest pause before any, likewise.
+            refresh: time after a push until everything is pushed again, likewise; None: never.
 
         Raises:
-            ValueError: a number is not above 0.
+            ConfigError: (a ``ValueError``) a duration is not finite and above 0, or the name is no text.
         """
         super().__init__(name=name, timeout=timeout, backoff=backoff, max_backoff=max_backoff)
-        self.refresh = refresh.total_seconds() if isinstance(refresh, timedelta) else refresh
+        self.refresh = None if refresh is None else _seconds("refresh", refresh)
         check_settings(self)
 
     @property

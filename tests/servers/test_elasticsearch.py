@@ -69,6 +69,25 @@ def values(server: SearchServer, index: str) -> list[float]:
     return sorted(document["fields"]["value"] for document in server.documents(index))
 
 
+# ------------------------------------------------------------------------------------------------------------ answers
+
+
+@pytest.mark.parametrize("encoding", ["gzip", "deflate"])
+async def test_an_answer_that_the_server_compresses_is_read_item_by_item(
+    server: SearchServer, namespace: str, encoding: str
+) -> None:
+    """By both servers, where the request allows it: refused items are told from the others, in one request."""
+    bad = Counter("c", {}, 1, timestamp=-(2**63))  # no date of either server's
+    async with Proxy(server.host, server.port) as proxy:
+        headers = {"Accept-Encoding": encoding}
+        stats = await write([*counters(200), bad], proxy.url, index=namespace, template=True, headers=headers)
+        bulks = [seen for seen in proxy.requests if seen.target.startswith("/_bulk")]
+    account = stats.sinks["elasticsearch"]
+    assert (account.delivered, account.rejected, account.retries) == (200, 1, 0)
+    assert len(bulks) == 1
+    assert values(server, namespace) == [float(number) for number in range(200)]
+
+
 # ---------------------------------------------------------------------------------------------------------- documents
 
 

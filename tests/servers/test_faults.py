@@ -138,7 +138,7 @@ async def test_a_server_may_say_the_time_at_which_to_ask_again(pushgateway: Push
 REFUSING: dict[str, Fault] = {
     str(status): partial(Proxy.answer, status=status, body=b"no, and you know why") for status in (400, 401, 403, 404)
 }
-REFUSING["a redirection"] = partial(Proxy.answer, status=307, headers={"Location": "/elsewhere"})
+REFUSING["a redirection"] = partial(Proxy.answer, status=307, headers={"Location": "http://elsewhere.example/"})
 
 
 @pytest.mark.parametrize("fault", REFUSING.values(), ids=REFUSING.keys())
@@ -257,13 +257,32 @@ async def test_a_search_server_that_does_not_tell_of_each_event_is_asked_again(
     assert sink.retries >= 1
 
 
-async def test_an_answer_that_lies_about_its_compression_is_none(pushgateway: Pushgateway, namespace: str) -> None:
-    """It is an attempt that failed, with nothing left open: a warning would fail this test."""
+async def test_a_status_counts_where_a_body_lies_about_its_compression(
+    pushgateway: Pushgateway, namespace: str
+) -> None:
+    """Its status counts, and nothing is left open: a warning would fail this test."""
     case = PushgatewayCase(pushgateway, namespace)
     async with Proxy(pushgateway.host, pushgateway.port) as proxy:
         async with collector(EAGER, sinks=[case.sink(proxy.url, **PATIENT)]) as metrics:
-            proxy.answer(200, {"Content-Encoding": "gzip"}, b"no gzip", times=5)
+            proxy.answer(503, {"Content-Encoding": "gzip"}, b"no gzip", times=2)
             record(metrics, 50)
             assert (await metrics.flush()).ok
-    assert only(metrics.stats()).delivered == case.arrived() == 50
+            proxy.answer(200, {"Content-Encoding": "gzip"}, b"no gzip", times=1)
+            record(metrics, 50)
+            assert (await metrics.flush()).ok
+        sink = only(metrics.stats())
+    assert (sink.delivered, sink.retries, len(proxy.requests)) == (100, 2, 4)
+    gc.collect()
+
+
+async def test_an_answer_without_end_is_left_and_nothing_with_it(pushgateway: Pushgateway, namespace: str) -> None:
+    """After 4 MB its status counts: neither a warning of what is left half done, nor a payload that is sent again."""
+    case = PushgatewayCase(pushgateway, namespace)
+    async with Proxy(pushgateway.host, pushgateway.port) as proxy:
+        async with collector(EAGER, sinks=[case.sink(proxy.url, **PATIENT)]) as metrics:
+            proxy.answer(200, body=b"x" * 30_000_000, times=1)
+            record(metrics, 50)
+            assert (await metrics.flush()).ok
+        sink = only(metrics.stats())
+    assert (sink.delivered, sink.retries, len(proxy.requests)) == (50, 0, 1)
     gc.collect()

@@ -19,7 +19,6 @@ from trio.testing import MockClock
 from tests.helpers import balanced
 from trio_batchmetrics import BatchMetricsConfig, BatchMetricsStats, Counter, MetricEvent, collector
 from trio_batchmetrics.abc import EventSink, Payload, Receipt
-from trio_batchmetrics.sinks import _http
 from trio_batchmetrics.sinks._http import Answer, Endpoint, EventSettings, HTTPSink, NoAnswer, receipt_of, retry_after
 
 Handler = Callable[[httpx2.Request], httpx2.Response]
@@ -94,10 +93,10 @@ async def test_what_may_succeed_later_is_tried_again(status: int, autojump_clock
     assert stats.sinks["lines"].last_error == f"HTTP {status}: busy, come back"
 
 
-@pytest.mark.parametrize("status", [300, 301, 307, 400, 401, 403, 404, 405, 406, 409, 410, 415, 422, 431])
+@pytest.mark.parametrize("status", [300, 304, 400, 401, 403, 404, 405, 406, 409, 410, 415, 422, 431])
 async def test_every_other_status_is_given_up_with_the_servers_words(status: int, autojump_clock: MockClock) -> None:
-    """No redirect is followed."""
-    server = Server(httpx2.Response(status, text="no such thing", headers={"location": "http://elsewhere.example/"}))
+    """At once: the same request would be refused again."""
+    server = Server(httpx2.Response(status, text="no such thing"))
     stats = await record(server, 2)
     assert (stats.sinks["lines"].failed, stats.sinks["lines"].retries) == (2, 0)
     assert stats.sinks["lines"].last_error == f"HTTP {status}: no such thing"
@@ -153,31 +152,6 @@ async def test_an_answer_in_pieces_is_put_together(autojump_clock: MockClock) ->
     """As any server may send it."""
     server = Server(httpx2.Response(400, content=_in_pieces(b"no ", b"such ", b"thing")))
     assert (await record(server)).sinks["lines"].last_error == "HTTP 400: no such thing"
-
-
-@pytest.mark.parametrize("status", [200, 503])
-async def test_an_answer_in_an_encoding_that_was_not_asked_for_is_none(status: int, autojump_clock: MockClock) -> None:
-    """It is not read: what a decoder leaves half done nobody would finish."""
-    odd = httpx2.Response(status, headers={"content-encoding": "gzip"}, content=_in_pieces(b"no gzip"))
-    server = Server(odd)
-    stats = await record(server)
-    assert (stats.sinks["lines"].delivered, stats.sinks["lines"].retries) == (1, 1)
-    assert stats.sinks["lines"].last_error == "an answer in an encoding that was not asked for"
-    assert server.requests[0].headers["accept-encoding"] == "identity"
-
-
-async def test_an_answer_beyond_all_measure_is_read_and_not_kept(
-    autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Then it counts as none; one that has just the size is as good as any."""
-    monkeypatch.setattr(_http, "_LONGEST", 1000)
-    server = Server(
-        httpx2.Response(200, content=_in_pieces(*[b"x" * 400] * 50)),
-        httpx2.Response(200, content=_in_pieces(*[b"x" * 500] * 2)),
-    )
-    stats = await record(server)
-    assert (stats.sinks["lines"].delivered, stats.sinks["lines"].retries) == (1, 1)
-    assert stats.sinks["lines"].last_error == "an answer of more than 1000 bytes"
 
 
 @pytest.mark.parametrize(
@@ -289,43 +263,6 @@ async def test_credentials_in_the_url_are_basic_authentication(autojump_clock: M
     assert repr(sink) == "<LinesSink metrics.example:8086>"
 
 
-@pytest.mark.parametrize(
-    "url",
-    [
-        "",
-        "metrics.example",
-        "ftp://ann:s3cret@metrics.example",
-        "http://",
-        "http://ann:s3cret@",
-        "http://metrics.example/?token=s3cret",
-        "http://metrics.example/#s3cret",
-        "http://metrics.example:port",
-        "http://metrics.example:99999",
-        "http://[::1",
-        "http://s3cret\x00.example",
-        None,
-        7,
-    ],
-)
-def test_a_url_that_cannot_be_one_is_refused_and_not_shown(url: Any) -> None:
-    """When the sink is made."""
-    with pytest.raises(ValueError, match=r"^url must be") as caught:
-        LinesSink(url)
-    assert "s3cret" not in str(caught.value)
-
-
-def test_credentials_given_twice_are_refused() -> None:
-    """In the URL and beside it."""
-    with pytest.raises(ValueError, match="both have credentials"):
-        LinesSink("http://ann:word@metrics.example", auth="token")
-
-
-def test_a_codec_that_there_is_not_is_refused() -> None:
-    """When the sink is made."""
-    with pytest.raises(ValueError, match=r"codec must be 'gzip' or 'zstd' \(got 'br'\)"):
-        LinesSink("http://metrics.example", codec="br")
-
-
 def test_an_ipv6_address_keeps_its_brackets() -> None:
     """In the URL and where it is shown."""
     assert repr(LinesSink("http://[::1]:9091/x")) == "<LinesSink [::1]:9091>"
@@ -378,24 +315,6 @@ async def test_a_key_in_place_of_the_user_is_a_secret(autojump_clock: MockClock)
     assert metrics.stats().sinks["lines"].last_error == "HTTP 403: bad key: …"
 
 
-@pytest.mark.parametrize(
-    "settings",
-    [
-        {"auth": "s3cret\n"},
-        {"auth": "s3\x00cret"},
-        {"headers": {"x-key": "s3cret\r\nx: y"}},
-        {"headers": {"x-key": 7}},
-        {"auth": ("ann", None)},
-        {"auth": ("ann",)},
-    ],
-)
-def test_credentials_that_no_request_can_carry_are_refused_and_not_shown(settings: Any) -> None:
-    """A token that was read from a file has a line end: better said at once than at each attempt."""
-    with pytest.raises(ValueError, match=r"^(auth|headers\['x-key'\]) must be") as caught:
-        LinesSink("http://metrics.example", **settings)
-    assert "s3cret" not in str(caught.value)
-
-
 async def test_a_header_of_the_users_replaces_one_whatever_its_case(autojump_clock: MockClock) -> None:
     """It is not sent beside it."""
     server = Server()
@@ -403,13 +322,6 @@ async def test_a_header_of_the_users_replaces_one_whatever_its_case(autojump_clo
     names = [name.lower() for name, _ in server.requests[0].headers.raw]
     assert len(names) == len({*names})
     assert server.requests[0].headers["user-agent"] == "mine"
-
-
-@pytest.mark.parametrize("verify", [7, None, b"x"])
-def test_what_can_be_no_authority_is_refused(verify: Any) -> None:
-    """When the sink is made."""
-    with pytest.raises(ValueError, match=r"verify must be a bool, a path or an ssl\.SSLContext"):
-        LinesSink("https://metrics.example", verify=verify)
 
 
 # --------------------------------------------------------------------------------------------------------- compression

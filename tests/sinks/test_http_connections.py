@@ -100,19 +100,12 @@ async def test_a_certificate_that_is_trusted_is_enough(how: str, tmp_path: Path)
 async def test_a_certificate_that_nobody_vouches_for_is_refused(tmp_path: Path) -> None:
     """That may change, so it is tried again; nothing is sent meanwhile, and the error says what is wrong."""
     async with serving(tls=True) as (seen, address):
-        stats = await deliver(f"https://{address}")
+        # Within its budget: httpcore2 leaves the socket to the garbage collector where a handshake is cancelled.
+        stats = await deliver(f"https://{address}", retry_budget=0.2)
     assert stats.sinks["lines"].failed == 1
     assert stats.sinks["lines"].retries > 0
     assert "certificate" in str(stats.sinks["lines"].last_error).lower()
     assert seen.targets == []
-
-
-async def test_certificates_that_cannot_be_read_cost_no_more_than_their_events(tmp_path: Path) -> None:
-    """A path that is wrong is noted with each attempt."""
-    async with serving(tls=True) as (_, address):
-        stats = await deliver(f"https://{address}", verify=str(tmp_path / "nothing.pem"))
-    assert stats.sinks["lines"].failed == 1
-    assert "No such file" in str(stats.sinks["lines"].last_error)
 
 
 @pytest.mark.parametrize("trust_env", [False, True])

@@ -284,7 +284,7 @@ async def test_a_write_goes_where_it_should(
             r"dialect must be one of influxdb, influxdb3, .* \(got 'graphite'\)",
         ),
         ({"database": "d", "token": "t", "auth": ("u", "p")}, "token and user and password are both given"),
-        ({"database": "d", "timeout": 0}, "timeout must be a number > 0"),
+        ({"database": "d", "timeout": 0}, "timeout must be a finite number of seconds > 0"),
     ],
 )
 def test_settings_that_make_no_sense_are_refused(

@@ -30,7 +30,8 @@ class FunctionSink(EventSink[None]):
             wraps = hasattr(function, "__wrapped__") or function.__name__ == "<lambda>"
             if not wraps:
                 raise TypeError(f"a sink function must be async def (got {function!r})")
-        super().__init__(name=getattr(function, "__name__", None))
+        name = getattr(function, "__name__", None)
+        super().__init__(name=name if isinstance(name, str) and name else None)
         self._function = function
 
     async def send(self, payload: Payload[None]) -> Receipt | None:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import os
 import re
-import socket
 import time
 from base64 import urlsafe_b64encode
 from collections.abc import Mapping, Sequence
-from typing import Literal, Unpack
+from typing import Any, Literal, Unpack
+
+import trio
 
 from .._exceptions import ConfigError
 from .._schema import MetricEvent
@@ -32,9 +32,10 @@ class PushgatewaySink(HTTPSink, SeriesSink[bytes]):
     everything again. There is one every ``refresh`` seconds and one at the end of the block, so that a Pushgateway that
     has lost its memory is full again by then.
 
-    A push replaces what is under its grouping key: by default ``job`` and ``instance="host:pid"``, so that workers do
-    not overwrite each other. The Pushgateway forgets nothing by itself, so groups of processes that have ended stay,
-    until somebody deletes them; ``delete_on_exit`` does that, for those that end well.
+    A push replaces what is under its grouping key: by default ``job`` and ``instance="host:pid"``, taken when the block
+    is entered (``SinkContext.instance``), so that workers do not overwrite each other. The Pushgateway forgets nothing
+    by itself, so groups of processes that have ended stay, until somebody deletes them; ``delete_on_exit`` does that,
+    for those that end well.
 
     A push whose answer did not come in time may still be under way when the next one arrives, and then overtake it; the
     protocol has nothing against that, and the push after it puts it right. Give ``timeout`` room, so that it is rare.
@@ -57,7 +58,7 @@ class PushgatewaySink(HTTPSink, SeriesSink[bytes]):
         delete_on_exit: bool = False,
         **settings: Unpack[SeriesSettings],
     ) -> None:
-        """Push to a Pushgateway. No I/O here.
+        """Push to a Pushgateway. No network I/O here.
 
         Args:
             url: its base URL.
@@ -73,22 +74,24 @@ class PushgatewaySink(HTTPSink, SeriesSink[bytes]):
             ImportError: httpx2 is not installed.
         """
         super().__init__(url, settings)
-        if not isinstance(job, str) or not job:
+        if not _is_text(job) or not job:
             raise ConfigError(f"job must be a str that is not empty (got {job!r})")
         if method not in ("PUT", "POST"):
             raise ConfigError(f"method must be 'PUT' or 'POST' (got {method!r})")
-        if grouping_key is None:
-            grouping_key = {"instance": f"{socket.gethostname()}:{os.getpid()}"}
-        for name in grouping_key:
-            if not _LABEL.fullmatch(name) or name == "job" or name.startswith("__"):
-                raise ConfigError(f"grouping_key must have names of labels, other than job and __… (got {name!r})")
-        self._path = "/metrics" + "".join(
-            _segments(name, value) for name, value in {"job": job, **grouping_key}.items()
-        )
-        self._grouping = frozenset({"job", *grouping_key})
+        if not isinstance(delete_on_exit, bool):
+            raise ConfigError(f"delete_on_exit must be True or False (got {delete_on_exit!r})")
+        self._job = job
+        self._given_key = None if grouping_key is None else _checked_key(grouping_key)
+        self._path = self._grouped_path()
+        self._grouping = frozenset({"job", *({"instance"} if grouping_key is None else grouping_key)})
         self._method = method
         self._delete_on_exit = delete_on_exit
         self._page = self._empty()
+
+    def _grouped_path(self) -> str:
+        """Return the path of this process's group."""
+        key = {"instance": self.context.instance} if self._given_key is None else self._given_key
+        return "/metrics" + "".join(_segments(name, value) for name, value in {"job": self._job, **key}.items())
 
     def _empty(self) -> Page:
         return Page(self.context, time.time_ns, None, reserved=self._grouping, limits=self._limits)
@@ -96,6 +99,7 @@ class PushgatewaySink(HTTPSink, SeriesSink[bytes]):
     def bind(self, context: SinkContext) -> None:
         """Take what the collector tells."""
         super().bind(context)
+        self._path = self._grouped_path()
         self._page = self._empty()
 
     @property
@@ -130,8 +134,33 @@ class PushgatewaySink(HTTPSink, SeriesSink[bytes]):
                 receipt = receipt_of(await self.server.request("DELETE", self._path), self.server)
                 if receipt.error is not None:
                     raise RuntimeError(f"the group was not deleted: {receipt.error}")
+        except trio.Cancelled as cancelled:
+            late = RuntimeError("the group may still be there: its deletion was cut off at the end of the block")
+            raise BaseExceptionGroup("cut off", [cancelled, late]) from None  # noqa: ASYNC104 - Cancelled goes on in it
         finally:
             await super().aclose()
+
+
+def _checked_key(grouping_key: Any) -> Mapping[str, str]:
+    """Return a copy of the grouping key.
+
+    Raises:
+        ConfigError: it is no mapping, or a name or value can be in none.
+    """
+    if not isinstance(grouping_key, Mapping):
+        raise ConfigError(f"grouping_key must be a mapping of label names to values (got {grouping_key!r})")
+    key: dict[Any, Any] = {**grouping_key}
+    for name, value in key.items():
+        if not isinstance(name, str) or not _LABEL.fullmatch(name) or name == "job" or name.startswith("__"):
+            raise ConfigError(f"grouping_key must have names of labels, other than job and __… (got {name!r})")
+        if not _is_text(value):
+            raise ConfigError(f"grouping_key must have values of type str (got {value!r} for {name!r})")
+    return key
+
+
+def _is_text(value: object) -> bool:
+    """Tell whether a value is a str that UTF-8 has a form for."""
+    return isinstance(value, str) and value.encode(errors="replace").decode() == value
 
 
 def _segments(name: str, value: str) -> str:
@@ -140,8 +169,6 @@ def _segments(name: str, value: str) -> str:
     What is not plain goes in base64: a slash cannot be quoted there, ``.`` and ``..`` would be resolved, and of nothing
     only ``=`` is left (https://github.com/prometheus/pushgateway#url).
     """
-    if not isinstance(value, str):
-        raise ConfigError(f"grouping_key must have values of type str (got {value!r} for {name!r})")
     if _PLAIN.fullmatch(value):
         return f"/{name}/{value}"
     return f"/{name}@base64/{urlsafe_b64encode(value.encode()).decode().rstrip('=') or '='}"

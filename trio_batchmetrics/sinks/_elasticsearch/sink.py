@@ -26,6 +26,10 @@ _HALVINGS = 20
 """Refusals of whole requests in a row after which none is halved any more: by then one in a million would be alone."""
 
 
+_UNREADABLE = 5
+"""Answers to one payload whose bodies cannot be read, after which it is given up: what comes after them is the same."""
+
+
 class ElasticsearchSink(HTTPSink, EventSink[bytes]):
     """Writes events to Elasticsearch or OpenSearch, each as a document in its JSON form, by ``POST /_bulk``.
 
@@ -44,6 +48,9 @@ class ElasticsearchSink(HTTPSink, EventSink[bytes]):
 
     A whole request that is refused with 413 is halved; one refused with 400 too, for it may be one event that a proxy
     or a pipeline cannot bear, until 20 refusals in a row say that it is not. 401, 403, 404 are given up.
+
+    A 2xx whose body cannot be read leaves in doubt what became of each event: it is asked again, up to five times, and
+    then the events have failed. Where the body is too long (4 MB), the payload is halved.
 
     Example:
         >>> from trio_batchmetrics.sinks import ElasticsearchSink
@@ -66,7 +73,7 @@ class ElasticsearchSink(HTTPSink, EventSink[bytes]):
         action: Literal["create", "index"] = "create",
         **settings: Unpack[EventSettings],
     ) -> None:
-        """Write to a server. No I/O here.
+        """Write to a server. No network I/O here.
 
         Args:
             url: its base URL.
@@ -92,14 +99,18 @@ class ElasticsearchSink(HTTPSink, EventSink[bytes]):
             raise ConfigError(f"action must be 'create' or 'index' (got {action!r})")
         if data_stream and action != "create":
             raise ConfigError("action must be 'create' with data_stream=True (got 'index')")
-        if template not in (True, False, "keyword"):
+        if not isinstance(template, bool) and template != "keyword":
             raise ConfigError(f"template must be True, False or 'keyword' (got {template!r})")
+        if not isinstance(data_stream, bool):
+            raise ConfigError(f"data_stream must be True or False (got {data_stream!r})")
         self._index = IndexName(index)
         self._action = action
         self._template = template
         self._data_stream = data_stream
         self._template_due = bool(template)
         self._refusals = 0
+        self._unreadable = ("", 0)
+        """The payload whose last answers could not be read, and how many."""
         self._body = self._empty()
         # Below the attempt's own timeout, so that one shard that is missing does not hide what became of the others.
         self._params = {"filter_path": FILTER_PATH, "timeout": f"{max(1, round(self.timeout * 500))}ms"}
@@ -113,6 +124,7 @@ class ElasticsearchSink(HTTPSink, EventSink[bytes]):
         super().bind(context)
         self._body = self._empty()
         self._template_due = bool(self._template)
+        self._refusals = 0
 
     def encode(self, events: Sequence[MetricEvent]) -> bytes:
         """Return the events as lines of a request's body."""
@@ -133,6 +145,8 @@ class ElasticsearchSink(HTTPSink, EventSink[bytes]):
         if answer.status == 400:
             return self._refused(answer)
         self._refusals = 0
+        if 200 <= answer.status < 300 and answer.unread is not None:
+            return self._in_doubt(answer, payload)
         if 200 <= answer.status < 300:
             return receipt_of_items(answer.body, len(payload.events), self._action, self.server.scrubbed)
         return receipt_of(answer, self.server)
@@ -146,6 +160,16 @@ class ElasticsearchSink(HTTPSink, EventSink[bytes]):
         self._refusals += 1
         receipt = receipt_of(answer, self.server)
         return receipt if self._refusals > _HALVINGS else Receipt(too_large=True, error=receipt.error)
+
+    def _in_doubt(self, answer: Answer, payload: Payload[bytes]) -> Receipt:
+        """Say what to do about a 2xx that does not say what became of each event. Ids make it safe to ask again."""
+        error = f"HTTP {answer.status} with {answer.unread}"
+        if answer.too_long and len(payload.events) > 1:
+            return Receipt(too_large=True, uncertain=True, error=error)
+        key, count = self._unreadable
+        count = count + 1 if key == payload.key else 1
+        self._unreadable = (payload.key, count)
+        return Receipt(error=error) if count >= _UNREADABLE else Receipt(retry=True, uncertain=True, error=error)
 
     async def _put_template(self) -> Receipt:
         """Put the template; a refusal for good is logged, and no reason to keep events from being written."""

@@ -50,7 +50,7 @@ class InfluxDBSeriesSink(InfluxDBServer, SeriesSink[bytes]):
         dialect: Dialect | None = None,
         **settings: Unpack[SeriesSettings],
     ) -> None:
-        """Write to a database or a bucket. No I/O here.
+        """Write to a database or a bucket. No network I/O here.
 
         Args:
             url: the server's base URL.

@@ -46,7 +46,7 @@ class InfluxDBServer(HTTPSink):
         if dialect is not None and dialect not in DIALECTS:
             raise ConfigError(f"dialect must be one of {', '.join(DIALECTS)}, or None (got {dialect!r})")
         given: Any = settings
-        super().__init__(url, given, headers={**target.headers, **(settings.get("headers") or {})})
+        super().__init__(url, given, token=target.token, token_scheme=target.scheme)
         if target.token is not None and (settings.get("auth") is not None or urlsplit(url).username is not None):
             raise ConfigError("token and user and password are both given")
         self._target = target

@@ -100,7 +100,7 @@ class InfluxDBSink(InfluxDBServer, EventSink[bytes]):
         dialect: Dialect | None = None,
         **settings: Unpack[EventSettings],
     ) -> None:
-        """Write to a database or a bucket. No I/O here.
+        """Write to a database or a bucket. No network I/O here.
 
         Args:
             url: the server's base URL, such as ``http://localhost:8086``.

@@ -62,8 +62,6 @@ class Target:
         return {**database, "precision": "ns", **({"rp": self.retention_policy} if self.retention_policy else {})}
 
     @property
-    def headers(self) -> dict[str, str]:
-        """The headers that carry the token."""
-        if self.token is None:
-            return {}
-        return {"authorization": f"{'Bearer' if self.bucket is None else 'Token'} {self.token}"}
+    def scheme(self) -> str:
+        """How the token is sent: as ``Token`` with a bucket, which InfluxDB 1.8 takes too, else as ``Bearer``."""
+        return "Bearer" if self.bucket is None else "Token"

@@ -1,0 +1,294 @@
+"""Credentials, paths and queries never show, whatever carries them and whoever repeats them."""
+
+import logging
+from base64 import b64encode
+from collections.abc import AsyncGenerator, Callable, Generator
+from contextlib import asynccontextmanager
+from functools import partial
+from typing import Any
+
+import h11
+import httpx2
+import pytest
+import trio
+from trio.testing import MockClock
+
+from tests.helpers import balanced
+from tests.sinks.test_http import LinesSink
+from trio_batchmetrics import BatchMetricsConfig, collector
+
+SECRET = "s3cret-of-mine"
+BASIC = b64encode(f"ann:{SECRET}".encode()).decode()
+
+
+class HeaderAuth(httpx2.Auth):
+    """A scheme of the user's own."""
+
+    def __init__(self, key: str, header: str) -> None:
+        self.key = key
+        self.header = header
+
+    def auth_flow(self, request: httpx2.Request) -> Generator[httpx2.Request, httpx2.Response, None]:
+        """Put the key into a header."""
+        request.headers[self.header] = self.key
+        yield request
+
+
+class ClosureAuth(httpx2.Auth):
+    """One that holds nothing that could be looked at."""
+
+    def auth_flow(self, request: httpx2.Request) -> Generator[httpx2.Request, httpx2.Response, None]:
+        """Put the secret into a header."""
+        request.headers["x-signature"] = f"v1 {SECRET}"
+        yield request
+
+
+def echo(request: httpx2.Request) -> httpx2.Response:
+    """Refuse a request and repeat all of it, decoded where that is easy."""
+    headers = "; ".join(f"{name}: {value}" for name, value in request.headers.items())
+    plain = SECRET if BASIC in headers else ""
+    return httpx2.Response(403, text=f"no! {request.method} {request.url} {headers} {plain}")
+
+
+def digest(request: httpx2.Request) -> httpx2.Response:
+    """Ask for digest authentication, then refuse and repeat."""
+    if "authorization" not in request.headers:
+        challenge = 'Digest realm="metrics", nonce="abc", qop="auth", algorithm=SHA-256'
+        return httpx2.Response(401, headers={"www-authenticate": challenge})
+    return echo(request)
+
+
+def client(handler: Callable[[httpx2.Request], httpx2.Response] = echo, **settings: Any) -> httpx2.AsyncClient:
+    """Make a client of the application's."""
+    return httpx2.AsyncClient(transport=httpx2.MockTransport(handler), **settings)
+
+
+async def shown(sink: LinesSink, caplog: pytest.LogCaptureFixture) -> str:
+    """Deliver an event that is refused; return all that can be read about it, the log at DEBUG included."""
+    caplog.set_level(logging.DEBUG, logger="trio_batchmetrics")
+    async with collector(BatchMetricsConfig(shutdown_timeout=2), sinks=[sink]) as metrics:
+        metrics.record_counter("c", {}, 1)
+    account = balanced(metrics.stats()).sinks["lines"]
+    assert account.failed == 1
+    ours = " ".join(record.getMessage() for record in caplog.records if record.name == "trio_batchmetrics")
+    return f"{account.last_error} {ours} {sink!r} {sink.server!r} {metrics.stats()} {metrics.stats().sinks!r}"
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        lambda: {"auth": httpx2.BasicAuth("ann", SECRET), "client": client()},
+        lambda: {"auth": HeaderAuth(SECRET, "x-api-key"), "client": client()},
+        lambda: {"auth": HeaderAuth(f"Bearer {SECRET}", "authorization"), "client": client()},
+        lambda: {"auth": ClosureAuth(), "client": client()},
+        lambda: {"client": client(auth=("ann", SECRET))},
+        lambda: {"client": client(auth=ClosureAuth())},
+        lambda: {"client": client(headers={"authorization": f"Token {SECRET}"})},
+        lambda: {"client": client(headers={"x-key": SECRET})},
+        lambda: {"client": client(cookies={"session": SECRET})},
+        lambda: {"client": client(params={"token": SECRET})},
+    ],
+    ids="basic own-header own-bearer closure client-auth client-own-auth client-header client-key cookie query".split(),
+)
+async def test_what_a_server_repeats_of_a_request_has_no_credential(
+    settings: Callable[[], Any], autojump_clock: MockClock, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Not those in an httpx2.Auth, nor those of the application's client."""
+    words = await shown(LinesSink("http://metrics.example/base", **settings()), caplog)
+    assert "HTTP 403: no! POST" in words
+    assert SECRET not in words
+    assert BASIC not in words
+    assert "/base" not in words
+
+
+async def test_what_a_server_repeats_of_digest_authentication_is_not_shown(
+    autojump_clock: MockClock, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Neither the user nor the proof, which can be tried against passwords."""
+    proofs: list[str] = []
+
+    def refuse(request: httpx2.Request) -> httpx2.Response:
+        proofs.append(request.headers.get("authorization", "").partition('response="')[2].partition('"')[0])
+        return digest(request)
+
+    auth = httpx2.DigestAuth("ann-of-mine", SECRET)
+    words = await shown(LinesSink("http://metrics.example", auth=auth, client=client(refuse)), caplog)
+    assert "HTTP 403: no! POST" in words
+    assert len(proofs[-1]) == 64
+    assert proofs[-1] not in words
+    assert "ann-of-mine" not in words
+
+
+@pytest.mark.parametrize("where", ["auth", "client's auth", "base_url", "hook"])
+async def test_what_a_client_raises_has_no_credential(
+    where: str, autojump_clock: MockClock, caplog: pytest.LogCaptureFixture
+) -> None:
+    """An Auth that fails before anything is sent, or a hook that shows the whole client."""
+
+    class Failing(HeaderAuth):
+        def auth_flow(self, request: httpx2.Request) -> Generator[httpx2.Request, httpx2.Response, None]:
+            """Fail, with the key in the words."""
+            yield from super().auth_flow(request)
+            raise RuntimeError(f"cannot sign with {self.key}")
+
+    async def hook(_: httpx2.Request) -> None:
+        await trio.lowlevel.checkpoint()
+        raise RuntimeError(f"{SECRET} {BASIC}")
+
+    settings: dict[str, dict[str, Any]] = {
+        "auth": {"auth": Failing(SECRET, "x-key"), "client": client()},
+        "client's auth": {"client": client(auth=Failing(SECRET, "x-key"))},
+        "base_url": {
+            "client": client(base_url=f"http://ann:{SECRET}@metrics.example", event_hooks={"request": [hook]})
+        },
+        "hook": {"client": client(auth=("ann", SECRET), event_hooks={"request": [hook]})},
+    }
+    words = await shown(LinesSink("http://metrics.example", retry_budget=1, **settings[where]), caplog)
+    assert "RuntimeError" in words
+    assert SECRET not in words
+    assert BASIC not in words
+
+
+async def test_the_path_and_query_that_a_server_repeats_are_not_shown(
+    autojump_clock: MockClock, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A path may hold a token, as with hosted back-ends."""
+    words = await shown(LinesSink("http://metrics.example/t0ken-of-mine/x%20y", client=client()), caplog)
+    assert "t0ken" not in words
+    assert "x%20y" not in words
+    assert "x y" not in words
+
+
+# ------------------------------------------------------------------------------------------------ on real connections
+
+
+class Echoing:
+    """A server that repeats the head of each request; as a proxy too, for it looks at no target."""
+
+    def __init__(self, status: int = 403) -> None:
+        self.status = status
+        self.heads: list[str] = []
+
+    async def serve(self, stream: trio.abc.Stream) -> None:
+        """Answer one connection."""
+        connection = h11.Connection(h11.SERVER)
+        async with stream:
+            while True:
+                event = connection.next_event()
+                if event is h11.NEED_DATA:
+                    try:
+                        connection.receive_data(bytes(await stream.receive_some()))
+                    except trio.BrokenResourceError:
+                        return
+                elif isinstance(event, h11.Request):
+                    lines = [event.target, *(b"%b: %b" % pair for pair in event.headers)]
+                    self.heads.append("; ".join(line.decode() for line in lines))
+                elif isinstance(event, h11.EndOfMessage):
+                    words = self.heads[-1].encode()
+                    headers = [("content-length", str(len(words))), ("location", self.heads[-1].partition(";")[0])]
+                    answer = connection.send(h11.Response(status_code=self.status, headers=headers)) or b""
+                    answer += connection.send(h11.Data(words)) or b""
+                    await stream.send_all(answer + (connection.send(h11.EndOfMessage()) or b""))
+                    connection.start_next_cycle()
+                elif not isinstance(event, h11.Data):
+                    return
+
+
+@asynccontextmanager
+async def echoing(status: int = 403) -> AsyncGenerator[tuple[Echoing, str], None]:
+    """Serve on a free port; give host and port."""
+    server = Echoing(status)
+    with trio.fail_after(20):
+        async with trio.open_nursery() as nursery:
+            listeners: Any = await nursery.start(partial(trio.serve_tcp, server.serve, 0, host="127.0.0.1"))
+            yield server, f"127.0.0.1:{listeners[0].socket.getsockname()[1]}"
+            nursery.cancel_scope.cancel()
+
+
+@pytest.mark.parametrize("whose", ["the environment's", "the client's", "the client's environment's"])
+async def test_what_a_proxy_repeats_has_no_credential_of_its_own(
+    whose: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Of the environment's proxy, and of a client's."""
+    async with echoing() as (proxy, address):
+        url = f"http://ann:{SECRET}@{address}"
+        settings: dict[str, Any] = {"trust_env": True}
+        if whose == "the client's":
+            settings = {"client": httpx2.AsyncClient(proxy=url, trust_env=False)}
+        else:
+            for name in ("NO_PROXY", "no_proxy"):
+                monkeypatch.delenv(name, raising=False)
+            for name in ("HTTP_PROXY", "http_proxy"):
+                monkeypatch.setenv(name, url)
+            if whose == "the client's environment's":
+                settings = {"client": httpx2.AsyncClient()}
+        words = await shown(LinesSink("http://metrics.example/base", **settings), caplog)
+        if "client" in settings:
+            await settings["client"].aclose()
+    assert BASIC in proxy.heads[0]
+    assert "HTTP 403" in words
+    assert SECRET not in words
+    assert BASIC not in words
+
+
+async def test_a_proxy_that_is_none_is_reported_without_its_credentials(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """As a failed attempt: the application goes on."""
+    for name in ("NO_PROXY", "no_proxy"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("HTTP_PROXY", f"gopher://ann:{SECRET}@proxy.example")
+    monkeypatch.setenv("http_proxy", f"gopher://ann:{SECRET}@proxy.example")
+    words = await shown(LinesSink("http://metrics.example", trust_env=True, retry_budget=0.1, backoff=0.01), caplog)
+    assert "Unknown scheme for proxy URL" in words
+    assert SECRET not in words
+
+
+async def test_the_http_clients_own_loggers_show_nothing_of_our_requests(caplog: pytest.LogCaptureFixture) -> None:
+    """Neither path nor query nor credential, at any level; other clients' lines come as ever, at the same time too."""
+    caplog.set_level(logging.DEBUG)
+    async with echoing(200) as (_, ours), echoing(200) as (_, theirs), httpx2.AsyncClient(trust_env=False) as other:
+        sink = LinesSink(f"http://ann:{SECRET}@{ours}/t0ken-of-mine")
+        async with collector(BatchMetricsConfig(batch_size=1), sinks=[sink]) as metrics:
+            for number in range(5):
+                metrics.record_counter("c", {}, number)
+                async with trio.open_nursery() as nursery:
+                    nursery.start_soon(metrics.flush)
+                    nursery.start_soon(other.get, f"http://{theirs}/their-path?q={number}")
+        await other.get(f"http://{theirs}/their-path?q=5")
+    assert balanced(metrics.stats()).processed_events == 5
+    lines = [f"{record.name} {record.getMessage()}" for record in caplog.records]
+    assert not [line for line in lines if SECRET in line or BASIC in line or "t0ken" in line]
+    for number in range(6):
+        assert sum(line.startswith("httpx2 ") and f"/their-path?q={number}" in line for line in lines) == 1
+        assert any(line.startswith("httpcore2.http11 receive_response_headers.complete") for line in lines)
+
+
+async def test_the_loggers_are_left_as_they_were() -> None:
+    """Filters, levels, handlers: after the block nothing is there that was not there before."""
+    loggers = [logging.getLogger(name) for name in ("httpx2", "httpcore2.http11", "httpcore2.connection")]
+    mine = logging.Filter("httpx2")
+    loggers[0].addFilter(mine)
+    before = [(list(logger.filters), logger.level, list(logger.handlers), logger.propagate) for logger in loggers]
+    try:
+        async with echoing(200) as (_, address), collector(sinks=[LinesSink(f"http://{address}")]) as metrics:
+            metrics.record_counter("c", {}, 1)
+            await metrics.flush()
+            assert mine in loggers[0].filters
+        after = [(list(logger.filters), logger.level, list(logger.handlers), logger.propagate) for logger in loggers]
+        assert after == before
+    finally:
+        loggers[0].removeFilter(mine)
+
+
+async def test_an_applications_client_logs_as_its_owner_configured_it(
+    autojump_clock: MockClock, caplog: pytest.LogCaptureFixture
+) -> None:
+    """It is the application's."""
+    caplog.set_level(logging.INFO, logger="httpx2")
+    own = client(lambda _: httpx2.Response(204))
+    async with collector(sinks=[LinesSink("http://metrics.example/base", client=own)]) as metrics:
+        metrics.record_counter("c", {}, 1)
+    assert [record.getMessage() for record in caplog.records if record.name == "httpx2"] == [
+        'HTTP Request: POST http://metrics.example/base/in "HTTP/1.1 204 No Content"'
+    ]

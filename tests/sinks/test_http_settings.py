@@ -1,0 +1,426 @@
+"""Settings of sinks over HTTP: what cannot work is refused when the sink is made, by name, and never with a secret."""
+
+import math
+import os
+import shutil
+from collections.abc import Callable
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import httpx2
+import pytest
+import trio
+from trio.testing import MockClock
+
+from tests.helpers import balanced
+from tests.sinks.test_http import LinesSink, Server, record
+from tests.sinks.test_http_connections import AUTHORITY, deliver, serving
+from trio_batchmetrics import BatchMetricsConfig, collector
+from trio_batchmetrics.abc import EventSink, Payload, Sink
+from trio_batchmetrics.sinks import ElasticsearchSink, InfluxDBSeriesSink, InfluxDBSink, PushgatewaySink
+
+URL = "https://metrics.example"
+
+
+def _with(made: Any, **usual: Any) -> Callable[..., Sink]:
+    """Return what makes a sink with these settings, and others."""
+
+    def make(**settings: Any) -> Sink:
+        sink: Sink = made(**{"url": URL, **usual, **settings})
+        return sink
+
+    return make
+
+
+SINKS: dict[str, Callable[..., Sink]] = {
+    "pushgateway": _with(PushgatewaySink, job="j"),
+    "elasticsearch": _with(ElasticsearchSink, index="i"),
+    "influxdb": _with(InfluxDBSink, database="d"),
+    "influxdb series": _with(InfluxDBSeriesSink, database="d"),
+}
+
+ODD: tuple[Any, ...] = (True, 0, -1, 1.5, math.nan, b"s3cret", "s3cret\n", ["s3cret"], {"s3cret": "s3cret"}, object())
+"""Values of every type."""
+
+
+@pytest.mark.parametrize("sink", SINKS)
+@pytest.mark.parametrize(
+    "url",
+    [
+        "",
+        "metrics.example",
+        "ftp://ann:s3cret@metrics.example",
+        "http://",
+        "http://ann:s3cret@",
+        "http://metrics.example/?token=s3cret",
+        "http://metrics.example/#s3cret",
+        "http://metrics.example:port",
+        "http://metrics.example:99999",
+        "http://[::1",
+        "http://s3cret\x00.example",
+        "http://metrics.example/s3cret path",
+        " http://metrics.example",
+        "http://metrics.example\n",
+        "http://ann:s3 cret@metrics.example",
+        "http://metrics\u00a0.example",
+        None,
+        7,
+        b"http://s3cret.example",
+    ],
+)
+def test_a_url_that_cannot_be_one_is_refused_and_not_shown(sink: str, url: Any) -> None:
+    """When the sink is made."""
+    with pytest.raises(ValueError, match=r"^url must be") as caught:
+        SINKS[sink](url=url)
+    assert "s3" not in str(caught.value)
+
+
+def test_credentials_given_twice_are_refused(tmp_path: Path) -> None:
+    """In the URL and in `auth=`; in a file and anywhere else."""
+    with pytest.raises(ValueError, match="both have credentials"):
+        LinesSink("http://ann:word@metrics.example", auth="token")
+    file = tmp_path / "token"
+    file.write_text("s3cret")
+    others: list[Any] = [{"auth": "token"}, {"headers": {"Authorization": "Token x"}}]
+    for settings in others:
+        with pytest.raises(ValueError, match="token_file and other credentials are both given"):
+            LinesSink("http://metrics.example", token_file=file, **settings)
+    with pytest.raises(ValueError, match="token_file and other credentials are both given"):
+        LinesSink("http://ann:word@metrics.example", token_file=file)
+
+
+@pytest.mark.parametrize("sink", SINKS)
+@pytest.mark.parametrize("auth", [*(odd for odd in ODD), "", "tökens3cret", "s3\x00cret", ("ann",), ("ann", None),
+                                  ("ann", "b", "c"), ("a:b", "s3cret"), ("ann", "s3cret\n"), ("ann", "s3cret\udcff")],
+                         ids=repr)  # fmt: skip
+def test_authentication_that_is_none_is_refused_and_not_shown(sink: str, auth: Any) -> None:
+    """A list, bytes, a dict, a token that no header can carry: better said at once than at each attempt."""
+    with pytest.raises(ValueError, match=r"^auth must ") as caught:
+        SINKS[sink](auth=auth)
+    assert "s3" not in str(caught.value)
+
+
+@pytest.mark.parametrize("sink", SINKS)
+@pytest.mark.parametrize(
+    "headers",
+    [
+        *(odd for odd in ODD if not isinstance(odd, dict)),
+        {"x-key": "s3cret\r\nx: y"},
+        {"x-key": "s3crët"},
+        {"x-key": " s3cret"},
+        {"x-key": b"s3cret"},
+        {"x-key": 7},
+        {"": "s3cret"},
+        {"x key": "s3cret"},
+        {"schlüssel": "s3cret"},
+        {7: "s3cret"},
+        {"Content-Length": "7"},
+    ],
+    ids=repr,
+)
+def test_headers_that_no_request_can_carry_are_refused_and_not_shown(sink: str, headers: Any) -> None:
+    """The message names the header, and has nothing of its value."""
+    with pytest.raises(ValueError, match=r"^headers") as caught:
+        SINKS[sink](headers=headers)
+    assert "s3" not in str(caught.value)
+
+
+@pytest.mark.parametrize("sink", SINKS)
+@pytest.mark.parametrize("setting", ["timeout", "backoff", "max_backoff", "retry_budget"])
+@pytest.mark.parametrize(
+    "value",
+    [0, -1, -0.5, math.nan, math.inf, -math.inf, 10**400, True, "30", None, [], timedelta(0), timedelta(seconds=-1)],
+    ids=repr,
+)
+def test_a_duration_that_cannot_be_one_is_refused(sink: str, setting: str, value: Any) -> None:
+    """By name and value, whatever the sink."""
+    if setting == "retry_budget" and sink in ("pushgateway", "influxdb series"):
+        setting = "timeout"
+    with pytest.raises(ValueError, match=rf"^{setting} must be a finite number of seconds > 0, or a timedelta \(got "):
+        SINKS[sink](**{setting: value})
+
+
+@pytest.mark.parametrize("sink", SINKS)
+def test_every_duration_may_be_a_timedelta_or_an_int(sink: str) -> None:
+    """And is float seconds from then on."""
+    names = ["timeout", "backoff", "max_backoff"] + ["retry_budget"] * (sink in ("elasticsearch", "influxdb"))
+    for value in (timedelta(minutes=1, milliseconds=500), 7, 2.5):
+        made = SINKS[sink](**dict.fromkeys(names, value))
+        expected = 60.5 if isinstance(value, timedelta) else float(value)
+        for name in names:
+            assert getattr(made, name) == expected
+            assert type(getattr(made, name)) is float
+
+
+async def test_durations_of_a_users_sink_may_be_timedeltas_too(autojump_clock: MockClock) -> None:
+    """However they are set: as attributes of the class, or after it was made."""
+
+    class Slow(EventSink[None]):
+        timeout = timedelta(seconds=3)  # type: ignore[assignment]  # pyright: ignore[reportAssignmentType]
+
+        async def send(self, payload: Payload[None]) -> None:
+            """Never answer."""
+            await trio.sleep_forever()
+
+    sink = Slow.__new__(Slow)
+    sink.retry_budget = timedelta(milliseconds=1)  # type: ignore[assignment]  # pyright: ignore[reportAttributeAccessIssue]
+    async with collector(sinks=[sink]) as metrics:
+        metrics.record_counter("c", {}, 1)
+        await metrics.flush()
+    assert balanced(metrics.stats()).sinks["slow"].last_error == "no answer within 3 s"
+    sink.backoff = timedelta(seconds=-1)  # type: ignore[assignment]  # pyright: ignore[reportAttributeAccessIssue]
+    with pytest.raises(ValueError, match="backoff must be a finite number of seconds > 0"):
+        collector(sinks=[sink])
+
+
+OTHERS: list[tuple[str, list[Any], str]] = [
+    ("verify", [7, None, b"x", ["x"], 1.5], r"verify must be a bool, a path or an ssl\.SSLContext"),
+    ("trust_env", ["yes", 1, None], r"trust_env must be True or False \(got "),
+    ("client", ["x", 7, httpx2.Client], r"client must be an httpx2\.AsyncClient \(got "),
+    ("codec", ["br", 7, None, [], b"gzip"], r"codec must be 'gzip' or 'zstd' \(got "),
+    ("name", ["", 7, b"x", []], r"name must be a str that is not empty, or None \(got "),
+    ("token_file", [7, b"x", []], r"token_file must be a path \(got "),
+]
+
+
+@pytest.mark.parametrize("sink", SINKS)
+@pytest.mark.parametrize(("setting", "values", "words"), OTHERS)
+def test_every_other_setting_is_refused_by_name(sink: str, setting: str, values: list[Any], words: str) -> None:
+    """When the sink is made."""
+    for value in values:
+        with pytest.raises(ValueError, match=words):
+            SINKS[sink](**{setting: value})
+
+
+@pytest.mark.parametrize(
+    ("sink", "settings", "words"),
+    [
+        ("pushgateway", {"job": b"j"}, "job must be"),
+        ("pushgateway", {"job": "\udcff"}, "job must be"),
+        ("pushgateway", {"method": "post"}, "method must be 'PUT' or 'POST'"),
+        ("pushgateway", {"method": ["PUT"]}, "method must be 'PUT' or 'POST'"),
+        ("pushgateway", {"delete_on_exit": "no"}, "delete_on_exit must be True or False"),
+        ("pushgateway", {"grouping_key": "instance"}, "grouping_key must be a mapping"),
+        ("pushgateway", {"grouping_key": {7: "x"}}, "grouping_key must have names"),
+        ("pushgateway", {"grouping_key": {"a": 7}}, "grouping_key must have values"),
+        ("pushgateway", {"grouping_key": {"a": "\udcff"}}, "grouping_key must have values"),
+        ("influxdb", {"token": "s3crët"}, "token must be ASCII"),
+        ("influxdb series", {"token": "s3cret\n"}, "token must be ASCII"),
+        ("elasticsearch", {"index": b"i"}, "index must be a str"),
+        ("elasticsearch", {"index": "\udcff"}, "index must be"),
+        ("elasticsearch", {"template": 1}, "template must be True, False or 'keyword'"),
+        ("elasticsearch", {"template": "yes"}, "template must be True, False or 'keyword'"),
+        ("elasticsearch", {"data_stream": "no"}, "data_stream must be True or False"),
+        ("elasticsearch", {"action": ["create"]}, "action must be 'create' or 'index'"),
+        ("elasticsearch", {"max_events": True}, "max_events must be an int >= 1 or None"),
+        ("elasticsearch", {"max_payload_bytes": 0.5}, "max_payload_bytes must be an int >= 1 or None"),
+    ],
+)
+def test_a_sinks_own_settings_are_refused_by_name(sink: str, settings: dict[str, Any], words: str) -> None:
+    """When the sink is made."""
+    with pytest.raises(ValueError, match=f"^{words}") as caught:
+        SINKS[sink](**settings)
+    assert "s3" not in str(caught.value)
+
+
+@pytest.mark.parametrize("settings", [{"verify": False}, {"trust_env": True}])
+async def test_settings_that_a_given_client_would_ignore_are_refused(settings: dict[str, Any]) -> None:
+    """The client has its own."""
+    async with httpx2.AsyncClient() as client:
+        with pytest.raises(ValueError, match="verify and trust_env have no effect on client="):
+            LinesSink(URL, client=client, **settings)
+
+
+# -------------------------------------------------------------------------------------------------------- certificates
+
+
+@pytest.mark.parametrize("sink", SINKS)
+def test_certificates_that_cannot_be_read_are_refused_when_the_sink_is_made(sink: str, tmp_path: Path) -> None:
+    """With the setting, the path and the reason: retrying for five minutes helps nobody."""
+    garbage = tmp_path / "garbage.pem"
+    garbage.write_text("no certificate")
+    with pytest.raises(ValueError, match=r"^verify must be a file or folder of certificates"):
+        SINKS[sink](verify="")
+    for path, reason in ((tmp_path / "nothing.pem", "No such file or directory"), (garbage, r"\[X509")):
+        for verify in (path, str(path)):
+            with pytest.raises(
+                ValueError, match=rf"^verify must be a file or folder of certificates .*{path.name}.*{reason}"
+            ):
+                SINKS[sink](verify=verify)
+
+
+needs_openssl = pytest.mark.skipif(shutil.which("openssl") is None, reason="only openssl knows a subject's hash")
+
+
+@pytest.mark.parametrize("variable", ["SSL_CERT_FILE", pytest.param("SSL_CERT_DIR", marks=needs_openssl)])
+async def test_the_environments_certificates_are_honoured(
+    variable: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As by Python's default context, and without trust_env, which is about proxies."""
+    AUTHORITY.cert_pem.write_to_path(tmp_path / "authority.pem")
+    if variable == "SSL_CERT_FILE":
+        monkeypatch.setenv(variable, str(tmp_path / "authority.pem"))
+    else:
+        command = ["openssl", "x509", "-noout", "-hash", "-in", str(tmp_path / "authority.pem")]
+        hashed = (await trio.run_process(command, capture_stdout=True)).stdout.decode().strip()
+        (tmp_path / f"{hashed}.0").symlink_to(tmp_path / "authority.pem")
+        monkeypatch.setenv(variable, str(tmp_path))
+    async with serving(tls=True) as (seen, address):
+        stats = await deliver(f"https://{address}")
+    assert stats.sinks["lines"].delivered == 1
+    assert seen.targets == [b"/in"]
+
+
+async def test_a_folder_of_certificates_is_trusted(tmp_path: Path) -> None:
+    """One without any is trusted with nothing."""
+    async with serving(tls=True) as (seen, address):
+        stats = await deliver(f"https://{address}", verify=tmp_path, retry_budget=0.05)
+    assert stats.sinks["lines"].failed == 1
+    assert seen.targets == []
+
+
+async def test_certificates_that_are_gone_by_the_time_the_block_opens_are_named(tmp_path: Path) -> None:
+    """Nothing was sent, and it is tried again."""
+    AUTHORITY.cert_pem.write_to_path(tmp_path / "authority.pem")
+    sink = LinesSink("https://127.0.0.1:1", verify=tmp_path / "authority.pem", retry_budget=0.01, backoff=0.01)
+    (tmp_path / "authority.pem").unlink()
+    async with collector(sinks=[sink]) as metrics:
+        metrics.record_counter("c", {}, 1)
+        await metrics.flush()
+    account = balanced(metrics.stats()).sinks["lines"]
+    assert account.last_error == "verify: the certificates cannot be read: No such file or directory"
+
+
+# ----------------------------------------------------------------------------------------------------- tokens in files
+
+
+class Guarded(Server):
+    """Takes the tokens that are good now."""
+
+    def __init__(self, *good: str) -> None:
+        super().__init__(*[self.look] * 100)
+        self.good = set(good)
+
+    def look(self, request: httpx2.Request) -> httpx2.Response:
+        """Let in or not, and repeat the token."""
+        given = request.headers.get("authorization", "nothing")
+        return httpx2.Response(204 if given in self.good else 401, text=f"bad: {given}")
+
+    @property
+    def given(self) -> list[str]:
+        """What came with each request."""
+        return [request.headers.get("authorization", "") for request in self.requests]
+
+
+async def test_a_token_is_read_from_its_file_and_again_after_a_401(tmp_path: Path) -> None:
+    """The request is made again at once with the new one, which does not count as a retry."""
+    file = tmp_path / "token"
+    file.write_text("first-token\n")
+    server = Guarded("Bearer first-token")
+    sink = LinesSink("http://metrics.example", token_file=file, client=server.client)
+    async with collector(sinks=[sink]) as metrics:
+        for _ in range(2):
+            metrics.record_counter("c", {}, 1)
+            await metrics.flush()
+        server.good = {"Bearer second-token"}
+        file.write_text("second-token\n")
+        for _ in range(2):
+            metrics.record_counter("c", {}, 1)
+            await metrics.flush()
+    account = balanced(metrics.stats()).sinks["lines"]
+    assert (account.delivered, account.retries, account.last_error) == (4, 0, None)
+    assert server.given == ["Bearer first-token"] * 3 + ["Bearer second-token"] * 2
+
+
+async def test_a_token_that_is_refused_is_not_shown_and_not_tried_twice(tmp_path: Path) -> None:
+    """A 401 with the token that is in the file is final, as any."""
+    file = tmp_path / "token"
+    file.write_text("s3cret-token")
+    server = Guarded()
+    account = (await record(server, token_file=str(file))).sinks["lines"]
+    assert (account.failed, account.retries, len(server.requests)) == (1, 0, 1)
+    assert account.last_error == "HTTP 401: bad: …"
+
+
+async def test_a_file_may_name_the_scheme_of_its_token(tmp_path: Path) -> None:
+    """As Elasticsearch's API keys need it; InfluxDB's buckets take ``Token`` by themselves."""
+    file = tmp_path / "token"
+    file.write_text("ApiKey a2V5")
+    server = Guarded("ApiKey a2V5")
+    assert (await record(server, token_file=file)).sinks["lines"].delivered == 1
+    file.write_text("a2V5")
+    server = Guarded("Token a2V5")
+    sink = InfluxDBSink("http://metrics.example", bucket="b", token_file=file, client=server.client)
+    async with collector(sinks=[sink]) as metrics:
+        metrics.record_counter("c", {}, 1)
+    assert balanced(metrics.stats()).processed_events == 1
+
+
+@pytest.mark.parametrize(
+    "content", ["", "\n", "two\nlines", "tök", "x" * 70_000], ids=["empty", "blank", "lines", "ö", "long"]
+)
+async def test_a_file_without_a_token_is_an_error_that_is_tried_again(content: str, tmp_path: Path) -> None:
+    """It may be written by the next attempt; nothing is sent meanwhile."""
+    file = tmp_path / "token"
+    file.write_text(content)
+    server = Server()
+    sink = LinesSink("http://metrics.example", token_file=file, client=server.client, backoff=0.01)
+    async with collector(BatchMetricsConfig(batch_size=1), sinks=[sink]) as metrics:
+        metrics.record_counter("c", {}, 1)
+        with trio.fail_after(20):
+            while metrics.stats().sinks["lines"].last_error is None:  # noqa: ASYNC110 - there is no event for it
+                await trio.sleep(0.001)
+        assert metrics.stats().sinks["lines"].last_error == (
+            "token_file cannot be read: it must have one line of ASCII characters"
+        )
+        file.write_text("good-token")
+        await metrics.flush()
+    assert balanced(metrics.stats()).sinks["lines"].delivered == 1
+    assert [request.headers["authorization"] for request in server.requests] == ["Bearer good-token"]
+
+
+needs_fifo = pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="this system has no named pipes")
+
+
+@needs_fifo
+@pytest.mark.parametrize("setting", ["token_file", "verify"])
+def test_a_named_pipe_is_refused_and_not_waited_for(setting: str, tmp_path: Path) -> None:
+    """To open one would hang the application."""
+    os.mkfifo(tmp_path / "pipe")
+    with pytest.raises(ValueError, match=f"^{setting} must be a file .*regular file"):
+        settings: Any = {setting: tmp_path / "pipe"}
+        LinesSink(URL, **settings)
+
+
+@needs_fifo
+def test_a_file_that_hung_in_one_run_does_not_hold_up_the_next(tmp_path: Path) -> None:
+    """The thread that still reads it was left behind; the next block has a place for another."""
+    file, pipe = tmp_path / "token", tmp_path / "pipe"
+    file.write_text("good-token")
+    server = Guarded("Bearer good-token")
+    sink = LinesSink("http://metrics.example", token_file=file, client=server.client)
+
+    async def deliver_once() -> int:
+        with trio.fail_after(20):
+            async with collector(BatchMetricsConfig(shutdown_timeout=0.3), sinks=[sink]) as metrics:
+                metrics.record_counter("c", {}, 1)
+        return balanced(metrics.stats()).processed_events
+
+    file.unlink()
+    os.mkfifo(file)
+    assert trio.run(deliver_once) == 0
+    file.rename(pipe)
+    file.write_text("good-token")
+    assert trio.run(deliver_once) == 1
+    pipe.write_text("late")  # lets the thread go
+
+
+@pytest.mark.parametrize("sink", SINKS)
+def test_a_token_file_that_is_not_there_is_refused_when_the_sink_is_made(sink: str, tmp_path: Path) -> None:
+    """So is a folder; and a token that was mistaken for a path is not shown."""
+    cases = [(tmp_path / "nothing", "No such file"), (tmp_path, "not a regular file"), ("s3cret/tok3n", "No such file")]
+    for path, reason in cases:
+        with pytest.raises(ValueError, match=rf"^token_file must be a file that can be read \(.*{reason}") as caught:
+            SINKS[sink](token_file=path)
+        assert "s3cret" not in str(caught.value)

@@ -1,0 +1,214 @@
+"""Names of processes: taken when a block is entered, and different for everything that reports."""
+
+import os
+import shutil
+import socket
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import trio
+
+from tests.helpers import balanced
+from tests.test_fork import forked, forked_on
+from trio_batchmetrics import BatchMetricsConfig, collector
+from trio_batchmetrics.abc import EventSink, Payload, SinkContext
+from trio_batchmetrics.testing import RecordingSink, StuckSink
+
+
+class NamedSink(RecordingSink):
+    """Notes what its collectors are called."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.instances: list[str] = []
+
+    def bind(self, context: SinkContext) -> None:
+        """Note it."""
+        super().bind(context)
+        self.instances.append(context.instance)
+
+
+def name(number: int = 1) -> str:
+    """Return what a collector of this process is to be called, on a machine of its own."""
+    own = f"{socket.gethostname()}:{os.getpid()}"
+    return own if number == 1 else f"{own}:{number}"
+
+
+def in_initial_namespace() -> bool:
+    """Tell whether the tests run outside of any container."""
+    namespace = Path("/proc/self/ns/pid")
+    return not namespace.exists() or namespace.stat().st_ino == 0xEFFFFFFC
+
+
+not_in_a_container = pytest.mark.skipif(not in_initial_namespace(), reason="the host's part is another in a container")
+
+
+@not_in_a_container
+async def test_open_collectors_are_numbered_by_the_smallest_number_that_is_free() -> None:
+    """The second one has ``:2``; once the first is left its name is free, whatever is open still."""
+    first, second, third = NamedSink(), NamedSink(), NamedSink()
+    leave = trio.Event()
+
+    async def hold(sink: NamedSink, entered: trio.Event) -> None:
+        async with collector(sinks=[sink]):
+            entered.set()
+            await leave.wait()
+
+    async with trio.open_nursery() as nursery:
+        async with collector(sinks=[first]):
+            entered = trio.Event()
+            nursery.start_soon(hold, second, entered)
+            await entered.wait()
+        async with collector(BatchMetricsConfig(enabled=False), sinks=[NamedSink()]), collector(sinks=[third]):
+            pass
+        leave.set()
+    async with collector(sinks=[second]):
+        pass
+    assert first.instances == [name()]
+    assert second.instances == [name(2), name()]
+    assert third.instances == [name()]
+
+
+@not_in_a_container
+async def test_a_collector_that_never_opened_takes_no_name() -> None:
+    """A sink that refuses its context leaves no trace."""
+
+    class Refusing(EventSink[None]):
+        def bind(self, context: SinkContext) -> None:
+            """Refuse."""
+            raise ValueError("not I")
+
+        async def send(self, payload: Payload[None]) -> None:
+            """Never called."""
+
+    with pytest.raises(ValueError, match="not I") as kept:
+        async with collector(sinks=[Refusing()]):
+            pass
+    sink = NamedSink()
+    async with collector(sinks=[sink]):
+        pass
+    assert sink.instances == [name()]
+    assert kept.value is not None, "the traceback keeps the collector that failed"
+
+
+@not_in_a_container
+async def test_a_collector_has_its_name_until_its_last_attempt_has_ended() -> None:
+    """While it flushes, another one is the second."""
+    other = NamedSink()
+
+    async def hold(entered: trio.Event) -> None:
+        async with collector(BatchMetricsConfig(shutdown_timeout=0.2), sinks=[StuckSink()]) as metrics:
+            metrics.record_cache_metric("redis", "hit")
+            entered.set()
+
+    async with trio.open_nursery() as nursery:
+        entered = trio.Event()
+        nursery.start_soon(hold, entered)
+        await entered.wait()
+        async with collector(sinks=[other]):
+            pass
+    assert other.instances == [name(2)]
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="this system has no fork")
+@pytest.mark.parametrize("opened", ["before", "never"])
+def test_a_forked_child_is_named_after_itself(opened: str) -> None:
+    """A sink that was made, and used, before the fork; the parent's collectors are not open in the child."""
+    sink = NamedSink()
+
+    async def use() -> None:
+        async with collector(sinks=[sink]) as metrics:
+            metrics.record_cache_metric("redis", "hit")
+        assert balanced(metrics.stats()).processed_events == 1
+
+    def child() -> Any:
+        trio.run(use)
+        return [os.getpid(), sink.instances[-1]]
+
+    if opened == "before":
+        trio.run(use)
+    named = [forked(child) for _ in range(2)]
+    for pid, instance in named:
+        assert instance.endswith(f":{pid}")
+    assert len({pid for pid, _ in named} | {os.getpid()}) == 3
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="this system has no fork")
+async def test_the_parents_collectors_are_not_open_in_a_child() -> None:
+    """The first one that a child opens is not the second."""
+
+    async def child() -> Any:
+        sink = NamedSink()
+        async with collector(sinks=[sink]):
+            return [os.getpid(), sink.instances[0]]
+
+    async with collector(sinks=[]):
+        pid, instance = await forked_on(child)
+    assert instance.endswith(f":{pid}")
+
+
+def _in_namespaces(program: str) -> list[str]:
+    """Run a program twice at the same time, each as process 1 of a namespace of its own."""
+    command = ["unshare", "--pid", "--fork", "--mount-proc", sys.executable, "-c", program]
+    both = [subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) for _ in range(2)]
+    answers: list[str] = []
+    for process in both:
+        assert process.stdout is not None
+        answers.append(process.stdout.readline().strip())
+    for process in both:
+        process.communicate("\n")
+    return answers
+
+
+def _can_unshare() -> bool:
+    if sys.platform != "linux" or shutil.which("unshare") is None:
+        return False
+    command = ["unshare", "--pid", "--fork", "--mount-proc", "true"]
+    return subprocess.run(command, capture_output=True, check=False).returncode == 0
+
+
+@pytest.mark.skipif(not _can_unshare(), reason="this user may make no namespaces")
+def test_two_containers_with_one_host_name_are_told_apart() -> None:
+    """Both are process 1 of the same host name, as the containers of a pod are."""
+    program = """
+import os, socket, trio
+from trio_batchmetrics import collector
+from trio_batchmetrics.testing import RecordingSink
+sink = RecordingSink()
+async def main():
+    async with collector(sinks=[sink]):
+        print(socket.gethostname(), os.getpid(), sink.context.instance, flush=True)
+trio.run(main)
+input()
+"""
+    answers = [answer.split() for answer in _in_namespaces(program)]
+    assert [pid for _, pid, _ in answers] == ["1", "1"]
+    instances = {instance for _, _, instance in answers}
+    assert len(instances) == 2
+    for host, pid, instance in answers:
+        assert instance.startswith(f"{host}-")
+        assert instance.endswith(f":{pid}")
+
+
+async def test_many_collectors_that_open_in_many_threads_have_different_names() -> None:
+    """Each thread has a Trio run of its own."""
+    sinks = [NamedSink() for _ in range(20)]
+
+    def run(sink: NamedSink, ready: Callable[[], None]) -> None:
+        async def main() -> None:
+            async with collector(sinks=[sink]):
+                ready()
+                await trio.sleep(0.2)
+
+        trio.run(main)
+
+    opened: list[int] = []
+    async with trio.open_nursery() as nursery:
+        for sink in sinks:
+            nursery.start_soon(trio.to_thread.run_sync, run, sink, lambda: opened.append(1))
+    assert len(opened) == 20
+    assert len({instance for sink in sinks for instance in sink.instances}) == 20

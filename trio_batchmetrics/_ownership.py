@@ -1,0 +1,67 @@
+"""A sink belongs to one open collector at a time.
+
+Two collectors would call it at the same time, and bind it to two contexts: the second erases the series of the first,
+and both say that theirs were delivered.
+"""
+
+from __future__ import annotations
+
+import os
+import weakref
+from collections.abc import Iterable, Mapping
+
+from .abc import Sink
+
+__all__ = ["claim", "release"]
+
+_MARK = "_claimed_by"
+"""Where a sink keeps its claim: in its own dictionary, so that no subclass has to know."""
+
+
+class _Claim:
+    """That a collector is open with a sink: for as long as its owner lives, and in a child forked meanwhile for ever.
+
+    A child has the sink's connections and files together with its parent, so neither may go on with them.
+    """
+
+    def __init__(self, owner: object) -> None:
+        self.owner = weakref.ref(owner)
+        self.pid = os.getpid()
+
+    def refusal(self) -> str | None:
+        """Return why nobody else may have the sink, if so."""
+        if self.pid != os.getpid():
+            return "was in use by a collector of the parent process at the fork; create one in the child"
+        return None if self.owner() is None else "is in use by another open collector; create one for each collector"
+
+
+def claim(sinks: Mapping[str, Sink], owner: object) -> None:
+    """Take sinks for a collector that opens: all of them or none.
+
+    Args:
+        sinks: by name.
+        owner: the collector; should it be forgotten without having been left, its sinks are free.
+
+    Raises:
+        RuntimeError: one belongs to an open collector; the message names it.
+    """
+    for name, sink in sinks.items():
+        held = _claim_on(sink)
+        refusal = None if held is None else held.refusal()
+        if refusal is not None:
+            raise RuntimeError(f"sink {name!r} ({type(sink).__name__}) {refusal}")
+    for sink in sinks.values():
+        vars(sink)[_MARK] = _Claim(owner)
+
+
+def release(sinks: Iterable[Sink], owner: object) -> None:
+    """Free the sinks of a collector whose block was left; a forked child has none to free."""
+    for sink in sinks:
+        held = _claim_on(sink)
+        if held is not None and held.owner() is owner and held.pid == os.getpid():
+            del vars(sink)[_MARK]
+
+
+def _claim_on(sink: Sink) -> _Claim | None:
+    held: _Claim | None = vars(sink).get(_MARK)
+    return held

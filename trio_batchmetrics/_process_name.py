@@ -1,0 +1,36 @@
+"""The name of a process, where several report to one back-end: ``host:pid``.
+
+It is asked for when a block is entered, never before: a sink is often made before workers are forked.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+from pathlib import Path
+
+__all__ = ["process_name"]
+
+_NAMESPACE = Path("/proc/self/ns/pid")
+
+_INITIAL = 0xEFFFFFFC
+"""The initial namespace's inode number, the same on every Linux (``PROC_PID_INIT_INO``, include/linux/proc_ns.h)."""
+
+
+def process_name() -> str:
+    """Return ``host:pid``; in a container ``host-namespace:pid``.
+
+    The containers of a pod share its host name, and the first process of each is number 1. Two processes of one number
+    are in different PID namespaces, whose inode numbers are unique on the machine (namespaces(7)).
+    """
+    host, pid = socket.gethostname(), os.getpid()
+    namespace = _pid_namespace()
+    return f"{host}:{pid}" if namespace in (None, _INITIAL) else f"{host}-{namespace}:{pid}"
+
+
+def _pid_namespace() -> int | None:
+    """Return the inode number of this process's PID namespace, where the system has such."""
+    try:
+        return _NAMESPACE.stat().st_ino
+    except OSError:
+        return None
