@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 
 from tests.servers.base import Server
 
-__all__ = ["VictoriaMetrics"]
+__all__ = ["VictoriaMetrics", "VictoriaMetrics151"]
 
 
 class VictoriaMetrics(Server):
@@ -70,6 +70,15 @@ class VictoriaMetrics(Server):
         found: list[dict[str, Any]]
         found = self.ask("GET", "/api/v1/query", query=parameters).json()["data"]["result"]
         return found
+
+
+class VictoriaMetrics151(VictoriaMetrics):
+    """VictoriaMetrics 1.151.
+
+    Unlike 1.79, it drops series beyond its limits (and answers 204), and refuses a whole request for one bad line.
+    """
+
+    kind: ClassVar[str] = "victoriametrics151"
 
 
 def _parsed(line: str) -> dict[str, Any]:
