@@ -51,7 +51,7 @@ test: $(VENV)/test.stamp servers
 # The servers that `make test` leaves out, since they take so long to build.
 test-servers: export TEST_SLOW_SERVERS = 1
 test-servers: $(VENV)/test.stamp servers
-	TEST_THE_WHEEL=1 $(VENV)/bin/pytest -m server tests/servers/test_influxdb_today.py $(PYTEST_ARGS)
+	TEST_THE_WHEEL=1 $(VENV)/bin/pytest tests/servers -k "influxdb113 or influxdb27" $(PYTEST_ARGS)
 
 coverage: $(VENV)/test.stamp servers
 	$(VENV)/bin/coverage erase

@@ -75,7 +75,7 @@ class EventDelivery:
         self._queue = Queue()
         self._aside = SetAside()
         self._queue_next = False
-        """Whether it is the queue's turn, if it has anything: what went last, or is on its way, was set aside before."""
+        """Whether it is the queue's turn, if it has anything: what went last, or is on its way, was set aside."""
         self._payloads = 0
         self._bytes_each = 0.0
         self._finished = False

@@ -26,6 +26,9 @@ class InfluxDB(Server):
     kind: ClassVar[str] = "influxdb"
     ready_path: ClassVar[str] = "/ping"
 
+    credentials: ClassVar[dict[str, str]] = {}
+    """What a sink needs beside the address and the database."""
+
     def __init__(
         self,
         folder: Path,
@@ -145,7 +148,8 @@ class InfluxDB27(InfluxDB):
     ready_path: ClassVar[str] = "/health"
 
     org: ClassVar[str] = "org"
-    token: ClassVar[str] = "a token of the tests"
+    token: ClassVar[str] = "token-of-the-tests"
+    credentials: ClassVar[dict[str, str]] = {"org": org, "token": token}
 
     def __init__(self, folder: Path) -> None:
         super().__init__(folder)

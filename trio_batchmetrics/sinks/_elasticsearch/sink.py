@@ -22,9 +22,6 @@ _logger = logging.getLogger("trio_batchmetrics")
 
 _NDJSON = "application/x-ndjson"
 
-_HALVINGS = 20
-"""Refusals of whole requests in a row after which none is halved any more: by then one in a million would be alone."""
-
 
 class ElasticsearchSink(HTTPSink, EventSink[bytes]):
     """Writes events to Elasticsearch or OpenSearch, each as a document in its JSON form, by ``POST /_bulk``.
@@ -43,7 +40,7 @@ class ElasticsearchSink(HTTPSink, EventSink[bytes]):
     * *Rejected alone*: whatever else the server says, such as 400 for a field that does not fit the mapping, 403, 404.
 
     A whole request that is refused with 413 is halved; one refused with 400 too, for it may be one event that a proxy
-    or a pipeline cannot bear, until 20 refusals in a row say that it is not. 401, 403, 404 are given up.
+    or a pipeline cannot bear. 401, 403, 404 are given up.
 
     Example:
         >>> from trio_batchmetrics.sinks import ElasticsearchSink
@@ -99,7 +96,6 @@ class ElasticsearchSink(HTTPSink, EventSink[bytes]):
         self._template = template
         self._data_stream = data_stream
         self._template_due = bool(template)
-        self._refusals = 0
         self._body = self._empty()
         # Below the attempt's own timeout, so that one shard that is missing does not hide what became of the others.
         self._params = {"filter_path": FILTER_PATH, "timeout": f"{max(1, round(self.timeout * 500))}ms"}
@@ -129,22 +125,12 @@ class ElasticsearchSink(HTTPSink, EventSink[bytes]):
             answer = await self.server.request("POST", "/_bulk", body, params=self._params, content_type=_NDJSON)
         except NoAnswer as exc:
             return exc.receipt
-        if answer.status == 400:
-            return self._refused(answer)
-        self._refusals = 0
         if 200 <= answer.status < 300:
             return receipt_of_items(answer.body, len(payload.events), self._action, self.server.scrubbed)
-        return receipt_of(answer, self.server)
-
-    def _refused(self, answer: Answer) -> Receipt:
-        """Say what to do about a request that makes no sense to whoever answered.
-
-        The servers themselves look at documents item by item, so to them it would be our fault. But what stands before
-        them may refuse a request for what one event says, and that must not cost the others.
-        """
-        self._refusals += 1
         receipt = receipt_of(answer, self.server)
-        return receipt if self._refusals > _HALVINGS else Receipt(too_large=True, error=receipt.error)
+        # The servers themselves look at documents item by item. But what stands before them may refuse a whole request
+        # for what one event says, and that must not cost the others.
+        return Receipt(too_large=True, error=receipt.error) if answer.status == 400 else receipt
 
     async def _put_template(self) -> Receipt:
         """Put the template; a refusal for good is logged, and no reason to keep events from being written."""

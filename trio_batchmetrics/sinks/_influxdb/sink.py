@@ -120,12 +120,15 @@ class InfluxDBSink(InfluxDBServer, EventSink[bytes]):
         target = Target(database, bucket, org, token, retention_policy, api)
         super().__init__(url, target, dialect, settings)
         self._timestamps = Timestamps()
+        self._partly = -1
+        """The last serial number in a write of which the server took some lines, and it could not be told which."""
         self._begin()
 
     def bind(self, context: SinkContext) -> None:
         """Take what the collector tells."""
         super().bind(context)
         self._timestamps.renew()
+        self._partly = -1
         self._begin()
 
     def encode(self, events: Sequence[MetricEvent]) -> bytes:
@@ -148,7 +151,23 @@ class InfluxDBSink(InfluxDBServer, EventSink[bytes]):
                 self._begin()
             if self._dialect is not None and (unknown or self._dialect != "influxdb"):
                 parts = await self._anew(payload.events)
-        return await self._write_lines(b"".join(parts), payload.events)
+        receipt = await self._write_lines(b"".join(parts), payload.events)
+        if receipt.too_large or not isinstance(receipt.retry, bool):
+            return self._unless_stored(receipt, payload.events.serials)
+        return receipt
+
+    def _unless_stored(self, receipt: Receipt, serials: Sequence[int]) -> Receipt:
+        """Say whether lines are refused that may be stored.
+
+        An event that the server finds fault with, when it is alone, was never stored. One that is too large alone may
+        be, from a write of which the server took some; events are sent in the order of their numbers, but for those of
+        such writes. To take one too many for stored makes it failed instead of rejected.
+        """
+        if not receipt.too_large or receipt.uncertain:
+            self._partly = max(self._partly, serials[-1])
+        elif len(serials) == 1 and serials[0] <= self._partly:
+            return Receipt(error=receipt.error)
+        return Receipt(too_large=True, error=receipt.error) if receipt.too_large else receipt
 
     def _begin(self) -> None:
         """Write anew, in the dialect that is known now."""
