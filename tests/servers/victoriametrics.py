@@ -82,8 +82,9 @@ class VictoriaMetrics151(VictoriaMetrics):
 
 
 def _parsed(line: str) -> dict[str, Any]:
-    """Read a line of an export, where infinite values are written as no JSON has them."""
+    """Read a line of an export; 1.79 writes infinite values as no JSON has them, 1.151 as text."""
     head, mark, values = line.rpartition('"values":[')
     values = re.sub(r"(?<=[\[,])\+?(-?)Inf(?=[,\]])", r"\1Infinity", "[" + values)[1:]
     parsed: dict[str, Any] = json.loads(head + mark + values)
+    parsed["values"] = [float(value) if isinstance(value, str) else value for value in parsed["values"]]
     return parsed
