@@ -245,7 +245,7 @@ async def test_several_rests_go_on_one_at_a_time_by_turns_with_the_queue(autojum
 
 
 @pytest.mark.parametrize("settings", [{"retry_budget": 20.0}, {"retry_budget": 1.0, "backoff": 50.0}])
-async def test_the_rest_shares_the_budget_of_its_payload(settings: dict[str, float], autojump_clock: MockClock) -> None:
+async def test_the_rest_shares_the_budget_of_its_payload(settings: dict[str, Any], autojump_clock: MockClock) -> None:
     """No request begins at its end or later, and what is left then has failed, though a pause would be longer."""
     sink = PickySink(everything, **settings)
     async with collector(LARGE, sinks=[sink]) as metrics:

@@ -185,12 +185,13 @@ class EventDelivery:
         Everything waits if the shipment comes from the queue: the fault is hardly its own. If not, the others that are
         set aside wait too, so that a back-end that takes nothing is asked about one of them for each backoff.
         """
-        if self._attempts.failing and not self._queue_next:
+        failing = self._attempts.failing
+        shipment.due = trio.current_time()
+        if failing and not self._queue_next:
             self._aside.put(shipment)
             await self._attempts.pause(None, shipment.budget_ends)
             return
-        failing = self._attempts.failing
-        shipment.due = trio.current_time() + self._attempts.backoff()
+        shipment.due += self._attempts.backoff()
         if failing:
             self._aside.postpone(shipment.due)
         self._aside.put(shipment)

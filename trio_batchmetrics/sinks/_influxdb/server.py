@@ -92,7 +92,7 @@ class InfluxDBServer(HTTPSink):
             error = receipt.error or error
             if isinstance(receipt, Suspicion):
                 suspects = {items[at] for at in receipt.suspects}
-                groups += [sorted(suspects), [item for item in items if item not in suspects]]
+                groups += [[item for item in items if item not in suspects], sorted(suspects)]
             elif receipt.rejected and receipt.retry:
                 groups += [left] if (left := [item for item in items if item not in rejected]) else []
             elif receipt.too_large:
