@@ -321,14 +321,14 @@ async def test_wherever_the_block_is_cancelled_the_books_balance(seed: int, auto
     auditor = Auditor()
     trio.lowlevel.add_instrument(auditor)
     with trio.move_on_after(dice.uniform(0, 20)):
-        async with collector(config, sinks=[sink, RecordingSink()]) as metrics:
-            auditor.metrics = metrics
+        async with collector(config, sinks=[sink, RecordingSink()]) as auditor.metrics:
             for step in range(100):
-                record(metrics, 30 * step + 1, 30 * step + 30)
+                record(auditor.metrics, 30 * step + 1, 30 * step + 30)
                 await trio.sleep(dice.choice([0, 0.1, 0.5]))
     trio.lowlevel.remove_instrument(auditor)
     assert auditor.error is None
-    stats = account(metrics)
+    assert auditor.metrics is not None
+    stats = account(auditor.metrics)
     assert stats.pending == 0
     assert stats.delivered == len(sink.delivered) == len({*sink.delivered})
 

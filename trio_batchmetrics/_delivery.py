@@ -21,6 +21,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Collection
+from contextlib import nullcontext
 from typing import Any
 
 import trio
@@ -136,8 +137,9 @@ class EventDelivery:
                 return None
             self._news = trio.Event()
             self._idle = True
+            until = trio.CancelScope(deadline=self._aside.due) if self._aside.count else nullcontext()
             try:
-                with trio.CancelScope(deadline=self._aside.due):
+                with until:
                     await self._news.wait()
             finally:
                 self._idle = False

@@ -177,8 +177,10 @@ class InfluxDB27(InfluxDB):
 
     def request(self, method: str, path: str, body: bytes | str | None = None, **options: Any) -> Answer:
         """Ask the server something, with the tests' token."""
-        headers = {"Authorization": f"Token {self.token}", **(options.pop("headers", None) or {})}
-        return super().request(method, path, body, headers=headers, **options)
+        headers: dict[str, str] = options.pop("headers", None) or {}
+        return super().request(
+            method, path, body, headers={"Authorization": f"Token {self.token}", **headers}, **options
+        )
 
     def create_database(self, name: str, *, duration: str | None = None) -> str:
         """Create a bucket and return its name.
