@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 from collections import Counter as Count
 from collections.abc import Callable, Sequence
-from itertools import pairwise
+from itertools import groupby, pairwise
 from typing import Any
 
 import attrs
@@ -222,8 +222,8 @@ async def test_the_rest_goes_on_where_it_stopped(autojump_clock: MockClock) -> N
     assert len(whole) == 1
 
 
-async def test_several_rests_go_on_one_at_a_time_by_turns_with_the_queue(autojump_clock: MockClock) -> None:
-    """At no moment are there more than 64 requests of the same payload, nor two rests without what is queued."""
+async def test_several_rests_go_on_one_at_a_time_once_the_queue_was_tried(autojump_clock: MockClock) -> None:
+    """Each after a backoff of its own, with 64 requests more."""
     poison = {number for number in range(1, 3001) if number % 2}
     sink = PickySink(any_of(poison), max_events=500)
     async with collector(BatchMetricsConfig(batch_size=500), sinks=[sink]) as metrics:
@@ -232,16 +232,28 @@ async def test_several_rests_go_on_one_at_a_time_by_turns_with_the_queue(autojum
         assert trio.current_time() < 60
     stats = account(metrics)
     assert (stats.delivered, stats.rejected, stats.failed) == (1500, 1500, 0)
-    turns: list[tuple[int, int]] = []  # which payload of the queue, and how many requests in a row
-    for request in sink.requests:
-        origin = (request.events[0] - 1) // 500
-        if turns and turns[-1][0] == origin:
-            turns[-1] = (origin, turns[-1][1] + 1)
-        else:
-            turns.append((origin, 1))
-    first = [origin for origin, _ in turns[:6]]
-    assert first == [*range(6)]
-    assert all(count == 64 for _, count in turns[:6])
+    origins = [(request.events[0] - 1) // 500 for request in sink.requests]
+    for number in range(6):  # nothing of what is set aside goes on before all of the queue has been tried
+        assert origins[64 * number : 64 * (number + 1)] == [number] * 64
+    assert max(sink.moments.values()) == 6 * 64
+    assert sorted(sink.moments.values())[-2] == 64
+
+
+async def test_a_rest_and_what_is_queued_take_turns(autojump_clock: MockClock) -> None:
+    """Where requests take long, so that all of it is due: neither waits for all of the other."""
+
+    class Slow(PickySink):
+        async def send(self, payload: Payload[str]) -> Receipt | None:
+            await trio.sleep(0.05)
+            return await super().send(payload)
+
+    sink = Slow(any_of({number for number in range(1, 201) if number % 2}), max_events=100)
+    async with collector(BatchMetricsConfig(batch_size=100), sinks=[sink]) as metrics:
+        record(metrics, 1, 1200)
+        await metrics.flush()
+    turns = [origin for origin, _ in groupby((request.events[0] - 1) // 100 for request in sink.requests)]
+    assert turns[:10] == [0, 1, 0, 2, 1, 3, 0, 4, 1, 5]
+    assert account(metrics).delivered == 1100
 
 
 @pytest.mark.parametrize("settings", [{"retry_budget": 20.0}, {"retry_budget": 1.0, "backoff": 50.0}])
