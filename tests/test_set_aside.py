@@ -142,6 +142,16 @@ async def test_with_steady_traffic_too_it_is_asked_rarely(autojump_clock: MockCl
     assert max(minutes.values()) <= 64 * 40
 
 
+async def test_of_several_rests_one_is_tried_for_each_pause_while_nothing_is_taken(autojump_clock: MockClock) -> None:
+    """Six rests are as rare a burden as one: 15 s on average between two of them."""
+    sink = PickySink(everything, max_events=500)
+    async with collector(BatchMetricsConfig(batch_size=500), sinks=[sink]) as metrics:
+        record(metrics, 1, 3000)
+        await metrics.flush()
+    minutes = Count(int(moment // 60) for moment in sink.moments)
+    assert max(minutes[minute] for minute in (1, 2, 3, 4)) <= 14
+
+
 @pytest.mark.parametrize("guilty", [1, 1234, 5000])
 async def test_one_event_among_5000_is_found_at_once(guilty: int, autojump_clock: MockClock) -> None:
     """With two requests for each halving, far from 64: nothing is set aside, and the order is kept."""
