@@ -4,6 +4,7 @@
 #   make demo         the example gateway on real HTTP traffic, about 20 s; leaves demo.sqlite3
 #   make test         the tests, on the wheel as built     (PYTEST_ARGS="-k ledger -x" to choose)
 #   make servers      the servers that tests need, into a cache outside this folder: once, a minute or two
+#   make test-servers the tests of today's InfluxDB 1.13 and 2.7, which take a quarter of an hour to build, once
 #   make check        every static check
 #   make coverage     the tests again, with branch coverage
 #   make test-oldest  the tests on the oldest trio and attrs that pyproject.toml allows
@@ -30,7 +31,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 export PYRIGHT_PYTHON_IGNORE_WARNINGS := 1
 unexport PYTHONPATH  # it could put the source tree before the wheel
 
-.PHONY: demo servers test check lint layout async house mypy mypy-rest pyright pyright-rest verifytypes \
+.PHONY: demo servers test test-servers check lint layout async house mypy mypy-rest pyright pyright-rest verifytypes \
 	coverage test-oldest bench format dist clean
 .DELETE_ON_ERROR:
 
@@ -46,6 +47,11 @@ servers: $(VENV)/pip.stamp
 # `pytest`, not `python -m pytest`: the latter puts the working copy before the wheel.
 test: $(VENV)/test.stamp servers
 	TEST_THE_WHEEL=1 $(VENV)/bin/pytest $(PYTEST_ARGS)
+
+# The servers that `make test` leaves out, since they take so long to build.
+test-servers: export TEST_SLOW_SERVERS = 1
+test-servers: $(VENV)/test.stamp servers
+	TEST_THE_WHEEL=1 $(VENV)/bin/pytest tests/servers -k "influxdb113 or influxdb27" $(PYTEST_ARGS)
 
 coverage: $(VENV)/test.stamp servers
 	$(VENV)/bin/coverage erase

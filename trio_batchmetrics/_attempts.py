@@ -158,6 +158,17 @@ class Attempts:
             self._logged = now
             inform("metrics: %s responds again after an outage of %s", self._account.name, _spent(now - since))
 
+    @property
+    def failing(self) -> bool:
+        """Whether the back-end has taken nothing since the last failure."""
+        return self._failures > 0
+
+    def backoff(self) -> float:
+        """Count a failure; return how many seconds to wait after it, at random up to twice as many as the last time."""
+        longest = min(self._sink.max_backoff, self._sink.backoff * 2.0 ** min(self._failures, 64))
+        self._failures += 1
+        return self._random.uniform(0, longest)
+
     async def pause(self, asked: float | None, until: float) -> None:
         """Wait before a retry.
 
@@ -165,9 +176,8 @@ class Attempts:
             asked: seconds the back-end asked for, if any.
             until: by Trio's clock, when to try again at the latest.
         """
-        longest = min(self._sink.max_backoff, self._sink.backoff * 2.0 ** min(self._failures, 64))
-        self._failures += 1
-        pause = min(asked, _RETRY_AFTER_MAX) if asked is not None and asked > 0 else self._random.uniform(0, longest)
+        usual = self.backoff()
+        pause = min(asked, _RETRY_AFTER_MAX) if asked is not None and asked > 0 else usual
         deadline = min(trio.current_time() + pause, until)
         if self._hurry.is_set():
             left = trio.current_effective_deadline() - trio.current_time()

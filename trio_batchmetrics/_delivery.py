@@ -9,25 +9,28 @@ How this works
       → attempt within min(timeout, the exit's deadline)
       → delivered | some items rejected | retry after a pause | too large: halve | refused for good
       → settle each event once, through the ledger
+      → halved into too many requests: the rest is set aside, and the next payload taken
 
-The payload that is under way is not in the queue any more, so a full queue never gives it up. The final flush is the
-same loop; the deadline is that of the scope around it. Cancelled, the task leaves events as they are: pending, for
-``Ledger.fail_rest``.
+The payload that is under way is not in the queue any more, so a full queue never gives it up. What is set aside
+(:mod:`trio_batchmetrics._shipments`) takes room in the queue; when it goes on, it and the queue take turns. The final
+flush is the same loop, except that what is set aside goes first; the deadline is that of the scope around it.
+Cancelled, the task leaves events as they are: pending, for ``Ledger.fail_rest``.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable, Collection
+from contextlib import nullcontext
 from typing import Any
 
-import attrs
 import trio
 
 from ._accounts import Account, Verdict
 from ._attempts import DELIVERED, Attempts, describe
 from ._ledger import Ledger
 from ._load import Load, Queue, Span
+from ._shipments import MOST_REQUESTS, Parcel, SetAside, Shipment
 from ._turns import Turn
 from .abc import EventSink, Payload, Receipt, Sink
 
@@ -35,23 +38,6 @@ __all__ = ["CHUNK", "EventDelivery"]
 
 CHUNK = 500
 """Events that are worked on between two looks at the time: about 0.5 ms of encoding."""
-
-
-@attrs.define
-class _Parcel:
-    """A payload, and the events in it."""
-
-    load: Load
-    payload: Payload[Any]
-    budget_ends: float | None
-    """When no retry begins any more, by Trio's clock; None until the first attempt."""
-    uncertain: bool = False
-    """Whether an attempt with these events has ended so that they may have arrived."""
-
-    @property
-    def refusal(self) -> Verdict:
-        """What it means for an event to be refused for good."""
-        return Verdict.FAILED if self.uncertain else Verdict.REJECTED
 
 
 class EventDelivery:
@@ -89,6 +75,9 @@ class EventDelivery:
         self._attempts = Attempts(sink, account, trouble)
         self._encodes = type(sink).encode is not EventSink[Any].encode
         self._queue = Queue()
+        self._aside = SetAside()
+        self._queue_next = False
+        """Whether it is the queue's turn, if it has anything: what went last, or is on its way, was set aside."""
         self._payloads = 0
         self._bytes_each = 0.0
         self._turn = Turn()
@@ -98,7 +87,7 @@ class EventDelivery:
 
     def has_room(self, count: int) -> bool:
         """Tell whether so many events fit into the queue."""
-        return self._queue.count + count <= self._capacity
+        return self._queue.count + self._aside.count + count <= self._capacity
 
     @property
     def about_to_take(self) -> bool:
@@ -107,9 +96,11 @@ class EventDelivery:
 
     def offer(self, span: Span) -> None:
         """Queue events that the ledger has handed over. What has waited longest is given up if they do not fit."""
-        excess = self._queue.count + len(span) - self._capacity
+        excess = self._queue.count + self._aside.count + len(span) - self._capacity
         if excess > 0:
-            self._queue.pull(excess).settle(self._ledger, self.account, Verdict.FAILED, "queue_full")
+            oldest = self._aside.pull(excess)  # what is set aside is older than all that is queued
+            oldest += self._queue.pull(excess - len(oldest))
+            oldest.settle(self._ledger, self.account, Verdict.FAILED, "queue_full")
             self._trouble()
         self._queue.append(span)
         self._turn.wanted()
@@ -118,6 +109,9 @@ class EventDelivery:
     def hurry(self) -> None:
         """The block is being left."""
         self._attempts.hurry()
+        if self._aside.count:
+            self._aside.hurry()
+            self._news.set()
 
     def finish(self) -> None:
         """Nothing more will be offered."""
@@ -128,39 +122,86 @@ class EventDelivery:
     async def run(self) -> None:
         """Deliver until there is nothing left and nothing more to come."""
         try:
-            while await self._has_work():
-                await self._deliver()
+            while (shipment := await self._next()) is not None:
+                await self._deliver(shipment)
         finally:
             await close(self._sink, self._attempts)  # noqa: ASYNC102 - like Trio's own aclose: cancelled, it does not wait
 
-    async def _has_work(self) -> bool:
-        while not self._queue.count:
-            if self._finished:
-                return False
+    async def _next(self) -> Shipment | None:
+        """Wait for something to send, and take it; None: nothing is left and nothing more will come."""
+        while True:
+            if self._aside.count and (shipment := self._set_aside_before()) is not None:
+                self._queue_next = True
+                return shipment
+            self._queue_next = False
+            if self._queue.count:
+                return Shipment([await self._take()])
+            if self._finished and not self._aside.count:
+                return None
             self._news = trio.Event()
             self._idle = True
+            until = trio.CancelScope(deadline=self._aside.due) if self._aside.count else nullcontext()
             try:
-                await self._news.wait()
+                with until:
+                    await self._news.wait()
             finally:
                 self._idle = False
             self._attempts.rested = True
-        return True
 
-    async def _deliver(self) -> None:
-        """Take one payload and see it through, with its halves and leftovers."""
-        parcels = [await self._take()]
+    def _set_aside_before(self) -> Shipment | None:
+        """Take what was set aside and is to go on now; give up what has no time left."""
+        now = trio.current_time()
+        room = self._aside.count
+        if expired := self._aside.expired(now):
+            self._give_up(expired, Verdict.FAILED, None, reason="retry_budget")
+        queues_turn = self._queue_next and self._queue.count > 0
+        shipment = self._aside.take(-math.inf if queues_turn else now)  # the former is what the block's end hurries
+        if self._aside.count < room:
+            self._freed()
+        return shipment
+
+    async def _deliver(self, shipment: Shipment) -> None:
+        """See a shipment through, with its halves and leftovers, or as far as so many requests go."""
+        parcels = shipment.parcels
+        requests = 0
         while parcels:
             parcel = parcels.pop()
             if not parcel.load:
                 continue
-            if parcel.budget_ends is None:
-                parcel.budget_ends = trio.current_time() + self._sink.retry_budget
-            else:
+            if parcel.attempted:
                 self.account.retries += 1
-            receipt = await self._attempts.attempt(parcel.payload)
-            parcels += reversed(await self._settle(parcel, receipt, parcel.budget_ends))
+            elif requests < MOST_REQUESTS:
+                requests += 1
+            else:
+                parcels.append(parcel)
+                await self._set_aside(shipment)
+                return
+            payload = parcel.payload or await self._pack(parcel)
+            if not parcel.load:  # none of it can be encoded
+                continue
+            parcel.attempted = True
+            shipment.budget_ends = min(shipment.budget_ends, trio.current_time() + self._sink.retry_budget)
+            receipt = await self._attempts.attempt(payload)
+            parcels += reversed(await self._settle(parcel, receipt, shipment.budget_ends))
 
-    async def _settle(self, parcel: _Parcel, receipt: Receipt, budget_ends: float) -> list[_Parcel]:
+    async def _set_aside(self, shipment: Shipment) -> None:
+        """Let the rest of a shipment wait, and more than that if nothing has arrived since the last failure.
+
+        Everything waits if the shipment comes from the queue: the fault is hardly its own. If not, the others that are
+        set aside wait too, so that a back-end that takes nothing is asked about one of them for each backoff.
+        """
+        failing = self._attempts.failing
+        shipment.due = trio.current_time()
+        if failing and not self._queue_next:
+            self._aside.put(shipment)
+            await self._attempts.pause(None, shipment.budget_ends)
+            return
+        shipment.due += self._attempts.backoff()
+        if failing:
+            self._aside.postpone(shipment.due)
+        self._aside.put(shipment)
+
+    async def _settle(self, parcel: Parcel, receipt: Receipt, budget_ends: float) -> list[Parcel]:
         """Settle what an attempt settled; return what is left to be sent, in order."""
         load = parcel.load
         if receipt is DELIVERED:
@@ -171,7 +212,7 @@ class EventDelivery:
         if receipt.too_large:
             if len(load) > 1:
                 uncertain = parcel.uncertain or receipt.uncertain
-                return [await self._pack(half, None, uncertain) for half in load.split(len(load) // 2)]
+                return [Parcel(half, uncertain) for half in load.split(len(load) // 2)]
             self._give_up(load, parcel.refusal, receipt.error or "too large", reason="rejected")
             return []
         if receipt.retry is True and not receipt.rejected:
@@ -197,7 +238,7 @@ class EventDelivery:
             self._give_up(rest, Verdict.FAILED, receipt.error, reason="retry_budget")
             return []
         await self._attempts.pause(receipt.retry_after, budget_ends)
-        return [parcel if rest is load else await self._pack(rest, budget_ends, parcel.uncertain)]
+        return [parcel if rest is load else Parcel(rest, parcel.uncertain, attempted=True)]
 
     def _give_up(self, load: Load, verdict: Verdict, error: str | None, *, reason: str = "") -> None:
         load.settle(self._ledger, self.account, verdict, reason)
@@ -205,19 +246,19 @@ class EventDelivery:
 
     # -- payloads
 
-    async def _take(self) -> _Parcel:
+    async def _take(self) -> Parcel:
         """Take what is queued, up to the sink's limits, and encode it."""
         most = self._sink.max_events or math.inf
         if not self._encodes:
-            parcel = self._parcel(self._queue.pull(most), ())
+            load = self._queue.pull(most)
             self._freed()
-            return parcel
+            return Parcel(load, payload=self._payload(load, ()))
         taken, parts, size = Load(), list[Any](), 0
         limit = self._sink.max_payload_bytes or math.inf
         step = self._fitting(limit) or 1
         self._turn.begin()
         while self._queue.count and step and len(taken) < most:
-            if taken and self._turn.over:
+            if taken and (self._turn.over or not self._turn.extended):
                 await self._turn.give_way()
             chunk = self._queue.pull(min(step, most - len(taken)))
             good, encoded = self._encode(chunk)
@@ -232,31 +273,31 @@ class EventDelivery:
             parts += encoded
             step = self._fitting(limit - size)
         self._freed()
-        return self._parcel(taken, parts)
+        return Parcel(taken, payload=self._payload(taken, parts))
 
     def _fitting(self, room: float) -> int:
         """Guess, from the last ones, how many events fit into so many bytes; at most a chunk."""
         return int(min(CHUNK, max(room, 0) / self._bytes_each)) if self._bytes_each else CHUNK
 
-    async def _pack(self, load: Load, budget_ends: float | None, uncertain: bool) -> _Parcel:
-        """Make a payload of its own of some events of another; what is left after an attempt shares its budget."""
-        taken, parts = Load(), list[Any]()
+    async def _pack(self, parcel: Parcel) -> Payload[Any]:
+        """Make a payload of its own of some events of another; those that cannot be encoded are left out."""
+        taken, parts, load = Load(), list[Any](), parcel.load
         self._turn.begin()
         while self._encodes and load:
-            if taken and self._turn.over:
+            if taken and (self._turn.over or not self._turn.extended):
                 await self._turn.give_way()
             chunk, load = load.split(CHUNK)
             good, encoded = self._encode(chunk)
             taken += good
             parts += encoded
-        return self._parcel(taken if self._encodes else load, parts, budget_ends, uncertain)
+        parcel.load = taken if self._encodes else load
+        parcel.payload = payload = self._payload(parcel.load, parts)
+        return payload
 
-    def _parcel(
-        self, load: Load, parts: Collection[Any], budget_ends: float | None = None, uncertain: bool = False
-    ) -> _Parcel:
+    def _payload(self, load: Load, parts: Collection[Any]) -> Payload[Any]:
         self._payloads += 1
         key = f"{self._run_id}-{self.account.name}-{self._payloads}"
-        return _Parcel(load, Payload(load.batch(), tuple(parts), key), budget_ends, uncertain)
+        return Payload(load.batch(), tuple(parts), key)
 
     def _encode(self, load: Load) -> tuple[Load, list[Any]]:
         """Encode events; those that cannot be are rejected. Returns the others, and their parts."""

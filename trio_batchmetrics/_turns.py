@@ -41,6 +41,8 @@ class Turn:
         self._clock = clock
         self._work = work
         self._waited_since: float | None = None
+        self.extended: bool = False
+        """Whether the turn is longer than a millisecond, because the run loop is busy."""
         self._until = work() + _SHORTEST
 
     def wanted(self) -> None:
@@ -52,6 +54,7 @@ class Turn:
         """Begin a turn, after a wait for work."""
         since, self._waited_since = self._waited_since, None
         waited = 0.0 if since is None else self._clock() - since
+        self.extended = _SHARE * waited > _SHORTEST
         self._until = self._work() + max(_SHORTEST, _SHARE * waited)
 
     @property

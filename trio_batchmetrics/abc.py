@@ -78,7 +78,8 @@ class Receipt:
     * ``Receipt(rejected={3: "bad"})``: item 3 refused for good, the others delivered.
     * ``Receipt(retry=True, error="503")``: nothing delivered (but what is in ``rejected``), to be tried again.
     * ``Receipt(retry=[1, 4], rejected={3: "bad"})``: 1 and 4 to be tried again, 3 refused, the others delivered.
-    * ``Receipt(too_large=True)``: to be halved; an event that is too large alone counts as rejected.
+    * ``Receipt(too_large=True)``: to be halved; an event that is too large alone counts as rejected. What is left after
+      64 requests is set aside: it goes on after a backoff, and later events are delivered meanwhile.
     * ``Receipt(error="401")``: with neither of these, nothing arrived and trying again is no use: failed.
     """
 

@@ -7,7 +7,7 @@
     base            what all servers share: start, stop, kill, start again
     guard           ends the servers of a test run that was killed
     prometheus      Prometheus, Pushgateway, promtool
-    influxdb        InfluxDB 1.6 and 1.8
+    influxdb        InfluxDB 1.6, 1.8, 1.13 and 2.7
     victoriametrics VictoriaMetrics
     search          OpenSearch, Elasticsearch
     proxy           the network between the library and a server, with faults that a test switches on and off

@@ -7,6 +7,7 @@ as far as it kept them. Leaving the block kills it: its data are then of no use 
 """
 
 import http.client
+import os
 import signal
 import subprocess
 import time
@@ -141,6 +142,7 @@ class Server(Client, ABC):
         """Have it stand still: the system still accepts connections for it, but nothing is answered."""
         assert self._process is not None, f"{self.name} is not running"
         self._process.send_signal(signal.SIGSTOP)
+        os.waitid(os.P_PID, self._process.pid, os.WSTOPPED)  # the signal takes a moment to arrive
 
     def resume(self) -> None:
         """Have it go on after `pause`."""

@@ -9,7 +9,7 @@ import platform
 import sys
 from pathlib import Path
 
-__all__ = ["SERVERS", "cache_folder", "is_installed", "must_be_installed", "server_folder"]
+__all__ = ["SERVERS", "SLOW", "cache_folder", "is_installed", "must_be_installed", "server_folder", "wanted_servers"]
 
 
 def _system_release() -> str:
@@ -28,11 +28,24 @@ SERVERS = {
     "pushgateway": _RELEASE,
     "influxdb": _RELEASE,
     "victoriametrics": _RELEASE,
+    "victoriametrics151": "1.151.0",  # the newest that Go 1.26 builds
     "influxdb18": "1.8.3",  # the last 1.x that is a plain Go program; the first with the 2.x write path is 1.8
+    "influxdb113": "1.13.2",  # the newest 1.x
+    "influxdb27": "2.7.12",
     "opensearch": "2.19.1",  # later ones of 2.19 lack the HTTP module among their jars
     "elasticsearch": "7.17.29",  # the last that has its HTTP module among its jars
 }
 """Each server's name, as the mark `server` takes it, and its version; of packages, the system's release instead."""
+
+
+SLOW = frozenset({"influxdb113", "influxdb27"})
+"""Servers that take ten minutes to build: `make test-servers` installs and uses them, nothing else does."""
+
+
+def wanted_servers() -> list[str]:
+    """Return the servers that are installed and used: all if ``TEST_SLOW_SERVERS`` is 1, otherwise the quick ones."""
+    slow_too = os.environ.get("TEST_SLOW_SERVERS") == "1"
+    return [server for server in SERVERS if slow_too or server not in SLOW]
 
 
 def cache_folder() -> Path:

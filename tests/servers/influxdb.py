@@ -1,14 +1,14 @@
-"""InfluxDB: 1.6, the system's, and 1.8, which also has the write path of 2.x."""
+"""InfluxDB: 1.6, the system's, 1.8, which also has the write path of 2.x, and today's 1.13 and 2.7."""
 
 import json
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Self
 
 from tests.servers.base import Server
-from tests.servers.client import HOST, ServerFailedError
+from tests.servers.client import HOST, Answer, ServerFailedError
 
-__all__ = ["InfluxDB", "InfluxDB18"]
+__all__ = ["InfluxDB", "InfluxDB18", "InfluxDB27", "InfluxDB113"]
 
 Options = Mapping[str, str | int | bool]
 
@@ -25,6 +25,9 @@ class InfluxDB(Server):
 
     kind: ClassVar[str] = "influxdb"
     ready_path: ClassVar[str] = "/ping"
+
+    credentials: ClassVar[dict[str, str]] = {}
+    """What a sink needs beside the address and the database."""
 
     def __init__(
         self,
@@ -124,6 +127,73 @@ class InfluxDB18(InfluxDB):
     """InfluxDB 1.8: has `/api/v2/write` and `/health` beside what 1.6 has."""
 
     kind: ClassVar[str] = "influxdb18"
+
+
+class InfluxDB113(InfluxDB18):
+    """InfluxDB 1.13."""
+
+    kind: ClassVar[str] = "influxdb113"
+
+
+class InfluxDB27(InfluxDB):
+    """InfluxDB 2.7, where a database is a bucket of one organisation.
+
+    It is asked in InfluxQL, which it reads for buckets too, so it has the questions of 1.x.
+
+    Args:
+        folder: where it keeps its things.
+    """
+
+    kind: ClassVar[str] = "influxdb27"
+    ready_path: ClassVar[str] = "/health"
+
+    org: ClassVar[str] = "org"
+    token: ClassVar[str] = "token-of-the-tests"
+    credentials: ClassVar[dict[str, str]] = {"org": org, "token": token}
+
+    def __init__(self, folder: Path) -> None:
+        super().__init__(folder)
+
+    def command(self, program: Path) -> list[str | Path]:
+        """Return the command."""
+        return [
+            "env",
+            f"HOME={self.folder}",
+            program / "influxd",
+            f"--http-bind-address={self.host}:{self.port}",
+            f"--engine-path={self.folder / 'engine'}",
+            f"--bolt-path={self.folder / 'bolt'}",
+            f"--sqlite-path={self.folder / 'sqlite'}",
+            "--reporting-disabled",
+        ]
+
+    def start(self) -> Self:
+        """Start it; the first time, create the user whose token the tests have."""
+        super().start()
+        if self.request("GET", "/api/v2/setup").json()["allowed"]:
+            owner = {"username": "tests", "password": "correct-horse", "org": self.org, "bucket": "first"}
+            self.ask("POST", "/api/v2/setup", json={**owner, "token": self.token})
+        return self
+
+    def request(self, method: str, path: str, body: bytes | str | None = None, **options: Any) -> Answer:
+        """Ask the server something, with the tests' token."""
+        headers: dict[str, str] = options.pop("headers", None) or {}
+        return super().request(
+            method, path, body, headers={"Authorization": f"Token {self.token}", **headers}, **options
+        )
+
+    def create_database(self, name: str, *, duration: str | None = None) -> str:
+        """Create a bucket and return its name.
+
+        Args:
+            name: what to call it.
+            duration: how long it keeps points: hours, as ``"1h"``; for ever if left out.
+        """
+        organisations = self.ask("GET", "/api/v2/orgs", query={"org": self.org}).json()["orgs"]
+        rules = [] if duration is None else [{"type": "expire", "everySeconds": int(duration.rstrip("h")) * 3600}]
+        bucket = {"orgID": organisations[0]["id"], "name": name, "retentionRules": rules}
+        self.ask("POST", "/api/v2/buckets", json=bucket)
+        return name
 
 
 def _quoted(name: str) -> str:

@@ -17,7 +17,7 @@ from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 
-from tests.servers.cache import SERVERS, cache_folder, is_installed, must_be_installed, server_folder
+from tests.servers.cache import cache_folder, is_installed, must_be_installed, server_folder, wanted_servers
 from tests.servers.recipes import RECIPES, RecipeFailedError, clean_up, has_archive, make_archive
 
 __all__ = ["main"]
@@ -82,14 +82,17 @@ def _step(server: str, action: Callable[[], str]) -> bool:
     except (RecipeFailedError, OSError) as error:
         _say(f"{server}: {error}")
         return False
-    _say(f"{server:16}{what:26}{time.monotonic() - begin:6.1f} s")
+    _say(f"{server:20}{what:26}{time.monotonic() - begin:6.1f} s")
     return True
 
 
 def _install_group(group: str) -> bool:
     """Run a group's recipes, one after the other; say whether all went well."""
     well = True
+    wanted = wanted_servers()
     for server, recipe in RECIPES[group]:
+        if server not in wanted:
+            continue
         if _interrupted.is_set():
             return False
         if not is_installed(server):
@@ -105,7 +108,8 @@ def main() -> int:
     Returns:
         The exit status: 1 if a server is missing in CI, 130 after a Ctrl-C, otherwise 0.
     """
-    if all(is_installed(server) and has_archive(server) for server in SERVERS):
+    wanted = wanted_servers()
+    if all(is_installed(server) and has_archive(server) for server in wanted):
         return 0
     cache = cache_folder()
     cache.mkdir(parents=True, exist_ok=True)
@@ -119,8 +123,8 @@ def main() -> int:
             _interrupted.set()  # the commands that run have had their own Ctrl-C; no others are begun
             _say("interrupted; what is complete stays")
             return 130  # what shells say of SIGINT
-    missing = [server for server in SERVERS if not is_installed(server)]
-    _say(f"{len(SERVERS) - len(missing)} of {len(SERVERS)} are there after {time.monotonic() - begin:.0f} s")
+    missing = [server for server in wanted if not is_installed(server)]
+    _say(f"{len(wanted) - len(missing)} of {len(wanted)} are there after {time.monotonic() - begin:.0f} s")
     if missing and must_be_installed():
         _say(f"missing, which is an error in CI: {', '.join(missing)}")
         return 1

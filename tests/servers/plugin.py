@@ -4,7 +4,8 @@ Fixtures by the servers' names are shared by the whole run, so each test uses na
 that stops its server, or wants it configured otherwise, has one for itself from `new_server`.
 
 A test needs the servers whose fixtures it asks for, and those that `@pytest.mark.server("opensearch", …)` names. Where
-one is not installed the test is left out, and one line at the end says so; in CI nothing runs then.
+one is not installed the test is left out, and one line at the end says so; in CI nothing runs then. Servers that take
+long to build are used by `make test-servers` alone.
 """
 
 import itertools
@@ -16,15 +17,16 @@ from typing import Any
 import pytest
 
 from tests.servers.base import AnyServer, NewServer, Server
-from tests.servers.cache import SERVERS, is_installed, must_be_installed
-from tests.servers.influxdb import InfluxDB, InfluxDB18
+from tests.servers.cache import SERVERS, is_installed, must_be_installed, wanted_servers
+from tests.servers.influxdb import InfluxDB, InfluxDB18, InfluxDB27, InfluxDB113
 from tests.servers.prometheus import Prometheus, Pushgateway
 from tests.servers.search import Elasticsearch, OpenSearch
-from tests.servers.victoriametrics import VictoriaMetrics
+from tests.servers.victoriametrics import VictoriaMetrics, VictoriaMetrics151
 
 __all__: list[str] = []  # pytest looks for fixtures and hooks by itself
 
-_left_out = pytest.StashKey[set[str]]()
+_left_out = pytest.StashKey[dict[str, set[str]]]()
+"""Why tests were left out: the rest of a line to the servers that it is about."""
 
 # ------------------------------------------------------------------------------------------------------- what runs
 
@@ -42,28 +44,35 @@ def _needs(item: pytest.Item) -> set[str]:
 def pytest_configure(config: pytest.Config) -> None:
     """Register the mark."""
     config.addinivalue_line("markers", "server(*names): needs these servers, which `make servers` installs")
-    config.stash[_left_out] = set()
+    config.stash[_left_out] = {}
 
 
 @pytest.hookimpl(trylast=True)  # behind -k and -m: what these leave out needs no server
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Leave out the tests whose servers are not installed, or refuse to run at all."""
-    missing = {server for server in SERVERS if not is_installed(server)}
-    out = [item for item in items if _needs(item) & missing]
-    if not out:
-        return
-    named = {name for item in out for name in _needs(item) & missing}
-    if must_be_installed():
+    wanted = {*wanted_servers()}
+    missing = {server for server in wanted if not is_installed(server)}
+    _leave_out(config, items, SERVERS.keys() - wanted, "slow to build (make test-servers)")
+    named = _leave_out(config, items, missing, "not installed (make servers)")
+    if named and must_be_installed():
         raise pytest.UsageError(f"not installed, which is an error in CI: {', '.join(sorted(named))} (make servers)")
-    config.stash[_left_out] = named
-    config.hook.pytest_deselected(items=out)
-    items[:] = [item for item in items if item not in set(out)]
+
+
+def _leave_out(config: pytest.Config, items: list[pytest.Item], servers: set[str], reason: str) -> set[str]:
+    """Leave out the tests that need any of these servers; return which are needed."""
+    out = {item: named for item in items if (named := _needs(item) & servers)}
+    if not out:
+        return set()
+    config.stash[_left_out][reason] = named = {name for each in out.values() for name in each}
+    config.hook.pytest_deselected(items=[*out])
+    items[:] = [item for item in items if item not in out]
+    return named
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
     """Say which servers were missing."""
-    if named := config.stash[_left_out]:
-        terminalreporter.write_line(f"tests of {', '.join(sorted(named))} deselected: not installed (make servers)")
+    for reason, named in config.stash[_left_out].items():
+        terminalreporter.write_line(f"tests of {', '.join(sorted(named))} deselected: {reason}")
 
 
 # --------------------------------------------------------------------------------------------------- shared servers
@@ -111,6 +120,27 @@ def influxdb(servers_folder: Path) -> Generator[InfluxDB, None, None]:
 def influxdb18(servers_folder: Path) -> Generator[InfluxDB18, None, None]:
     """InfluxDB 1.8, shared."""
     with InfluxDB18(servers_folder / "influxdb18") as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def influxdb113(servers_folder: Path) -> Generator[InfluxDB113, None, None]:
+    """InfluxDB 1.13, shared."""
+    with InfluxDB113(servers_folder / "influxdb113") as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def influxdb27(servers_folder: Path) -> Generator[InfluxDB27, None, None]:
+    """InfluxDB 2.7, shared."""
+    with InfluxDB27(servers_folder / "influxdb27") as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def victoriametrics151(servers_folder: Path) -> Generator[VictoriaMetrics151, None, None]:
+    """VictoriaMetrics 1.151, shared."""
+    with VictoriaMetrics151(servers_folder / "victoriametrics151") as server:
         yield server
 
 

@@ -4,6 +4,7 @@ A recipe is a function that fills a folder; `install` then gives the folder its 
 anything is fetched: apt-get, go and mvn go by their own configuration.
 """
 
+import json
 import os
 import re
 import shutil
@@ -21,12 +22,20 @@ __all__ = ["RECIPES", "RecipeFailedError", "clean_up", "has_archive", "make_arch
 LONGEST = 400
 """Seconds that a command may take: the slowest, a build in Go, takes one to two minutes on two cores."""
 
+LONGEST_BUILD = 3000
+"""Seconds that a build of today's InfluxDB may take: 13 minutes on two idle cores, mostly for its Rust library."""
+
 
 class RecipeFailedError(Exception):
     """A server cannot be had; the message says in one line why."""
 
 
-def _run(*command: str | Path, folder: Path | None = None, environment: Mapping[str, str] | None = None) -> str:
+def _run(
+    *command: str | Path,
+    folder: Path | None = None,
+    environment: Mapping[str, str] | None = None,
+    longest: float = LONGEST,
+) -> str:
     """Run a command at low priority and return what it prints; if it fails, its last line of output is the reason."""
     program = str(command[0])
     if shutil.which(program) is None:
@@ -41,11 +50,11 @@ def _run(*command: str | Path, folder: Path | None = None, environment: Mapping[
             stderr=subprocess.STDOUT,
             text=True,
             errors="replace",
-            timeout=LONGEST,
+            timeout=longest,
             check=False,
         )
     except subprocess.TimeoutExpired:
-        raise RecipeFailedError(f"{program} took more than {LONGEST} s") from None
+        raise RecipeFailedError(f"{program} took more than {longest:g} s") from None
     if result.returncode != 0:
         plain = re.sub(r"\x1b\[[0-9;]*m", "", result.stdout)  # Maven colours its errors, asked or not
         lines = [line.strip() for line in plain.splitlines() if line.strip()]
@@ -105,17 +114,77 @@ def _package(name: str, *programs: str) -> Callable[[Path], str]:
 # ------------------------------------------------------------------------------------------------------ Go programs
 
 
-def _influxdb18(folder: Path) -> str:
-    version = SERVERS["influxdb18"]
-    _run(
-        "go",
-        "install",
-        "-ldflags=-s -w",  # no symbols: a third smaller
-        f"github.com/influxdata/influxdb/cmd/influxd@v{version}",
-        folder=folder,
-        environment={"GOBIN": str(folder), "CGO_ENABLED": "0"},
-    )
-    return version
+_NO_SYMBOLS = "-ldflags=-s -w"
+"""A third smaller."""
+
+
+def _go(server: str, program: str) -> Callable[[Path], str]:
+    """Return the recipe that builds a program in pure Go, given by its package's path."""
+
+    def recipe(folder: Path) -> str:
+        version = SERVERS[server]
+        environment = {"GOBIN": str(folder), "CGO_ENABLED": "0"}
+        _run("go", "install", "-trimpath", _NO_SYMBOLS, f"{program}@v{version}", folder=folder, environment=environment)
+        return version
+
+    return recipe
+
+
+_ONLY_WARN = """#!/bin/sh
+compiler=$1
+shift
+exec "$compiler" "$@" --cap-lints warn
+"""
+"""What the Rust compiler is called through: to a newer one, some warnings of the library's are errors."""
+
+
+def _influxdb(server: str, module: str, *flags: str) -> Callable[[Path], str]:
+    """Return the recipe that builds today's InfluxDB, whose library in Rust can only be built from its sources.
+
+    Args:
+        server: its name.
+        module: the path of its Go module.
+        flags: further flags of the build.
+    """
+
+    def recipe(folder: Path) -> str:
+        if shutil.which("cargo") is None:
+            raise RecipeFailedError("cargo is not installed: this one has a library in Rust")
+        version = SERVERS[server]
+        tools = folder.with_name("tools")
+        tools.mkdir()
+        # The build asks pkg-config for the library; InfluxDB's own then makes it.
+        _run("go", "install", "github.com/influxdata/pkg-config@v0.2.14", environment={"GOBIN": str(tools)})
+        wrapper = tools / "only-warn"
+        wrapper.write_text(_ONLY_WARN)
+        wrapper.chmod(0o755)
+        downloaded = json.loads(_run("go", "mod", "download", "-json", f"{module}@v{version}", folder=tools))
+        sources = folder.with_name("sources")  # a copy: the build writes into its go.mod
+        shutil.copytree(downloaded["Dir"], sources)
+        for path in (sources, *sources.rglob("*")):
+            path.chmod(path.stat().st_mode | 0o200)
+        _run(
+            "go",
+            "build",
+            "-mod=mod",
+            "-trimpath",
+            _NO_SYMBOLS,
+            *flags,
+            "-o",
+            folder / "influxd",
+            "./cmd/influxd",
+            folder=sources,
+            environment={
+                "PATH": f"{tools}{os.pathsep}{os.environ.get('PATH', os.defpath)}",
+                "RUSTUP_TOOLCHAIN": "stable",
+                "RUSTC_WRAPPER": str(wrapper),
+                "GOTOOLCHAIN": "local",
+            },
+            longest=LONGEST_BUILD,
+        )
+        return version
+
+    return recipe
 
 
 # ------------------------------------------------------------------------------------------------------------- jars
@@ -213,7 +282,18 @@ RECIPES: dict[str, list[tuple[str, Callable[[Path], str]]]] = {
         ("influxdb", _package("influxdb", "influxd")),
         ("victoriametrics", _package("victoria-metrics", "victoria-metrics")),
     ],
-    "go": [("influxdb18", _influxdb18)],
+    "go": [
+        ("influxdb18", _go("influxdb18", "github.com/influxdata/influxdb/cmd/influxd")),
+        (
+            "victoriametrics151",
+            _go("victoriametrics151", "github.com/VictoriaMetrics/VictoriaMetrics/app/victoria-metrics"),
+        ),
+        ("influxdb113", _influxdb("influxdb113", "github.com/influxdata/influxdb")),
+        (
+            "influxdb27",
+            _influxdb("influxdb27", "github.com/influxdata/influxdb/v2", "-tags=sqlite_foreign_keys,sqlite_json"),
+        ),
+    ],
     "jars": [("opensearch", _jars("opensearch")), ("elasticsearch", _jars("elasticsearch"))],
 }
 """The recipes, in groups that do not disturb each other; each takes an empty folder and returns the version."""

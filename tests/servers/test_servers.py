@@ -11,10 +11,10 @@ import trio
 
 from tests.servers.base import NewServer, Server, eventually
 from tests.servers.client import HOST, ServerFailedError, free_port
-from tests.servers.influxdb import InfluxDB, InfluxDB18
+from tests.servers.influxdb import InfluxDB, InfluxDB18, InfluxDB27, InfluxDB113
 from tests.servers.prometheus import Prometheus, Pushgateway, check_metrics
 from tests.servers.search import Elasticsearch, OpenSearch, SearchServer
-from tests.servers.victoriametrics import VictoriaMetrics
+from tests.servers.victoriametrics import VictoriaMetrics, VictoriaMetrics151
 
 PAGE = "# TYPE jobs counter\njobs 3\n"
 
@@ -31,7 +31,14 @@ async def _serve_page(stream: trio.SocketStream) -> None:
 
 
 @pytest.mark.server("influxdb", "influxdb18")
-@pytest.mark.parametrize("kind", [InfluxDB, InfluxDB18])
+@pytest.mark.parametrize(
+    "kind",
+    [
+        InfluxDB,
+        InfluxDB18,
+        *(pytest.param(kind, marks=pytest.mark.server(kind.kind)) for kind in (InfluxDB113, InfluxDB27)),
+    ],
+)
 def test_influxdb_keeps_points_over_stop_and_kill(new_server: NewServer, kind: type[InfluxDB]) -> None:
     """What was acknowledged is there afterwards, on the same port."""
     server = new_server(kind)
@@ -90,10 +97,11 @@ def test_pushgateway_keeps_groups_over_stop(new_server: NewServer) -> None:
     assert 'jobs{instance="",job="j"} 3' in server.page()
 
 
-@pytest.mark.server("victoriametrics")
-def test_victoriametrics_keeps_samples_over_stop(new_server: NewServer) -> None:
+@pytest.mark.server("victoriametrics", "victoriametrics151")
+@pytest.mark.parametrize("kind", [VictoriaMetrics, VictoriaMetrics151])
+def test_victoriametrics_keeps_samples_over_stop(new_server: NewServer, kind: type[VictoriaMetrics]) -> None:
     """Samples are there afterwards, twice if they were sent twice, and infinite ones can be read."""
-    server = new_server(VictoriaMetrics)
+    server = new_server(kind)
     now = int(time.time() * 1000)
     for value in ("1.5", "1.5", "+Inf"):
         server.ask("POST", "/api/v1/import/prometheus", body=f'm{{a="[1,+Inf,2]"}} {value} {now}\n')

@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 
 from tests.servers.base import Server
 
-__all__ = ["VictoriaMetrics"]
+__all__ = ["VictoriaMetrics", "VictoriaMetrics151"]
 
 
 class VictoriaMetrics(Server):
@@ -72,9 +72,19 @@ class VictoriaMetrics(Server):
         return found
 
 
+class VictoriaMetrics151(VictoriaMetrics):
+    """VictoriaMetrics 1.151.
+
+    Unlike 1.79, it drops series beyond its limits (and answers 204), and refuses a whole request for one bad line.
+    """
+
+    kind: ClassVar[str] = "victoriametrics151"
+
+
 def _parsed(line: str) -> dict[str, Any]:
-    """Read a line of an export, where infinite values are written as no JSON has them."""
+    """Read a line of an export; 1.79 writes infinite values as no JSON has them, 1.151 as text."""
     head, mark, values = line.rpartition('"values":[')
     values = re.sub(r"(?<=[\[,])\+?(-?)Inf(?=[,\]])", r"\1Infinity", "[" + values)[1:]
     parsed: dict[str, Any] = json.loads(head + mark + values)
+    parsed["values"] = [float(value) if isinstance(value, str) else value for value in parsed["values"]]
     return parsed

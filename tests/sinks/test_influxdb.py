@@ -419,6 +419,20 @@ def unparsed(*numbers: int) -> str:
     return "\n".join(f"unable to parse '{LINES[number]}': invalid number" for number in numbers)
 
 
+DATABASE = " for database: d for retention policy: autogen"
+"""What 1.13 adds to each refusal, and 2.7 to some."""
+
+
+def outside(count: int, oldest: str = "Retention Policy Lower", newest: str = "Retention Policy Lower") -> str:
+    """Say as 1.13 and 2.7 do that points are too old, or too new."""
+    return (
+        f"partial write: dropped {count} points outside retention policy of duration 1h0m0s - oldest point m at "
+        f"2026-11-27T23:01:28.79289233Z dropped because it violates a {oldest} Bound at 2026-11-28T01:01:28.92203241Z, "
+        f"newest point m at 2026-11-28T00:01:28.79289233Z dropped because it violates a {newest} Bound at "
+        f"2026-11-28T01:01:28.922032418Z dropped={count}{DATABASE}"
+    )
+
+
 INVALID = "unable to parse: invalid number"
 RETENTION = "partial write: points beyond retention policy"
 FULL = "partial write: max-series-per-database limit exceeded: (10)"
@@ -485,7 +499,107 @@ async def test_what_comes_after_a_refusal_is_about_the_others(
     """Nothing counts as delivered but what the last answer says is stored."""
     payload = [*events(range(2), "other"), *events(range(2, 5))]
     found = await receipt([error(400, CONFLICT.format("other", 2)), last], payload)
-    assert (set(found.rejected), found.retry, found.too_large) == (rejected, retry, False)
+    assert (set(found.rejected), found.retry, found.too_large) == (rejected, [2, 3, 4] if retry else False, False)
+
+
+TODAY = [
+    (error(400, CONFLICT.format("m", 4) + DATABASE), {0, 1, 2, 3}),
+    (error2(422, "failure writing points to database: " + CONFLICT.format("m", 4)), {0, 1, 2, 3}),
+    (error(400, f"partial write: {unparsed(1)} dropped=0 for database: d"), {1}),
+    (error(400, outside(2)), {0, 1}),
+    (error2(422, "failure writing points to database: " + outside(1)), {0}),
+    (error(400, outside(4)), {0, 1, 2, 3}),
+    (error(400, outside(1, newest="Write Window Lower")), {0}),
+    (error(400, outside(1, "Write Window Upper", "Write Window Upper")), {3}),
+    (error(400, f"partial write: max-series-per-database exceeded limit=10 dropped=4{DATABASE}"), {0, 1, 2, 3}),
+    (error(500, f"{RETENTION} dropped=2"), {0, 1}),
+    (error(500, f"write failed: {RETENTION} dropped=4"), {0, 1, 2, 3}),
+]
+"""Real answers of 1.13.2 and 2.7.12 but for the last two, which old versions give; and whose lines are refused."""
+
+
+@pytest.mark.parametrize(("answer", "rejected"), TODAY)
+async def test_todays_words_name_the_same_events(answer: httpx2.Response, rejected: set[int]) -> None:
+    """With one request: what is not refused is stored, and not sent again."""
+    server = FakeServer()
+    found = await receipt(answer, events(range(4)), server)
+    assert (set(found.rejected), found.retry, found.too_large) == (rejected, False, False)
+    assert len(server.bodies) == 1
+    assert not any("dropped=" in reason for reason in found.rejected.values())
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        error(400, outside(2, newest="Write Window Upper")),  # some of the oldest, and some of the newest
+        error(400, outside(9)),
+        error(500, "points beyond retention policy"),
+    ],
+)
+async def test_what_is_outside_is_found_by_halving_where_its_number_does_not_tell(answer: httpx2.Response) -> None:
+    """Not tried again as it is, for 300 s."""
+    found = await receipt(answer, events(range(4)))
+    assert (found.rejected, found.retry, found.too_large) == ({}, False, True)
+
+
+async def test_a_500_that_says_nothing_of_points_is_tried_again() -> None:
+    """It may pass."""
+    found = await receipt(error(500, "timeout"), events(range(4)))
+    assert (found.retry, found.uncertain, found.too_large) == (True, True, False)
+
+
+@pytest.mark.parametrize("name", ['a"b', "a\\b", "größe", 'x" on measurement "y', "dropped=7 for database: z"])
+async def test_names_that_1_13_quotes_are_found(name: str) -> None:
+    """As Go writes them: quotes and backslashes get a backslash."""
+    payload = [*events(range(2)), *events([2, 3], name)]
+    quoted = json.dumps(name, ensure_ascii=False)[1:-1]
+    found = await receipt(error(400, CONFLICT.format(quoted, 2) + DATABASE), payload)
+    assert set(found.rejected) == {2, 3}
+
+
+async def test_2500_conflicts_of_5000_events_take_two_requests() -> None:
+    """One to learn it, one for the others."""
+    server = FakeServer(error(400, CONFLICT.format("bad", 2500) + DATABASE))
+    config = BatchMetricsConfig(batch_size=5000, buffer_size=5000)
+    async with collector(config, sinks=[server.sink()]) as metrics:
+        for number in range(2500):
+            metrics.record_gauge("good", {}, number)
+            metrics.record_gauge("bad", {}, number)
+    account = balanced(metrics.stats()).sinks["influxdb"]
+    assert (account.delivered, account.rejected, account.failed) == (2500, 2500, 0)
+    assert len(server.bodies) == 2
+    assert server.values() == [*range(2500)]
+
+
+async def test_a_conflict_of_several_measurements_is_sorted_out_one_by_one() -> None:
+    """The server names one, and counts the lines of all: each is written by itself, and exactly these are rejected."""
+    server = FakeServer()
+    payload = [*events(range(3)), *events(range(3, 5), "a"), *events(range(5, 8), "b"), *events([8])]
+    answers = [error(400, CONFLICT.format(name, count)) for name, count in (("a", 5), ("a", 2), ("b", 3))]
+    found = await receipt(answers, payload, server)
+    assert (set(found.rejected), found.retry, found.too_large) == ({3, 4, 5, 6, 7}, False, False)
+    assert [len(body.splitlines()) for body in server.bodies] == [9, 2, 7, 4]
+    assert server.values() == [0, 1, 2, 8]
+
+
+async def test_a_conflict_of_some_lines_of_a_measurement_is_looked_for_among_these() -> None:
+    """As where a week's points are integers: the others are stored at once, those of the measurement are halved."""
+    server = FakeServer()
+    payload = [*events(range(3)), *events(range(3, 6), "a")]
+    some = error(400, CONFLICT.format("a", 1))
+    found = await receipt([some, some, httpx2.Response(204)], payload, server)
+    assert (found.rejected, found.retry, found.too_large, found.uncertain) == ({}, [3, 4, 5], False, False)
+    assert server.values() == [0, 1, 2]
+
+
+async def test_where_no_part_can_be_told_the_whole_is_halved() -> None:
+    """Else the same would be tried again and again."""
+    payload = [*events(range(3)), *events(range(3, 6), "a")]
+    puzzles = [error(400, CONFLICT.format("a", 1)), *[error(400, "partial write: something new")] * 2]
+    found = await receipt(puzzles, payload)
+    assert (found.rejected, found.retry, found.too_large) == ({}, False, True)
+    found = await receipt([puzzles[0], httpx2.Response(503)], payload)
+    assert (found.rejected, found.retry, found.too_large) == ({}, True, False)
 
 
 async def test_a_type_conflict_of_one_line_of_an_event_rejects_that_event() -> None:
@@ -644,6 +758,30 @@ async def test_what_may_be_stored_is_not_rejected_when_it_is_refused_later(later
     account = balanced(metrics.stats()).sinks["influxdb"]
     assert len(server.stored) >= 15
     assert (account.delivered, account.rejected, account.failed) == (0, 1, 15)
+
+
+async def test_what_may_be_stored_stays_in_doubt_while_other_payloads_are_sent() -> None:
+    """A payload of which the server took some is set aside, and another meets with the same."""
+    server = FakeServer()
+    sink = server.sink()
+
+    async def send(first: int, last: int, *answers: httpx2.Response) -> Receipt:
+        server.answers += answers
+        payload = events(range(first, last))
+        batch = Batch(payload, None, (range(first, last),))
+        found = await sink.send(Payload(batch, (sink.encode(payload),), "key"))
+        assert found is not None
+        return found
+
+    some = error(400, "partial write: no sevens")
+    for first in (100, 200):
+        found = await send(first, first + 100, some)
+        assert (found.too_large, found.uncertain) == (True, False)
+    large = error(413, "too large")
+    assert await send(150, 151, large) == Receipt(error='HTTP 413: {"error":"too large"}')  # failed
+    assert await send(250, 251, large) == Receipt(error='HTTP 413: {"error":"too large"}')
+    assert (await send(300, 301, large)).too_large  # rejected: it was in neither
+    assert (await send(150, 151, some)).too_large  # rejected: had it been stored, there were no fault in it
 
 
 async def test_what_was_never_stored_is_rejected_if_it_is_too_large() -> None:

@@ -22,9 +22,6 @@ _logger = logging.getLogger("trio_batchmetrics")
 
 _NDJSON = "application/x-ndjson"
 
-_HALVINGS = 20
-"""Refusals of whole requests in a row after which none is halved any more: by then one in a million would be alone."""
-
 
 _UNREADABLE = 5
 """Answers to one payload whose bodies cannot be read, after which it is given up: what comes after them is the same."""
@@ -47,7 +44,7 @@ class ElasticsearchSink(HTTPSink, EventSink[bytes]):
     * *Rejected alone*: whatever else the server says, such as 400 for a field that does not fit the mapping, 403, 404.
 
     A whole request that is refused with 413 is halved; one refused with 400 too, for it may be one event that a proxy
-    or a pipeline cannot bear, until 20 refusals in a row say that it is not. 401, 403, 404 are given up.
+    or a pipeline cannot bear. 401, 403, 404 are given up.
 
     A 2xx whose body cannot be read leaves in doubt what became of each event: it is asked again, up to five times, and
     then the events have failed. Where the body is too long (4 MB), the payload is halved.
@@ -108,7 +105,6 @@ class ElasticsearchSink(HTTPSink, EventSink[bytes]):
         self._template = template
         self._data_stream = data_stream
         self._template_due = bool(template)
-        self._refusals = 0
         self._unreadable = ("", 0)
         """The payload whose last answers could not be read, and how many."""
         self._body = self._empty()
@@ -124,7 +120,6 @@ class ElasticsearchSink(HTTPSink, EventSink[bytes]):
         super().bind(context)
         self._body = self._empty()
         self._template_due = bool(self._template)
-        self._refusals = 0
 
     def encode(self, events: Sequence[MetricEvent]) -> bytes:
         """Return the events as lines of a request's body."""
@@ -142,24 +137,14 @@ class ElasticsearchSink(HTTPSink, EventSink[bytes]):
             answer = await self.server.request("POST", "/_bulk", body, params=self._params, content_type=_NDJSON)
         except NoAnswer as exc:
             return exc.receipt
-        if answer.status == 400:
-            return self._refused(answer)
-        self._refusals = 0
         if 200 <= answer.status < 300 and answer.unread is not None:
             return self._in_doubt(answer, payload)
         if 200 <= answer.status < 300:
             return receipt_of_items(answer.body, len(payload.events), self._action, self.server.scrubbed)
-        return receipt_of(answer, self.server)
-
-    def _refused(self, answer: Answer) -> Receipt:
-        """Say what to do about a request that makes no sense to whoever answered.
-
-        The servers themselves look at documents item by item, so to them it would be our fault. But what stands before
-        them may refuse a request for what one event says, and that must not cost the others.
-        """
-        self._refusals += 1
         receipt = receipt_of(answer, self.server)
-        return receipt if self._refusals > _HALVINGS else Receipt(too_large=True, error=receipt.error)
+        # The servers themselves look at documents item by item. But what stands before them may refuse a whole request
+        # for what one event says, and that must not cost the others.
+        return Receipt(too_large=True, error=receipt.error) if answer.status == 400 else receipt
 
     def _in_doubt(self, answer: Answer, payload: Payload[bytes]) -> Receipt:
         """Say what to do about a 2xx that does not say what became of each event. Ids make it safe to ask again."""

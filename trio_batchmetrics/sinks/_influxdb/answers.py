@@ -5,15 +5,21 @@
 ``unable to parse 'LINE': why``                     2.x: the named lines refused, nothing stored: the others again
 ``partial write of line protocol occurred``         3.x: lines refused by number, the others stored
 ``… field "F" on measurement "M" … dropped=N``      the lines of F and M refused, if there are N; the others again: one
-                                                    shard's refusal hides another's
-``points beyond retention policy dropped=N``        the N oldest lines refused, the others stored
+                                                    shard's refusal hides another's. If not, N counts other fields too,
+                                                    or only some of these lines: each kind again by itself
+``points beyond retention policy dropped=N``        the N oldest lines refused, the others stored; old versions say so
+                                                    with a 500
+``points outside retention policy … dropped=N``     1.13, 2.7: the same; the N newest if they are beyond an upper bound
 any other about lines, not about the request        halved, until one event stands alone; it then has the server's words
                                                     and is rejected; unless nothing was dropped: given up
 ==================================================  ===================================================================
 
+1.13 adds to each of them `` for database: D for retention policy: P``, and quotes names as Go does; 2.7 sends 422 where
+1.x sends 400, after words of its own.
+
 To send lines again that are stored already changes nothing: series and timestamp are the same. Sources: ``serveWrite``
-in ``services/httpd/handler.go``, ``coordinator/points_writer.go`` and ``tsdb/shard.go`` of InfluxDB 1.8.3; tried on
-1.6.7 and 1.8.3.
+in ``services/httpd/handler.go``, ``coordinator/points_writer.go`` and ``tsdb/shard.go`` of InfluxDB 1.8.3 and 1.13.2,
+``http/write_handler.go`` and ``v1/coordinator/points_writer.go`` of 2.7.12; tried on these and on 1.6.7.
 """
 
 from __future__ import annotations
@@ -30,20 +36,34 @@ from ..._schema import MetricEvent
 from ...abc import Receipt
 from .._http import Answer, Endpoint, receipt_of
 
-__all__ = ["receipt_for", "without"]
+__all__ = ["Suspicion", "lines_of", "receipt_for"]
 
-_ABOUT_LINES = re.compile(r"partial write|unable to parse|line protocol|dropped=|incorrect influx line")
+_ABOUT_LINES = re.compile(
+    r"partial write|unable to parse|line protocol|dropped=|incorrect influx line|points beyond retention policy"
+)
 """Words of 400 and 422 that are about lines; the last ones are VictoriaMetrics' (1.151: it stores nothing then)."""
 
 _TOO_BIG = re.compile(r"too big (?:un)?packed request")
 """VictoriaMetrics' 413 is a 400 (``-maxInsertRequestSize``)."""
 
-_RETENTION = "points beyond retention policy"
+_TOO_OLD = re.compile(r"points (?:beyond|outside) retention policy")
+_BOUND = re.compile(r"violates a [A-Za-z ]{,40}(Lower|Upper) Bound at ")
+"""1.13 and 2.7: which bound the oldest and the newest of the lines that were dropped violate."""
+
+_FOR_DATABASE = " for database: "
 _UNPARSED = "unable to parse '"
 _QUOTED = "': "
 _LINE = re.compile(r"(.*?)(?<!\\)(?:,.*?(?<!\\))? (.*) .*")
 """Measurement and fields of a line: they end where no backslash stands before."""
 _WORDS = 300
+
+
+@attrs.frozen(kw_only=True)
+class Suspicion(Receipt):
+    """Some lines are refused, and it cannot be told which, but whose some of them are."""
+
+    suspects: frozenset[int]
+    """The positions of events, of some but not all."""
 
 
 @attrs.frozen
@@ -57,16 +77,27 @@ class _Sent:
         """Return the events of some lines, with a reason."""
         return {self.items[number]: reason for number in numbers}
 
-    def measured(self, field: str, measurement: str) -> list[int]:
-        """Return the numbers of the lines that have a field of a measurement."""
-        return [number for number, line in enumerate(self.lines) if _has(line, field, measurement)]
+    def named(self, reason: str) -> list[int]:
+        """Return the numbers of the lines that have the field and the measurement that a reason names."""
+        field, _, rest = reason.partition('input field "')[2].partition('" on measurement "')
+        measurement, mark, _ = rest.rpartition('" is type')
+        for unquoted in (str, _unquoted) if mark else ():
+            sought = unquoted(field), unquoted(measurement)
+            if found := [number for number, line in enumerate(self.lines) if _has(line, *sought)]:
+                return found
+        return []
 
-    def oldest(self, count: int) -> list[int] | None:
-        """Return the numbers of so many lines that are the oldest; None if one that stays is as old."""
-        ages = sorted((int(line.rpartition(" ")[2]), number) for number, line in enumerate(self.lines))
-        if not 0 < count <= len(ages) or (count < len(ages) and ages[count - 1][0] == ages[count][0]):
+    def suspects(self, error: str) -> frozenset[int]:
+        """Return the events some of whose lines are named by an error."""
+        return frozenset(self.items[number] for number in self.named(error))
+
+    def oldest(self, count: int, *, newest: bool = False) -> list[int] | None:
+        """Return the numbers of so many lines that are the oldest, or newest; None if one that stays is as old."""
+        times = [(int(line.rpartition(" ")[2]), number) for number, line in enumerate(self.lines)]
+        times.sort(reverse=newest)
+        if not 0 < count <= len(times) or (count < len(times) and times[count - 1][0] == times[count][0]):
             return None
-        return [number for _, number in ages[:count]]
+        return [number for _, number in times[:count]]
 
 
 def receipt_for(answer: Answer, server: Endpoint, body: bytes, events: Sequence[MetricEvent]) -> Receipt:
@@ -83,7 +114,7 @@ def receipt_for(answer: Answer, server: Endpoint, body: bytes, events: Sequence[
         ``too_large`` with ``uncertain``: some lines are refused, others may be stored, and which cannot be told.
     """
     plain = receipt_of(answer, server)
-    if answer.status not in (400, 422):
+    if answer.status not in (400, 422) and not (answer.status == 500 and _TOO_OLD.search(answer.words)):
         return plain
     try:
         return _about_lines(answer, server, body, events, plain)
@@ -104,6 +135,9 @@ def _about_lines(
     if not found:
         if len(events) == 1 and _UNPARSED not in error and (dropped := _dropped(error)) and dropped[1] == 0:
             return plain  # it is stored, or nobody knows
+        suspects = sent.suspects(error) if sent else frozenset[int]()
+        if 0 < len(suspects) < len(events):
+            return Suspicion(too_large=True, uncertain=True, error=plain.error, suspects=suspects)
         return Receipt(too_large=True, uncertain=True, error=plain.error)
     rejected, others_stored = found
     words = {reason: " ".join(server.scrubbed(reason).split())[:_WORDS] for reason in {*rejected.values()}}
@@ -111,11 +145,12 @@ def _about_lines(
     return Receipt(rejected=reasons, retry=not others_stored, error=plain.error)
 
 
-def without(body: bytes, events: Sequence[MetricEvent], rejected: Collection[int]) -> bytes:
-    """Return a body without the lines of some events; it has those of all of them."""
+def lines_of(items: Collection[int], body: bytes, events: Sequence[MetricEvent]) -> bytes:
+    """Return the lines of some events, by position, from a body that has those of all of them."""
     sent = _sent(body, events) or _Sent((), ())
-    left = [line for line, item in zip(sent.lines, sent.items, strict=True) if item not in rejected]
-    return "".join(f"{line}\n" for line in left).encode()
+    chosen = {*items}
+    lines = [line for line, item in zip(sent.lines, sent.items, strict=True) if item in chosen]
+    return "".join(f"{line}\n" for line in lines).encode()
 
 
 _Found = tuple[dict[int, str], bool]
@@ -192,24 +227,31 @@ def _by_count(sent: _Sent, error: str) -> _Found | None:
     if dropped is None or dropped[1] == 0:
         return None
     reason, count = dropped
-    if _RETENTION in reason:
-        oldest = sent.oldest(count)
-        return None if oldest is None else (sent.of(oldest, reason), True)
-    field, _, rest = reason.partition('input field "')[2].partition('" on measurement "')
-    measurement, mark, _ = rest.rpartition('" is type')
-    if mark and len(guilty := sent.measured(field, measurement)) == count:
+    if _TOO_OLD.search(reason):
+        bounds = {*_BOUND.findall(reason)}
+        outside = None if len(bounds) > 1 else sent.oldest(count, newest=bounds == {"Upper"})
+        return None if outside is None else (sent.of(outside, reason), True)
+    if len(guilty := sent.named(reason)) == count:
         return sent.of(guilty, reason), False
     return (sent.of(range(count), reason), True) if count == len(sent.lines) else None
 
 
+def _unquoted(name: str) -> str:
+    """Return a name that Go has quoted: in what names hold, that is nearly always as JSON does."""
+    try:
+        return str(json.loads(f'"{name}"'))
+    except ValueError:
+        return name
+
+
 def _dropped(error: str) -> tuple[str, int] | None:
-    """Return what stands before ``dropped=N`` at the end, and N.
+    """Return what stands before ``dropped=N`` at the end, and N; what 1.13 adds behind it is left out.
 
     Raises:
         ValueError: N is too long to be read.
     """
-    reason, mark, count = error.rpartition("dropped=")
-    count = count.rstrip()
+    reason, mark, rest = error.rpartition("dropped=")
+    count = rest.partition(_FOR_DATABASE)[0].rstrip()
     return (reason.rstrip(" "), int(count)) if mark and count.isascii() and count.isdigit() else None
 
 

@@ -13,7 +13,7 @@ from ..._exceptions import ConfigError
 from ..._schema import MetricEvent
 from ...abc import Receipt
 from .._http import HTTPSettings, HTTPSink, NoAnswer, receipt_of
-from .answers import receipt_for, without
+from .answers import Suspicion, lines_of, receipt_for
 from .heads import Losses
 from .limits import TagLimits
 from .line_protocol import DIALECTS, Dialect
@@ -52,9 +52,6 @@ class InfluxDBServer(HTTPSink):
         self._target = target
         self._losses = Losses()
         self._warned = False
-        self._partly = b""
-        """The lines of the last write of which the server took some and it could not be told which: one that is too
-        large now may be stored."""
         self._dialect: Dialect | None = "influxdb3" if dialect is None and target.api == 3 else dialect
 
     @property
@@ -75,6 +72,9 @@ class InfluxDBServer(HTTPSink):
     async def _write_lines(self, body: bytes, events: Sequence[MetricEvent]) -> Receipt:
         """Write lines; where some are refused and the others may not have been stored, these again, at once.
 
+        Where one kind of line is named, and its number does not tell which are refused, that kind and the others are
+        written again one after the other: each then has an answer of its own.
+
         Args:
             body: the lines.
             events: whose they are.
@@ -84,25 +84,36 @@ class InfluxDBServer(HTTPSink):
             words = "names or labels have characters that line protocol cannot carry; U+FFFD stands for them"
             _logger.warning("metrics: %s: %s", self.server.host, words)
         rejected: dict[int, str] = {}
-        left = [*range(len(events))]
+        groups = [[*range(len(events))]]
+        unsolved: list[int] = []
+        """Events some of which are refused: halved in the next attempt, by themselves, they show which."""
+        error: str | None = None
         enough = trio.current_time() + self.timeout / 2  # what is known by the end of the attempt is lost with it
         while True:
-            receipt = await self._post(body, [events[item] for item in left] if rejected else events)
-            rejected |= {left[at]: reason for at, reason in receipt.rejected.items()}
-            if not (receipt.rejected and receipt.retry):
+            items = groups.pop()
+            whole = len(items) == len(events)
+            part = body if whole else lines_of(items, body, events)
+            receipt = await self._post(part, events if whole else [events[item] for item in items])
+            rejected |= {items[at]: reason for at, reason in receipt.rejected.items()}
+            error = receipt.error or error
+            if isinstance(receipt, Suspicion):
+                suspects = {items[at] for at in receipt.suspects}
+                groups += [[item for item in items if item not in suspects], sorted(suspects)]
+            elif receipt.rejected and receipt.retry:
+                groups += [left] if (left := [item for item in items if item not in rejected]) else []
+            elif receipt.too_large:
+                unsolved += items
+            elif receipt.error is not None and not receipt.rejected:
+                groups.append(items)
                 break
-            body = without(body, [events[item] for item in left], receipt.rejected)
-            left = [item for item in left if item not in rejected]
-            if not left:
-                return Receipt(rejected=rejected, error=receipt.error)
-            if trio.current_time() >= enough:
-                return Receipt(rejected=rejected, retry=True, error=receipt.error, uncertain=True)
+            if not groups or trio.current_time() >= enough:
+                break
+        left = sorted(unsolved + [item for items in groups for item in items])
         if len(left) == len(events):
             return receipt
-        again = receipt.error is not None and not receipt.rejected
         # Those that are sent again may be stored already, beside the ones that were refused.
         pause = receipt.retry_after
-        return Receipt(rejected=rejected, retry=again, retry_after=pause, error=receipt.error, uncertain=again)
+        return Receipt(rejected=rejected, retry=left or False, retry_after=pause, error=error, uncertain=bool(groups))
 
     async def _post(self, body: bytes, events: Sequence[MetricEvent]) -> Receipt:
         if not body:  # they measure nothing
@@ -115,17 +126,7 @@ class InfluxDBServer(HTTPSink):
             )
         except NoAnswer as exc:
             return exc.receipt
-        receipt = receipt_for(answer, self.server, body, events)
-        if not receipt.too_large:
-            return receipt
-        if receipt.uncertain:
-            # The one that is refused in the end, when it is alone, was never stored: rejected. But see below.
-            if body not in self._partly:
-                self._partly = body
-            return Receipt(too_large=True, error=receipt.error)
-        if len(events) == 1 and body in self._partly:
-            return Receipt(error=receipt.error)
-        return receipt
+        return receipt_for(answer, self.server, body, events)
 
     async def _find_dialect(self) -> Receipt | None:
         """Find out which dialect the server reads, if that is not known: ``GET /ping``.

@@ -122,12 +122,15 @@ class InfluxDBSink(InfluxDBServer, EventSink[bytes]):
         target = Target(database, bucket, org, token, retention_policy, api)
         super().__init__(url, target, dialect, settings)
         self._timestamps = Timestamps()
+        self._partly = -1
+        """The last serial number in a write of which the server took some lines, and it could not be told which."""
         self._begin()
 
     def bind(self, context: SinkContext) -> None:
         """Take what the collector tells."""
         super().bind(context)
         self._timestamps.renew()
+        self._partly = -1
         self._begin()
 
     def encode(self, events: Sequence[MetricEvent]) -> bytes:
@@ -151,17 +154,37 @@ class InfluxDBSink(InfluxDBServer, EventSink[bytes]):
                 self._begin()
             if self._dialect is not None and (unknown or self._dialect != "influxdb"):
                 parts, refused = await self._anew(payload.events)
-        body = b"".join(parts)
+        body, events, serials = b"".join(parts), payload.events, payload.events.serials
         if not refused:
-            return await self._write_lines(body, payload.events)
-        left = [at for at in range(len(payload.events)) if at not in refused]
+            return await self._write(body, events, serials)
+        left = [at for at in range(len(events)) if at not in refused]
         if not left:
             return Receipt(rejected=refused)
-        receipt = await self._write_lines(body, [payload.events[at] for at in left])
+        receipt = await self._write(body, [events[at] for at in left], [serials[at] for at in left])
         if receipt.too_large or not (receipt.error is None or receipt.retry or receipt.rejected):
             return receipt  # it is about the payload as a whole
         rejected = refused | {left[at]: reason for at, reason in receipt.rejected.items()}
-        return attrs.evolve(receipt, rejected=rejected)
+        retry = receipt.retry if isinstance(receipt.retry, bool) else [left[at] for at in receipt.retry]
+        return attrs.evolve(receipt, rejected=rejected, retry=retry)
+
+    async def _write(self, body: bytes, events: Sequence[MetricEvent], serials: Sequence[int]) -> Receipt:
+        receipt = await self._write_lines(body, events)
+        if receipt.too_large or not isinstance(receipt.retry, bool):
+            return self._unless_stored(receipt, serials)
+        return receipt
+
+    def _unless_stored(self, receipt: Receipt, serials: Sequence[int]) -> Receipt:
+        """Say whether lines are refused that may be stored.
+
+        An event that the server finds fault with, when it is alone, was never stored. One that is too large alone may
+        be, from a write of which the server took some; events are sent in the order of their numbers, but for those of
+        such writes. To take one too many for stored makes it failed instead of rejected.
+        """
+        if not receipt.too_large or receipt.uncertain:
+            self._partly = max(self._partly, serials[-1])
+        elif len(serials) == 1 and serials[0] <= self._partly:
+            return Receipt(error=receipt.error)
+        return Receipt(too_large=True, error=receipt.error) if receipt.too_large else receipt
 
     def _begin(self) -> None:
         """Write anew, in the dialect that is known now."""
