@@ -90,7 +90,7 @@ class Attempts:
         if self.in_child:
             await trio.sleep_forever()  # it is the parent's to send
         began, last_error = trio.current_time(), self._account.last_error
-        receipt = Receipt(retry=True, uncertain=True, error=f"no answer within {self._sink.timeout:g} s")
+        receipt: Receipt | None = None
         try:
             with trio.move_on_after(self._sink.timeout):
                 receipt = _read(await self._send(payload), len(payload.events))
@@ -101,6 +101,8 @@ class Attempts:
                 # In an outage the attempts before tell more about it.
                 self.note(cut_off if self._down_since is None else f"{last_error}; then {cut_off}")
             raise
+        if receipt is None:
+            receipt = Receipt(retry=True, uncertain=True, error=f"no answer within {self._sink.timeout:g} s")
         if receipt.retry is True and self._down_since is None:
             self._down_since = began
         return receipt

@@ -27,16 +27,18 @@ __all__ = ["Plan", "compiled_recorder", "event_by_value", "plan_of"]
 
 _RECORDER = """\
 def {name}(self, {parameters}):
-    {capture}
     intake = self._intake
     ident = get_ident()
     if ident != intake.gate:
         if intake.admits(ident):
+            {slow_capture}
             intake.put_slowly(ident, (event_class, {timestamp}{values}))
         return
+    {capture}
     row = (event_class, {timestamp}{values})
-    intake.rows.append(row)
-    if len(intake.rows) >= intake.limit:
+    rows = intake.rows
+    rows.append(row)
+    if len(rows) >= intake.limit:
         intake.look()
 """
 """``Intake.put``, written out. The row is made before its list is looked up: what re-enters may exchange the list."""
@@ -262,10 +264,12 @@ def compiled_recorder(
         optional = field.default is not attrs.NOTHING
         names[f"default_{field.alias}"] = field.default
         parameters.append(f"{field.alias}=default_{field.alias}" if optional else f"{field.alias}")
+    capture = _CAPTURE if schema.named else _capture([fields[label.field] for label in schema.labels])
     source = _RECORDER.format(
         name=name,
         parameters=", ".join([*parameters, *(["*", "timestamp=None"] if timestamp else [])]),
-        capture=_CAPTURE if schema.named else _capture([fields[label.field] for label in schema.labels]),
+        capture=capture,
+        slow_capture=capture.replace("\n", "\n        "),
         timestamp="time_ns() if timestamp is None else timestamp" if timestamp else "time_ns()",
         values="".join(f", {fields[name].alias}" for name in schema.fields),
     )

@@ -93,7 +93,8 @@ class FlushTask:
 
     async def _hand_on(self) -> None:
         """Hand on everything that waits, in as few turns as time allows."""
-        found, left = self._ledger.waiting, math.inf
+        most = 0  # of the events that waited at one time in this turn
+        left = math.inf
         while (batch := self._intake.next_batch()) is not None:
             if not self._intake.closed and not batch.full:
                 await batch.gathered()
@@ -102,21 +103,25 @@ class FlushTask:
             await self._wait_for_room(batch)
             await self._hand_over(batch)
             self._handed_over_through = batch.number
-            self._progress.unpark_all()
+            if self._progress:
+                self._progress.unpark_all()
             if self._turn.over:
                 await self._turn.give_way()
-                found = self._ledger.waiting
-            elif self._intake.goes_on and 4 * found <= self._buffer_size and self._ledger.waiting < left:
-                # There is time, and room for as much again in each pass: a sink that keeps up gets each batch alone.
-                left = self._ledger.waiting
-                await self._let_sinks_take()
-                found = self._ledger.waiting
+                most = 0
+            elif self._intake.goes_on and self._event_sinks:
+                waiting = self._ledger.waiting
+                most = max(most, waiting)
+                if 4 * most <= self._buffer_size and waiting < left:
+                    # There is time, and room for as much again in each pass: a sink that keeps up gets a batch alone.
+                    left, most = waiting, 0
+                    await self._let_sinks_take()
 
     async def _let_sinks_take(self) -> None:
         """Let sinks that wait for a batch take what they have."""
         for _ in range(2):  # in one pass of the run loop they may come before this task or after it
             if any(sink.about_to_take for sink in self._event_sinks):
-                await self._turn.give_way()
+                await trio.lowlevel.checkpoint()
+        self._turn.begin()
 
     async def _wait_for_room(self, batch: Gathering) -> None:
         """Wait while every sink's queue is full. The batch still waits in the buffer, and may be evicted from it."""

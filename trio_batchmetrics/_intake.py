@@ -242,11 +242,12 @@ class Intake:
     def _look_once(self) -> None:
         if self._handed_in:
             self._handed_in.move(self._append_moved)
-        if self._ledger.waiting > self._buffer_size:
-            self._make_room()
         self._form_batch()
         filled = len(self.rows)  # before the room: what re-enters in between makes the next look come early, never late
         room = self._buffer_size - self._ledger.waiting
+        if room < 0 and self._make_room():
+            self._again = True
+            return
         if not self.closed:
             self._refusals = self._full
             self.gate = self._thread if room > 0 and not self._waiters else 0
@@ -270,13 +271,14 @@ class Intake:
             self._complete(self._open)
             self._seal()
 
-    def _make_room(self) -> None:
-        """Refuse or evict what is beyond ``buffer_size``; one step for each event."""
+    def _make_room(self) -> bool:
+        """Refuse or evict what is beyond ``buffer_size``, a step for each event; return whether there is room then."""
         self.gate = 0  # first: what re-enters from here on is refused, or makes room for itself later
+        self._reporter.trouble()
         while self._ledger.waiting > self._buffer_size:
             if not (self._evict_oldest() if self._drop_oldest else self._refuse_newest()):
-                return  # another thread has recorded meanwhile; it has asked for another look
-        self._reporter.trouble()
+                return False  # another thread has recorded meanwhile; it has asked for another look
+        return True
 
     def _refuse_newest(self) -> bool:
         """Refuse the row that came last, after all; return whether there was one."""

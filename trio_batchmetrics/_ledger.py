@@ -359,7 +359,9 @@ class Ledger:
     def _have_outcome(self, cohort: Cohort, outcome: int, count: int, refused_by: frozenset[Account] = _NOBODY) -> None:
         """Events are settled by every event sink: final, unless series sinks hold them."""
         outcome = max(outcome, cohort.worst)
-        holders = frozenset(pair for pair in cohort.series.items() if pair[0] not in refused_by)
+        holders: frozenset[tuple[Account, int]] = frozenset()
+        if cohort.series:
+            holders = frozenset(pair for pair in cohort.series.items() if pair[0] not in refused_by)
         if holders:
             self._keep((holders, cohort.stretch), outcome, count)
         elif count:
