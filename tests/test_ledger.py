@@ -135,7 +135,7 @@ class LedgerMachine(RuleBasedStateMachine):
         assert group is not None
         self.rows = []
         self.ledger.watch_rows(self.rows)
-        self.ledger.seal(group.cohort)
+        group.cohort.seal()
 
     @rule(data=st.data())
     @precondition(lambda self: any(group.stage == "waiting" for group in self.groups))
@@ -509,7 +509,7 @@ def test_the_last_of_many_sinks_settles_an_event(count: int) -> None:
     ledger.watch_rows(rows)
     cohort = ledger.open_cohort(rows)
     ledger.watch_rows([])
-    ledger.seal(cohort)
+    cohort.seal()
     ledger.take(cohort)
     now: Any = None
     ledger.hand_over(cohort, 2, now)

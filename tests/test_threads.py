@@ -244,11 +244,13 @@ def restless() -> Generator[None, None, None]:
 
 
 @pytest.mark.usefixtures("restless")
+@pytest.mark.parametrize("direct", [True, False], ids=["with a GIL", "without"])
 @pytest.mark.parametrize("policy", ["drop_newest", "drop_oldest"])
 async def test_many_threads_and_trio_record_at_once_and_every_event_is_counted_once(
-    policy: Policy,
+    policy: Policy, direct: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Four threads and Trio's, 5 000 events each, a small buffer: totals exact, order kept within each thread."""
+    monkeypatch.setattr("trio_batchmetrics._buffer.gil_enabled", lambda: direct)
     sink = RecordingSink()
     async with collector(BatchMetricsConfig(batch_size=7, buffer_size=30, on_full=policy), sinks=[sink]) as metrics:
         recorder = metrics.from_thread()
@@ -444,3 +446,44 @@ def test_after_the_block_a_logging_handler_that_records_and_a_thread_do_not_wait
         finished.set()
         root.removeHandler(handler)
     assert balanced(metrics.stats()).dropped == {"closed": 2}
+
+
+async def test_batches_have_their_size_whichever_thread_records(autojump_clock: MockClock) -> None:
+    """What a thread records beyond a batch, while Trio's thread stands still, is in the next ones, in order."""
+    sink = RecordingSink()
+    async with collector(BatchMetricsConfig(batch_size=3), sinks=[sink]) as metrics:
+        await trio.testing.wait_all_tasks_blocked()
+
+        def record() -> None:
+            for number in range(10):
+                metrics.record_counter("c", {"id": number}, 1)
+
+        in_a_thread(record)
+        metrics.record_counter("c", {"id": 10}, 1)
+        assert balanced(metrics.stats()).pending_events == 11
+        await trio.sleep(6)
+        assert metrics.stats().batch_count == 4
+    assert ids(sink.events) == list(range(11))
+    assert [*map(len, sink.batches)] == [3, 3, 3, 2]
+
+
+@pytest.mark.parametrize("policy", ["drop_newest", "drop_oldest"])
+async def test_without_a_global_interpreter_lock_every_record_takes_the_path_that_needs_none(
+    policy: Policy, monkeypatch: pytest.MonkeyPatch, autojump_clock: MockClock
+) -> None:
+    """Tasks, threads and arecord, in a full buffer and in an empty one."""
+    monkeypatch.setattr("trio_batchmetrics._buffer.gil_enabled", lambda: False)
+    sink = RecordingSink()
+    async with collector(BatchMetricsConfig(batch_size=3, buffer_size=5, on_full=policy), sinks=[sink]) as metrics:
+        for number in range(2):
+            metrics.record_counter("c", {"id": number}, 1)
+        in_a_thread(lambda: [metrics.record_counter("c", {"id": number}, 1) for number in (2, 3)])
+        await metrics.arecord(Counter("c", {"id": 4}, 1))
+        assert balanced(metrics.stats()).total_events == 5
+        await metrics.flush()
+        assert ids(sink.events) == [0, 1, 2, 3, 4]
+        in_a_thread(lambda: [metrics.record_counter("c", {"id": number}, 1) for number in range(5, 15)])
+        metrics.record_counter("c", {"id": 15}, 1)
+    kept = range(5, 10) if policy == "drop_newest" else range(11, 16)
+    assert ids(sink.events)[5:] == [*kept]
+    assert balanced(metrics.stats()).dropped == {"buffer_full": 6}

@@ -27,7 +27,7 @@ MAX_LINES = 450
 LAYERS: tuple[tuple[str, ...], ...] = (
     ("_exceptions",),
     ("_batch", "_compression", "_config", "_context", "_events", "_schema", "_stats", "_text", "_validation"),
-    ("_cells", "_intake", "_ledger", "_series", "_waking", "abc"),
+    ("_buffer", "_cells", "_intake", "_ledger", "_series", "_waking", "abc"),
     ("_delivery", "_instruments", "sinks", "testing"),
     ("_collector",),
     ("__init__",),

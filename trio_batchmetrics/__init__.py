@@ -22,7 +22,12 @@ Where things live::
     _accounts.py         what the ledger counts with
     _stats.py            what stats() and flush() return
     _waking.py           how plain data wakes a Trio task, from anywhere
-    _intake.py           the buffer: rows gather into batches
+    _intake.py           the buffer, as recorders see it
+    _buffer.py           its structure: rows gather into batches
+    _handed_in.py        events of other threads, until Trio's thread moves them
+    _waiting.py          the batches that wait, and which event goes when there are too many
+    _flushes.py          who waits for what to settle
+    _turns.py            how long a task works before it lets others run
     _flushing.py         the flush task: from the buffer to every sink
     _load.py             events on their way to one sink
     _attempts.py         one attempt, and the pause between two

@@ -50,6 +50,9 @@ def _settling(outcome: int) -> bytes:
     return bytes(3 * (value // 3 - 1) + max(value % 3, outcome) if value >= 3 else value for value in range(256))
 
 
+_NONE: dict[int, frozenset[Account]] = {}
+"""Shared by the cohorts of which nothing was refused, and never changed."""
+
 SETTLING = tuple(_settling(outcome) for outcome in (PROCESSED, SPOOLED, FAILED))
 
 
@@ -167,7 +170,7 @@ class Cohort:
         self.fates: bytearray | None = None
         self.series: dict[Account, int] = {}
         """Series sinks that hold the events merged, and the epoch they were merged at."""
-        self.refused: dict[int, frozenset[Account]] = {}
+        self.refused: dict[int, frozenset[Account]] = _NONE
         """Events that series sinks have refused, by position among those handed over."""
 
     @property
@@ -197,5 +200,8 @@ class Cohort:
         return self._rows is None
 
     def seal(self) -> None:
-        """Fix its size."""
-        self._size, self._rows = self.size, None
+        """Fix its size: no more rows come into its list, because recorders use another that is watched."""
+        if self._rows is not None:
+            size = self._size = len(self._rows)
+            self._rows = None
+            self._stretch.remaining += size  # the one that grows: a flush seals what is open before it begins another

@@ -12,7 +12,6 @@ import time
 from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from gc import is_tracked
-from threading import get_ident
 from types import FunctionType
 from typing import Any
 
@@ -28,11 +27,10 @@ __all__ = ["Plan", "compiled_recorder", "event_by_value", "plan_of"]
 _RECORDER = """\
 def {name}(self, {parameters}):
     intake = self._intake
-    ident = get_ident()
-    if ident != intake.gate:
-        if intake.admits(ident):
+    if not intake.gate:
+        if intake.admits():
             {slow_capture}
-            intake.put_slowly(ident, (event_class, {timestamp}{values}))
+            intake.put_slowly((event_class, {timestamp}{values}))
         return
     {capture}
     row = (event_class, {timestamp}{values})
@@ -253,7 +251,6 @@ def compiled_recorder(
     names: dict[str, Any] = {
         "event_class": event_class,
         "time_ns": time.time_ns,
-        "get_ident": get_ident,
         "captured": captured,
         "by_value": by_value,
         "is_tracked": is_tracked,

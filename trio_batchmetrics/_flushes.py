@@ -101,7 +101,9 @@ class Flushes:
 
     def __init__(self) -> None:
         """Start with a stretch that no flush waits for."""
-        self._stretches: deque[Stretch] = deque([Stretch()])
+        self.growing: Stretch = Stretch()
+        """The stretch that new batches belong to."""
+        self._stretches: deque[Stretch] = deque([self.growing])
         self._counted = [0] * _OUTCOMES
         """What has settled in any stretch, by outcome."""
         self._folded = [0] * _OUTCOMES
@@ -111,11 +113,6 @@ class Flushes:
     def __len__(self) -> int:
         """Return how many stretches flushes wait for."""
         return len(self._stretches) - 1
-
-    @property
-    def growing(self) -> Stretch:
-        """The stretch that new batches belong to."""
-        return self._stretches[-1]
 
     def settle(self, stretch: Stretch, outcome: int, count: int) -> None:
         """Events of a stretch have settled."""
@@ -140,7 +137,8 @@ class Flushes:
         if len(self._stretches) > 1 and not newest.remaining and not any(newest.counts):
             newest = self._stretches[-2]  # nothing was recorded since the last flush
         else:
-            self._stretches.append(Stretch())
+            self.growing = Stretch()
+            self._stretches.append(self.growing)
         watch = Watch(done, newest, self._counted)
         newest.watches.append(watch)
         self._fold()

@@ -1,9 +1,10 @@
-"""Events that other threads record, until Trio's thread moves them into a batch.
+"""Events of other threads that may not go into the open batch at once, until Trio's thread moves them there.
 
-A thread appends to a queue that needs no lock, and asks for the move if nobody has yet. The events count as waiting
-from the start: the ledger has two numbers for them, handed in and moved. Where Trio's thread is busy with something
-else, the queue is bounded all the same. Under ``drop_oldest`` its own oldest events go, since the events that wait
-elsewhere are older still, and as good as evicted by then (:attr:`Ledger.excess`).
+That is so where the buffer is full and the oldest events make room, and without a global interpreter lock. A thread
+appends to a queue that needs no lock, and asks for the move if nobody has yet. The events count as waiting from the
+start: the ledger has two numbers for them, handed in and moved. Where Trio's thread is busy with something else, the
+queue is bounded all the same. Under ``drop_oldest`` its own oldest events go, since the events that wait elsewhere are
+older still, and as good as evicted by then (:attr:`Ledger.excess`).
 """
 
 from __future__ import annotations
@@ -33,21 +34,17 @@ class HandedIn:
         self._capacity = capacity
         self._ask = ask
         self._lost = lost
-        self._rows: deque[Row] = deque()
+        self.rows: deque[Row] = deque()
         self._asked = False
-
-    def __bool__(self) -> bool:
-        """Tell whether there are any."""
-        return bool(self._rows)
 
     def append(self, row: Row) -> None:
         """Record a row, from any thread."""
         self._ledger.handed_in += 1  # with no call before the next step: the event is always counted once
-        self._rows.append(row)
+        self.rows.append(row)
         if self._ledger.ended:
-            self._rows.clear()  # it counts as closed, and nobody moves it any more
+            self.rows.clear()  # it counts as closed, and nobody moves it any more
             return
-        if len(self._rows) > self._capacity:
+        if len(self.rows) > self._capacity:
             self._evict()
         if not self._asked:
             self._asked = True
@@ -55,7 +52,7 @@ class HandedIn:
 
     def _evict(self) -> None:
         try:
-            self._rows.popleft()
+            self.rows.popleft()
         except IndexError:
             return  # Trio's thread has just moved them all
         self._ledger.push_out_handed_in()
@@ -68,9 +65,9 @@ class HandedIn:
             append: puts a row into a list that the ledger watches, counts it there, and makes no call before.
         """
         self._asked = False  # first: whoever appends from here on asks again
-        for _ in range(len(self._rows)):
+        for _ in range(len(self.rows)):
             try:
-                row = self._rows.popleft()
+                row = self.rows.popleft()
             except IndexError:  # another thread has evicted it
                 return
             append(row)

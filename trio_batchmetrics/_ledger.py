@@ -63,7 +63,8 @@ class Ledger:
         """Events that other threads have recorded."""
         self.moved: int = 0
         """How many of them stand in a batch, or were evicted before."""
-        self._handed_in_by_the_end: int | None = None
+        self._end: tuple[int, int] | None = None
+        """How many events were recorded in lists, and handed in, when everything pending was given up."""
         self._recorded: tuple[int, Sized, Sized] = (0, (), ())
         self._points = 0
         self._released = 0
@@ -87,19 +88,11 @@ class Ledger:
         """Account together for the rows of a watched list."""
         return self._track(Cohort(rows, self._flushes.growing, points=False))
 
-    def seal(self, cohort: Cohort) -> None:
-        """No more rows come into the cohort's list: another list is watched, and recorders use that."""
-        earlier, older, newer = self._recorded
-        cohort.seal()
-        self._recorded = (earlier + len(older), (), newer)
-        cohort.stretch.remaining += cohort.size
-
     def record_points(self, rows: Sized) -> Cohort:
         """Points that a collection took: recorded, taking no room."""
         cohort = self._track(Cohort(rows, self._flushes.growing, points=True))
         cohort.seal()
         self._points += len(rows)
-        cohort.stretch.remaining += len(rows)
         return cohort
 
     def refusals(self, reason: str) -> Tally:
@@ -122,6 +115,11 @@ class Ledger:
         """How many events take room in the buffer."""
         earlier, older, newer = self._recorded
         return earlier + len(older) + len(newer) + self.handed_in - self.moved - self._released
+
+    @property
+    def _in_lists(self) -> int:
+        earlier, older, newer = self._recorded
+        return earlier + len(older) + len(newer)
 
     @property
     def excess(self) -> int:
@@ -154,7 +152,7 @@ class Ledger:
     @property
     def ended(self) -> bool:
         """Whether everything pending has been given up."""
-        return self._handed_in_by_the_end is not None
+        return self._end is not None
 
     # -- taken
 
@@ -195,6 +193,8 @@ class Ledger:
     def _refuse_merge(self, account: Account, cohort: Cohort, refused: Collection[int]) -> None:
         if refused:
             account.add(Verdict.REJECTED, len(refused), "")
+            if not cohort.refused:
+                cohort.refused = {}
             for at in refused:
                 cohort.refused[at] = cohort.refused.get(at, _NOBODY) | {account}
 
@@ -269,16 +269,15 @@ class Ledger:
             if account.pending:
                 account.add(Verdict.FAILED, account.pending, reason)
             account.unpushed = account.covered = 0
-        if self._handed_in_by_the_end is None:
-            self._handed_in_by_the_end = self.handed_in  # those that come later count as closed
+        if self._end is None:
+            self._end = (self._in_lists, self.handed_in)  # those that come later count as closed
         if excess := self.excess:
             self._dropped["buffer_full"] += excess
             self._released += excess
         self._settled[FAILED] += self.pending
         self._cohorts.clear()
         self._tails.clear()
-        earlier, older, newer = self._recorded
-        self._released = earlier + len(older) + len(newer) + self._handed_in_by_the_end - self.moved
+        self._released = sum(self._end) - self.moved
         self._flushes.settle_rest(FAILED)
 
     def watch(self, done: Callable[[], object]) -> Watch:
@@ -314,12 +313,11 @@ class Ledger:
         sinks = {account.name: account.snapshot() for account in self.accounts}
         processed, spooled, failed = self._settled
         dropped, refused = dict(self._dropped), self.refused
-        earlier, older, newer = self._recorded
-        handed_in, end = self.handed_in, self._handed_in_by_the_end
-        if end is not None and handed_in > end:  # recorded by a thread that had looked before the end
-            refused["closed"] = refused.get("closed", 0) + handed_in - end
-            handed_in = end
-        recorded = earlier + len(older) + len(newer) + handed_in - self.moved
+        recorded = self._in_lists + self.handed_in
+        if self._end is not None and (late := recorded - sum(self._end)):  # by a thread that had looked before the end
+            refused["closed"] = refused.get("closed", 0) + late
+            recorded -= late
+        recorded -= self.moved
         if excess := self.excess:
             dropped["buffer_full"] = dropped.get("buffer_full", 0) + excess
         recorded += self._points

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections import deque
 from operator import attrgetter
 
+from ._batch import Row
 from ._gathering import Gathering
 from ._ledger import Ledger
 
@@ -77,16 +78,19 @@ class WaitingBatches:
         self._evict(batch, batch.cohort.gone)  # what is gone is at the front
         return batch
 
-    def evict_newest(self, current: Gathering | None) -> Gathering | None:
+    def evict_newest(self, current: Gathering | None, kept: Row | None) -> Gathering | None:
         """Drop the newest waiting event of a sealed batch; return that batch, or None if there is no such event.
 
         Args:
             current: the batch that is open.
+            kept: an event that stays.
         """
-        for batch in reversed(self._batches):
+        for batch in reversed(self._batches):  # the first or second, but for what was evicted just now
             if batch is not current and batch.cohort.waiting:
-                self._evict(batch, len(batch.rows) - batch.cohort.gone - 1)  # what is gone is at the end
-                return batch
+                for at in reversed(range(len(batch.rows))):
+                    if batch.rows[at] is not None and batch.rows[at] is not kept:
+                        self._evict(batch, at)
+                        return batch
         return None
 
     def _evict(self, batch: Gathering, at: int) -> None:
