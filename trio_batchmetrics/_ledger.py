@@ -106,7 +106,8 @@ class Ledger:
     @property
     def refused(self) -> dict[str, int]:
         """How many events were not taken, by reason."""
-        return {reason: tally.count for reason, tally in tuple(self._refused.items()) if tally.count}
+        refused = self._refused.copy()  # in one step, whatever runs in between
+        return {reason: tally.count for reason, tally in refused.items() if tally.count}
 
     # -- waiting
 
