@@ -65,7 +65,7 @@ class Server:
             nonlocal body
             body += message.get("body", b"")
 
-        scope = {"type": "http", "method": "GET", "path": path, "headers": [], "state": self.state}
+        scope: Message = {"type": "http", "method": "GET", "path": path, "headers": [], "state": self.state}
         await self.app(scope, receive, send)
         return body
 
