@@ -75,19 +75,21 @@ async def test_a_web_sample_opens_records_and_leaves_its_block(page: str) -> Non
     """A request is answered and recorded; where the sample has a page for Prometheus, the request is on it."""
     server = Server(application(page))
     messages_in, messages_out = trio.open_memory_channel[Message](2)
+    opened = trio.Event()
 
-    async def live(task_status: trio.TaskStatus[None]) -> None:
+    async def live() -> None:
         async def answered(message: Message) -> None:
             server.lifespan.append(message)
             if message["type"] == "lifespan.startup.complete":
-                task_status.started()
+                opened.set()
 
         await messages_in.send(await server.started())
         await server.app({"type": "lifespan", "state": server.state}, messages_out.receive, answered)
 
     with trio.fail_after(30):
         async with trio.open_nursery() as nursery:
-            await nursery.start(live)
+            nursery.start_soon(live)
+            await opened.wait()
             assert await server.get("/") == b"hello\n"
             if page != "docs/howto/share-a-collector.md":  # it logs
                 assert b'http_server_request_duration_seconds_count{http_request_method="GET"' in await server.get(
