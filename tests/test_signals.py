@@ -1,14 +1,18 @@
-"""Ctrl-C for real: a process of its own, SIGINT sent from outside."""
+"""Ctrl-C and SIGTERM for real: a process of its own, a signal sent from outside."""
 
 from __future__ import annotations
 
 import os
+import re
 import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
+
+PAGE = Path(__file__).resolve().parent.parent / "docs" / "howto" / "run-in-a-container.md"
 
 PROGRAM = """
 import sys
@@ -88,3 +92,30 @@ def test_a_ctrl_c_in_the_flush_keeps_the_bodys_error_as_its_context(tmp_path: Pa
     """The body failed, the flush was interrupted: both can be seen."""
     lines = run(tmp_path, sink="StuckSink()", body="raise RuntimeError", at=("flushing",))
     assert lines[-1:] == ["interrupted in the middle of RuntimeError"]
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows ends a process without asking it")
+def test_the_documented_program_for_a_container_delivers_everything_on_sigterm(tmp_path: Path) -> None:
+    """It is the first program on the page. It ends with status 0, and each event it recorded is in its file."""
+    found = re.search(r"^```python\n(.*?)^```", PAGE.read_text(encoding="utf-8"), re.MULTILINE | re.DOTALL)
+    assert found is not None
+    (tmp_path / "app.py").write_text(found[1], encoding="utf-8")
+    events = tmp_path / "events.jsonl"
+    with subprocess.Popen([sys.executable, "app.py"], cwd=tmp_path, stderr=subprocess.PIPE, text=True) as process:
+        try:
+            give_up = time.monotonic() + 60
+            while not (events.exists() and events.stat().st_size):  # the first batch: 100 events, one per 10 ms
+                assert process.poll() is None
+                assert time.monotonic() < give_up
+                time.sleep(0.05)
+            time.sleep(0.2)  # some events more, which wait in an open batch
+            process.send_signal(signal.SIGTERM)
+            logged = process.communicate(timeout=30)[1]
+        finally:
+            process.kill()
+    assert process.returncode == 0
+    first, account = logged.splitlines()
+    assert first == "stopping: SIGTERM"
+    lines = len(events.read_text(encoding="utf-8").splitlines())
+    assert lines > 100
+    assert account.startswith(f"metrics: total={lines} processed={lines} dropped=0 failed=0 ")

@@ -22,8 +22,8 @@ __all__ = ["BatchMetricsCollector"]
 class BatchMetricsCollector(IntakeRecorder):
     """Records events and keeps account of them; made by :func:`collector`.
 
-    Its recorders belong to the thread of its Trio run, ``from_thread()``'s to any; so do its instruments, their making
-    included, and ``stats()``.
+    Every synchronous call works in any thread, in a signal handler, in ``__del__`` and in a logging handler. Only
+    :meth:`arecord` and :meth:`flush` belong to the thread of its Trio run.
     """
 
     def __init__(self, engine: Engine) -> None:
