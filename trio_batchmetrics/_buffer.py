@@ -14,13 +14,13 @@ import trio
 
 from ._accounts import Tally
 from ._batch import Row
-from ._bound_cells import gil_enabled
 from ._config import BatchMetricsConfig
 from ._flushes import Watch
 from ._gathering import Bell, Gathering
 from ._handed_in import HandedIn
 from ._ledger import Ledger
 from ._reporting import LossReporter
+from ._thread_cells import gil_enabled
 from ._turns import Turn
 from ._waiters import Waiters
 from ._waiting import WaitingBatches
