@@ -16,6 +16,7 @@ from urllib.parse import quote, quote_plus, unquote, unquote_plus
 from urllib.request import getproxies
 
 from .credentials import Credentials
+from .unescaping import found, plain
 
 __all__ = ["Scrubber", "client_secrets", "own_secrets", "proxy_secrets", "request_secrets"]
 
@@ -41,19 +42,26 @@ class Scrubber:
     def __init__(self, texts: Iterable[str]) -> None:
         """Know the texts; those of less than four characters are let through."""
         self._texts = sorted({*_spellings(texts)}, key=len, reverse=True)
+        self._plain = [found for found in {*map(plain, self._texts)} if len(found) >= _SHORTEST]
 
     def __call__(self, words: str) -> str:
         """Return words without any of the texts. To be done before they are cut: half a secret is one too."""
         for text in self._texts:
             words = words.replace(text, "…")
-        return words
+        pieces: list[str] = []
+        rest = 0
+        for start, end in sorted(found(self._plain, words)):
+            if start >= rest:
+                pieces += words[rest:start], "…"
+            rest = max(rest, end)
+        return "".join([*pieces, words[rest:]])
 
 
 def _spellings(texts: Iterable[str]) -> Iterator[str]:
     """Yield each text as it may be repeated: as it is, escaped for Python, JSON or a URL, or the other way round."""
     for text in texts:
         escaped = (repr(text)[1:-1], json.dumps(text)[1:-1], _quoted(text, quote), _quoted(text, quote_plus))
-        for spelling in (text, *escaped, unquote(text), unquote_plus(text)):
+        for spelling in (text, *escaped, unquote(text), unquote_plus(text), " ".join(text.split())):
             if len(spelling) >= _SHORTEST:
                 yield spelling
 
