@@ -362,7 +362,10 @@ class SeriesStore:
         bounds = self._context.bounds.get(measure.name) or measure.default_bounds
         family = Family(measure, bounds if measure.kind is Kind.HISTOGRAM else (), terms)
         other = next((other for name in names if (other := self._taken_names.get(name)) is not None), None)
-        if other is None:
+        if (refusal := self._identity.refusal(measure)) is not None:
+            family.refusal = refusal
+            self._warn(measure.name, refusal)
+        elif other is None:
             self._taken_names.update(dict.fromkeys(names, family))
             self._families.append(family)
         else:
