@@ -119,6 +119,46 @@ async def test_what_a_server_repeats_of_digest_authentication_is_not_shown(
     assert "ann-of-mine" not in words
 
 
+class Vault:
+    """Keeps a secret, and shows it to those who ask."""
+
+    __slots__ = ("empty", "secret")
+
+    def __init__(self, secret: object) -> None:
+        self.secret = secret
+
+
+@pytest.mark.parametrize(
+    "hold",
+    [
+        lambda: {"token": SECRET},
+        lambda: ("ann", SECRET),
+        lambda: Vault(SECRET),
+        lambda: {"ann": Vault(SECRET.encode())},
+        lambda: {"ann": [SECRET]},
+        lambda: {"authorization": f"Bearer {SECRET}"},
+    ],
+    ids=["dict", "tuple", "object", "object in dict", "list in dict", "header"],
+)
+async def test_what_an_auth_raises_has_no_credential_that_it_holds_in_something(
+    hold: Callable[[], Any], autojump_clock: MockClock, caplog: pytest.LogCaptureFixture
+) -> None:
+    """As where a token is fetched, which fails before anything is sent here."""
+
+    class Fetching(httpx2.Auth):
+        def __init__(self) -> None:
+            self.held = hold()
+
+        def auth_flow(self, request: httpx2.Request) -> Generator[httpx2.Request, httpx2.Response, None]:
+            """Fail."""
+            yield from ()
+            raise RuntimeError(f"no token for client_secret={SECRET}")
+
+    words = await shown(LinesSink("http://metrics.example", retry_budget=1, auth=Fetching(), client=client()), caplog)
+    assert "RuntimeError: no token for client_secret=…" in words
+    assert SECRET not in words
+
+
 @pytest.mark.parametrize("where", ["auth", "client's auth", "base_url", "hook"])
 async def test_what_a_client_raises_has_no_credential(
     where: str, autojump_clock: MockClock, caplog: pytest.LogCaptureFixture
