@@ -120,6 +120,22 @@ async def test_victoriametrics_has_the_sum_of_series_that_are_equal_to_it(
     assert len(set(found["timestamps"])) == len(found["timestamps"])
 
 
+async def test_the_label_that_victoriametrics_adds_makes_no_series_of_its_own(
+    victoriametrics: VictoriaMetrics, namespace: str
+) -> None:
+    """It labels everything with ``db``: a series that has this label already is the one that has it not."""
+    sink = InfluxDBSeriesSink(victoriametrics.url, database=namespace, **QUICK)
+    async with collector(sinks=[sink]) as metrics:
+        metrics.record_counter("queries", {"db": namespace}, 1)
+        metrics.record_counter("queries", {}, 2)
+        metrics.record_counter("queries", {"db": ""}, 4)
+        metrics.record_counter("queries", {"db": "another"}, 8)
+    assert only(metrics).delivered == 4
+    victoriametrics.flush()
+    found = victoriametrics.export(f'queries_value{{db=~"{namespace}|another"}}')
+    assert {series["metric"]["db"]: series["values"] for series in found} == {namespace: [7], "another": [8]}
+
+
 @pytest.mark.server("pushgateway")
 async def test_a_pushgateway_that_has_lost_its_memory_is_full_again(new_server: NewServer) -> None:
     """After `refresh`, with no event; and after the end of the block."""

@@ -37,7 +37,8 @@ class TagLimits:
         """
         self._dialect = dialect
         self._given = limits
-        self._database = database
+        self.database: str | None = database
+        """What lines are written to."""
         self._limits = limits or (VICTORIAMETRICS if dialect == "victoriametrics" else Limits())
 
     def broken_by(
@@ -74,8 +75,8 @@ class TagLimits:
         victoriametrics: bool = False,
     ) -> str | None:
         if victoriametrics:
-            if self._database is not None:
-                labels = {"db": self._database, **labels}
+            if self.database is not None:
+                labels = {"db": self.database, **labels}
             name = len(measurement.encode()) + 1 + max(map(len, fields))
             if limits.label_value_bytes is not None and name > limits.label_value_bytes:
                 return f"measurement and field have {name} bytes (at most {limits.label_value_bytes})"
