@@ -119,6 +119,23 @@ async def test_what_a_server_repeats_of_digest_authentication_is_not_shown(
     assert "ann-of-mine" not in words
 
 
+@pytest.mark.parametrize(
+    "answer",
+    [
+        lambda: httpx2.Response(307, headers={"location": f"http://{SECRET}.example/x"}),
+        lambda: httpx2.Response(400, content=f"bad {SECRET}".encode("utf-16")),
+    ],
+    ids=["host of a redirect", "UTF-16"],
+)
+async def test_a_credential_is_found_in_an_odd_place_of_an_answer(
+    answer: Callable[[], httpx2.Response], autojump_clock: MockClock, caplog: pytest.LogCaptureFixture
+) -> None:
+    """In a host that it points to, and between the NULs of UTF-16."""
+    words = await shown(LinesSink("http://metrics.example", auth=SECRET, client=client(lambda _: answer())), caplog)
+    assert "HTTP 307 to http://….example" in words or "HTTP 400: " in words
+    assert SECRET not in words.replace("\0", "").replace("\\x00", "")
+
+
 class Vault:
     """Keeps a secret, and shows it to those who ask."""
 
