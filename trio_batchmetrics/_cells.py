@@ -92,7 +92,7 @@ class Cell:
 class Family:
     """The series of an instrument, or of several that are one to the back-end."""
 
-    __slots__ = ("bounds", "cells", "measure", "overflow", "refusal", "shared", "terms", "updated", "warned")
+    __slots__ = ("bounds", "cells", "measure", "overflow", "pinned", "refusal", "shared", "terms", "updated", "warned")
 
     def __init__(self, measure: Measure, bounds: tuple[float, ...], terms: Hashable = None) -> None:
         """Have none yet.
@@ -106,6 +106,8 @@ class Family:
         self.terms: Hashable = terms
         self.bounds: tuple[float, ...] = bounds
         self.cells: dict[Hashable, Cell] = {}
+        self.pinned: set[Hashable] = set()
+        """Which series are bound instruments', though they may have no room yet."""
         self.overflow: Cell | None = None
         self.shared: tuple[Mapping[str, str], Hashable] | None = None
         """The labels of the series that label sets beyond the cap share, and what tells it from others."""

@@ -219,7 +219,7 @@ class SeriesStore:
                 measure, labels = bound[self._adopted]
                 self._adopted += 1
                 family = self._family(measure)
-                cell = self._cell(family, labels.items())
+                cell = self._cell(family, labels.items(), pinned=True)
                 cell.pinned = True
                 if measure.kind is not Kind.GAUGE and not cell.updated:
                     family.updated = cell.updated = self._now
@@ -362,7 +362,10 @@ class SeriesStore:
         bounds = self._context.bounds.get(measure.name) or measure.default_bounds
         family = Family(measure, bounds if measure.kind is Kind.HISTOGRAM else (), terms)
         other = next((other for name in names if (other := self._taken_names.get(name)) is not None), None)
-        if other is None:
+        if (refusal := self._identity.refusal(measure)) is not None:
+            family.refusal = refusal
+            self._warn(measure.name, refusal)
+        elif other is None:
             self._taken_names.update(dict.fromkeys(names, family))
             self._families.append(family)
         else:
@@ -370,8 +373,14 @@ class SeriesStore:
             self._warn(measure.name, family.refusal)
         return family
 
-    def _cell(self, family: Family, pairs: Iterable[tuple[object, object]]) -> Cell:
-        """Return the series of these labels, a new one if it must be; or what stands for labels that are refused."""
+    def _cell(self, family: Family, pairs: Iterable[tuple[object, object]], *, pinned: bool = False) -> Cell:
+        """Return the series of these labels, a new one if it must be; or what stands for labels that are refused.
+
+        Args:
+            family: their instrument.
+            pairs: label and value.
+            pinned: whether they are a bound instrument's, now and whenever they get a series of their own.
+        """
         labels = dict(self._context.static_labels)
         for name, value in pairs:
             string = text(value)
@@ -382,12 +391,15 @@ class SeriesStore:
         if refusal is not None:
             return self._without_series(labels, refusing(family, refusal))
         key = self._identity.key(family, kept)
+        if pinned:
+            family.pinned.add(key)
         known = family.cells.get(key)
         if known is not None:
             return known
         shared, shared_key = family.shared or self._shared(family)
         if len(family.cells) < self._context.max_series and key != shared_key:
             cell = family.cells[key] = Cell(kept, family.buckets, self._now)
+            cell.pinned = key in family.pinned
             self._begin(family, cell)
             return cell
         if family.overflow is None:

@@ -39,6 +39,7 @@ class Page(SeriesStore):
         *,
         reserved: frozenset[str] = frozenset(),
         limits: Limits | None = None,
+        taken: frozenset[str] = frozenset(),
     ) -> None:
         """Be empty.
 
@@ -48,8 +49,9 @@ class Page(SeriesStore):
             expire_after: nanoseconds after which a series that nothing was added to is forgotten; None: never.
             reserved: names that no label may have; ``exported_`` is put before them.
             limits: the largest labels that are taken.
+            taken: names that the back-end has metrics of its own under; events of such an instrument are refused.
         """
-        super().__init__(context, clock=clock, identity=PrometheusIdentity(reserved, limits))
+        super().__init__(context, clock=clock, identity=PrometheusIdentity(reserved, limits, taken))
         self._expire_after = expire_after
         self._shown: dict[Family, ExposedFamily] = {}
         self._blocked = False
