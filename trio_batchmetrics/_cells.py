@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Mapping
+from collections.abc import Hashable, Iterable, Mapping
 
 import attrs
 
@@ -126,6 +126,11 @@ class Family:
         """Return its series, the one that the rest share last. Safe in any thread: the dictionary is copied at once."""
         overflow = self.overflow
         return [*self.cells.values(), *([overflow] if overflow is not None else [])]
+
+    def metric(self, cells: Iterable[Cell]) -> Metric:
+        """Return some of its series as they stand. Safe in any thread."""
+        measure, points = self.measure, tuple(cell.point() for cell in cells)
+        return Metric(measure.name, measure.kind, measure.unit, measure.description, self.bounds, points)
 
 
 def refusing(family: Family, reason: str) -> Cell:

@@ -90,7 +90,7 @@ class SeriesStore:
             identity: which instruments and series the back-end can tell apart; by default those whose texts differ.
         """
         self._context = SinkContext() if context is None else context
-        self._clock = clock
+        self._clock = time.time_ns if clock is None else clock
         self._identity = identity or Identity()
         self._thread = get_ident()
         self._families: list[Family] = []
@@ -126,7 +126,7 @@ class SeriesStore:
         self._working = True
         try:
             # No two merges have the same time, so that a cell that was not updated since has not changed since.
-            self._now = max(self._time(), self._now + 1)
+            self._now = max(self._clock(), self._now + 1)
             for event_class, rows in groups_of(events).items():
                 schema: Any = event_class.__metric_schema__
                 if schema.named:
@@ -148,7 +148,7 @@ class SeriesStore:
         for family in [*self._families]:
             cells = [cell for cell in family.all_cells() if cell.updated]  # one may be about to get its first value
             if cells:
-                metrics.append(self._metric(family, cells))
+                metrics.append(family.metric(cells))
         return tuple(metrics)
 
     def take(self) -> tuple[Metric, ...]:
@@ -158,7 +158,7 @@ class SeriesStore:
         for family in self._families:
             cells = [cell for cell in family.all_cells() if cell.updated > self._taken]
             if cells:
-                taken.append(self._metric(family, cells))
+                taken.append(family.metric(cells))
             for cell in cells:
                 cell.started = self._now
                 if family.measure.kind is not Kind.GAUGE:
@@ -214,7 +214,7 @@ class SeriesStore:
             return
         self._working = True
         try:
-            self._now = max(self._time(), self._now + 1)
+            self._now = max(self._clock(), self._now + 1)
             while self._adopted < len(bound):
                 measure, labels = bound[self._adopted]
                 self._adopted += 1
@@ -232,15 +232,6 @@ class SeriesStore:
 
     def _forget(self, family: Family, cell: Cell) -> None:
         """Hear of a series that was forgotten; for the same."""
-
-    def _time(self) -> int:
-        return time.time_ns() if self._clock is None else self._clock()
-
-    @staticmethod
-    def _metric(family: Family, cells: Iterable[Cell]) -> Metric:
-        measure = family.measure
-        points = tuple(cell.point() for cell in cells)
-        return Metric(measure.name, measure.kind, measure.unit, measure.description, family.bounds, points)
 
     # -- classes with declared labels
 

@@ -25,10 +25,10 @@ import attrs
 
 from ._batch import Batch
 from ._cells import Metric, Point
-from ._config import as_float
 from ._context import SinkContext
 from ._exceptions import ConfigError
 from ._limits import Limits
+from ._numbers import as_float
 from ._reprs import tolerant_repr
 from ._schema import Kind, Measure, MetricEvent
 from ._series import SeriesStore

@@ -26,8 +26,8 @@ from typing import Any
 
 import trio
 
-from .._config import as_float
 from .._exceptions import ConfigError
+from .._numbers import as_float
 from .._schema import MetricEvent
 from ..abc import EventSink, Payload, Receipt
 from ._database_file import DatabaseFile, check_log, identity

@@ -108,7 +108,7 @@ class Page(SeriesStore):
 
     def _since(self) -> int:
         """Return the update that a series must have had to be shown; one without any has no value yet."""
-        return 1 if self._expire_after is None else max(1, self._time() - self._expire_after)
+        return 1 if self._expire_after is None else max(1, self._clock() - self._expire_after)
 
     def _begin(self, family: Family, cell: Cell) -> None:
         place = self._shown.get(family)

@@ -17,9 +17,9 @@ from datetime import timedelta
 
 import trio
 
-from ..._config import as_float
 from ..._exceptions import ConfigError
 from ..._limits import checked_limits
+from ..._numbers import as_float
 from ..._ownership import Hold
 from ..._schema import MetricEvent
 from ...abc import Limits, Payload, SeriesSink, SinkContext
