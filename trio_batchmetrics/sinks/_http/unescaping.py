@@ -18,8 +18,8 @@ _LEVELS = 3
 
 _HEX = "[0-9a-fA-F]"
 _ESCAPE = re.compile(
-    rf"%{_HEX}{{2}}|\\u[dD][89abAB]{_HEX}{{2}}\\u[dD][c-fC-F]{_HEX}{{2}}|\\u{_HEX}{{4}}|\\x{_HEX}{{2}}|\\[^\w\s]"
-    rf"|&(?:#[0-9]{{1,7}}|#[xX]{_HEX}{{1,6}}|[A-Za-z]{{2,8}});"
+    rf"[%\\&](?:(?<=%){_HEX}{{2}}|(?<=\\)(?:u[dD][89abAB]{_HEX}{{2}}\\u[dD][c-fC-F]{_HEX}{{2}}|u{_HEX}{{4}}|x{_HEX}{{2}}"
+    rf"|[^\w\s])|(?<=&)(?:#[0-9]{{1,7}}|#[xX]{_HEX}{{1,6}}|[A-Za-z]{{2,8}});)"
 )
 _NOT_ASCII = re.compile(r"[^\x00-\x7f]+")
 _BLANKS = re.compile(r"[+\s]+")
@@ -48,12 +48,12 @@ def found(texts: Sequence[str], words: str) -> Iterator[tuple[int, int]]:
 
 
 def _are_in(texts: Sequence[str], words: str) -> bool:
-    if "+" not in words and _ESCAPE.search(words) is None:
+    if not any(sign in words for sign in "+%&\\"):
         return False
     text = _bytes(words)
     for _ in range(_LEVELS):
         text, count = _ESCAPE.subn(_unescaped, text)
-        shown = _BLANKS.sub(" ", text)
+        shown = " ".join(text.replace("+", " ").split())
         if any(each in shown for each in texts):
             return True
         if not count:
