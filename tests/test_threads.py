@@ -15,6 +15,7 @@ from trio.testing import MockClock
 
 from tests.helpers import RECORDERS, balanced, ids, interrupted_at, run_at_every_point
 from trio_batchmetrics import BatchMetricsCollector, BatchMetricsConfig, Counter, WrongThreadError, collector
+from trio_batchmetrics._waiters import Waiters
 from trio_batchmetrics.testing import RecordingSink, StuckSink
 
 Policy = Literal["drop_newest", "drop_oldest"]
@@ -275,6 +276,32 @@ async def test_many_threads_and_trio_record_at_once_and_every_event_is_counted_o
     for thread in range(5):
         numbers = [number for source, number in ids(sink.events) if source == thread]
         assert numbers == sorted(set(numbers))
+
+
+async def test_what_a_thread_records_never_overtakes_what_it_has_handed_in(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Trio's thread has moved what was handed in, and is about to let threads append; one hands in just then."""
+    sink = RecordingSink()
+    async with collector(BatchMetricsConfig(buffer_size=3, on_full="drop_oldest"), sinks=[sink]) as metrics:
+        recorder = metrics.from_thread()
+
+        def record(*numbers: int) -> None:
+            thread = threading.Thread(
+                target=lambda: [recorder.record_counter("c", {"id": number}, 1) for number in numbers]
+            )
+            thread.start()
+            thread.join()
+
+        def not_empty(waiters: Waiters) -> bool:
+            monkeypatch.undo()
+            record(1)
+            return bool(waiters)
+
+        metrics._engine.intake.gate = False  # as a thread leaves it whose record has filled the buffer
+        monkeypatch.setattr(Waiters, "__bool__", not_empty)
+        metrics.record_counter("c", {"id": 0}, 1)
+        record(2)
+        assert (await metrics.flush()).ok
+    assert ids(sink.events) == [0, 1, 2]
 
 
 def test_a_thread_in_the_middle_of_a_record_does_not_cost_arecord_its_place() -> None:
