@@ -43,6 +43,7 @@ from ._gathering import Bell, Gathering
 from ._handed_in import HandedIn
 from ._ledger import Ledger
 from ._reporting import LossReporter
+from ._stack import DEEP, has_room
 from ._turns import Turn
 from ._waiting import WaitingBatches
 from ._waking import Waker
@@ -98,6 +99,8 @@ class Intake:
         self.busy: bool = False
         """Whether the structure is being changed."""
         self._again = False
+        self._looks_later = False
+        """Whether a task of the library has been asked to look."""
         self._flush_interval = config.flush_interval
         self._buffer_size = config.buffer_size
         self._batch_size = min(config.batch_size, config.buffer_size)
@@ -160,6 +163,7 @@ class Intake:
         if self.closed or not self._enabled:
             self.refuse("closed")
         elif not self._drop_oldest and (self._waiters or self._ledger.waiting >= self._buffer_size):
+            self._handed_in.make_sure()
             self.refuse("buffer_full")
         elif ident == self._thread:
             self.rows.append(row)
@@ -178,7 +182,9 @@ class Intake:
         """
         self.check_thread()
         await trio.lowlevel.checkpoint_if_cancelled()
-        if self.gate:
+        if not self.gate and not self.closed:
+            self._look_now()  # it may be shut because of what other threads have recorded; that comes first
+        if self.gate or self._lets_in:
             self._kept = row
             self.rows.append(row)
             if len(self.rows) >= self.limit:
@@ -198,6 +204,11 @@ class Intake:
             return trio.lowlevel.Abort.SUCCEEDED
 
         await trio.lowlevel.wait_task_rescheduled(abort)
+
+    @property
+    def _lets_in(self) -> bool:
+        """Whether there is room, and nobody waits for it, whatever the gate says: a thread may have just shut it."""
+        return not self.closed and not self._waiters and self._ledger.waiting < self._buffer_size
 
     def refuse(self, reason: str) -> None:
         """Count an event that is not taken. From any thread."""
@@ -229,6 +240,12 @@ class Intake:
             if self.busy:
                 self._again = True
                 return  # re-entered: the outer call looks again once it has let go
+            try:
+                if not has_room(DEEP):
+                    self._look_later()
+                    return
+            except RecursionError:
+                return  # the row is safe; the next record looks
             self.busy, self._again = True, False
             try:
                 self._look_once()
@@ -239,7 +256,16 @@ class Intake:
         self.limit = 0
         self.look()
 
+    def _look_later(self) -> None:
+        """The stack is nearly used up: have a task of the library look. Until then the newest make room."""
+        if self._ledger.waiting > self._buffer_size:
+            self._refuse_newest()
+        if not self._looks_later:
+            self._waker.later(self._look_now)
+            self._looks_later = True
+
     def _look_once(self) -> None:
+        self._looks_later = False
         if self._handed_in:
             self._handed_in.move(self._append_moved)
         if self._ledger.waiting > self._buffer_size:
@@ -274,6 +300,8 @@ class Intake:
         """Refuse or evict what is beyond ``buffer_size``; one step for each event."""
         self.gate = 0  # first: what re-enters from here on is refused, or makes room for itself later
         while self._ledger.waiting > self._buffer_size:
+            if self._handed_in and not self._drop_oldest:
+                self._handed_in.move(self._append_moved)  # these are newer than all that stand in a batch
             if not (self._evict_oldest() if self._drop_oldest else self._refuse_newest()):
                 return  # another thread has recorded meanwhile; it has asked for another look
         self._reporter.trouble()
@@ -380,10 +408,11 @@ class Intake:
             self._batches.take(batch, self._open)
         while self._waiters and self._ledger.waiting < self._buffer_size:
             task = next(iter(self._waiters))
-            row = self._waiters.pop(task)
+            self._kept = row = self._waiters.pop(task)
             self.rows.append(row)
             trio.lowlevel.reschedule(task)
             self._look_now()
+            self._kept = None
         return [row for row in batch.rows if row is not None] if batch.cohort.gone else cast("list[Row]", batch.rows)
 
     # -- bound instruments

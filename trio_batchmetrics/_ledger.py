@@ -47,6 +47,9 @@ __all__ = ["Ledger"]
 _TailKey = tuple[frozenset[tuple[Account, int]], Stretch]
 _NOBODY: frozenset[Account] = frozenset()
 
+_READINGS = 100
+"""How often the numbers of what was recorded are read at most, while Trio's thread goes on changing them."""
+
 
 class Ledger:
     """Every event's state, as counts. See the module for the state table."""
@@ -314,13 +317,11 @@ class Ledger:
         sinks = {account.name: account.snapshot() for account in self.accounts}
         processed, spooled, failed = self._settled
         dropped, refused = dict(self._dropped), self.refused
-        earlier, older, newer = self._recorded
-        handed_in, end = self.handed_in, self._handed_in_by_the_end
-        if end is not None and handed_in > end:  # recorded by a thread that had looked before the end
-            refused["closed"] = refused.get("closed", 0) + handed_in - end
-            handed_in = end
-        recorded = earlier + len(older) + len(newer) + handed_in - self.moved
-        if excess := self.excess:
+        recorded, late = self._read_recorded()
+        if late:
+            refused["closed"] = refused.get("closed", 0) + late
+        # As `excess`, of what has been read: it may be another number by now.
+        if self.capacity is not None and (excess := recorded - self._released - self.capacity) > 0:
             dropped["buffer_full"] = dropped.get("buffer_full", 0) + excess
         recorded += self._points
         all_dropped = sum(dropped.values()) + sum(refused.values())
@@ -342,6 +343,23 @@ class Ledger:
         )
 
     # -- inside
+
+    def _read_recorded(self) -> tuple[int, int]:
+        """Return how many events, points excepted, were recorded, and how many after the end, by other threads.
+
+        In another thread than Trio's, events may be moved meanwhile; then it reads again. Should that happen each time,
+        those that were moved last are counted twice.
+        """
+        recorded = late = 0
+        for _ in range(_READINGS):
+            moved = self.moved  # first: the count of what is moved never runs ahead
+            earlier, older, newer = self._recorded
+            handed_in, end = self.handed_in, self._handed_in_by_the_end
+            late = 0 if end is None else max(0, handed_in - end)  # by threads that had looked before the end
+            recorded = earlier + len(older) + len(newer) + handed_in - late - moved
+            if self.moved == moved:
+                break
+        return recorded, late
 
     def _track(self, cohort: Cohort) -> Cohort:
         self._cohorts[cohort] = None
