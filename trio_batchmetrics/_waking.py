@@ -37,13 +37,14 @@ class _Wire:
 
     def __init__(self) -> None:
         """Connect two sockets, neither of which blocks."""
-        self._receiver, self._sender = socket.socketpair()
+        self._ends: tuple[socket.socket, ...] = ()  # should there be no file descriptors left, it is to be deleted, too
+        self._receiver, self._sender = self._ends = socket.socketpair()
         self._receiver.setblocking(False)
         self._sender.setblocking(False)
 
     def __del__(self) -> None:
-        self._receiver.close()
-        self._sender.close()
+        for end in self._ends:
+            end.close()
 
     def write(self) -> None:
         """Make it readable. Never blocks; raises nothing but what the stack has no room for."""
