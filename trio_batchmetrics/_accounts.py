@@ -131,13 +131,13 @@ class Cohort:
     """Events that were recorded together, until each is settled."""
 
     __slots__ = (
-        "_rows",
-        "_size",
         "_stretch",
         "fates",
+        "final_size",
         "gone",
         "points",
         "refused",
+        "rows",
         "series",
         "settled",
         "taken",
@@ -152,8 +152,10 @@ class Cohort:
             stretch: the one that it belongs to.
             points: what bound instruments collected: takes no room in the buffer.
         """
-        self._rows: Sized | None = rows
-        self._size = 0
+        self.rows: Sized | None = rows
+        """The list; None once it is sealed."""
+        self.final_size: int = 0
+        """Its size, once it is sealed."""
         self._stretch = stretch
         self.points: bool = points
         self.taken: bool = False
@@ -179,7 +181,7 @@ class Cohort:
     @property
     def size(self) -> int:
         """How many events were recorded in it."""
-        return self._size if self._rows is None else len(self._rows)
+        return self.final_size if self.rows is None else len(self.rows)
 
     @property
     def waiting(self) -> int:
@@ -194,8 +196,8 @@ class Cohort:
     @property
     def sealed(self) -> bool:
         """Whether its size is fixed."""
-        return self._rows is None
+        return self.rows is None
 
     def seal(self) -> None:
         """Fix its size."""
-        self._size, self._rows = self.size, None
+        self.final_size, self.rows = self.size, None

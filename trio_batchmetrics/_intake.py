@@ -30,7 +30,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from functools import partial
 from threading import get_ident
-from typing import cast
+from typing import Any, cast
 
 import trio
 
@@ -99,6 +99,8 @@ class Intake:
         self.busy: bool = False
         """Whether the structure is being changed."""
         self._again = False
+        self._cut_short = False
+        """Whether a signal handler has raised in the middle of a change."""
         self._looks_later = False
         """Whether a task of the library has been asked to look."""
         self._flush_interval = config.flush_interval
@@ -249,6 +251,13 @@ class Intake:
             self.busy, self._again = True, False
             try:
                 self._look_once()
+            except BaseException:
+                self._cut_short, self._refusals, self.limit = (
+                    True,
+                    None,
+                    0,
+                )  # the next record looks, and goes on with it
+                raise
             finally:
                 self.busy = False
 
@@ -281,6 +290,9 @@ class Intake:
         else:
             limit = filled + room if room < self._batch_size - filled else self._batch_size
             self.limit = limit if limit > filled else filled + 1
+        if self._cut_short:
+            self._cut_short = False
+            self._bell.there_is(complete=True)
 
     def _append_moved(self, row: Row) -> None:
         """Put an event of another thread into the open batch."""
@@ -290,6 +302,9 @@ class Intake:
 
     def _form_batch(self) -> None:
         """Open a batch for the first row of a list; let it leave with its last."""
+        batch = self._open
+        if batch is not None and (batch.rows is not self.rows or not batch.number):
+            self._go_on_with(batch)
         if self._open is None and self.rows:
             self._open_batch()
         if len(self.rows) >= self._batch_size and self._open is not None:
@@ -341,15 +356,27 @@ class Intake:
         batch.complete(self._waker, self._turn)
         self._bell.there_is(complete=True)
 
+    def _go_on_with(self, batch: Gathering) -> None:
+        """Do the rest of a change that was cut short."""
+        if not batch.number:
+            self._announce(batch)
+        if batch.rows is not self.rows:
+            self._seal()
+
     def _seal(self) -> None:
-        """The open batch is complete."""
-        batch, self._open = self._open, None
-        rows: list[Row | None] = []
-        self._ledger.watch_rows(rows)
-        self.rows = rows
-        self.limit = 1
-        if batch is not None:
-            self._ledger.seal(batch.cohort)
+        """The open batch is complete. Where this was cut short before, it goes on from there."""
+        batch = self._open
+        if batch is None:
+            return
+        if batch.rows is self.rows:
+            rows: Any = self._ledger.watched
+            if rows is self.rows:
+                rows = []
+                self._ledger.watch_rows(rows)
+            self.rows = rows
+            self.limit = 1
+        self._ledger.seal(batch.cohort)
+        self._open = None
 
     # -- the flush task's side
 

@@ -37,6 +37,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Callable, Collection, Sequence, Sized
 from datetime import datetime
+from typing import Any
 
 from ._accounts import FAILED, MAX_EVENT_SINKS, PROCESSED, SETTLING, SPOOLED, Account, Cohort, Tally, Verdict
 from ._flushes import DROPPED, Flushes, Stretch, Watch
@@ -86,16 +87,28 @@ class Ledger:
         earlier, older, newer = self._recorded
         self._recorded = (earlier + len(older), newer, rows)
 
+    @property
+    def watched(self) -> Sized:
+        """The list that was watched last."""
+        return self._recorded[2]
+
     def open_cohort(self, rows: Sized) -> Cohort:
         """Account together for the rows of a watched list."""
         return self._track(Cohort(rows, self._flushes.growing, points=False))
 
     def seal(self, cohort: Cohort) -> None:
-        """No more rows come into the cohort's list: another list is watched, and recorders use that."""
+        """No more rows come into the cohort's list: another list is watched, and recorders use that.
+
+        Again is no error: whoever was cut short calls it again.
+        """
+        if cohort.sealed:
+            return
         earlier, older, newer = self._recorded
-        cohort.seal()
         self._recorded = (earlier + len(older), (), newer)
-        cohort.stretch.remaining += cohort.size
+        stretch, size = cohort.stretch, cohort.size
+        stretch.remaining += size  # with no call from here on: it is done whole or not at all
+        cohort.final_size = size
+        cohort.rows = None
 
     def record_points(self, rows: Sized) -> Cohort:
         """Points that a collection took: recorded, taking no room."""
@@ -131,11 +144,26 @@ class Ledger:
         """How many of them are as good as evicted, because other threads have recorded newer ones."""
         return 0 if self.capacity is None else max(0, self.waiting - self.capacity)
 
-    def push_out(self, cohort: Cohort) -> None:
-        """A waiting event of the cohort made room: dropped."""
-        cohort.gone += 1
-        self._drop(cohort, "buffer_full", 1)
+    def push_out(self, cohort: Cohort, rows: list[Any] | None = None, at: int = 0) -> None:
+        """A waiting event of the cohort made room: dropped.
+
+        Args:
+            cohort: the cohort.
+            rows: where the event stands; None takes its place.
+            at: its position there.
+        """
+        stretch, flushes = cohort.stretch, self._flushes
+        self._dropped["buffer_full"] += 1  # with no call from here on: it is done whole or not at all
         self._released += 1
+        cohort.gone += 1
+        cohort.settled += 1
+        flushes.counted[DROPPED] += 1
+        stretch.counts[DROPPED] += 1
+        stretch.remaining -= 1
+        if rows is not None:
+            rows[at] = None
+        if not stretch.remaining:
+            flushes.fold()
 
     def push_out_handed_in(self) -> None:
         """An event that another thread recorded, and that no batch has yet, made room: dropped."""
