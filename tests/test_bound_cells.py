@@ -22,8 +22,10 @@ from tests.bad_values import NOT_COUNTS, NOT_VALUES, shown
 from tests.helpers import interrupted_at
 from trio_batchmetrics import BatchMetricsConfig
 from trio_batchmetrics._bound import Bound
-from trio_batchmetrics._bound_cells import gil_enabled
 from trio_batchmetrics._instruments import Instruments
+from trio_batchmetrics._thread_cells import gil_enabled
+
+NEEDS_GIL = pytest.mark.skipif(not gil_enabled(), reason="instruments of this kind are used with a GIL only")
 
 
 class Collector:
@@ -106,7 +108,7 @@ def test_there_is_a_global_interpreter_lock_unless_python_says_that_there_is_non
 
 
 @pytest.mark.usefixtures("restless")
-@pytest.mark.parametrize("by_thread", [True, False])
+@pytest.mark.parametrize("by_thread", [True, pytest.param(False, marks=NEEDS_GIL)])
 def test_fifty_threads_create_and_update_at_once_and_the_sums_are_exact(by_thread: bool) -> None:
     """While collections go on; each makes what it updates, of its own and shared with all the others."""
     made, host = instruments(by_thread=by_thread)

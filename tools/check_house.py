@@ -37,7 +37,7 @@ anything, as long as that makes no cycle: list it as soon as it has a clear plac
 
 SINKS_MAY_IMPORT = (
     *("_batch", "_cells", "_compression", "_context", "_events", "_exceptions", "_identity", "_limits", "_numbers"),
-    *("_schema", "_series", "_text", "_validation", "abc", "sinks"),
+    *("_ownership", "_schema", "_series", "_text", "_validation", "abc", "sinks"),
 )
 """What a back-end may know: what its author implements, and what lies below. Never the ledger, the delivery engine or
 the collector, so that a user's own sink can do whatever ours do."""

@@ -12,6 +12,7 @@ from datetime import datetime
 
 from ._flushes import Stretch
 from ._stats import SinkStats
+from ._thread_cells import SharedCount
 
 __all__ = [
     "FAILED",
@@ -59,11 +60,23 @@ SETTLING = tuple(_settling(outcome) for outcome in (PROCESSED, SPOOLED, FAILED))
 class Tally:
     """A count that only grows."""
 
-    __slots__ = ("count",)
+    __slots__ = ("_anywhere", "count")
 
     def __init__(self) -> None:
         """Start at 0."""
         self.count: int = 0
+        """Counted by Trio's thread."""
+        self._anywhere = SharedCount()
+
+    def add(self, count: int) -> None:
+        """Count so many, in any thread."""
+        cell = self._anywhere.mine()
+        cell.count += count
+
+    @property
+    def total(self) -> int:
+        """The whole count."""
+        return self.count + self._anywhere.read()
 
 
 class Account:

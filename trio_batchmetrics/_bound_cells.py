@@ -3,12 +3,10 @@
 How this works
 ==============
 
-Each thread adds to a cell of its own, which nobody else writes. Cells are cumulative and never reset; a collection, in
-Trio's thread, reads all of them and hands on the difference from the last one. A gauge's value is what was last set,
-with the changes since: setting it notes where the changes stand, in one reference that the last to set it writes.
-
-A cell belongs to its thread until that ends; then the next new thread goes on with it. So there are as many cells as
-there were ever threads at once, however many come and go, and none has to be folded into another.
+Each thread adds to a cell of its own, which nobody else writes (:mod:`trio_batchmetrics._thread_cells`). Cells are
+cumulative and never reset; a collection, in Trio's thread, reads all of them and hands on the difference from the last
+one. A gauge's value is the one last set, with the changes since: setting it notes where the changes stand, in one
+reference that the last to set it writes.
 
 Within its thread an update is safe as :mod:`trio_batchmetrics._bound` says. A reader sees by ``writing`` that an update
 is under way, and by ``updates`` that one has been completed meanwhile; it reads again, a bounded number of times, and
@@ -19,14 +17,11 @@ The overflow series is one of these with a global interpreter lock too: it has t
 
 from __future__ import annotations
 
-import sys
-import threading
 import time
 from bisect import bisect_left
-from collections import deque
 from collections.abc import Callable
 from datetime import timedelta
-from typing import Any, Generic, TypeVar
+from typing import Any, TypeVar
 
 import trio
 
@@ -34,16 +29,12 @@ from ._batch import Row
 from ._bound import MOST, QUICK_INT, BoundCounter, BoundGauge, BoundHistogram, Host
 from ._events import Counter, Gauge, HistogramPoint
 from ._schema import Measure
+from ._thread_cells import Cells
 
-__all__ = ["CellCounter", "CellGauge", "CellHistogram", "gil_enabled"]
+__all__ = ["CellCounter", "CellGauge", "CellHistogram"]
 
 _READINGS = 100
 """How often a cell is read at most, while its thread goes on updating it; then what was read last is taken."""
-
-
-def gil_enabled() -> bool:
-    """Tell whether there is a global interpreter lock, now: a free-threaded CPython may have one."""
-    return getattr(sys, "_is_gil_enabled", lambda: True)() is not False
 
 
 class _Cell:
@@ -90,54 +81,9 @@ _CellT = TypeVar("_CellT", bound=_Cell)
 _T = TypeVar("_T")
 
 
-class _Lease(Generic[_CellT]):
-    """Keeps a cell for one thread; gives it back when the thread's local storage goes."""
-
-    __slots__ = ("_free", "cell")
-
-    def __init__(self, cell: _CellT, free: deque[_CellT]) -> None:
-        self.cell = cell
-        self._free = free
-
-    def __del__(self) -> None:
-        self._free.append(self.cell)
-
-
-class _Cells(Generic[_CellT]):
-    """The cells of one instrument."""
-
-    __slots__ = ("_all", "_free", "_local", "_make")
-
-    def __init__(self, make: Callable[[], _CellT]) -> None:
-        self._make = make
-        self._local = threading.local()
-        self._all: list[_CellT] = []
-        self._free: deque[_CellT] = deque()
-
-    def mine(self) -> _CellT:
-        """Return the calling thread's cell."""
-        try:
-            lease: _Lease[_CellT] = self._local.lease
-        except AttributeError:
-            lease = self._local.lease = _Lease(self._unused(), self._free)
-        return lease.cell
-
-    def _unused(self) -> _CellT:
-        try:
-            return self._free.popleft()
-        except IndexError:
-            cell = self._make()
-            self._all.append(cell)
-            return cell
-
-    def all(self) -> list[_CellT]:
-        """Return every cell, in the order in which they were made."""
-        return self._all.copy()
-
-    @property
-    def updates(self) -> int:
-        """How many updates were taken."""
-        return sum([cell.updates for cell in self.all()])
+def _updates(cells: Cells[_CellT]) -> int:
+    """Return how many updates were taken."""
+    return sum([cell.updates for cell in cells.all()])
 
 
 def _between_updates(cell: _CellT, read: Callable[[_CellT], _T]) -> _T:
@@ -157,13 +103,13 @@ class _Adding:
 
     __slots__ = ()
 
-    _cells: _Cells[_Sums]
+    _cells: Cells[_Sums]
     _open: bool
 
     @property
     def updates(self) -> int:
         """How many updates it has taken."""
-        return self._cells.updates
+        return _updates(self._cells)
 
     def _added(self, good: float) -> bool:
         """Add, while the instrument is open and a float holds the sum; tell whether that was so."""
@@ -192,7 +138,7 @@ class CellCounter(_Adding, BoundCounter):
     def __init__(self, measure: Measure, labels: dict[str, Any], host: Host) -> None:
         """Made by ``collector.counter()``."""
         super().__init__(measure, labels, host)
-        self._cells = _Cells(_Sums)
+        self._cells = Cells(_Sums)
         self._taken_updates = 0
         self._taken_whole = 0
         self._taken_rest: float = 0
@@ -234,7 +180,7 @@ class CellGauge(_Adding, BoundGauge):
     def __init__(self, measure: Measure, labels: dict[str, Any], host: Host) -> None:
         """Made by ``collector.gauge()``."""
         super().__init__(measure, labels, host)
-        self._cells = _Cells(_Sums)
+        self._cells = Cells(_Sums)
         self._taken_updates = 0
         self._last_set: tuple[float, int, float] = (0, 0, 0)  # the value, and the changes until then
 
@@ -261,7 +207,7 @@ class CellGauge(_Adding, BoundGauge):
 
     def collect(self) -> Row | None:
         """Return the value; None if it was not touched since the last collection."""
-        updates = self._cells.updates
+        updates = _updates(self._cells)
         if updates == self._taken_updates:
             return None
         value, whole_then, rest_then = self._last_set
@@ -283,13 +229,13 @@ class CellHistogram(BoundHistogram):
         """Made by ``collector.histogram()``."""
         super().__init__(measure, labels, host)
         buckets = len(self.bounds) + 1
-        self._cells = _Cells(lambda: _Buckets(buckets))
+        self._cells = Cells(lambda: _Buckets(buckets))
         self._handed_on: tuple[list[int], float] = ([0] * buckets, 0)
 
     @property
     def updates(self) -> int:
         """How many updates it has taken."""
-        return self._cells.updates
+        return _updates(self._cells)
 
     @trio.lowlevel.enable_ki_protection
     def observe(self, value: float | timedelta) -> None:

@@ -14,7 +14,6 @@ import trio
 
 from ._accounts import Tally
 from ._batch import Row
-from ._bound_cells import gil_enabled
 from ._config import BatchMetricsConfig
 from ._flushes import Watch
 from ._gathering import Bell, Gathering
@@ -22,6 +21,7 @@ from ._handed_in import HandedIn
 from ._ledger import Ledger
 from ._reporting import LossReporter
 from ._stack import DEEP, has_room
+from ._thread_cells import gil_enabled
 from ._turns import Turn
 from ._waiters import Waiters
 from ._waiting import WaitingBatches
@@ -89,9 +89,8 @@ class Buffer:
         self._drop_oldest = config.on_full == "drop_oldest"
         if self._drop_oldest:
             ledger.capacity = config.buffer_size
-        self._full: Tally | None = None
-        if self._direct and not self._drop_oldest:
-            self._full = ledger.refusals("buffer_full")
+        full = ledger.refusals("buffer_full")  # made now: there may be little room on the stack later
+        self._full: Tally | None = full if self._direct and not self._drop_oldest else None
         self._refusals: Tally | None = self._full
         """Counts what the gate keeps out; None: only :meth:`put_slowly` can tell whether that is to be refused."""
         self.hand_shrunk: Callable[[], object] = lambda: None

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Mapping
+from collections.abc import Hashable, Iterable, Mapping
 
 import attrs
 
@@ -92,7 +92,7 @@ class Cell:
 class Family:
     """The series of an instrument, or of several that are one to the back-end."""
 
-    __slots__ = ("bounds", "cells", "measure", "overflow", "refusal", "shared", "terms", "updated", "warned")
+    __slots__ = ("bounds", "cells", "measure", "overflow", "pinned", "refusal", "shared", "terms", "updated", "warned")
 
     def __init__(self, measure: Measure, bounds: tuple[float, ...], terms: Hashable = None) -> None:
         """Have none yet.
@@ -106,6 +106,8 @@ class Family:
         self.terms: Hashable = terms
         self.bounds: tuple[float, ...] = bounds
         self.cells: dict[Hashable, Cell] = {}
+        self.pinned: set[Hashable] = set()
+        """Which series are bound instruments', though they may have no room yet."""
         self.overflow: Cell | None = None
         self.shared: tuple[Mapping[str, str], Hashable] | None = None
         """The labels of the series that label sets beyond the cap share, and what tells it from others."""
@@ -124,6 +126,11 @@ class Family:
         """Return its series, the one that the rest share last. Safe in any thread: the dictionary is copied at once."""
         overflow = self.overflow
         return [*self.cells.values(), *([overflow] if overflow is not None else [])]
+
+    def metric(self, cells: Iterable[Cell]) -> Metric:
+        """Return some of its series as they stand. Safe in any thread."""
+        measure, points = self.measure, tuple(cell.point() for cell in cells)
+        return Metric(measure.name, measure.kind, measure.unit, measure.description, self.bounds, points)
 
 
 def refusing(family: Family, reason: str) -> Cell:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import os
 import re
 from collections.abc import Callable, Iterable, Mapping
@@ -12,6 +11,7 @@ from typing import Any, Literal, Self, cast
 import attrs
 
 from ._exceptions import ConfigError
+from ._numbers import as_float
 from ._reprs import tolerant_repr
 from ._values import ReadOnlyDict, Unreadable, by_value, text, type_name
 
@@ -24,17 +24,6 @@ def _fail(field: str, rule: str, value: object) -> ConfigError:
     except Exception:  # noqa: BLE001 - the value may run any code; the error names its type instead
         shown = type_name(value)
     return ConfigError(f"{field} must be {rule} (got {shown})")
-
-
-def as_float(value: object) -> float | None:
-    """Return an int or float as a finite float; None for anything else (a bool, an int that no float can hold)."""
-    if isinstance(value, bool) or not isinstance(value, int | float):
-        return None
-    try:
-        number = float(value)
-    except OverflowError:
-        return None
-    return number if math.isfinite(number) else None
 
 
 def _whole(least: int) -> Callable[[object, attrs.Attribute[int], object], None]:

@@ -40,11 +40,12 @@ class HandedIn:
 
     def append(self, row: Row) -> None:
         """Record a row, from any thread."""
-        self._ledger.handed_in += 1  # with no call before the next step: the event is always counted once
+        cell = self._ledger.handed_in.mine()
+        cell.count += 1  # with no call before the next step: the event is always counted once
         try:
             self.rows.append(row)
         except RecursionError:
-            self._ledger.handed_in -= 1  # it was not recorded
+            cell.count -= 1  # it was not recorded
             raise
         if self._ledger.ended:
             self.rows.clear()  # it counts as closed, and nobody moves it any more

@@ -39,6 +39,10 @@ class Identity:
         """Return what instruments that have a name in common must agree on to be one."""
         return (measure.kind, measure.unit)
 
+    def refusal(self, measure: Measure) -> str | None:
+        """Return in words why the back-end takes no instrument of this name; None if it does."""
+        return None
+
     def labels(self, family: Family, labels: Mapping[str, str]) -> Mapping[str, str]:
         """Return the labels that a series is kept with.
 

@@ -17,11 +17,12 @@ import trio
 
 from ._batch import Row
 from ._bound import Bound, BoundCounter, BoundGauge, BoundHistogram, Host
-from ._bound_cells import CellCounter, CellGauge, CellHistogram, gil_enabled
+from ._bound_cells import CellCounter, CellGauge, CellHistogram
 from ._config import BatchMetricsConfig, checked_bounds
 from ._families import Family, Identity, identity_of
 from ._observable import ObservableGauge, Observation, checked_callback
 from ._schema import OVERFLOW, Kind, Measure
+from ._thread_cells import gil_enabled
 from ._values import captured, text
 
 __all__ = ["BoundCounter", "BoundGauge", "BoundHistogram", "Instruments", "ObservableGauge", "Observation"]

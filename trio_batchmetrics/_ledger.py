@@ -19,7 +19,8 @@ Counters only grow, and each transition of events is one increment of one of the
 settled. So the equation ``total == processed + dropped + failed + spooled + pending`` cannot be broken by forgetting,
 and holds inside a signal handler that interrupts a transition. The same for each sink. (CPython runs signal handlers
 and switches threads after calls, at function entry and when it jumps back, so ``counts[reason] += n`` on a
-``defaultdict`` is one step. ``counts[reason] = counts.get(reason, 0) + n`` is not.)
+``defaultdict`` is one step. ``counts[reason] = counts.get(reason, 0) + n`` is not.) The counts that other threads
+change are each a :class:`~trio_batchmetrics._thread_cells.SharedCount`, which holds without a global interpreter lock.
 
 Events that were recorded together form a :class:`Cohort`, which lives until each of them is settled. With two or more
 event sinks a cohort has a byte for each event, ``3 × (sinks that have yet to settle it) + (the worst outcome so far)``,
@@ -42,6 +43,7 @@ from typing import Any
 from ._accounts import FAILED, MAX_EVENT_SINKS, PROCESSED, SETTLING, SPOOLED, Account, Cohort, Tally, Verdict
 from ._flushes import DROPPED, Flushes, Stretch, Watch
 from ._stats import BatchMetricsStats, FlushReport
+from ._thread_cells import SharedCount
 
 __all__ = ["Ledger"]
 
@@ -63,8 +65,9 @@ class Ledger:
             raise ValueError(f"sinks must be at most {MAX_EVENT_SINKS} event sinks (got {self._event_sinks})")
         self.capacity: int | None = None
         """Where the oldest waiting events make room: how many may wait. Events beyond that are as good as evicted."""
-        self.handed_in: int = 0
+        self.handed_in: SharedCount = SharedCount()
         """Events that other threads have recorded."""
+        self._pushed_out = SharedCount()
         self.moved: int = 0
         """How many of them stand in a batch, or were evicted before."""
         self._carried = 0
@@ -114,26 +117,30 @@ class Ledger:
         return cohort
 
     def refusals(self, reason: str) -> Tally:
-        """Return the tally of events that were not taken, recorded and dropped at once. Counting is ``count += 1``."""
-        return self._refused.setdefault(reason, Tally())
+        """Return the tally of events that were not taken, recorded and dropped at once.
+
+        Counting is ``count += 1`` in Trio's thread, and :meth:`Tally.add` in others.
+        """
+        return self._refused.get(reason) or self._refused.setdefault(reason, Tally())
 
     def refuse(self, reason: str, count: int = 1) -> None:
-        """Events were not taken."""
-        self.refusals(reason).count += count
+        """Events were not taken. From any thread."""
+        self.refusals(reason).add(count)
 
     @property
     def refused(self) -> dict[str, int]:
         """How many events were not taken, by reason."""
         refused = self._refused.copy()  # in one step, whatever runs in between
-        return {reason: tally.count for reason, tally in refused.items() if tally.count}
+        return {reason: count for reason, tally in refused.items() if (count := tally.total)}
 
     # -- waiting
 
     @property
     def waiting(self) -> int:
         """How many events take room in the buffer."""
+        pushed_out = self._pushed_out.read()  # first: an event is never seen leaving before it is seen coming
         earlier, older, newer = self._recorded
-        return earlier + len(older) + len(newer) + self.handed_in - self.moved - self._released
+        return earlier + len(older) + len(newer) + self.handed_in.read() - self.moved - self._released - pushed_out
 
     @property
     def _in_lists(self) -> int:
@@ -168,8 +175,8 @@ class Ledger:
 
     def push_out_handed_in(self) -> None:
         """An event that another thread recorded, and that no batch has yet, made room: dropped."""
-        self._dropped["buffer_full"] += 1
-        self._released += 1
+        cell = self._pushed_out.mine()
+        cell.count += 1
 
     def forget(self, cohort: Cohort) -> None:
         """Nothing of the cohort waits any more, and nothing was taken of it: it was pushed out whole."""
@@ -304,14 +311,14 @@ class Ledger:
                 account.add(Verdict.FAILED, account.pending, reason)
             account.unpushed = account.covered = 0
         if self._end is None:
-            self._end = (self._in_lists, self.handed_in)  # those that come later count as closed
+            self._end = (self._in_lists, self.handed_in.read())  # those that come later count as closed
         if excess := self.excess:
             self._dropped["buffer_full"] += excess
             self._released += excess
         self._settled[FAILED] += self.pending
         self._cohorts.clear()
         self._tails.clear()
-        self._released = sum(self._end) - self.moved
+        self._released = sum(self._end) - self.moved - self._pushed_out.read()
         self._flushes.settle_rest(FAILED)
 
     def watch(self, done: Callable[[], object]) -> Watch:
@@ -347,11 +354,14 @@ class Ledger:
         sinks = {account.name: account.snapshot() for account in self.accounts}
         processed, spooled, failed = self._settled
         dropped, refused = dict(self._dropped), self.refused
+        pushed_out = self._pushed_out.read()
+        if pushed_out:
+            dropped["buffer_full"] = dropped.get("buffer_full", 0) + pushed_out
         recorded, late = self._read_recorded()
         if late:
             refused["closed"] = refused.get("closed", 0) + late
-        # As `excess`, of what has been read: it may be another number by now.
-        if self.capacity is not None and (excess := recorded - self._released - self.capacity) > 0:
+        released = self._released + pushed_out  # as `excess`, of what has been read: it may be another number by now
+        if self.capacity is not None and (excess := recorded - released - self.capacity) > 0:
             dropped["buffer_full"] = dropped.get("buffer_full", 0) + excess
         recorded += self._points
         all_dropped = sum(dropped.values()) + sum(refused.values())
@@ -383,7 +393,7 @@ class Ledger:
         recorded = late = 0
         for _ in range(_READINGS):
             moved, carried = self.moved, self._carried  # first: the count of what is moved never runs ahead
-            recorded, end = self._in_lists + self.handed_in, self._end
+            recorded, end = self._in_lists + self.handed_in.read(), self._end
             late = 0 if end is None else max(0, recorded - sum(end))  # by threads that had looked before the end
             recorded -= late + moved
             if self.moved == moved and self._carried == carried:

@@ -1,4 +1,4 @@
-"""Numbers as text, many at once.
+"""Numbers as they were given, checked; and as text, many at once.
 
 The shortest text that reads as the same float takes CPython 0.2 to 0.6 µs, which is most of what a line costs; msgspec,
 where it is installed, takes a tenth (measured: 576 and 57 ns for 17 digits). Both are exact.
@@ -6,10 +6,22 @@ where it is installed, takes a tenth (measured: 576 and 57 ns for 17 digits). Bo
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from importlib import import_module
 
-__all__ = ["number_texts"]
+__all__ = ["as_float", "number_texts"]
+
+
+def as_float(value: object) -> float | None:
+    """Return an int or float as a finite float; None for anything else (a bool, an int that no float can hold)."""
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return None
+    try:
+        number = float(value)
+    except OverflowError:
+        return None
+    return number if math.isfinite(number) else None
 
 
 def _without_msgspec(numbers: Sequence[float]) -> list[str]:

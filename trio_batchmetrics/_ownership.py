@@ -12,7 +12,7 @@ from collections.abc import Iterable, Mapping
 
 from .abc import Sink
 
-__all__ = ["claim", "release"]
+__all__ = ["Hold", "claim", "release"]
 
 _MARK = "_claimed_by"
 """Where a sink keeps its claim: in its own dictionary, so that no subclass has to know."""
@@ -60,6 +60,23 @@ def release(sinks: Iterable[Sink], owner: object) -> None:
         held = _claim_on(sink)
         if held is not None and held.owner() is owner and held.pid == os.getpid():
             del vars(sink)[_MARK]
+
+
+class Hold:
+    """Who has a sink, as of now, and whether that is still so."""
+
+    def __init__(self, sink: Sink) -> None:
+        """Note who has it; a sink that is used without a collector counts as held for good."""
+        self._sink = weakref.ref(sink)
+        self._claim = _claim_on(sink)
+
+    @property
+    def lasts(self) -> bool:
+        """Whether the same collector still has it: it may have failed to open, or been forgotten without being left."""
+        sink = self._sink()
+        if sink is None or self._claim is None:
+            return sink is not None
+        return _claim_on(sink) is self._claim and self._claim.owner() is not None
 
 
 def _claim_on(sink: Sink) -> _Claim | None:

@@ -90,7 +90,7 @@ class SeriesStore:
             identity: which instruments and series the back-end can tell apart; by default those whose texts differ.
         """
         self._context = SinkContext() if context is None else context
-        self._clock = clock
+        self._clock = time.time_ns if clock is None else clock
         self._identity = identity or Identity()
         self._thread = get_ident()
         self._families: list[Family] = []
@@ -126,7 +126,7 @@ class SeriesStore:
         self._working = True
         try:
             # No two merges have the same time, so that a cell that was not updated since has not changed since.
-            self._now = max(self._time(), self._now + 1)
+            self._now = max(self._clock(), self._now + 1)
             for event_class, rows in groups_of(events).items():
                 schema: Any = event_class.__metric_schema__
                 if schema.named:
@@ -148,7 +148,7 @@ class SeriesStore:
         for family in [*self._families]:
             cells = [cell for cell in family.all_cells() if cell.updated]  # one may be about to get its first value
             if cells:
-                metrics.append(self._metric(family, cells))
+                metrics.append(family.metric(cells))
         return tuple(metrics)
 
     def take(self) -> tuple[Metric, ...]:
@@ -158,7 +158,7 @@ class SeriesStore:
         for family in self._families:
             cells = [cell for cell in family.all_cells() if cell.updated > self._taken]
             if cells:
-                taken.append(self._metric(family, cells))
+                taken.append(family.metric(cells))
             for cell in cells:
                 cell.started = self._now
                 if family.measure.kind is not Kind.GAUGE:
@@ -214,12 +214,12 @@ class SeriesStore:
             return
         self._working = True
         try:
-            self._now = max(self._time(), self._now + 1)
+            self._now = max(self._clock(), self._now + 1)
             while self._adopted < len(bound):
                 measure, labels = bound[self._adopted]
                 self._adopted += 1
                 family = self._family(measure)
-                cell = self._cell(family, labels.items())
+                cell = self._cell(family, labels.items(), pinned=True)
                 cell.pinned = True
                 if measure.kind is not Kind.GAUGE and not cell.updated:
                     family.updated = cell.updated = self._now
@@ -232,15 +232,6 @@ class SeriesStore:
 
     def _forget(self, family: Family, cell: Cell) -> None:
         """Hear of a series that was forgotten; for the same."""
-
-    def _time(self) -> int:
-        return time.time_ns() if self._clock is None else self._clock()
-
-    @staticmethod
-    def _metric(family: Family, cells: Iterable[Cell]) -> Metric:
-        measure = family.measure
-        points = tuple(cell.point() for cell in cells)
-        return Metric(measure.name, measure.kind, measure.unit, measure.description, family.bounds, points)
 
     # -- classes with declared labels
 
@@ -362,7 +353,10 @@ class SeriesStore:
         bounds = self._context.bounds.get(measure.name) or measure.default_bounds
         family = Family(measure, bounds if measure.kind is Kind.HISTOGRAM else (), terms)
         other = next((other for name in names if (other := self._taken_names.get(name)) is not None), None)
-        if other is None:
+        if (refusal := self._identity.refusal(measure)) is not None:
+            family.refusal = refusal
+            self._warn(measure.name, refusal)
+        elif other is None:
             self._taken_names.update(dict.fromkeys(names, family))
             self._families.append(family)
         else:
@@ -370,8 +364,14 @@ class SeriesStore:
             self._warn(measure.name, family.refusal)
         return family
 
-    def _cell(self, family: Family, pairs: Iterable[tuple[object, object]]) -> Cell:
-        """Return the series of these labels, a new one if it must be; or what stands for labels that are refused."""
+    def _cell(self, family: Family, pairs: Iterable[tuple[object, object]], *, pinned: bool = False) -> Cell:
+        """Return the series of these labels, a new one if it must be; or what stands for labels that are refused.
+
+        Args:
+            family: their instrument.
+            pairs: label and value.
+            pinned: whether they are a bound instrument's, now and whenever they get a series of their own.
+        """
         labels = dict(self._context.static_labels)
         for name, value in pairs:
             string = text(value)
@@ -382,12 +382,15 @@ class SeriesStore:
         if refusal is not None:
             return self._without_series(labels, refusing(family, refusal))
         key = self._identity.key(family, kept)
+        if pinned:
+            family.pinned.add(key)
         known = family.cells.get(key)
         if known is not None:
             return known
         shared, shared_key = family.shared or self._shared(family)
         if len(family.cells) < self._context.max_series and key != shared_key:
             cell = family.cells[key] = Cell(kept, family.buckets, self._now)
+            cell.pinned = key in family.pinned
             self._begin(family, cell)
             return cell
         if family.overflow is None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import enum
 from collections.abc import Mapping
+from decimal import Decimal
 from gc import is_tracked
 from typing import Any, Generic, NoReturn, TypeVar, cast
 
@@ -17,8 +18,8 @@ __all__ = ["UNCHANGING", "ReadOnlyDict", "Unreadable", "by_value", "captured", "
 _KeyT = TypeVar("_KeyT")
 _ValueT = TypeVar("_ValueT")
 
-UNCHANGING = frozenset({str, int, float, bool, type(None), bytes, complex})
-"""Types of label values that need no closer look."""
+UNCHANGING = frozenset({str, int, float, bool, type(None), bytes, complex, Decimal})
+"""Types of label values that need no closer look. From 3.14 on, CPython's garbage collector tracks a ``Decimal``."""
 
 _KEPT = (str, enum.Enum)
 """Text of a subclass of ``str`` is that of the ``str``; members of an ``enum`` are made once."""

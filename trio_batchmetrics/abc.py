@@ -15,6 +15,7 @@ thread.
 
 from __future__ import annotations
 
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Collection, Mapping, Sequence
 from datetime import timedelta
@@ -24,10 +25,10 @@ import attrs
 
 from ._batch import Batch
 from ._cells import Metric, Point
-from ._config import as_float
 from ._context import SinkContext
 from ._exceptions import ConfigError
 from ._limits import Limits
+from ._numbers import as_float
 from ._reprs import tolerant_repr
 from ._schema import Kind, Measure, MetricEvent
 from ._series import SeriesStore
@@ -172,8 +173,11 @@ def check_settings(sink: Sink) -> None:
 
 def _seconds(setting: str, value: object) -> float:
     number = as_float(value.total_seconds() if isinstance(value, timedelta) else value)
+    rule = "a finite number of seconds > 0, or a timedelta"
+    if setting == "refresh":
+        number, rule = (math.inf if value == math.inf else number), "seconds > 0, a timedelta > 0 or None"
     if number is None or number <= 0:
-        raise ConfigError(f"{setting} must be a finite number of seconds > 0, or a timedelta (got {value!r})")
+        raise ConfigError(f"{setting} must be {rule} (got {value!r})")
     return number
 
 

@@ -270,8 +270,9 @@ async def test_a_status_counts_where_a_body_lies_about_its_compression(
             proxy.answer(200, {"Content-Encoding": "gzip"}, b"no gzip", times=1)
             record(metrics, 50)
             assert (await metrics.flush()).ok
+            assert len(proxy.requests) == 4
         sink = only(metrics.stats())
-    assert (sink.delivered, sink.retries, len(proxy.requests)) == (100, 2, 4)
+    assert (sink.delivered, sink.retries) == (100, 2)
     gc.collect()
 
 
@@ -283,6 +284,7 @@ async def test_an_answer_without_end_is_left_and_nothing_with_it(pushgateway: Pu
             proxy.answer(200, body=b"x" * 30_000_000, times=1)
             record(metrics, 50)
             assert (await metrics.flush()).ok
+            assert len(proxy.requests) == 1
         sink = only(metrics.stats())
-    assert (sink.delivered, sink.retries, len(proxy.requests)) == (50, 0, 1)
+    assert (sink.delivered, sink.retries) == (50, 0)
     gc.collect()

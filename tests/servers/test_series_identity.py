@@ -76,6 +76,22 @@ async def test_a_pushgateway_has_the_sum_of_series_that_are_equal_to_it(
     assert depth.endswith(" 3")
 
 
+async def test_what_a_pushgateway_would_replace_by_its_own_is_refused(pushgateway: Pushgateway, namespace: str) -> None:
+    """It puts the time of the push where a metric of that name was, and answers 200."""
+    sink = PushgatewaySink(pushgateway.url, job=namespace, **QUICK)
+    async with collector(sinks=[sink]) as metrics:
+        metrics.describe("push.time", unit="s")
+        metrics.record_gauge("push.time", {}, 42)
+        metrics.record_gauge("push_failure_time_seconds", {}, 42)
+        metrics.record_counter("push.time.seconds", {}, 42)
+        metrics.record_gauge(f"{namespace}.fine", {}, 42)
+    assert (only(metrics).delivered, only(metrics).rejected) == (2, 2)
+    pushed = [line for line in pushgateway.page().splitlines() if f'job="{namespace}"' in line]
+    values = {line.partition("{")[0]: float(line.rpartition(" ")[2]) for line in pushed}
+    assert (values[f"{namespace}_fine"], values["push_time_seconds_total"]) == (42, 42)
+    assert values["push_failure_time_seconds"] == 0
+
+
 async def test_influxdb_has_the_sum_of_series_that_are_equal_to_it(influxdb: InfluxDB, namespace: str) -> None:
     """One point at each write, where there were several that overwrote each other."""
     database = influxdb.create_database(namespace)
@@ -102,6 +118,22 @@ async def test_victoriametrics_has_the_sum_of_series_that_are_equal_to_it(
     [found] = victoriametrics.export(f"{namespace}_hits_value")
     assert found["values"][-1] == HITS
     assert len(set(found["timestamps"])) == len(found["timestamps"])
+
+
+async def test_the_label_that_victoriametrics_adds_makes_no_series_of_its_own(
+    victoriametrics: VictoriaMetrics, namespace: str
+) -> None:
+    """It labels everything with ``db``: a series that has this label already is the one that has it not."""
+    sink = InfluxDBSeriesSink(victoriametrics.url, database=namespace, **QUICK)
+    async with collector(sinks=[sink]) as metrics:
+        metrics.record_counter("queries", {"db": namespace}, 1)
+        metrics.record_counter("queries", {}, 2)
+        metrics.record_counter("queries", {"db": ""}, 4)
+        metrics.record_counter("queries", {"db": "another"}, 8)
+    assert only(metrics).delivered == 4
+    victoriametrics.flush()
+    found = victoriametrics.export(f'queries_value{{db=~"{namespace}|another"}}')
+    assert {series["metric"]["db"]: series["values"] for series in found} == {namespace: [7], "another": [8]}
 
 
 @pytest.mark.server("pushgateway")

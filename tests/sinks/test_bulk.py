@@ -301,6 +301,22 @@ def read(data: bytes, items: int, action: str = "create") -> Receipt:
     return receipt_of_items(data, items, action, lambda words: words.replace("secret", "…"))
 
 
+def test_every_reason_is_without_credentials_whatever_stands_between_them() -> None:
+    """They are looked through all at once, and each keeps its place."""
+    reasons = ["secret", "a\0b secret", "", "fine\nsecret", "x" * 400 + "secret"]
+    results = [{"create": {"status": 400, "error": {"type": "t", "reason": reason}}} for reason in reasons]
+    seen: list[str] = []
+
+    def scrubbed(words: str) -> str:
+        seen.append(words)
+        return words.replace("secret", "…")
+
+    found = receipt_of_items(json.dumps({"errors": True, "items": results}).encode(), 5, "create", scrubbed)
+    expected = ["…", "a b …", "", "fine …", "x" * 400]
+    assert found.rejected == {at: f"HTTP 400: t: {reason}"[:300].rstrip() for at, reason in enumerate(expected)}
+    assert len(seen) == 1
+
+
 STATUSES = [
     *((status, "delivered") for status in (200, 201, 202, 299, 409)),
     *((status, "again") for status in (408, 425, 429, 500, 502, 503, 504, 599)),

@@ -1,8 +1,10 @@
 """What sinks over HTTP share: outcomes of answers, credentials, compression, connections, and what is never shown."""
 
 import gzip
+import html
 import json
 import logging
+import re
 import ssl
 from base64 import b64encode
 from collections.abc import AsyncIterator, Callable, Sequence
@@ -278,6 +280,15 @@ SHAPES: dict[str, Callable[[str], str]] = {
     "quoted": lambda secret: quote(secret, safe=""),
     "form": quote_plus,
     "base64": lambda secret: b64encode(f"ann:{secret}".encode()).decode(),
+    "HTML": html.escape,
+    "JSON as PHP writes it": lambda secret: json.dumps(secret).replace("/", "\\/"),
+    "JSON as Go writes it": lambda secret: json.dumps(secret, ensure_ascii=False).replace("+", "\\u002b"),
+    "JSON in JSON": lambda secret: json.dumps(json.dumps(secret)),
+    "JSON in HTML": lambda secret: html.escape(json.dumps(secret)[1:-1]),
+    "quoted in lower case": lambda secret: re.sub("%..", lambda found: found[0].lower(), quote(secret, safe="")),
+    "quoted in part": lambda secret: quote(secret, safe='/"'),
+    "quoted twice": lambda secret: quote(quote(secret, safe=""), safe=""),
+    "every character quoted": lambda secret: "".join(f"%{byte:02X}" for byte in secret.encode()),
 }
 
 

@@ -119,6 +119,63 @@ async def test_what_a_server_repeats_of_digest_authentication_is_not_shown(
     assert "ann-of-mine" not in words
 
 
+@pytest.mark.parametrize(
+    "answer",
+    [
+        lambda: httpx2.Response(307, headers={"location": f"http://{SECRET}.example/x"}),
+        lambda: httpx2.Response(400, content=f"bad {SECRET}".encode("utf-16")),
+    ],
+    ids=["host of a redirect", "UTF-16"],
+)
+async def test_a_credential_is_found_in_an_odd_place_of_an_answer(
+    answer: Callable[[], httpx2.Response], autojump_clock: MockClock, caplog: pytest.LogCaptureFixture
+) -> None:
+    """In a host that it points to, and between the NULs of UTF-16."""
+    words = await shown(LinesSink("http://metrics.example", auth=SECRET, client=client(lambda _: answer())), caplog)
+    assert "HTTP 307 to http://….example" in words or "HTTP 400: " in words
+    assert SECRET not in words.replace("\0", "").replace("\\x00", "")
+
+
+class Vault:
+    """Keeps a secret, and shows it to those who ask."""
+
+    __slots__ = ("empty", "secret")
+
+    def __init__(self, secret: object) -> None:
+        self.secret = secret
+
+
+@pytest.mark.parametrize(
+    "hold",
+    [
+        lambda: {"token": SECRET},
+        lambda: ("ann", SECRET),
+        lambda: Vault(SECRET),
+        lambda: {"ann": Vault(SECRET.encode())},
+        lambda: {"ann": [SECRET]},
+        lambda: {"authorization": f"Bearer {SECRET}"},
+    ],
+    ids=["dict", "tuple", "object", "object in dict", "list in dict", "header"],
+)
+async def test_what_an_auth_raises_has_no_credential_that_it_holds_in_something(
+    hold: Callable[[], Any], autojump_clock: MockClock, caplog: pytest.LogCaptureFixture
+) -> None:
+    """As where a token is fetched, which fails before anything is sent here."""
+
+    class Fetching(httpx2.Auth):
+        def __init__(self) -> None:
+            self.held = hold()
+
+        def auth_flow(self, request: httpx2.Request) -> Generator[httpx2.Request, httpx2.Response, None]:
+            """Fail."""
+            yield from ()
+            raise RuntimeError(f"no token for client_secret={SECRET}")
+
+    words = await shown(LinesSink("http://metrics.example", retry_budget=1, auth=Fetching(), client=client()), caplog)
+    assert "RuntimeError: no token for client_secret=…" in words
+    assert SECRET not in words
+
+
 @pytest.mark.parametrize("where", ["auth", "client's auth", "base_url", "hook"])
 async def test_what_a_client_raises_has_no_credential(
     where: str, autojump_clock: MockClock, caplog: pytest.LogCaptureFixture

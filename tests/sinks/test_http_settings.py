@@ -64,6 +64,7 @@ ODD: tuple[Any, ...] = (True, 0, -1, 1.5, math.nan, b"s3cret", "s3cret\n", ["s3c
         "http://metrics.example\n",
         "http://ann:s3 cret@metrics.example",
         "http://metrics\u00a0.example",
+        "http://metrics.example/s3cret\udcff",
         None,
         7,
         b"http://s3cret.example",
@@ -207,6 +208,9 @@ def test_every_other_setting_is_refused_by_name(sink: str, setting: str, values:
         ("pushgateway", {"grouping_key": {"a": "\udcff"}}, "grouping_key must have values"),
         ("influxdb", {"token": "s3crët"}, "token must be ASCII"),
         ("influxdb series", {"token": "s3cret\n"}, "token must be ASCII"),
+        ("influxdb", {"database": "d\udcff"}, "database must be text"),
+        ("influxdb", {"retention_policy": "\ud800"}, "retention_policy must be text"),
+        ("influxdb series", {"database": "\ud800"}, "database must be text"),
         ("elasticsearch", {"index": b"i"}, "index must be a str"),
         ("elasticsearch", {"index": "\udcff"}, "index must be"),
         ("elasticsearch", {"template": 1}, "template must be True, False or 'keyword'"),
@@ -341,6 +345,30 @@ async def test_a_token_that_is_refused_is_not_shown_and_not_tried_twice(tmp_path
     account = (await record(server, token_file=str(file))).sinks["lines"]
     assert (account.failed, account.retries, len(server.requests)) == (1, 0, 1)
     assert account.last_error == "HTTP 401: bad: …"
+
+
+@pytest.mark.parametrize("gone", [True, False])
+async def test_a_token_that_is_being_written_is_waited_for(gone: bool, tmp_path: Path) -> None:
+    """Whoever renews it may empty or remove the file first; a 401 says nothing about the token that is to come."""
+    file = tmp_path / "token"
+    file.write_text("first-token")
+    server = Guarded("Bearer second-token")
+    sink = LinesSink("http://metrics.example", token_file=file, client=server.client, backoff=0.01)
+    async with collector(BatchMetricsConfig(batch_size=1), sinks=[sink]) as metrics:
+        metrics.record_counter("c", {}, 1)
+        while not server.requests:  # noqa: ASYNC110 - there is no event for it
+            await trio.sleep(0.001)
+        await metrics.flush()
+        assert metrics.stats().sinks["lines"].failed == 1  # the file has the token that was refused
+        file.unlink() if gone else file.write_text("")
+        metrics.record_counter("c", {}, 1)
+        with trio.fail_after(20):
+            while "token_file" not in str(metrics.stats().sinks["lines"].last_error):  # noqa: ASYNC110 - likewise
+                await trio.sleep(0.001)
+        file.write_text("second-token")
+        assert (await metrics.flush()).ok
+    account = balanced(metrics.stats()).sinks["lines"]
+    assert (account.delivered, account.failed) == (1, 1)
 
 
 async def test_a_file_may_name_the_scheme_of_its_token(tmp_path: Path) -> None:

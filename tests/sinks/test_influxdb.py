@@ -6,7 +6,7 @@ from collections import Counter as Count
 from collections.abc import Callable, Iterable, Sequence
 from itertools import pairwise
 from pathlib import Path
-from time import perf_counter
+from time import perf_counter, process_time
 from typing import Any
 
 import httpx2
@@ -42,6 +42,8 @@ from trio_batchmetrics import (
     metric_event,
 )
 from trio_batchmetrics.abc import Payload, Receipt, SinkContext
+from trio_batchmetrics.sinks._http import Answer
+from trio_batchmetrics.sinks._influxdb.answers import receipt_for
 from trio_batchmetrics.sinks._influxdb.series_sink import InfluxDBSeriesSink
 from trio_batchmetrics.sinks._influxdb.sink import InfluxDBSink
 from trio_batchmetrics.sinks._influxdb.timestamps import Timestamps
@@ -690,6 +692,20 @@ async def test_many_lines_that_are_named_are_found_at_once() -> None:
     found = await receipt(error(400, f"partial write: {text} dropped=0"), payload)
     assert perf_counter() - start < 2
     assert found.rejected == {number: f"unable to parse: no {number}" for number in range(len(payload))}
+
+
+@pytest.mark.parametrize("measurement", ["m", "of somebody else"])
+async def test_long_labels_make_a_conflict_no_slower_to_read(measurement: str) -> None:
+    """Measurement and fields stand at the ends of a line; to read all of it held the loop for two seconds."""
+    long = {f"label{number}": "x" * 100 for number in range(10)}
+    payload = [Gauge("m", long, number, timestamp=10**18 + number) for number in range(4000)]
+    body = FakeServer().sink().encode(payload)
+    answer = Answer(400, {}, json.dumps({"error": CONFLICT.format(measurement, 2500)}).encode())
+    server = FakeServer().sink().server
+    start = process_time()
+    found = receipt_for(answer, server, body, payload)
+    assert process_time() - start < 0.3
+    assert (found.rejected, found.too_large) == ({}, True)
 
 
 async def test_a_long_reason_that_many_events_have_is_read_once() -> None:

@@ -232,6 +232,29 @@ async def test_limits_of_ones_own_take_the_place_of_those_that_are_known(
     assert server.pings == 0
 
 
+@EVENT_OR_SERIES
+@pytest.mark.parametrize("dialect", ["victoriametrics", "influxdb"])
+async def test_limits_of_ones_own_count_for_names_too_if_it_is_victoriametrics(
+    kind: type[InfluxDBSink | InfluxDBSeriesSink], dialect: Any
+) -> None:
+    """Measurement and field are one label there. What counts as delivered is written, whenever that is found out."""
+    server = FakeServer(dialect=dialect)
+    sink = kind(URL, database="d", client=server.client, limits=Limits(label_value_bytes=20))
+    async with collector(sinks=[sink]) as metrics:
+        metrics.record_counter("n" * 20, {}, 1)
+        metrics.record_counter("c", {"a": "\\x"}, 1)
+        await metrics.flush()
+        metrics.record_counter("n" * 20, {}, 2)
+    [account] = balanced(metrics.stats()).sinks.values()
+    written = {line.measurement for line in server.stored}
+    if dialect == "victoriametrics":
+        assert (account.delivered, account.rejected, written) == (1, 2, {"c"})
+    else:
+        assert (account.delivered, written) == (3 - account.rejected, {"c", "n" * 20})
+        assert account.rejected == (kind is InfluxDBSeriesSink)  # the first, until the server was known
+    assert server.pings == 1
+
+
 @pytest.mark.parametrize("status", [413, 401, 503])
 async def test_a_payload_with_events_that_are_too_large_may_be_refused_too(
     status: int, autojump_clock: MockClock

@@ -29,6 +29,7 @@ SINKS = [(SQLiteSink, "path"), (JSONLinesSink, "path_or_stream")]
         ("https://host/events", "URLs are not read; pass the path alone"),
         ("data/", "it ends like a folder; add the name of the file"),
         ("a\0b", "no file name has a NUL in it"),
+        ("events\ud800.db", "the file system has no name for its characters"),
     ],
 )
 def test_a_text_that_names_no_file_is_refused_at_construction(

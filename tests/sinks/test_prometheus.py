@@ -34,7 +34,7 @@ from trio_batchmetrics import (
     collector,
 )
 from trio_batchmetrics._validation import valid
-from trio_batchmetrics.abc import Payload, SinkContext
+from trio_batchmetrics.abc import EventSink, Payload, SinkContext
 from trio_batchmetrics.sinks import PrometheusSink
 from trio_batchmetrics.sinks._prometheus.asgi import wants_gzip, wants_openmetrics
 from trio_batchmetrics.sinks._prometheus.page import Page
@@ -198,11 +198,21 @@ def test_each_series_is_forgotten_in_its_time_while_others_go_on() -> None:
         assert len(page) == len(found)
 
 
-@pytest.mark.parametrize("bad", [0, -1, math.inf, math.nan, True, "60", timedelta(0)])
+@pytest.mark.parametrize("bad", [0, -1, math.inf, math.nan, True, "60", timedelta(0), 10**400])
 def test_a_bad_time_to_expire_is_named(bad: Any) -> None:
     """With rule and value."""
     with pytest.raises(ValueError, match=r"^expire_after must be seconds > 0, a timedelta > 0 or None \(got "):
         PrometheusSink(expire_after=bad)
+
+
+@pytest.mark.parametrize("ever", [1e300, timedelta.max])
+async def test_a_time_that_never_comes_is_one_to_expire_after(ever: Any, autojump_clock: MockClock) -> None:
+    """As good as none."""
+    sink = PrometheusSink(expire_after=ever)
+    async with collector(sinks=[sink]) as metrics:
+        metrics.record_counter("jobs", {}, 1)
+        await metrics.flush()
+        assert b"jobs_total 1.0" in sink.render()[0]
 
 
 # -- which format
@@ -527,6 +537,32 @@ def test_a_sink_that_was_never_closed_is_in_nobodys_way_once_it_is_gone() -> Non
     assert parsed_registry(registry.collect()).of("jobs_total") == {labelled(): 1}
     PrometheusSink(registry).bind(SinkContext())
     assert [*registry.collect()] == []
+
+
+class Unbindable(EventSink[None]):
+    """Refuses every collector."""
+
+    def bind(self, context: SinkContext) -> None:
+        """Fail, as a sink does whose client belongs to a parent process."""
+        raise RuntimeError("not me")
+
+    async def send(self, payload: Payload[None]) -> None:
+        """Never called."""
+
+
+async def test_a_collector_that_could_not_open_is_in_nobodys_way() -> None:
+    """Its sink has left the registry, although it is still there."""
+    registry = client.CollectorRegistry()
+    first = PrometheusSink(registry)
+    with pytest.raises(RuntimeError, match="not me"):
+        async with collector(sinks=[first, Unbindable()]):
+            pass
+    assert not first.is_open
+    async with collector(sinks=[PrometheusSink(registry)]) as metrics:
+        metrics.record_counter("jobs", {}, 1)
+    async with collector(sinks=[first]):
+        assert first.is_open
+    assert not first.is_open
 
 
 def test_of_sinks_that_join_a_registry_at_once_one_wins() -> None:

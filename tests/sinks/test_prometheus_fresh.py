@@ -279,6 +279,27 @@ async def test_a_counter_that_was_created_is_on_the_next_page(autojump_clock: Mo
         assert b"r 5.0\n" not in page
 
 
+async def test_a_bound_instrument_that_found_no_room_at_first_stays_once_it_has_some(autojump_clock: MockClock) -> None:
+    """A series that expires leaves it its place."""
+    sink = PrometheusSink(expire_after=10)
+    async with collector(BatchMetricsConfig(max_series=1), sinks=[sink]) as metrics:
+        metrics.record_counter("c", {"n": "recorded"}, 1)
+        await metrics.flush()
+        bound = metrics.counter("c", labels={"n": "bound"})
+        bound.add(2)
+        await metrics.flush()
+        assert b'c_total{otel_metric_overflow="true"} 2.0\n' in sink.render()[0]
+        await trio.sleep(20)
+        bound.add(4)
+        await metrics.flush()
+        assert b'c_total{n="bound"} 4.0\n' in sink.render()[0]
+        await trio.sleep(100)
+        metrics.record_counter("other", {}, 1)
+        page = (await sink.page())[0]
+        assert b'c_total{n="bound"} 4.0\n' in page
+        assert b"recorded" not in page
+
+
 @pytest.mark.parametrize("reads", [wants_openmetrics, wants_gzip])
 @pytest.mark.parametrize("filler", [",", ";", "a;q=1,", "gzip,", 'x="'])
 def test_a_header_of_a_megabyte_costs_no_time(reads: Callable[[str], bool], filler: str) -> None:

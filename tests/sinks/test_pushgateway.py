@@ -157,6 +157,8 @@ async def test_any_text_may_be_in_the_grouping_key(value: str, autojump_clock: M
         ({"grouping_key": {"job": "x"}}, r"^grouping_key must have names of labels.*got 'job'"),
         ({"grouping_key": {"a.b": "x"}}, r"got 'a.b'"),
         ({"grouping_key": {"__x": "x"}}, r"got '__x'"),
+        ({"grouping_key": {"le": "x"}}, r"other than job, le, quantile and __.*got 'le'"),
+        ({"grouping_key": {"quantile": "x"}}, r"got 'quantile'"),
         ({"grouping_key": {"a": 7}}, r"values of type str \(got 7 for 'a'\)"),
         ({"timeout": 0}, r"^timeout must be"),
     ],

@@ -13,8 +13,11 @@ from ..abc import Payload
 
 __all__ = ["LineStream"]
 
-_STREAM_PIECE = io.DEFAULT_BUFFER_SIZE
-"""Bytes written to a stream at once. What fits into its buffer is either taken whole or not at all."""
+_STREAM_PIECE = 8192
+"""Bytes written to a stream at once. A piece that fits into the stream's buffer is either taken whole or not at all.
+
+``io.DEFAULT_BUFFER_SIZE`` up to Python 3.13. From 3.14 on that is 128 KiB, twice as much as a pipe holds.
+"""
 
 
 class LineStream:

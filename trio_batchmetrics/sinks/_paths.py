@@ -48,6 +48,10 @@ def _why_not(path: str) -> str | None:
         return "URLs are not read; pass the path alone"
     if "\0" in path:
         return "no file name has a NUL in it"
+    try:
+        os.fsencode(path)
+    except UnicodeEncodeError:
+        return "the file system has no name for its characters"
     if path.endswith(("/", os.sep)):
         return "it ends like a folder; add the name of the file"
     return None

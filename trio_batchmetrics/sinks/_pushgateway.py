@@ -20,6 +20,12 @@ __all__ = ["PushgatewaySink"]
 
 _CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 _LABEL = re.compile(r"[a-zA-Z_][a-zA-Z0-9_]*")
+_OWN = frozenset({"push_time_seconds", "push_failure_time_seconds"})
+"""What the Pushgateway adds to each group; one that is pushed, it replaces (README, "About timestamps")."""
+
+_NO_KEYS = frozenset({"job", "le", "quantile"})
+"""Labels that no grouping key can have: ``job`` is there already, and a histogram's buckets would have two ``le``."""
+
 _PLAIN = re.compile(r"[a-zA-Z0-9_~-][a-zA-Z0-9_.~-]*")
 
 
@@ -39,6 +45,9 @@ class PushgatewaySink(HTTPSink, SeriesSink[bytes]):
 
     A push whose answer did not come in time may still be under way when the next one arrives, and then overtake it; the
     protocol has nothing against that, and the push after it puts it right. Give ``timeout`` room, so that it is rare.
+
+    An instrument whose name would be ``push_time_seconds`` or ``push_failure_time_seconds`` is refused: the Pushgateway
+    has its own of these in each group, and would put them in its place. Its events count as rejected.
 
     A label that is called like one of the grouping key becomes ``exported_…``, as Prometheus does it when scraping.
 
@@ -94,7 +103,7 @@ class PushgatewaySink(HTTPSink, SeriesSink[bytes]):
         return "/metrics" + "".join(_segments(name, value) for name, value in {"job": self._job, **key}.items())
 
     def _empty(self) -> Page:
-        return Page(self.context, time.time_ns, None, reserved=self._grouping, limits=self._limits)
+        return Page(self.context, time.time_ns, None, reserved=self._grouping, limits=self._limits, taken=_OWN)
 
     def bind(self, context: SinkContext) -> None:
         """Take what the collector tells."""
@@ -151,8 +160,9 @@ def _checked_key(grouping_key: Any) -> Mapping[str, str]:
         raise ConfigError(f"grouping_key must be a mapping of label names to values (got {grouping_key!r})")
     key: dict[Any, Any] = {**grouping_key}
     for name, value in key.items():
-        if not isinstance(name, str) or not _LABEL.fullmatch(name) or name == "job" or name.startswith("__"):
-            raise ConfigError(f"grouping_key must have names of labels, other than job and __… (got {name!r})")
+        if not isinstance(name, str) or not _LABEL.fullmatch(name) or name in _NO_KEYS or name.startswith("__"):
+            rule = "names of labels, other than job, le, quantile and __…"
+            raise ConfigError(f"grouping_key must have {rule} (got {name!r})")
         if not _is_text(value):
             raise ConfigError(f"grouping_key must have values of type str (got {value!r} for {name!r})")
     return key

@@ -27,6 +27,7 @@ from typing import Any
 import trio
 
 from .._exceptions import ConfigError
+from .._numbers import as_float
 from .._schema import MetricEvent
 from ..abc import EventSink, Payload, Receipt
 from ._database_file import DatabaseFile, check_log, identity
@@ -287,7 +288,7 @@ def _until_cancelled(parts: Iterable[list[Row]]) -> Iterator[Row]:
 def _seconds(max_age: float | timedelta | None) -> float | None:
     if max_age is None:
         return None
-    seconds = max_age.total_seconds() if isinstance(max_age, timedelta) else max_age
-    if isinstance(seconds, bool) or not isinstance(seconds, int | float) or not 0 < seconds < float("inf"):
+    seconds = as_float(max_age.total_seconds() if isinstance(max_age, timedelta) else max_age)
+    if seconds is None or seconds <= 0:
         raise ConfigError(f"max_age must be a number of seconds > 0, or a timedelta (got {max_age!r})")
     return seconds

@@ -57,8 +57,11 @@ class Answer:
 
     @property
     def words(self) -> str:
-        """The body as one line, as far as it is worth looking at: to be scrubbed, and then cut."""
-        return " ".join(self.body[:_LOOKED_AT].decode(errors="replace").split())
+        """The body as one line, as far as it is worth looking at: to be scrubbed, and then cut.
+
+        Without the NULs of UTF-16, between which nothing would be found that people still read.
+        """
+        return " ".join(self.body[:_LOOKED_AT].replace(b"\0", b"").decode(errors="replace").split())
 
 
 class NoAnswer(Exception):  # noqa: N818 - it is none: whether the request arrived is unknown
@@ -98,7 +101,10 @@ def receipt_of(answer: Answer, endpoint: Scrubbing) -> Receipt:
     status = answer.status
     if 200 <= status < 300:
         return Receipt()
-    what = f"HTTP {status}" if answer.points_to is None else f"HTTP {status} to {answer.points_to}"
+    what = f"HTTP {status}"
+    if answer.points_to is not None:
+        scheme, mark, host = answer.points_to.partition("://")
+        what = f"{what} to {scheme}{mark}{endpoint.scrubbed(host)}"  # the server's words, too
     words = endpoint.scrubbed(answer.words)[:_WORDS]
     error = f"{what}: {words}" if words else what
     if status == 413:

@@ -99,19 +99,17 @@ class Credentials:
         """
         if self._file is None or "authorization" in self.headers:
             return
-        try:
-            self.headers["authorization"] = await self._read(limiter)
-        except (OSError, ValueError) as exc:
-            raise NoAnswer(f"token_file cannot be read: {_reason(exc)}", uncertain=False) from None
+        self.headers["authorization"] = await self._read(limiter)
 
     async def renewed(self, limiter: trio.CapacityLimiter) -> bool:
-        """Read the token again; tell whether it is another. A file that cannot be read leaves it as it is."""
+        """Read the token again; tell whether it is another.
+
+        Raises:
+            NoAnswer: it cannot be read, perhaps because it is being written just now. Nothing was taken without it.
+        """
         if self._file is None:
             return False
-        try:
-            token = await self._read(limiter)
-        except (OSError, ValueError):
-            return False
+        token = await self._read(limiter)
         if token == self.headers.get("authorization"):
             return False
         self.headers["authorization"] = token
@@ -119,7 +117,10 @@ class Credentials:
 
     async def _read(self, limiter: trio.CapacityLimiter) -> str:
         read = partial(_token_in, self._file)
-        token = await trio.to_thread.run_sync(read, abandon_on_cancel=True, limiter=limiter)
+        try:
+            token = await trio.to_thread.run_sync(read, abandon_on_cancel=True, limiter=limiter)
+        except (OSError, ValueError) as exc:
+            raise NoAnswer(f"token_file cannot be read: {_reason(exc)}", uncertain=False) from None
         return token if " " in token else f"{self._scheme} {token}"
 
 

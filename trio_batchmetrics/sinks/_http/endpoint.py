@@ -84,7 +84,7 @@ class Endpoint:
         self._base, self._host, auth = parsed_url(url, auth)
         try:
             httpx2.URL(self._base)
-        except httpx2.InvalidURL:
+        except (httpx2.InvalidURL, UnicodeEncodeError):
             raise ConfigError("url must be an http or https URL (got one with characters that none has)") from None
         # identity: answers are small, and most are never looked at.
         usual = {"user-agent": "trio-batchmetrics", "accept-encoding": "identity"}

@@ -11,11 +11,15 @@ import json
 import re
 from base64 import b64decode, b64encode
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import suppress
+from types import MemberDescriptorType as _Slot
+from types import ModuleType
 from typing import Any, cast
 from urllib.parse import quote, quote_plus, unquote, unquote_plus
 from urllib.request import getproxies
 
 from .credentials import Credentials
+from .unescaping import found, plain
 
 __all__ = ["Scrubber", "client_secrets", "own_secrets", "proxy_secrets", "request_secrets"]
 
@@ -31,6 +35,9 @@ _SHORTEST = 4
 _PARAMETER = re.compile(r'([\w-]+)="([^"]*)"')
 """A parameter of an ``Authorization`` header (RFC 9110 §11.4)."""
 
+_HELD_MAX = 500
+"""Most things that are looked at in those that an ``httpx2.Auth`` holds."""
+
 _PUBLIC = frozenset({"realm", "qop", "algorithm", "nc", "opaque", "charset"})
 """Parameters of digest authentication that the server gave, or that tell nothing (RFC 7616 §3.4)."""
 
@@ -41,19 +48,26 @@ class Scrubber:
     def __init__(self, texts: Iterable[str]) -> None:
         """Know the texts; those of less than four characters are let through."""
         self._texts = sorted({*_spellings(texts)}, key=len, reverse=True)
+        self._plain = [found for found in {*map(plain, self._texts)} if len(found) >= _SHORTEST]
 
     def __call__(self, words: str) -> str:
         """Return words without any of the texts. To be done before they are cut: half a secret is one too."""
         for text in self._texts:
             words = words.replace(text, "…")
-        return words
+        pieces: list[str] = []
+        rest = 0
+        for start, end in sorted(found(self._plain, words)):
+            if start >= rest:
+                pieces += words[rest:start], "…"
+            rest = max(rest, end)
+        return "".join([*pieces, words[rest:]])
 
 
 def _spellings(texts: Iterable[str]) -> Iterator[str]:
     """Yield each text as it may be repeated: as it is, escaped for Python, JSON or a URL, or the other way round."""
     for text in texts:
         escaped = (repr(text)[1:-1], json.dumps(text)[1:-1], _quoted(text, quote), _quoted(text, quote_plus))
-        for spelling in (text, *escaped, unquote(text), unquote_plus(text)):
+        for spelling in (text, *escaped, unquote(text), unquote_plus(text), " ".join(text.split())):
             if len(spelling) >= _SHORTEST:
                 yield spelling
 
@@ -148,10 +162,31 @@ def _of_header(name: str, value: str) -> Iterator[str]:
         yield from (said for key, said in _PARAMETER.findall(value) if key.lower() not in _PUBLIC)
 
 
-def _of_auth(auth: Any) -> Iterator[str]:
-    """Yield every text that an ``httpx2.Auth`` holds: which of them is a secret cannot be told."""
-    for value in cast("dict[str, Any]", getattr(auth, "__dict__", {})).values():
-        if isinstance(value, bytes):
-            yield value.decode(errors="replace")
-        elif isinstance(value, str):
-            yield from _of_header("", value)
+def _of_auth(auth: object) -> Iterator[str]:
+    """Yield every text that an ``httpx2.Auth`` holds, also in what it holds: which of them is a secret cannot be told.
+
+    Texts of less than eight characters count only if it holds them itself: those of an object in it may be anything.
+    """
+    level = [*_held(auth)]
+    for least in (0, 8, 8):
+        for value in level:
+            held = value.decode(errors="replace") if isinstance(value, bytes | bytearray) else value
+            if isinstance(held, str) and len(held) >= least:
+                yield from _of_header("", held)
+        level = [each for value in level for each in _held(value)][:_HELD_MAX]
+
+
+def _held(value: object) -> Iterable[object]:
+    """Return what an object has in it, running no code of its own."""
+    if isinstance(value, dict):
+        return [*dict.values(cast("dict[object, object]", value))]
+    if isinstance(value, list | tuple | set | frozenset):
+        return [*cast("Iterable[object]", value)]
+    if value is None or isinstance(value, str | bytes | bytearray | int | float | type | ModuleType):
+        return ()
+    slots = [each for kind in type(value).__mro__ for each in kind.__dict__.values() if type(each) is _Slot]
+    found: list[object] = [*cast("dict[str, object]", getattr(value, "__dict__", {})).values()]
+    for slot in slots:
+        with suppress(AttributeError):  # it is empty
+            found.append(slot.__get__(value))
+    return found

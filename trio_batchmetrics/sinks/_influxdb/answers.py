@@ -53,8 +53,6 @@ _BOUND = re.compile(r"violates a [A-Za-z ]{,40}(Lower|Upper) Bound at ")
 _FOR_DATABASE = " for database: "
 _UNPARSED = "unable to parse '"
 _QUOTED = "': "
-_LINE = re.compile(r"(.*?)(?<!\\)(?:,.*?(?<!\\))? (.*) .*")
-"""Measurement and fields of a line: they end where no backslash stands before."""
 _WORDS = 300
 
 
@@ -82,8 +80,9 @@ class _Sent:
         field, _, rest = reason.partition('input field "')[2].partition('" on measurement "')
         measurement, mark, _ = rest.rpartition('" is type')
         for unquoted in (str, _unquoted) if mark else ():
-            sought = unquoted(field), unquoted(measurement)
-            if found := [number for number, line in enumerate(self.lines) if _has(line, *sought)]:
+            begins, holds = _begins(unquoted(measurement)), f",{unquoted(field)}="
+            found = [number for number, line in enumerate(self.lines) if line.startswith(begins)]
+            if found := [number for number in found if holds in f",{_fields(self.lines[number])}"]:
                 return found
         return []
 
@@ -93,7 +92,7 @@ class _Sent:
 
     def oldest(self, count: int, *, newest: bool = False) -> list[int] | None:
         """Return the numbers of so many lines that are the oldest, or newest; None if one that stays is as old."""
-        times = [(int(line.rpartition(" ")[2]), number) for number, line in enumerate(self.lines)]
+        times = [(int(line[line.rindex(" ") :]), number) for number, line in enumerate(self.lines)]
         times.sort(reverse=newest)
         if not 0 < count <= len(times) or (count < len(times) and times[count - 1][0] == times[count][0]):
             return None
@@ -264,9 +263,19 @@ def _sent(body: bytes, events: Sequence[MetricEvent]) -> _Sent | None:
     return _Sent(lines, items) if len(items) == len(lines) else None
 
 
-def _has(line: str, field: str, measurement: str) -> bool:
-    name, fields = _LINE.sub(r"\1\n\2", line).split("\n")
-    return name.replace("\\,", ",").replace("\\ ", " ") == measurement and f",{field}=" in f",{fields}"
+def _begins(measurement: str) -> tuple[str, str]:
+    """Return what the lines of a measurement begin with; a name never ends with a backslash."""
+    written = measurement.replace(",", "\\,").replace(" ", "\\ ")
+    return f"{written},", f"{written} "
+
+
+def _fields(line: str) -> str:
+    """Return the fields of a line.
+
+    They are looked for from its end, where long labels cost nothing: the fields are numbers and have no spaces.
+    """
+    end = line.rindex(" ")
+    return line[line.rindex(" ", 0, end) + 1 : end]
 
 
 def _read(answer: Answer) -> tuple[str, Any]:

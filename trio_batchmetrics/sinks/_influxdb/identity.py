@@ -17,8 +17,10 @@ __all__ = ["LineIdentity"]
 class LineIdentity(Identity):
     """Tells instruments and series apart by their measurement and tags as they are written.
 
-    While the dialect is not known, series that are equal in one of them are one, and stay so when it is. A histogram
-    has other fields than a counter or a gauge, so it is another instrument even where their names are the same.
+    While the dialect is not known, series that are equal in one of them are one, and stay so when it is.
+    VictoriaMetrics labels everything with its database: a series with just that label is one with the series that has
+    no such label. A histogram has other fields than a counter or a gauge, so it is another instrument even where their
+    names are the same.
     """
 
     def __init__(self, dialect: Dialect | None, limits: TagLimits) -> None:
@@ -30,6 +32,7 @@ class LineIdentity(Identity):
         """
         super().__init__()
         self._dialect: Dialect | None = dialect
+        self._database = limits.database if dialect in (None, "victoriametrics") else None
         self.tag_limits: TagLimits = limits
         """May be replaced, once the server is known."""
         self.doubts: bool = False
@@ -44,7 +47,9 @@ class LineIdentity(Identity):
         return (measure.kind, "" if measure.unit.startswith("{") else measure.unit)
 
     def key(self, family: Family, labels: Mapping[str, str]) -> Hashable:
-        """Return the tags as they are written."""
+        """Return the tags as they are written; with the label that VictoriaMetrics adds, where it may be that."""
+        if self._database is not None and not labels.get("db"):
+            labels = {**labels, "db": self._database}
         return series_key("", labels, self._dialect, _fields(family)).text
 
     def broken_limit(self, family: Family, labels: Mapping[str, str]) -> str | None:

@@ -37,7 +37,8 @@ class TagLimits:
         """
         self._dialect = dialect
         self._given = limits
-        self._database = database
+        self.database: str | None = database
+        """What lines are written to."""
         self._limits = limits or (VICTORIAMETRICS if dialect == "victoriametrics" else Limits())
 
     def broken_by(
@@ -55,20 +56,27 @@ class TagLimits:
             size = len(key.encode()) + _BETWEEN + max(map(len, fields))
             if size > _LONGEST:
                 return f"name and labels must have at most {_LONGEST} bytes together (got {size})"
-        return self._broken(self._limits, measurement, labels, fields)
+        is_victoriametrics = self._dialect == "victoriametrics"
+        return self._broken(self._limits, measurement, labels, fields, victoriametrics=is_victoriametrics)
 
     def doubted_by(self, measurement: str, labels: Mapping[str, str], fields: Collection[str]) -> str | None:
         """Return why VictoriaMetrics does not take a series, should the server be that; None where it is known."""
-        if self._dialect is not None or self._given is not None:
+        if self._dialect is not None:
             return None
-        return self._broken(VICTORIAMETRICS, measurement, labels, fields)
+        return self._broken(self._given or VICTORIAMETRICS, measurement, labels, fields, victoriametrics=True)
 
     def _broken(
-        self, limits: Limits, measurement: str, labels: Mapping[str, str], fields: Collection[str]
+        self,
+        limits: Limits,
+        measurement: str,
+        labels: Mapping[str, str],
+        fields: Collection[str],
+        *,
+        victoriametrics: bool = False,
     ) -> str | None:
-        if self._dialect == "victoriametrics" or limits is VICTORIAMETRICS:
-            if self._database is not None:
-                labels = {"db": self._database, **labels}
+        if victoriametrics:
+            if self.database is not None:
+                labels = {"db": self.database, **labels}
             name = len(measurement.encode()) + 1 + max(map(len, fields))
             if limits.label_value_bytes is not None and name > limits.label_value_bytes:
                 return f"measurement and field have {name} bytes (at most {limits.label_value_bytes})"

@@ -7,6 +7,7 @@ from typing import Literal
 import attrs
 
 from ..._exceptions import ConfigError
+from ..._text import text
 
 __all__ = ["Target"]
 
@@ -32,9 +33,13 @@ class Target:
             raise ConfigError("database or bucket must be given, and only one of them")
         for name in ("database", "bucket", "org", "token", "retention_policy"):
             value = getattr(self, name)
-            if value is not None and (not isinstance(value, str) or not value):
-                shown = "something else" if name == "token" else repr(value)
+            if value is None:
+                continue
+            shown = "something else" if name == "token" else repr(value)
+            if not isinstance(value, str) or not value:
                 raise ConfigError(f"{name} must be a str that is not empty (got {shown})")
+            if name != "token" and text(value) != value:
+                raise ConfigError(f"{name} must be text that UTF-8 has a form for (got {shown})")
         if self.api not in (None, 3):
             raise ConfigError(f"api must be None or 3 (got {self.api!r})")
         if self.database is None and (self.api == 3 or self.retention_policy is not None):

@@ -35,15 +35,19 @@ def names_of(measure: Measure) -> tuple[str, ...]:
 class PrometheusIdentity(Identity):
     """Tells instruments and series apart by their names, units and labels once translated; an empty label is none."""
 
-    def __init__(self, reserved: frozenset[str] = frozenset(), limits: Limits | None = None) -> None:
+    def __init__(
+        self, reserved: frozenset[str] = frozenset(), limits: Limits | None = None, taken: frozenset[str] = frozenset()
+    ) -> None:
         """Tell them apart.
 
         Args:
             reserved: names that no label may have; ``exported_`` is put before them.
             limits: the largest labels that are taken.
+            taken: names that the back-end has metrics of its own under.
         """
         super().__init__(limits)
         self._reserved = reserved
+        self._taken = taken
 
     def names(self, measure: Measure) -> tuple[Hashable, ...]:
         """Return every name that an instrument takes in either format."""
@@ -53,6 +57,11 @@ class PrometheusIdentity(Identity):
         """Return name, type and unit."""
         name = metric_name(measure.name, measure.unit, measure.kind)
         return (name, measure.kind, unit_name(measure.unit))
+
+    def refusal(self, measure: Measure) -> str | None:
+        """Return in words why there can be no instrument of this name: the back-end would put its own in its place."""
+        name = metric_name(measure.name, measure.unit, measure.kind)
+        return f"the back-end has a metric of its own that is called {name!r}" if name in self._taken else None
 
     def labels(self, family: Family, labels: Mapping[str, str]) -> Mapping[str, str]:
         """Return the labels as they are exposed, sorted by name."""

@@ -39,6 +39,7 @@ class Page(SeriesStore):
         *,
         reserved: frozenset[str] = frozenset(),
         limits: Limits | None = None,
+        taken: frozenset[str] = frozenset(),
     ) -> None:
         """Be empty.
 
@@ -48,8 +49,9 @@ class Page(SeriesStore):
             expire_after: nanoseconds after which a series that nothing was added to is forgotten; None: never.
             reserved: names that no label may have; ``exported_`` is put before them.
             limits: the largest labels that are taken.
+            taken: names that the back-end has metrics of its own under; events of such an instrument are refused.
         """
-        super().__init__(context, clock=clock, identity=PrometheusIdentity(reserved, limits))
+        super().__init__(context, clock=clock, identity=PrometheusIdentity(reserved, limits, taken))
         self._expire_after = expire_after
         self._shown: dict[Family, ExposedFamily] = {}
         self._blocked = False
@@ -106,7 +108,7 @@ class Page(SeriesStore):
 
     def _since(self) -> int:
         """Return the update that a series must have had to be shown; one without any has no value yet."""
-        return 1 if self._expire_after is None else max(1, self._time() - self._expire_after)
+        return 1 if self._expire_after is None else max(1, self._clock() - self._expire_after)
 
     def _begin(self, family: Family, cell: Cell) -> None:
         place = self._shown.get(family)

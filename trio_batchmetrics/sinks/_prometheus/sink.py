@@ -11,7 +11,6 @@ prometheus_client's, ``asgi.py`` serves the page.
 
 from __future__ import annotations
 
-import math
 import time
 from collections.abc import Callable, Mapping, Sequence
 from datetime import timedelta
@@ -20,6 +19,8 @@ import trio
 
 from ..._exceptions import ConfigError
 from ..._limits import checked_limits
+from ..._numbers import as_float
+from ..._ownership import Hold
 from ..._schema import MetricEvent
 from ...abc import Limits, Payload, SeriesSink, SinkContext
 from .asgi import MetricsApp, wants_openmetrics
@@ -32,6 +33,8 @@ __all__ = ["PrometheusSink"]
 _TEXT = "text/plain; version=0.0.4; charset=utf-8"
 _OPENMETRICS = "application/openmetrics-text; version=1.0.0; charset=utf-8"
 _NS = 1_000_000_000
+_EVER = 1e10
+"""Seconds: 317 years."""
 
 
 class PrometheusSink(SeriesSink[None]):
@@ -95,6 +98,7 @@ class PrometheusSink(SeriesSink[None]):
         self._expire_after = None if expire_after is None else _nanoseconds("expire_after", expire_after)
         self._membership: Membership | None = None
         self._open = False
+        self._hold = Hold(self)
         self._page = Page(None, time.monotonic_ns, None)
         self._freshness: Freshness | None = None
         self._run: object = None
@@ -103,6 +107,7 @@ class PrometheusSink(SeriesSink[None]):
         """Begin with no series, and join the registry, if there is one."""
         page = Page(context, _clock(), self._expire_after, limits=self._limits)
         was_open, self._open = self._open, True
+        self._hold = Hold(self)
         if self._registry is not None:
             membership = Membership.of(self._registry, self._client)
             try:
@@ -131,8 +136,8 @@ class PrometheusSink(SeriesSink[None]):
 
     @property
     def is_open(self) -> bool:
-        """Whether its collector is open."""
-        return self._open
+        """Whether its collector is open; one that could not open because of another sink isn't."""
+        return self._open and self._hold.lasts
 
     @property
     def left_out(self) -> int:
@@ -211,7 +216,7 @@ def _clock() -> Callable[[], int]:
 
 
 def _nanoseconds(name: str, duration: float | timedelta) -> int:
-    seconds: object = duration.total_seconds() if isinstance(duration, timedelta) else duration
-    if isinstance(seconds, bool) or not isinstance(seconds, int | float) or not 0 < seconds < math.inf:
+    seconds = as_float(duration.total_seconds() if isinstance(duration, timedelta) else duration)
+    if seconds is None or seconds <= 0:
         raise ConfigError(f"{name} must be seconds > 0, a timedelta > 0 or None (got {duration!r})")
-    return int(seconds * _NS)
+    return int(min(seconds, _EVER) * _NS)
