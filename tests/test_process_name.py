@@ -5,8 +5,11 @@ import shutil
 import socket
 import subprocess
 import sys
+from collections import Counter
 from collections.abc import Callable
+from contextlib import AsyncExitStack
 from pathlib import Path
+from types import FrameType
 from typing import Any
 
 import pytest
@@ -212,3 +215,23 @@ async def test_many_collectors_that_open_in_many_threads_have_different_names() 
             nursery.start_soon(trio.to_thread.run_sync, run, sink, lambda: opened.append(1))
     assert len(opened) == 20
     assert len({instance for sink in sinks for instance in sink.instances}) == 20
+
+
+async def test_to_open_one_of_many_collectors_looks_at_each_of_the_others_twice_at_most() -> None:
+    """It was once for each that is open: 25 ms for the two-hundredth."""
+    looks: Counter[int] = Counter()
+
+    def count(frame: FrameType, event: str, _: object) -> None:
+        if event == "call" and frame.f_code.co_name == "is_open":
+            looks[id(frame.f_locals["self"])] += 1
+
+    async with AsyncExitStack() as stack:
+        for _ in range(20):
+            await stack.enter_async_context(collector(sinks=[]))
+        sys.setprofile(count)
+        try:
+            await stack.enter_async_context(collector(sinks=[]))
+        finally:
+            sys.setprofile(None)
+    assert len(looks) >= 20
+    assert max(looks.values()) <= 2

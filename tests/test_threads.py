@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import sys
 import threading
 from collections.abc import Callable, Generator
@@ -14,11 +15,21 @@ import trio.testing
 from trio.testing import MockClock
 
 from tests.helpers import RECORDERS, balanced, ids, interrupted_at, run_at_every_point
-from trio_batchmetrics import BatchMetricsCollector, BatchMetricsConfig, Counter, WrongThreadError, collector
+from trio_batchmetrics import (
+    BatchMetricsCollector,
+    BatchMetricsConfig,
+    BatchMetricsStats,
+    Counter,
+    WrongThreadError,
+    collector,
+)
+from trio_batchmetrics._handed_in import HandedIn
 from trio_batchmetrics._waiters import Waiters
 from trio_batchmetrics.testing import RecordingSink, StuckSink
 
 Policy = Literal["drop_newest", "drop_oldest"]
+
+STRIDE = int(os.environ.get("POINTS_STRIDE", "11"))
 
 
 def in_a_thread(function: Callable[[], object]) -> None:
@@ -304,6 +315,95 @@ async def test_what_a_thread_records_never_overtakes_what_it_has_handed_in(monke
     assert ids(sink.events) == [0, 1, 2]
 
 
+async def test_arecord_does_not_wait_where_another_thread_has_just_recorded(autojump_clock: MockClock) -> None:
+    """There is room: neither does arecord wait until the next hand-over, nor are others refused meanwhile."""
+    sink = RecordingSink()
+    async with collector(BatchMetricsConfig(flush_interval=3600), sinks=[sink]) as metrics:
+        in_a_thread(lambda: metrics.record_counter("c", {"id": 1}, 1))
+        with trio.fail_after(1):
+            await metrics.arecord(Counter("c", {"id": 2}, 1))
+        metrics.record_counter("c", {"id": 3}, 1)
+        assert balanced(metrics.stats()).pending_events == 3
+    assert ids(sink.events) == [1, 2, 3]
+
+
+def test_arecord_does_not_wait_wherever_another_thread_stands_in_a_record() -> None:
+    """The thread has left its event, perhaps, and shuts the gate later: there is room all the same."""
+
+    async def play(point: int) -> int:
+        sink = RecordingSink()
+        passed = [0]
+        async with collector(BatchMetricsConfig(flush_interval=3600), sinks=[sink]) as metrics:
+            stopped, goes_on = threading.Event(), threading.Event()
+
+            def stop() -> None:
+                stopped.set()
+                goes_on.wait()
+
+            def record() -> None:
+                nonlocal passed
+                with interrupted_at(point, stop) as passed:
+                    metrics.record_counter("c", {"id": 1}, 1)
+                stopped.set()
+
+            thread = threading.Thread(target=record)
+            thread.start()
+            assert stopped.wait(10)
+            await trio.lowlevel.checkpoint()
+            goes_on.set()
+            thread.join()
+            with trio.fail_after(1):
+                await metrics.arecord(Counter("c", {"id": 2}, 1))
+                await metrics.arecord(Counter("c", {"id": 3}, 1))
+        assert ids(sink.events) == [1, 2, 3]
+        return passed[0]
+
+    run_at_every_point(play, least=6)
+
+
+def test_a_threads_record_in_the_middle_of_letting_arecord_in_does_not_cost_that_its_place(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The thread has found room before; its own event is the one too many, wherever Trio's thread stands."""
+    monkeypatch.setattr("trio_batchmetrics._buffer.gil_enabled", lambda: False)  # so that the thread hands it in
+
+    async def play(point: int) -> int:
+        sink = RecordingSink()
+        async with collector(BatchMetricsConfig(batch_size=1, buffer_size=1), sinks=[sink]) as metrics:
+            stopped, goes_on = threading.Event(), threading.Event()
+
+            def trace(frame: Any, event: str, _: object) -> None:
+                if frame.f_code is HandedIn.append.__code__:
+                    stopped.set()
+                    goes_on.wait()
+
+            def record() -> None:
+                sys.settrace(trace)
+                metrics.record_counter("c", {"id": 1}, 1)
+                sys.settrace(None)
+
+            thread = threading.Thread(target=record)
+            thread.start()
+            assert stopped.wait(10)
+
+            def go_on() -> None:
+                goes_on.set()
+                thread.join()
+
+            metrics.record_counter("c", {"id": 2}, 1)
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(metrics.arecord, Counter("c", {"id": 3}, 1))
+                with interrupted_at(point, go_on) as passed:
+                    await trio.testing.wait_all_tasks_blocked()
+                go_on()
+        stats = balanced(metrics.stats())
+        assert stats.total_events == 3 == len(sink.events) + stats.dropped.get("buffer_full", 0)
+        assert {2, 3} <= set(ids(sink.events))
+        return passed[0]
+
+    run_at_every_point(play, least=50, stride=STRIDE)
+
+
 def test_a_thread_in_the_middle_of_a_record_does_not_cost_arecord_its_place() -> None:
     """A thread takes the last place; arecord does too, before the thread shuts the gate."""
 
@@ -393,6 +493,77 @@ async def test_stats_may_be_read_from_any_thread_at_any_time() -> None:
             nursery.start_soon(record)
             await trio.to_thread.run_sync(read)
             done.set()
+
+
+@pytest.mark.parametrize("policy", ["drop_newest", "drop_oldest"])
+def test_stats_in_a_thread_balance_and_never_go_back_wherever_the_thread_stands(policy: Policy) -> None:
+    """Other threads record meanwhile, and Trio's moves and settles their events."""
+
+    async def play(point: int) -> int:
+        passed = [0]
+        config = BatchMetricsConfig(batch_size=3, buffer_size=5, on_full=policy)
+        async with collector(config, sinks=[RecordingSink()]) as metrics:
+            stopped, goes_on = threading.Event(), threading.Event()
+            seen: list[BatchMetricsStats] = []
+
+            def record(count: int) -> Callable[[], None]:
+                return lambda: [metrics.record_counter("c", {}, 1) for _ in range(count)].clear()
+
+            def stop() -> None:
+                stopped.set()
+                goes_on.wait()
+
+            def look() -> None:
+                nonlocal passed
+                with interrupted_at(point, stop) as passed:
+                    seen.append(metrics.stats())
+                stopped.set()
+
+            in_a_thread(record(2))
+            before = balanced(metrics.stats()).total_events
+            thread = threading.Thread(target=look)
+            thread.start()
+            assert stopped.wait(10)
+            in_a_thread(record(7))
+            await metrics.flush()
+            in_a_thread(record(7))
+            metrics.record_counter("c", {}, 1)  # Trio's thread moves the others first
+            goes_on.set()
+            thread.join()
+            assert before <= balanced(seen[0]).total_events <= balanced(metrics.stats()).total_events
+        return passed[0]
+
+    run_at_every_point(play, least=40)
+
+
+@pytest.mark.parametrize("policy", ["drop_newest", "drop_oldest"])
+async def test_threads_that_record_as_the_block_ends_are_counted_as_closed(
+    policy: Policy, autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """More of them than the buffer holds, all of which have found it open."""
+    monkeypatch.setattr("trio_batchmetrics._buffer.gil_enabled", lambda: False)  # so that they hand them in
+    stopped, goes_on = threading.Semaphore(0), threading.Event()
+
+    def trace(frame: Any, event: str, _: object) -> None:
+        if frame.f_code is HandedIn.append.__code__:
+            stopped.release()
+            goes_on.wait()
+
+    def record() -> None:
+        sys.settrace(trace)
+        metrics.record_counter("c", {}, 1)
+        sys.settrace(None)
+
+    threads = [threading.Thread(target=record) for _ in range(3)]
+    async with collector(BatchMetricsConfig(buffer_size=1, on_full=policy), sinks=[RecordingSink()]) as metrics:
+        for thread in threads:
+            thread.start()
+            stopped.acquire()
+    goes_on.set()
+    for thread in threads:
+        thread.join()
+    stats = balanced(metrics.stats())
+    assert (stats.total_events, stats.pending_events, stats.dropped) == (3, 0, {"closed": 3})
 
 
 def test_where_trio_runs_in_another_thread_a_signal_handler_records_with_from_thread() -> None:

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import gc
+
+import pytest
 import trio
 
+from trio_batchmetrics import collector
 from trio_batchmetrics._waking import Waker
 
 
@@ -35,3 +39,20 @@ def test_a_waker_asked_after_the_run_or_in_a_child_does_nothing() -> None:
     waker = trio.run(main)
     waker(lambda: made.append("after the run"))
     assert made == []
+
+
+async def test_where_no_file_descriptor_is_left_opening_raises_and_leaves_nothing_behind() -> None:
+    """The error is the system's; no finalizer adds one of its own, and with descriptors it opens."""
+    resource = pytest.importorskip("resource")  # Windows has none
+    before = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (3, before[1]))
+    try:
+        with pytest.raises(OSError, match="Too many open files"):
+            async with collector(sinks=[]):
+                pass
+        gc.collect()
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, before)
+    async with collector(sinks=[]) as metrics:
+        metrics.record_cache_metric("redis", "hit")
+    assert metrics.stats().processed_events == 1

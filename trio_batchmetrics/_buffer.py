@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from functools import partial
 from threading import get_ident
-from typing import cast
+from typing import Any, cast
 
 import trio
 
@@ -20,6 +20,7 @@ from ._gathering import Bell, Gathering
 from ._handed_in import HandedIn
 from ._ledger import Ledger
 from ._reporting import LossReporter
+from ._stack import DEEP, has_room
 from ._thread_cells import gil_enabled
 from ._turns import Turn
 from ._waiters import Waiters
@@ -79,16 +80,17 @@ class Buffer:
         """Whether the structure is being changed."""
         self._again = False
         self._asked = False
-        """Whether another thread has asked for a look."""
+        """Whether a task of the library has been asked to look."""
+        self._cut_short = False
+        """Whether a signal handler has raised in the middle of a change."""
         self._flush_interval = config.flush_interval
         self._buffer_size = config.buffer_size
         self._batch_size = min(config.batch_size, config.buffer_size)
         self._drop_oldest = config.on_full == "drop_oldest"
         if self._drop_oldest:
             ledger.capacity = config.buffer_size
-        self._full: Tally | None = None
-        if self._direct and not self._drop_oldest:
-            self._full = ledger.refusals("buffer_full")
+        full = ledger.refusals("buffer_full")  # made now: there may be little room on the stack later
+        self._full: Tally | None = full if self._direct and not self._drop_oldest else None
         self._refusals: Tally | None = self._full
         """Counts what the gate keeps out; None: only :meth:`put_slowly` can tell whether that is to be refused."""
         self.hand_shrunk: Callable[[], object] = lambda: None
@@ -142,9 +144,18 @@ class Buffer:
             if self.busy:
                 self._again = True
                 return  # re-entered: the outer call looks again once it has let go
+            try:
+                if not has_room(DEEP):
+                    self._look_later()
+                    return
+            except RecursionError:
+                return  # the row is safe; the next record looks
             self.busy, self._again = True, False
             try:
                 self._look_once()
+            except BaseException:  # the next record looks, and goes on with it
+                self._cut_short, self._refusals, self.limit = True, None, 0
+                raise
             finally:
                 self.busy = False
 
@@ -153,17 +164,33 @@ class Buffer:
         self.look()
 
     def _look_if_asked(self) -> None:
-        if self._asked or self._handed_in.rows:
+        if self._asked or self._cut_short or self._handed_in.rows:
             self._look_now()
 
     def _ask_for_look(self) -> None:
         """Have Trio's thread look at a row that another has appended, which stands and counts already."""
         self._again = True  # a look that is under way goes on
-        if self._ledger.waiting >= self._buffer_size and not self.closed:
-            self._shut_gate()
+        try:
+            self._ask(self._waker)
+            if self._ledger.waiting >= self._buffer_size and not self.closed:
+                self._shut_gate()
+        except RecursionError:
+            pass  # the row is safe; the next record asks
+
+    def _look_later(self) -> None:
+        """The stack is nearly used up: have a task of the library look. Until then the newest make room."""
+        if self._ledger.waiting > self._buffer_size:
+            self._refuse_newest()
+        self._ask(self._waker.later)
+
+    def _ask(self, waker: Callable[[Callable[[], object]], object]) -> None:
         if not self._asked:
             self._asked = True
-            self._waker(self._look_now)
+            try:
+                waker(self._look_now)
+            except BaseException:
+                self._asked = False
+                raise
 
     def _look_once(self) -> None:
         self._asked = False  # first: whoever appends from here on asks again
@@ -187,6 +214,9 @@ class Buffer:
         else:
             limit = filled + room if room < self._batch_size - filled else self._batch_size
             self.limit = limit if limit > filled else filled + 1
+        if self._cut_short:
+            self._cut_short = False
+            self._bell.there_is(complete=True)
 
     def _append_moved(self, row: Row) -> None:
         """Put an event of another thread into the open batch."""
@@ -196,6 +226,9 @@ class Buffer:
 
     def _form_batch(self) -> None:
         """Open a batch for the first row of a list; let it leave with its last; both again for further rows."""
+        batch = self._open
+        if batch is not None and (batch.rows is not self.rows or not batch.number):
+            self._go_on_with(batch)
         while self.rows:
             if self._open is None:
                 self._open_batch()
@@ -209,6 +242,8 @@ class Buffer:
         self.gate = False  # first: what re-enters from here on is refused, or makes room for itself later
         self._reporter.trouble()
         while self._ledger.waiting > self._buffer_size:
+            if self._handed_in.rows and not self._drop_oldest:
+                self._handed_in.move(self._append_moved)  # these are newer than all that stand in a batch
             if not (self._evict_oldest() if self._drop_oldest else self._refuse_newest()):
                 return False  # another thread has recorded meanwhile; it has asked for another look
         return True
@@ -247,20 +282,29 @@ class Buffer:
         batch.complete(self._waker, self._turn)
         self._bell.there_is(complete=True)
 
+    def _go_on_with(self, batch: Gathering) -> None:
+        """Do the rest of a change that was cut short."""
+        if not batch.number:
+            self._announce(batch)
+        if batch.rows is not self.rows:
+            self._seal()
+
     def _seal(self) -> None:
-        """The open batch is complete."""
-        batch, self._open = self._open, None
-        rows: list[Row | None] = []
-        self._ledger.watch_rows(rows)
-        self.rows = rows
-        self.limit = 1
-        if batch is not None:
-            sealed, size = batch.rows, self._batch_size
-            if len(sealed) > size:  # other threads have appended
-                more = sealed[size:]
-                del sealed[size:]  # with no call before the next step: each event stands in one list
-                rows[0:0] = more
-            batch.cohort.seal()
+        """The open batch is complete. Where this was cut short before, it goes on from there."""
+        batch = self._open
+        if batch is None:
+            return
+        if batch.rows is self.rows:
+            rows: Any = self._ledger.watched
+            if rows is batch.rows:
+                rows = []
+                self._ledger.watch_rows(rows)
+            self.rows = rows
+            self.limit = 1
+        if len(batch.rows) > self._batch_size:  # other threads have appended
+            self._ledger.carry_over(batch.rows, self._batch_size, self.rows)
+        batch.cohort.seal()
+        self._open = None
 
     # -- the flush task's side
 
@@ -316,9 +360,11 @@ class Buffer:
             self._batches.take(batch, self._open)
         while self._waiters and self._ledger.waiting < self._buffer_size:
             task, row = self._waiters.first()
+            self._kept = row
             self.rows.append(row)
             trio.lowlevel.reschedule(task)
             self._look_now()
+            self._kept = None
         return [row for row in batch.rows if row is not None] if batch.cohort.gone else cast("list[Row]", batch.rows)
 
     # -- bound instruments

@@ -119,8 +119,10 @@ class Engine:
     def _instance(self) -> str:
         """Take a number, and return what this collector is called among all that report."""
         self.number = 1
-        while any(other.number == self.number for other in _open_engines() if other is not self):
-            self.number += 1  # taken before it is looked whether it is free: two threads may open at the same time
+        # Taken before it is looked whether it is free: two threads may open at the same time.
+        while self.number in (taken := {other.number for other in _open_engines() if other is not self}):
+            while self.number in taken:
+                self.number += 1
         name = process_name()
         return name if self.number == 1 else f"{name}:{self.number}"
 

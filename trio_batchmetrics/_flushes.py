@@ -104,7 +104,7 @@ class Flushes:
         self.growing: Stretch = Stretch()
         """The stretch that new batches belong to."""
         self._stretches: deque[Stretch] = deque([self.growing])
-        self._counted = [0] * _OUTCOMES
+        self.counted: list[int] = [0] * _OUTCOMES
         """What has settled in any stretch, by outcome."""
         self._folded = [0] * _OUTCOMES
         """What has settled in those that are gone."""
@@ -116,11 +116,11 @@ class Flushes:
 
     def settle(self, stretch: Stretch, outcome: int, count: int) -> None:
         """Events of a stretch have settled."""
-        self._counted[outcome] += count
+        self.counted[outcome] += count
         stretch.counts[outcome] += count
         stretch.remaining -= count
         if not stretch.remaining and len(self._stretches) > 1:
-            self._fold()
+            self.fold()
 
     def settle_rest(self, outcome: int) -> None:
         """All that remains has settled one way."""
@@ -139,9 +139,9 @@ class Flushes:
         else:
             self.growing = Stretch()
             self._stretches.append(self.growing)
-        watch = Watch(done, newest, self._counted)
+        watch = Watch(done, newest, self.counted)
         newest.watches.append(watch)
-        self._fold()
+        self.fold()
         return watch
 
     def unwatch(self, watch: Watch) -> bool:
@@ -166,14 +166,18 @@ class Flushes:
                 break
         return watch.report(settled, pending)
 
-    def _fold(self) -> None:
+    def fold(self) -> None:
         """Fold the stretches of which nothing remains, and let the flushes that wait for them know."""
         if self._folding:
             return  # re-entered: the outer call goes on
         self._folding = True
-        while len(self._stretches) > 1 and not self._stretches[0].remaining:
-            stretch = self._stretches.popleft()
-            self._folded = [*map(add, self._folded, stretch.counts)]
-            for watch in tuple(stretch.watches):
-                watch.finish(self._folded)
-        self._folding = False
+        try:
+            while len(self._stretches) > 1 and not self._stretches[0].remaining:
+                stretch = self._stretches[0]  # it stays there until it is done: a signal handler may raise in between
+                folded, nothing = [*map(add, self._folded, stretch.counts)], [0] * _OUTCOMES
+                self._folded, stretch.counts = folded, nothing
+                for watch in tuple(stretch.watches):
+                    watch.finish(self._folded)
+                self._stretches.popleft()
+        finally:
+            self._folding = False

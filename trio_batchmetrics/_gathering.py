@@ -99,12 +99,15 @@ class Bell:
     def _ring(self) -> None:
         batch = self._first()
         if self._task is not _Task.AWAKE and batch is not None and not self._closed:
-            self._task = _Task.AWAKE
+            before, self._task = self._task, _Task.AWAKE
             try:
                 self._send.send_nowait(batch)
                 self._turn.wanted()
             except trio.WouldBlock:  # there is one already
                 pass
+            except BaseException:  # a signal handler's: the next look rings again
+                self._task = before
+                raise
 
     async def wait(self, *, expecting: bool) -> bool:
         """Wait until there may be a batch. Returns False once it is closed.

@@ -14,6 +14,7 @@ from collections.abc import Callable
 
 from ._batch import Row
 from ._ledger import Ledger
+from ._stack import SHALLOW, has_room
 
 __all__ = ["HandedIn"]
 
@@ -41,15 +42,30 @@ class HandedIn:
         """Record a row, from any thread."""
         cell = self._ledger.handed_in.mine()
         cell.count += 1  # with no call before the next step: the event is always counted once
-        self.rows.append(row)
+        try:
+            self.rows.append(row)
+        except RecursionError:
+            cell.count -= 1  # it was not recorded
+            raise
         if self._ledger.ended:
             self.rows.clear()  # it counts as closed, and nobody moves it any more
             return
-        if len(self.rows) > self._capacity:
-            self._evict()
-        if not self._asked:
+        try:
+            if len(self.rows) > self._capacity and has_room(SHALLOW):
+                self._evict()
+            self.make_sure()
+        except RecursionError:
+            pass  # the row is safe; the next one asks
+
+    def make_sure(self) -> None:
+        """Have Trio's thread move what is there, unless it has been asked. From any thread."""
+        if self.rows and not self._asked:
             self._asked = True
-            self._ask()
+            try:
+                self._ask()
+            except BaseException:
+                self._asked = False
+                raise
 
     def _evict(self) -> None:
         try:

@@ -73,6 +73,7 @@ class Intake(Buffer):
         if self.closed or not self._enabled:
             self.refuse("closed")
         elif not (self._drop_oldest or self._has_room()):
+            self._handed_in.make_sure()
             self.refuse("buffer_full")
         elif here:
             self.rows.append(row)
@@ -86,7 +87,7 @@ class Intake(Buffer):
         self.check_thread()
         await trio.lowlevel.checkpoint_if_cancelled()
         self._look_if_asked()
-        if self.gate or (self._has_room() and not self._direct):
+        if self.gate or self._has_room():  # a thread that has recorded may have shut it just now
             self._kept = row
             self.rows.append(row)
             if len(self.rows) >= self.limit:

@@ -38,6 +38,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Callable, Collection, Sequence, Sized
 from datetime import datetime
+from typing import Any
 
 from ._accounts import FAILED, MAX_EVENT_SINKS, PROCESSED, SETTLING, SPOOLED, Account, Cohort, Tally, Verdict
 from ._flushes import DROPPED, Flushes, Stretch, Watch
@@ -48,6 +49,9 @@ __all__ = ["Ledger"]
 
 _TailKey = tuple[frozenset[tuple[Account, int]], Stretch]
 _NOBODY: frozenset[Account] = frozenset()
+
+_READINGS = 100
+"""How often the numbers of what was recorded are read at most, while Trio's thread goes on changing them."""
 
 
 class Ledger:
@@ -66,6 +70,8 @@ class Ledger:
         self._pushed_out = SharedCount()
         self.moved: int = 0
         """How many of them stand in a batch, or were evicted before."""
+        self._carried = 0
+        """How often events were carried from one list over into the next."""
         self._end: tuple[int, int] | None = None
         """How many events were recorded in lists, and handed in, when everything pending was given up."""
         self._recorded: tuple[int, Sized, Sized] = (0, (), ())
@@ -87,6 +93,18 @@ class Ledger:
         earlier, older, newer = self._recorded
         self._recorded = (earlier + len(older), newer, rows)
 
+    @property
+    def watched(self) -> Sized:
+        """The list that was watched last."""
+        return self._recorded[2]
+
+    def carry_over(self, older: list[Any], size: int, newer: list[Any]) -> None:
+        """Move what is beyond this size in one watched list to the front of the other."""
+        more = older[size:]
+        del older[size:]  # with no call from here on: each event stands in one list
+        newer[0:0] = more
+        self._carried += 1
+
     def open_cohort(self, rows: Sized) -> Cohort:
         """Account together for the rows of a watched list."""
         return self._track(Cohort(rows, self._flushes.growing, points=False))
@@ -103,7 +121,7 @@ class Ledger:
 
         Counting is ``count += 1`` in Trio's thread, and :meth:`Tally.add` in others.
         """
-        return self._refused.setdefault(reason, Tally())
+        return self._refused.get(reason) or self._refused.setdefault(reason, Tally())
 
     def refuse(self, reason: str, count: int = 1) -> None:
         """Events were not taken. From any thread."""
@@ -134,11 +152,26 @@ class Ledger:
         """How many of them are as good as evicted, because other threads have recorded newer ones."""
         return 0 if self.capacity is None else max(0, self.waiting - self.capacity)
 
-    def push_out(self, cohort: Cohort) -> None:
-        """A waiting event of the cohort made room: dropped."""
-        cohort.gone += 1
-        self._drop(cohort, "buffer_full", 1)
+    def push_out(self, cohort: Cohort, rows: list[Any] | None = None, at: int = 0) -> None:
+        """A waiting event of the cohort made room: dropped.
+
+        Args:
+            cohort: the cohort.
+            rows: where the event stands; None takes its place.
+            at: its position there.
+        """
+        stretch, flushes = cohort.stretch, self._flushes
+        self._dropped["buffer_full"] += 1  # with no call from here on: it is done whole or not at all
         self._released += 1
+        cohort.gone += 1
+        cohort.settled += 1
+        flushes.counted[DROPPED] += 1
+        stretch.counts[DROPPED] += 1
+        stretch.remaining -= 1
+        if rows is not None:
+            rows[at] = None
+        if not stretch.remaining:
+            flushes.fold()
 
     def push_out_handed_in(self) -> None:
         """An event that another thread recorded, and that no batch has yet, made room: dropped."""
@@ -321,14 +354,14 @@ class Ledger:
         sinks = {account.name: account.snapshot() for account in self.accounts}
         processed, spooled, failed = self._settled
         dropped, refused = dict(self._dropped), self.refused
-        if pushed_out := self._pushed_out.read():
+        pushed_out = self._pushed_out.read()
+        if pushed_out:
             dropped["buffer_full"] = dropped.get("buffer_full", 0) + pushed_out
-        recorded = self._in_lists + self.handed_in.read()
-        if self._end is not None and (late := recorded - sum(self._end)):  # by a thread that had looked before the end
+        recorded, late = self._read_recorded()
+        if late:
             refused["closed"] = refused.get("closed", 0) + late
-            recorded -= late
-        recorded -= self.moved
-        if excess := self.excess:
+        released = self._released + pushed_out  # as `excess`, of what has been read: it may be another number by now
+        if self.capacity is not None and (excess := recorded - released - self.capacity) > 0:
             dropped["buffer_full"] = dropped.get("buffer_full", 0) + excess
         recorded += self._points
         all_dropped = sum(dropped.values()) + sum(refused.values())
@@ -350,6 +383,22 @@ class Ledger:
         )
 
     # -- inside
+
+    def _read_recorded(self) -> tuple[int, int]:
+        """Return how many events, points excepted, were recorded, and how many after the end, by other threads.
+
+        In another thread than Trio's, events may be moved meanwhile; then it reads again. Should that happen each time,
+        those that were moved last are counted twice.
+        """
+        recorded = late = 0
+        for _ in range(_READINGS):
+            moved, carried = self.moved, self._carried  # first: the count of what is moved never runs ahead
+            recorded, end = self._in_lists + self.handed_in.read(), self._end
+            late = 0 if end is None else max(0, recorded - sum(end))  # by threads that had looked before the end
+            recorded -= late + moved
+            if self.moved == moved and self._carried == carried:
+                break
+        return recorded, late
 
     def _track(self, cohort: Cohort) -> Cohort:
         self._cohorts[cohort] = None

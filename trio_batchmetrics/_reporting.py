@@ -71,8 +71,8 @@ class LossReporter:
         if self.noticed:
             return
         if not self._ended:
-            self.noticed = True
             self._waker(self._wake)
+            self.noticed = True  # not before: asking may fail, where the stack is used up
         elif self._may_log():
             self.noticed = True
             warn("metrics: recorded after the collector's block was left; counted as closed")

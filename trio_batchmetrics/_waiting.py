@@ -75,7 +75,7 @@ class WaitingBatches:
         batch = self._batches[0] if self._batches else None
         if batch is None or not batch.cohort.waiting:
             return None
-        self._evict(batch, batch.cohort.gone)  # what is gone is at the front
+        self._ledger.push_out(batch.cohort, batch.rows, batch.cohort.gone)  # what is gone is at the front
         return batch
 
     def evict_newest(self, current: Gathering | None, kept: Row | None) -> Gathering | None:
@@ -89,13 +89,9 @@ class WaitingBatches:
             if batch is not current and batch.cohort.waiting:
                 for at in reversed(range(len(batch.rows))):
                     if batch.rows[at] is not None and batch.rows[at] is not kept:
-                        self._evict(batch, at)
+                        self._ledger.push_out(batch.cohort, batch.rows, at)
                         return batch
         return None
-
-    def _evict(self, batch: Gathering, at: int) -> None:
-        batch.rows[at] = None
-        self._ledger.push_out(batch.cohort)
 
     def _forget_empty(self, current: Gathering | None) -> None:
         """Forget batches at the front in which nothing waits; the flush task keeps the one that it has in hand."""

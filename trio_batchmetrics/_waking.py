@@ -8,6 +8,9 @@ From anywhere else, a byte is written to a socket that a task of the collector's
 for this, too, but takes a lock. A thread may wait for that lock while it holds another one, as a logging handler does.
 If the holder of Trio's lock is interrupted by a signal handler that logs, each waits for the other for ever. Writing a
 byte waits for nothing.
+
+A byte is written, too, where the stack is nearly used up: a ``RecursionError`` in the middle of Trio's queues would end
+the run.
 """
 
 from __future__ import annotations
@@ -19,6 +22,8 @@ from contextlib import suppress
 from threading import get_ident
 
 import trio
+
+from ._stack import SHALLOW, has_room
 
 __all__ = ["Waker"]
 
@@ -32,18 +37,21 @@ class _Wire:
 
     def __init__(self) -> None:
         """Connect two sockets, neither of which blocks."""
-        self._receiver, self._sender = socket.socketpair()
+        self._ends: tuple[socket.socket, ...] = ()  # should there be no file descriptors left, it is to be deleted, too
+        self._receiver, self._sender = self._ends = socket.socketpair()
         self._receiver.setblocking(False)
         self._sender.setblocking(False)
 
     def __del__(self) -> None:
-        self._receiver.close()
-        self._sender.close()
+        for end in self._ends:
+            end.close()
 
     def write(self) -> None:
-        """Make it readable. Never blocks, never raises."""
-        with suppress(OSError):  # it is full, so it is readable
+        """Make it readable. Never blocks; raises nothing but what the stack has no room for."""
+        try:
             self._sender.send(b"\0")
+        except OSError:  # it is full, so it is readable
+            pass
 
     async def wait_readable(self) -> None:
         """Wait until it is readable, and read what is there."""
@@ -85,11 +93,27 @@ class Waker:
             return
         self._asked.append(call)
         in_task = get_ident() == self._thread and trio.lowlevel.in_trio_task()
-        if in_task and trio.lowlevel.current_task() not in self.fragile:
+        if in_task and trio.lowlevel.current_task() not in self.fragile and has_room(SHALLOW):
             self._make_calls()
         elif not self._written:
-            self._written = True
+            self._write(wire)
+
+    def later(self, call: Callable[[], object]) -> None:
+        """Ask for a call by the task that runs :meth:`run`, wherever this is."""
+        wire = self._wire
+        if wire is None:
+            return
+        self._asked.append(call)
+        if not self._written:
+            self._write(wire)
+
+    def _write(self, wire: _Wire) -> None:
+        self._written = True
+        try:
             wire.write()
+        except BaseException:
+            self._written = False
+            raise
 
     @trio.lowlevel.enable_ki_protection
     async def run(self) -> None:

@@ -1,0 +1,73 @@
+"""Signal handlers that raise, as those that end a program on SIGTERM do, in the middle of the library's code."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Literal
+
+import pytest
+import trio
+
+from tests.helpers import balanced, ids, interrupted_at, run_at_every_point
+from trio_batchmetrics import BatchMetricsCollector, BatchMetricsConfig, collector
+from trio_batchmetrics.testing import RecordingSink
+
+Policy = Literal["drop_newest", "drop_oldest"]
+
+
+class RaisedByHandler(BaseException):
+    """What the handler raises."""
+
+
+def raise_it() -> None:
+    """Raise, as a signal handler."""
+    raise RaisedByHandler
+
+
+def record(metrics: BatchMetricsCollector) -> None:
+    """Record an event."""
+    metrics.record_counter("c", {"id": 99}, 1)
+
+
+@pytest.mark.parametrize("goes_on", [False, True], ids=["leaves", "goes on"])
+@pytest.mark.parametrize("policy", ["drop_newest", "drop_oldest"])
+@pytest.mark.parametrize("before", [0, 1, 2, 5, 6])
+@pytest.mark.parametrize("call", [record, lambda metrics: metrics.counter("n").add(1)], ids=["record", "add"])
+def test_what_a_handler_raises_in_a_recorder_costs_nothing_else(
+    policy: Policy, before: int, call: Callable[[BatchMetricsCollector], None], goes_on: bool
+) -> None:
+    """At each place: what was recorded arrives once, whether the block is left by it or goes on."""
+
+    async def play(point: int) -> int:
+        sink = RecordingSink()
+        passed: list[int] = [0]
+        opened: list[BatchMetricsCollector] = []
+        config = BatchMetricsConfig(batch_size=3, buffer_size=5, on_full=policy)
+        try:
+            async with collector(config, sinks=[sink]) as metrics:
+                opened.append(metrics)
+                for number in range(before):
+                    metrics.record_counter("c", {"id": number}, 1)
+                try:
+                    with interrupted_at(point, raise_it) as passed:
+                        call(metrics)
+                except RaisedByHandler:
+                    if not goes_on:
+                        raise
+                for number in range(100, 103):
+                    await trio.sleep(6)
+                    metrics.record_counter("c", {"id": number}, 1)
+                await trio.sleep(6)
+                assert balanced(metrics.stats()).pending_events == 0
+                with trio.fail_after(1):
+                    assert (await metrics.flush()).ok
+        except RaisedByHandler:
+            pass
+        stats = balanced(opened[0].stats())
+        arrived = ids(sink.events)
+        assert len(set(arrived)) == len(arrived)
+        assert len(sink.events) == stats.processed_events == stats.total_events - stats.dropped_events
+        assert set(stats.dropped) <= {"buffer_full"}
+        return passed[0]
+
+    run_at_every_point(play, least=3)

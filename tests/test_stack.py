@@ -1,0 +1,140 @@
+"""Recording where the stack is nearly used up: at the bottom of a recursion, in the handler of a RecursionError."""
+
+from __future__ import annotations
+
+import sys
+import threading
+from collections.abc import Callable
+from typing import Any, Literal
+
+import pytest
+import trio
+from trio.testing import MockClock
+
+from tests.helpers import balanced, ids
+from trio_batchmetrics import BatchMetricsConfig, collector
+from trio_batchmetrics._stack import DEEP, has_room
+from trio_batchmetrics.testing import RecordingSink
+
+Policy = Literal["drop_newest", "drop_oldest"]
+
+LIMIT = 400
+LEAST = 22
+"""Frames with which an event does not stay until the next one is recorded."""
+
+
+def call_near_the_limit(frames: int, call: Callable[[], object]) -> bool:
+    """Call something where so many frames are left; return whether it raised no RecursionError."""
+
+    def deep(left: int) -> bool:
+        if left:
+            return deep(left - 1)
+        try:
+            call()
+        except RecursionError:
+            return False
+        return True
+
+    depth = 0
+    frame: Any = sys._getframe()
+    while frame is not None:
+        depth, frame = depth + 1, frame.f_back
+    before = sys.getrecursionlimit()
+    sys.setrecursionlimit(LIMIT)
+    try:
+        return deep(LIMIT - depth - frames)
+    except RecursionError:
+        return False
+    finally:
+        sys.setrecursionlimit(before)
+
+
+@pytest.mark.parametrize("policy", ["drop_newest", "drop_oldest"])
+@pytest.mark.parametrize("before", [0, 1, 2, 4, 5])
+def test_a_record_with_hardly_any_stack_left_breaks_neither_the_run_nor_the_books(policy: Policy, before: int) -> None:
+    """With any number of frames left: what it recorded arrives, and so does what is recorded later."""
+
+    async def play(frames: int) -> None:
+        sink = RecordingSink()
+        config = BatchMetricsConfig(batch_size=3, buffer_size=5, flush_interval=5, on_full=policy)
+        async with collector(config, sinks=[sink]) as metrics:
+            for number in range(before):
+                metrics.record_counter("c", {"id": number}, 1)
+            call_near_the_limit(frames, lambda: metrics.record_counter("c", {"id": 98}, 1))
+            recorded = balanced(metrics.stats()).total_events
+            await trio.sleep(6)
+            if frames >= LEAST:
+                assert recorded == before + 1
+                assert metrics.stats().pending_events == 0
+            metrics.record_counter("c", {"id": 99}, 1)
+            await trio.sleep(6)
+            assert metrics.stats().pending_events == 0
+            with trio.fail_after(1):
+                assert (await metrics.flush()).ok
+        stats = balanced(metrics.stats())
+        assert stats.total_events == recorded + 1
+        assert stats.failed_events == 0
+        arrived = ids(sink.events)
+        assert len(set(arrived)) == len(arrived) == stats.processed_events == stats.total_events - stats.dropped_events
+        if frames >= LEAST:
+            assert stats.dropped_events == (1 if before == 5 else 0)
+        assert 99 in arrived
+
+    for frames in range(1, DEEP + 20):
+        trio.run(play, frames, clock=MockClock(autojump_threshold=0))
+
+
+@pytest.mark.parametrize("policy", ["drop_newest", "drop_oldest"])
+async def test_what_is_recorded_with_hardly_any_stack_left_keeps_to_the_buffers_size(
+    policy: Policy, autojump_clock: MockClock
+) -> None:
+    """What does not fit is refused, or makes room."""
+    sink = RecordingSink()
+    async with collector(BatchMetricsConfig(batch_size=3, buffer_size=5, on_full=policy), sinks=[sink]) as metrics:
+
+        def burst() -> None:
+            for number in range(100):
+                metrics.record_counter("c", {"id": number}, 1)
+
+        for frames in (22, 30, 45):
+            assert call_near_the_limit(frames, burst)
+            assert balanced(metrics.stats()).pending_events == 5
+    stats = balanced(metrics.stats())
+    assert stats.total_events == 300
+    assert stats.dropped == {"buffer_full": 295}
+    assert len(sink.events) == 5
+
+
+@pytest.mark.parametrize("policy", ["drop_newest", "drop_oldest"])
+async def test_a_threads_record_with_hardly_any_stack_left_is_counted_as_it_is(policy: Policy) -> None:
+    """It is recorded, or raises and is not; and Trio's thread still comes for what other threads record."""
+    sink = RecordingSink()
+
+    def in_a_thread(frames: int) -> None:
+        thread = threading.Thread(
+            target=call_near_the_limit, args=(frames, lambda: recorder.record_counter("c", {}, 1))
+        )
+        thread.start()
+        thread.join()
+
+    config = BatchMetricsConfig(batch_size=1, buffer_size=3, on_full=policy)
+    async with collector(config, sinks=[sink]) as metrics:
+        recorder = metrics.from_thread()
+        for frames in range(1, 40):
+            for near in (frames, frames, frames, frames, LIMIT - 100):
+                in_a_thread(near)
+            balanced(metrics.stats())
+            with trio.fail_after(5):
+                while metrics.stats().pending_events:  # noqa: ASYNC110 - nothing tells, and flush() would come for them itself
+                    await trio.sleep(0.001)
+    stats = balanced(metrics.stats())
+    assert stats.failed_events == 0
+    assert len(sink.events) == stats.processed_events == stats.total_events - stats.dropped_events
+
+
+def test_room_on_the_stack_is_seen() -> None:
+    """There is none where as many calls would fail."""
+    seen = [call_near_the_limit(frames, lambda: None if has_room(DEEP) else 1 / 0) for frames in (DEEP + 10,)]
+    assert seen == [True]
+    with pytest.raises(ZeroDivisionError):
+        call_near_the_limit(DEEP - 5, lambda: None if has_room(DEEP) else 1 / 0)
