@@ -23,6 +23,7 @@ from trio_batchmetrics import (
     WrongThreadError,
     collector,
 )
+from trio_batchmetrics._buffer import Buffer
 from trio_batchmetrics._handed_in import HandedIn
 from trio_batchmetrics.testing import RecordingSink, StuckSink
 
@@ -286,6 +287,40 @@ async def test_many_threads_and_trio_record_at_once_and_every_event_is_counted_o
     for thread in range(5):
         numbers = [number for source, number in ids(sink.events) if source == thread]
         assert numbers == sorted(set(numbers))
+
+
+async def test_a_threads_events_keep_their_order_where_one_is_handed_in_while_the_gate_opens(
+    monkeypatch: pytest.MonkeyPatch, autojump_clock: MockClock
+) -> None:
+    """The next one is appended directly only once the one before it has been moved."""
+    sink = RecordingSink()
+    form_batch, look = Buffer._form_batch, Buffer.look
+    config = BatchMetricsConfig(batch_size=2, buffer_size=2, on_full="drop_oldest")
+    async with collector(config, sinks=[sink]) as metrics:
+        left = [3, 2]
+
+        def record() -> None:
+            number = left.pop()
+            in_a_thread(lambda: metrics.record_counter("c", {"id": number}, 1))
+
+        def form_batch_as_a_thread_records(buffer: Buffer) -> None:
+            form_batch(buffer)
+            if len(left) == 2 and not buffer._ledger.waiting:  # taken: the gate is about to open
+                record()
+
+        def look_before_a_thread_records(buffer: Buffer) -> None:
+            look(buffer)
+            if len(left) == 1 and threading.get_ident() == trio_thread:
+                record()
+
+        trio_thread = threading.get_ident()
+        for number in range(2):
+            metrics.record_counter("c", {"id": number}, 1)
+        monkeypatch.setattr(Buffer, "_form_batch", form_batch_as_a_thread_records)
+        monkeypatch.setattr(Buffer, "look", look_before_a_thread_records)
+        await trio.sleep(12)
+        assert not left
+    assert ids(sink.events) == [0, 1, 2, 3]
 
 
 async def test_arecord_does_not_wait_where_another_thread_has_just_recorded(autojump_clock: MockClock) -> None:
