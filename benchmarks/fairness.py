@@ -6,6 +6,7 @@ and again, with and without recording: how late it wakes is the cost.
 
 from __future__ import annotations
 
+from functools import partial
 from time import perf_counter
 
 import trio
@@ -84,8 +85,8 @@ def run(effort: Effort) -> Outcome:
     figures: list[Figure] = []
     seconds = max(1.5, effort.seconds / 4)  # of passes that may take 0.1 s each
     for count in TASKS:
-        lost, late = trio.run(lambda count=count: _tasks(count, seconds, recording=True))
-        _, alone = trio.run(lambda count=count: _tasks(count, seconds, recording=False))
+        lost, late = trio.run(partial(_tasks, count, seconds, recording=True))
+        _, alone = trio.run(partial(_tasks, count, seconds, recording=False))
         name = f"{count:_} runnable tasks".replace("_", " ")
         figures.append(Figure(f"events lost with {name}", lost, "", 0))
         figures.append(Figure(f"a sleep of 1 ms beside {name} that record ÷ that do not, p99", late / alone))

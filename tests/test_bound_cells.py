@@ -82,7 +82,7 @@ def run_in_threads(functions: list[Callable[[], object]]) -> None:
         try:
             start.wait(30)
             function()
-        except BaseException as exc:  # noqa: BLE001 - raised again below
+        except BaseException as exc:  # noqa: BLE001, ASYNC103 - raised again below
             errors.append(exc)
 
     threads = [threading.Thread(target=run, args=(function,)) for function in functions]

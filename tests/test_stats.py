@@ -290,7 +290,8 @@ def test_a_flush_in_a_later_run_returns_at_once() -> None:
 
     async def flush(metrics: Any) -> FlushReport:
         with trio.fail_after(5):
-            return await metrics.flush()
+            report: FlushReport = await metrics.flush()
+            return report
 
     metrics = trio.run(record)
     assert trio.run(flush, metrics) == FlushReport()

@@ -23,8 +23,8 @@ from trio_batchmetrics import (
     WrongThreadError,
     collector,
 )
-from trio_batchmetrics._buffer import Buffer
 from trio_batchmetrics._handed_in import HandedIn
+from trio_batchmetrics._waiters import Waiters
 from trio_batchmetrics.testing import RecordingSink, StuckSink
 
 Policy = Literal["drop_newest", "drop_oldest"]
@@ -289,38 +289,30 @@ async def test_many_threads_and_trio_record_at_once_and_every_event_is_counted_o
         assert numbers == sorted(set(numbers))
 
 
-async def test_a_threads_events_keep_their_order_where_one_is_handed_in_while_the_gate_opens(
-    monkeypatch: pytest.MonkeyPatch, autojump_clock: MockClock
-) -> None:
-    """The next one is appended directly only once the one before it has been moved."""
+async def test_what_a_thread_records_never_overtakes_what_it_has_handed_in(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Trio's thread has moved what was handed in, and is about to let threads append; one hands in just then."""
     sink = RecordingSink()
-    form_batch, look = Buffer._form_batch, Buffer.look
-    config = BatchMetricsConfig(batch_size=2, buffer_size=2, on_full="drop_oldest")
-    async with collector(config, sinks=[sink]) as metrics:
-        left = [3, 2]
+    async with collector(BatchMetricsConfig(buffer_size=3, on_full="drop_oldest"), sinks=[sink]) as metrics:
+        recorder = metrics.from_thread()
 
-        def record() -> None:
-            number = left.pop()
-            in_a_thread(lambda: metrics.record_counter("c", {"id": number}, 1))
+        def record(*numbers: int) -> None:
+            thread = threading.Thread(
+                target=lambda: [recorder.record_counter("c", {"id": number}, 1) for number in numbers]
+            )
+            thread.start()
+            thread.join()
 
-        def form_batch_as_a_thread_records(buffer: Buffer) -> None:
-            form_batch(buffer)
-            if len(left) == 2 and not buffer._ledger.waiting:  # taken: the gate is about to open
-                record()
+        def not_empty(waiters: Waiters) -> bool:
+            monkeypatch.undo()
+            record(1)
+            return bool(waiters)
 
-        def look_before_a_thread_records(buffer: Buffer) -> None:
-            look(buffer)
-            if len(left) == 1 and threading.get_ident() == trio_thread:
-                record()
-
-        trio_thread = threading.get_ident()
-        for number in range(2):
-            metrics.record_counter("c", {"id": number}, 1)
-        monkeypatch.setattr(Buffer, "_form_batch", form_batch_as_a_thread_records)
-        monkeypatch.setattr(Buffer, "look", look_before_a_thread_records)
-        await trio.sleep(12)
-        assert not left
-    assert ids(sink.events) == [0, 1, 2, 3]
+        metrics._engine.intake.gate = False  # as a thread leaves it whose record has filled the buffer
+        monkeypatch.setattr(Waiters, "__bool__", not_empty)
+        metrics.record_counter("c", {"id": 0}, 1)
+        record(2)
+        assert (await metrics.flush()).ok
+    assert ids(sink.events) == [0, 1, 2]
 
 
 async def test_arecord_does_not_wait_where_another_thread_has_just_recorded(autojump_clock: MockClock) -> None:

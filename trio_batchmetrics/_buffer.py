@@ -203,9 +203,12 @@ class Buffer:
             self._again = True
             return
         if not self.closed:
-            self._refusals = self._full
-            # What is handed in comes before what its thread appends later. With no call after that is looked at.
-            self.gate = room > 0 and not self._waiters and self._direct and not self._handed_in.rows
+            is_open = room > 0 and not self._waiters and self._direct
+            if self._handed_in.rows:  # a thread has just come: what it records next must not overtake this
+                self._shut_gate()
+            else:
+                self._refusals = self._full  # with no call since the question
+                self.gate = is_open
         if self._open is None:
             self.limit = 1
         else:

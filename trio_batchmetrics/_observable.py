@@ -145,7 +145,7 @@ class ObservableGauge:
             for pair in list(cast("Iterable[object]", observed)):
                 self._add_pair(values, pair)
         else:
-            self._refuse(observed)
+            self._refuse(cast("Any", observed))
         return values
 
     def _refuse(self, value: object) -> None:
@@ -154,7 +154,7 @@ class ObservableGauge:
     def _add_pair(self, values: dict[Identity, tuple[dict[str, Any], float]], pair: object) -> None:
         parts = cast("list[Any]", pair) if isinstance(pair, tuple | list) else []
         if len(parts) != 2:
-            self._refuse(pair)
+            self._refuse(cast("Any", pair))
             return
         own, good = captured(parts[0]), number(parts[1], self._measure)
         if good is None:

@@ -121,7 +121,7 @@ class Waker:
         self.fragile.add(trio.lowlevel.current_task())
         while (wire := self._wire) is not None:
             await wire.wait_readable()
-            if self._wire is None:
+            if self._wire is not wire:
                 return  # a forked child's: what there is to read is the parent's
             wire.read()
             self._written = False  # before the calls are looked for: whoever asks from here on writes again
