@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable
 from typing import Literal
 
@@ -29,14 +30,15 @@ def record(metrics: BatchMetricsCollector) -> None:
     metrics.record_counter("c", {"id": 99}, 1)
 
 
+@pytest.mark.parametrize("thread", [False, True], ids=["task", "thread"])
 @pytest.mark.parametrize("goes_on", [False, True], ids=["leaves", "goes on"])
 @pytest.mark.parametrize("policy", ["drop_newest", "drop_oldest"])
 @pytest.mark.parametrize("before", [0, 1, 2, 5, 6])
 @pytest.mark.parametrize("call", [record, lambda metrics: metrics.counter("n").add(1)], ids=["record", "add"])
 def test_what_a_handler_raises_in_a_recorder_costs_nothing_else(
-    policy: Policy, before: int, call: Callable[[BatchMetricsCollector], None], goes_on: bool
+    policy: Policy, before: int, call: Callable[[BatchMetricsCollector], None], goes_on: bool, thread: bool
 ) -> None:
-    """At each place: what was recorded arrives once, whether the block is left by it or goes on."""
+    """At each place: what was recorded before, in whichever thread, arrives once, whether the block goes on or not."""
 
     async def play(point: int) -> int:
         sink = RecordingSink()
@@ -46,8 +48,17 @@ def test_what_a_handler_raises_in_a_recorder_costs_nothing_else(
         try:
             async with collector(config, sinks=[sink]) as metrics:
                 opened.append(metrics)
-                for number in range(before):
-                    metrics.record_counter("c", {"id": number}, 1)
+
+                def record_before() -> None:
+                    for number in range(before):
+                        metrics.record_counter("c", {"id": number}, 1)
+
+                if thread:  # which appends beyond a batch
+                    other = threading.Thread(target=record_before)
+                    other.start()
+                    other.join()
+                else:
+                    record_before()
                 try:
                     with interrupted_at(point, raise_it) as passed:
                         call(metrics)

@@ -194,7 +194,7 @@ class Buffer:
 
     def _look_once(self) -> None:
         self._asked = False  # first: whoever appends from here on asks again
-        if self._handed_in.rows:
+        if self._handed_in.rows or self._cut_short:
             self._handed_in.move(self._append_moved)
         self._form_batch()
         filled = len(self.rows)  # before the room: what re-enters in between makes the next look come early, never late
@@ -218,10 +218,11 @@ class Buffer:
             self._cut_short = False
             self._bell.there_is(complete=True)
 
-    def _append_moved(self, row: Row) -> None:
+    def _append_moved(self, moving: list[Row]) -> None:
         """Put an event of another thread into the open batch."""
-        self._ledger.moved += 1  # with no call before the next step: the event is always counted once
-        self.rows.append(row)
+        self._ledger.moved += 1  # with no call up to the last step: the event is always counted once
+        self.rows += moving
+        del moving[0]
         self._form_batch()
 
     def _form_batch(self) -> None:

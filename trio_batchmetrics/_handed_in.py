@@ -10,7 +10,8 @@ older still, and as good as evicted by then (:attr:`Ledger.excess`).
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from itertools import islice, repeat
 
 from ._batch import Row
 from ._ledger import Ledger
@@ -36,6 +37,8 @@ class HandedIn:
         self._ask = ask
         self._lost = lost
         self.rows: deque[Row] = deque()
+        self._moving: list[Row] = []
+        """What is on its way from the queue, one row: a signal handler that raises leaves it here."""
         self._asked = False
 
     def append(self, row: Row) -> None:
@@ -75,16 +78,19 @@ class HandedIn:
         self._ledger.push_out_handed_in()
         self._lost()
 
-    def move(self, append: Callable[[Row], object]) -> None:
+    def move(self, append: Callable[[list[Row]], object]) -> None:
         """Move the rows that are there now, no more, in Trio's thread.
 
         Args:
-            append: puts a row into a list that the ledger watches, counts it there, and makes no call before.
+            append: moves the row of this list into one that the ledger watches, and counts it, with no call before.
         """
         self._asked = False  # first: whoever appends from here on asks again
-        for _ in range(len(self.rows)):
-            try:
-                row = self.rows.popleft()
-            except IndexError:  # another thread has evicted it
-                return
-            append(row)
+        moving = self._moving
+        taken: Iterator[Row] = map(deque.popleft, repeat(self.rows))
+        for _ in range(len(self.rows) + len(moving)):
+            if not moving:
+                try:
+                    moving.extend(islice(taken, 1))  # in one step
+                except IndexError:  # another thread has evicted it
+                    return
+            append(moving)
