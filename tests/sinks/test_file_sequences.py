@@ -8,6 +8,7 @@ the middle of one: while it is written, and (for SQLite) between the commit and 
 must be found come from the reports of `flush`, one payload each.
 """
 
+import os
 import signal
 import sqlite3
 import sys
@@ -323,7 +324,7 @@ async def test_where_removed_looks_like_moved_rows_may_be_in_two_files_but_not_i
     root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Systems without a file descriptor that only recognizes a file: what was under way is written again."""
-    monkeypatch.setattr(sys, "platform", "darwin")
+    monkeypatch.delattr(os, "O_PATH", raising=False)
     path = path_of(DATABASE, root)
     sink, times = make(DATABASE, path, lambda: rename(path))
     async with collector(sinks=[sink]) as metrics:

@@ -20,7 +20,6 @@ from __future__ import annotations
 
 import os
 import sqlite3
-import sys
 from contextlib import closing
 from itertools import chain, count
 from pathlib import Path
@@ -202,10 +201,11 @@ def _pinned(path: Path) -> int | None:
 
     An ordinary one must not be used: closing it would release the locks that SQLite holds in this process (POSIX).
     """
-    if sys.platform != "linux":
+    only_pinned: int | None = getattr(os, "O_PATH", None)
+    if only_pinned is None:  # not on Linux
         return None
     try:
-        return os.open(path, os.O_PATH | os.O_CLOEXEC)
+        return os.open(path, only_pinned)
     except OSError:
         return None
 

@@ -24,15 +24,14 @@ import sys
 import time
 from collections.abc import Generator
 from contextlib import contextmanager
+from importlib import import_module
 from io import FileIO
 from pathlib import Path
+from typing import Any
 
 import trio
 
 from ..abc import Payload
-
-if sys.platform != "win32":
-    import fcntl
 
 __all__ = ["LineFile", "UnusableError"]
 
@@ -41,6 +40,11 @@ _FILE_PIECE = 1 << 20
 
 _BEGINNING = b'{"@timestamp":"'
 """What every line begins with."""
+
+try:
+    _fcntl: Any = import_module("fcntl")
+except ImportError:  # Windows
+    _fcntl = None
 
 _TRIES = 5
 """How many files a payload is written to, if each is replaced or emptied under its hands. Rotation takes one."""
@@ -190,12 +194,12 @@ def _lock(file: FileIO) -> None:
     Raises:
         OSError: another process has it.
     """
-    if sys.platform == "win32":
+    if _fcntl is None:
         return
     deadline = time.monotonic() + _BUSY_SECONDS
     while True:
         try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            _fcntl.flock(file, _fcntl.LOCK_EX | _fcntl.LOCK_NB)
             return
         except BlockingIOError:
             if time.monotonic() >= deadline:
@@ -206,9 +210,9 @@ def _lock(file: FileIO) -> None:
 
 
 def _unlock(file: FileIO) -> None:
-    if sys.platform != "win32" and not file.closed:
+    if _fcntl is not None and not file.closed:
         try:
-            fcntl.flock(file, fcntl.LOCK_UN)
+            _fcntl.flock(file, _fcntl.LOCK_UN)
         except OSError:
             pass  # as above
 
