@@ -108,7 +108,7 @@ class FlushTask:
             if self._turn.over:
                 await self._turn.give_way()
                 most = 0
-            elif self._intake.goes_on and self._event_sinks:
+            if self._intake.goes_on and self._event_sinks:
                 waiting = self._ledger.waiting
                 most = max(most, waiting)
                 if 4 * most <= self._buffer_size and waiting < left:

@@ -12,6 +12,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Iterator
 from itertools import islice, repeat
+from typing import Any
 
 from ._batch import Row
 from ._ledger import Ledger
@@ -86,7 +87,8 @@ class HandedIn:
         """
         self._asked = False  # first: whoever appends from here on asks again
         moving = self._moving
-        taken: Iterator[Row] = map(deque.popleft, repeat(self.rows))
+        queue: Any = deque
+        taken: Iterator[Row] = map(queue.popleft, repeat(self.rows))
         for _ in range(len(self.rows) + len(moving)):
             if not moving:
                 try:

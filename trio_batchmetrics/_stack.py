@@ -45,7 +45,8 @@ def _room_for_frames(levels: int) -> bool:
     return False
 
 
-has_room = _room_for_any_call if sys.version_info < (3, 12) else _room_for_frames
+_counts_calls_in_c = sys.version_info[:2] < (3, 12)  # so that the checkers look at both
+has_room = _room_for_any_call if _counts_calls_in_c else _room_for_frames
 """Tell whether so many calls within calls fit on the stack; costs 0.2 µs.
 
 CPython counts calls of functions in C as well up to 3.11, and frames of Python alone from 3.12 on.
