@@ -60,8 +60,8 @@ class Attempts:
         self._sink = sink
         self._account = account
         self._trouble = trouble
-        self.rested: bool = False
-        """Whether the task has just waited for something to send: the run loop has had its turn."""
+        self.rested: bool = True
+        """Whether the task has just begun, or waited for something to send: the run loop has had its turn."""
         self._failures = 0
         self._hurry = trio.Event()
         self._down_since: float | None = None

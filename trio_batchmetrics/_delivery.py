@@ -82,7 +82,8 @@ class EventDelivery:
         self._bytes_each = 0.0
         self._turn = Turn()
         self._finished = False
-        self._idle = False
+        self._idle = True
+        """Whether nothing is in hand: the task waits for something, or has yet to begin."""
         self._news = trio.Event()
 
     def has_room(self, count: int) -> bool:
@@ -121,6 +122,7 @@ class EventDelivery:
     @trio.lowlevel.enable_ki_protection
     async def run(self) -> None:
         """Deliver until there is nothing left and nothing more to come."""
+        self._idle = False
         try:
             while (shipment := await self._next()) is not None:
                 await self._deliver(shipment)
