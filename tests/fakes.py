@@ -1,12 +1,38 @@
 """Sinks that the tests of recording and of instruments need beside the public ones."""
 
+from collections.abc import Sequence
+
 import trio
 
 from trio_batchmetrics import CacheMetric, MetricEvent
-from trio_batchmetrics.abc import Payload, Receipt
+from trio_batchmetrics.abc import Metric, Payload, Receipt, SeriesSink, SeriesStore, SinkContext
 from trio_batchmetrics.testing import RecordingSink
 
-__all__ = ["GatedSink", "TimedSink", "numbered", "numbers"]
+__all__ = ["GatedSink", "StoreSink", "TimedSink", "numbered", "numbers"]
+
+
+class StoreSink(SeriesSink[None]):
+    """Merges into a store; every push arrives."""
+
+    store: SeriesStore
+
+    def bind(self, context: SinkContext) -> None:
+        """Have a store."""
+        super().bind(context)
+        self.store = SeriesStore(context)
+
+    def merge(self, events: Sequence[MetricEvent]) -> None:
+        """Merge."""
+        self.store.merge(events)
+
+    async def send(self, payload: Payload[None]) -> Receipt | None:
+        """Push."""
+        return None
+
+    def metric(self, name: str) -> Metric:
+        """Return the only metric of that name."""
+        (found,) = (metric for metric in self.store.snapshot() if metric.name == name)
+        return found
 
 
 class TimedSink(RecordingSink):

@@ -6,7 +6,7 @@ import copy
 import enum
 import logging
 import random
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from http import HTTPStatus
 from itertools import pairwise
 from typing import Any
@@ -19,6 +19,7 @@ from hypothesis import strategies as st
 from trio.testing import MockClock
 
 from tests.bad_values import NOT_COUNTS, NOT_DURATIONS, NOT_LABELS, NOT_NAMES
+from tests.fakes import StoreSink
 from tests.helpers import balanced
 from tests.tally import DEFAULT, Job, Tally, bucket, points
 from trio_batchmetrics import (
@@ -38,31 +39,12 @@ from trio_batchmetrics import (
     metric_event,
 )
 from trio_batchmetrics._validation import valid
-from trio_batchmetrics.abc import Kind, Measure, Payload, Point, Receipt, SeriesSink, SeriesStore, SinkContext
+from trio_batchmetrics.abc import Kind, Measure, Point, SeriesStore, SinkContext
 
 OVERFLOW = (("otel.metric.overflow", "true"),)
 C = ("c", "counter", "")
 H = ("h", "histogram", "")
 G = ("g", "gauge", "")
-
-
-class StoreSink(SeriesSink[None]):
-    """Merges into a store; every push arrives."""
-
-    store: SeriesStore
-
-    def bind(self, context: SinkContext) -> None:
-        """Have a store."""
-        super().bind(context)
-        self.store = SeriesStore(context)
-
-    def merge(self, events: Sequence[MetricEvent]) -> None:
-        """Merge."""
-        self.store.merge(events)
-
-    async def send(self, payload: Payload[None]) -> Receipt | None:
-        """Push."""
-        return None
 
 
 class Colour(enum.Enum):

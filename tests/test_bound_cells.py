@@ -10,7 +10,6 @@ import math
 import sys
 import threading
 from collections import Counter as Tallied
-from collections.abc import Callable, Generator
 from types import FrameType
 from typing import Any
 
@@ -20,6 +19,7 @@ from hypothesis import strategies as st
 
 from tests.bad_values import NOT_COUNTS, NOT_VALUES, shown
 from tests.helpers import interrupted_at
+from tests.threads import in_threads, restless
 from trio_batchmetrics import BatchMetricsConfig
 from trio_batchmetrics._bound import Bound
 from trio_batchmetrics._instruments import Instruments
@@ -64,36 +64,6 @@ def collected(made: Instruments) -> dict[str, Any]:
     return {row[2]: row[4] if len(row) == 5 else (row[7], row[5]) for row in rows}
 
 
-@pytest.fixture
-def restless() -> Generator[None, None, None]:
-    """Threads take turns as often as they can."""
-    before = sys.getswitchinterval()
-    sys.setswitchinterval(1e-6)
-    yield
-    sys.setswitchinterval(before)
-
-
-def run_in_threads(functions: list[Callable[[], object]]) -> None:
-    """Run each in a thread of its own, all at once, to their end; raise what the first of them raises."""
-    start = threading.Barrier(len(functions))
-    errors: list[BaseException] = []
-
-    def run(function: Callable[[], object]) -> None:
-        try:
-            start.wait(30)
-            function()
-        except BaseException as exc:  # noqa: BLE001, ASYNC103 - raised again below
-            errors.append(exc)
-
-    threads = [threading.Thread(target=run, args=(function,)) for function in functions]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join(60)
-    if errors:
-        raise errors[0]
-
-
 def test_there_is_a_global_interpreter_lock_unless_python_says_that_there_is_none(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
@@ -107,7 +77,7 @@ def test_there_is_a_global_interpreter_lock_unless_python_says_that_there_is_non
         assert (type(made.counter("c", None, "", "")).__name__ == "BoundCounter") is enabled
 
 
-@pytest.mark.usefixtures("restless")
+@restless()
 @pytest.mark.parametrize("by_thread", [True, pytest.param(False, marks=NEEDS_GIL)])
 def test_fifty_threads_create_and_update_at_once_and_the_sums_are_exact(by_thread: bool) -> None:
     """While collections go on; each makes what it updates, of its own and shared with all the others."""
@@ -141,7 +111,7 @@ def test_fifty_threads_create_and_update_at_once_and_the_sums_are_exact(by_threa
 
     collecting = threading.Thread(target=collect)
     collecting.start()
-    run_in_threads([lambda number=number: update(number) for number in range(50)])  # type: ignore[misc]
+    in_threads([lambda number=number: update(number) for number in range(50)])  # type: ignore[misc]
     done.set()
     collecting.join(30)
     collect_once()
@@ -153,7 +123,7 @@ def test_fifty_threads_create_and_update_at_once_and_the_sums_are_exact(by_threa
     assert host.refused == {}
 
 
-@pytest.mark.usefixtures("restless")
+@restless()
 @pytest.mark.parametrize("by_thread", [True, False])
 def test_fifty_threads_that_make_label_sets_at_once_never_exceed_max_series(by_thread: bool) -> None:
     """And fill it: threads that make the same label set at once cost one place, and nothing is lost."""
@@ -163,7 +133,7 @@ def test_fifty_threads_that_make_label_sets_at_once_never_exceed_max_series(by_t
         for turn in range(25):
             made.counter("c", {"n": (number // 2 * 7 + turn) % 40}, "", "").add()
 
-    run_in_threads([lambda number=number: update(number) for number in range(50)])  # type: ignore[misc]
+    in_threads([lambda number=number: update(number) for number in range(50)])  # type: ignore[misc]
     rows: list[Any] = []
     made.collect(rows)
     own = [row for row in rows if "n" in row[3]]
@@ -193,7 +163,7 @@ def test_threads_that_come_and_go_leave_nothing_behind() -> None:
         histogram.observe(0.5)
 
     for _ in range(100):
-        run_in_threads([update, update, update])
+        in_threads([update, update, update])
     assert _cells() - before <= 3 * 6  # a thread may begin a little before the storage of the last one goes
     assert collected(made) == {"c": 600, "g": 300, "h": ((300, 0), 150)}
 
@@ -202,15 +172,15 @@ def test_a_gauge_is_what_was_last_set_with_the_changes_since_in_any_thread() -> 
     """Changes before it do not count, whichever thread made them; a thread that has ended changes nothing."""
     made, _ = instruments()
     gauge = made.gauge("g", None, "", "")
-    run_in_threads([lambda: gauge.inc(5), lambda: gauge.dec(2)])
+    in_threads([lambda: gauge.inc(5), lambda: gauge.dec(2)])
     assert collected(made) == {"g": 3}
-    run_in_threads([lambda: gauge.set(10)])
-    run_in_threads([lambda: gauge.inc(0.5)])
+    in_threads([lambda: gauge.set(10)])
+    in_threads([lambda: gauge.inc(0.5)])
     gauge.inc(2)
     assert collected(made) == {"g": 12.5}
     gauge.set(7)
     assert collected(made) == {"g": 7}
-    run_in_threads([lambda: gauge.set(8)])
+    in_threads([lambda: gauge.set(8)])
     assert collected(made) == {"g": 8}
     assert collected(made) == {}
 
@@ -226,7 +196,7 @@ def test_a_gauge_that_was_set_has_exactly_that_value() -> None:
         assert collected(made) == {"g": value}
 
 
-@pytest.mark.usefixtures("restless")
+@restless()
 def test_a_gauge_set_and_changed_by_fifty_threads_ends_as_one_of_them_left_it() -> None:
     """Each sets its own number, changes it and changes it back: what remains is a number that was set."""
     made, _ = instruments()
@@ -238,11 +208,11 @@ def test_a_gauge_set_and_changed_by_fifty_threads_ends_as_one_of_them_left_it() 
             gauge.inc(3)
             gauge.dec(3)
 
-    run_in_threads([lambda number=number: update(number) for number in range(50)])  # type: ignore[misc]
+    in_threads([lambda number=number: update(number) for number in range(50)])  # type: ignore[misc]
     value = collected(made)["g"]
     # A change that another thread's set() came in between may be missing one half: 3 for each thread at most.
     assert abs(value - round(value, -3)) <= 150
-    run_in_threads([lambda: gauge.set(1)])
+    in_threads([lambda: gauge.set(1)])
     assert collected(made) == {"g": 1}
 
 

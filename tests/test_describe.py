@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from datetime import timedelta
 from typing import Any
 
@@ -10,32 +10,9 @@ import pytest
 import trio
 from trio.testing import MockClock
 
-from trio_batchmetrics import BatchMetricsCollector, BatchMetricsConfig, MetricEvent, collector
-from trio_batchmetrics.abc import Kind, Measure, Metric, Payload, Receipt, SeriesSink, SeriesStore, SinkContext
-
-
-class StoreSink(SeriesSink[None]):
-    """Merges into a store; every push arrives."""
-
-    store: SeriesStore
-
-    def bind(self, context: SinkContext) -> None:
-        """Have a store."""
-        super().bind(context)
-        self.store = SeriesStore(context)
-
-    def merge(self, events: Sequence[MetricEvent]) -> None:
-        """Merge."""
-        self.store.merge(events)
-
-    async def send(self, payload: Payload[None]) -> Receipt | None:
-        """Push."""
-        return None
-
-    def metric(self, name: str) -> Metric:
-        """Return the only metric of that name."""
-        (found,) = (metric for metric in self.store.snapshot() if metric.name == name)
-        return found
+from tests.fakes import StoreSink
+from trio_batchmetrics import BatchMetricsCollector, BatchMetricsConfig, collector
+from trio_batchmetrics.abc import Kind, Measure
 
 
 async def test_a_described_histogram_has_its_unit_its_description_and_bounds_that_suit(

@@ -2,7 +2,6 @@
 
 import logging
 import math
-import sys
 from collections.abc import Callable
 from datetime import timedelta
 from itertools import pairwise
@@ -18,6 +17,7 @@ from trio.testing import MockClock
 from tests.bad_values import EVIL, NOT_COUNTS, NOT_DURATIONS, NOT_VALUES, RaisingMapping, shown
 from tests.fakes import GatedSink, TimedSink, numbered, numbers
 from tests.helpers import balanced, report_balanced
+from tests.threads import restless
 from trio_batchmetrics import (
     BatchMetricsCollector,
     BatchMetricsConfig,
@@ -813,17 +813,13 @@ async def test_updates_from_many_threads_all_count() -> None:
         async def in_a_thread() -> None:
             await trio.to_thread.run_sync(update, 5000)
 
-        interval = sys.getswitchinterval()
-        sys.setswitchinterval(1e-6)
-        try:
+        with restless():
             async with trio.open_nursery() as nursery:
                 for _ in range(4):
                     nursery.start_soon(in_a_thread)
                 for _ in range(50):
                     update(10)
                     await metrics.flush()
-        finally:
-            sys.setswitchinterval(interval)
     times = 4 * 5000 + 50 * 10
     counters = [event.value for event in sink.events if isinstance(event, Counter)]
     gauges = [event.value for event in sink.events if isinstance(event, Gauge)]

@@ -24,6 +24,7 @@ from trio.testing import MockClock
 
 from tests.fakes import TimedSink
 from tests.helpers import balanced, interrupted_at, run_at_every_point
+from tests.threads import in_a_thread, restless
 from trio_batchmetrics import (
     BatchMetricsCollector,
     BatchMetricsConfig,
@@ -36,23 +37,6 @@ from trio_batchmetrics import (
 from trio_batchmetrics.testing import RecordingSink
 
 STRIDE = int(os.environ.get("POINTS_STRIDE", "11"))
-
-
-def in_a_thread(function: Callable[[], object]) -> None:
-    """Run a function in a thread, to its end, while Trio's thread stands still; raise what it raises."""
-    errors: list[BaseException] = []
-
-    def target() -> None:
-        try:
-            function()
-        except BaseException as exc:  # noqa: BLE001, ASYNC103 - raised again in the test's thread
-            errors.append(exc)
-
-    thread = threading.Thread(target=target)
-    thread.start()
-    thread.join()
-    if errors:
-        raise errors[0]
 
 
 class Made:
@@ -143,17 +127,6 @@ async def test_instruments_made_in_a_thread_are_the_same_objects(autojump_clock:
         made: list[object] = []
         in_a_thread(lambda: made.append(metrics.counter("c", labels={"a": 1})))
         assert metrics.counter("c", labels={"a": 1}) is made[0]
-
-
-@contextmanager
-def restless() -> Generator[None, None, None]:
-    """Have threads take turns as often as they can."""
-    before = sys.getswitchinterval()
-    sys.setswitchinterval(1e-6)
-    try:
-        yield
-    finally:
-        sys.setswitchinterval(before)
 
 
 async def test_fifty_threads_and_trios_make_and_update_at_once_and_every_sum_is_exact() -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import threading
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -12,6 +11,7 @@ import trio
 from trio.testing import MockClock
 
 from tests.helpers import balanced
+from tests.threads import in_a_thread
 from trio_batchmetrics import BatchMetricsCollector, BatchMetricsConfig, MetricEvent, collector
 from trio_batchmetrics.abc import Payload, Receipt, SeriesSink
 from trio_batchmetrics.testing import RecordingSink
@@ -161,7 +161,7 @@ async def test_nothing_is_logged_in_the_call_that_overflows(
         said.append(len(warnings(caplog)))
 
     said: list[int] = []
-    calls: list[Callable[[], object]] = [overflow, lambda: _in_a_thread(overflow)]
+    calls: list[Callable[[], object]] = [overflow, lambda: in_a_thread(overflow)]
     for call in calls:
         async with collector(TWO, sinks=[]) as metrics:
             call()
@@ -169,12 +169,6 @@ async def test_nothing_is_logged_in_the_call_that_overflows(
             assert (said, len(warnings(caplog))) == ([0], 1)
         said.clear()
         caplog.clear()
-
-
-def _in_a_thread(function: Callable[[], object]) -> None:
-    thread = threading.Thread(target=function)
-    thread.start()
-    thread.join()
 
 
 async def test_a_disabled_collector_counts_and_logs_no_overflow(

@@ -6,7 +6,7 @@ import logging
 import os
 import sys
 import threading
-from collections.abc import Callable, Generator
+from collections.abc import Callable
 from typing import Any, Literal
 
 import pytest
@@ -15,6 +15,7 @@ import trio.testing
 from trio.testing import MockClock
 
 from tests.helpers import RECORDERS, balanced, ids, interrupted_at, run_at_every_point
+from tests.threads import in_a_thread, restless
 from trio_batchmetrics import (
     BatchMetricsCollector,
     BatchMetricsConfig,
@@ -30,23 +31,6 @@ from trio_batchmetrics.testing import RecordingSink, StuckSink
 Policy = Literal["drop_newest", "drop_oldest"]
 
 STRIDE = int(os.environ.get("POINTS_STRIDE", "11"))
-
-
-def in_a_thread(function: Callable[[], object]) -> None:
-    """Run a function in a thread, to its end, while Trio's thread stands still; raise what it raises."""
-    errors: list[BaseException] = []
-
-    def target() -> None:
-        try:
-            function()
-        except BaseException as exc:  # noqa: BLE001, ASYNC103 - raised again in the test's thread
-            errors.append(exc)
-
-    thread = threading.Thread(target=target)
-    thread.start()
-    thread.join()
-    if errors:
-        raise errors[0]
 
 
 ANYWHERE: list[Callable[[BatchMetricsCollector], object]] = [
@@ -246,16 +230,6 @@ def test_after_the_run_a_threads_events_are_closed() -> None:
     assert balanced(metrics.stats()).dropped == {"closed": 2}
 
 
-@pytest.fixture
-def restless() -> Generator[None, None, None]:
-    """Threads take turns as often as they can."""
-    before = sys.getswitchinterval()
-    sys.setswitchinterval(1e-6)
-    yield
-    sys.setswitchinterval(before)
-
-
-@pytest.mark.usefixtures("restless")
 @pytest.mark.parametrize("direct", [True, False], ids=["with a GIL", "without"])
 @pytest.mark.parametrize("policy", ["drop_newest", "drop_oldest"])
 async def test_many_threads_and_trio_record_at_once_and_every_event_is_counted_once(
@@ -264,23 +238,25 @@ async def test_many_threads_and_trio_record_at_once_and_every_event_is_counted_o
     """Four threads and Trio's, 5 000 events each, a small buffer: totals exact, order kept within each thread."""
     monkeypatch.setattr("trio_batchmetrics._buffer.gil_enabled", lambda: direct)
     sink = RecordingSink()
-    async with collector(BatchMetricsConfig(batch_size=7, buffer_size=30, on_full=policy), sinks=[sink]) as metrics:
-        recorder = metrics.from_thread()
+    config = BatchMetricsConfig(batch_size=7, buffer_size=30, on_full=policy)
+    with restless():
+        async with collector(config, sinks=[sink]) as metrics:
+            recorder = metrics.from_thread()
 
-        def record(thread: int) -> None:
-            for number in range(5000):
-                recorder.record_counter("c", {"id": (thread, number)}, 1)
-                if number % 100 == 0:
-                    balanced(metrics.stats())
+            def record(thread: int) -> None:
+                for number in range(5000):
+                    recorder.record_counter("c", {"id": (thread, number)}, 1)
+                    if number % 100 == 0:
+                        balanced(metrics.stats())
 
-        async with trio.open_nursery() as nursery:
-            for thread in range(1, 5):
-                nursery.start_soon(trio.to_thread.run_sync, record, thread)
-            for number in range(5000):
-                metrics.record_counter("c", {"id": (0, number)}, 1)
-                if number % 50 == 0:
-                    balanced(metrics.stats())
-                    await trio.lowlevel.checkpoint()
+            async with trio.open_nursery() as nursery:
+                for thread in range(1, 5):
+                    nursery.start_soon(trio.to_thread.run_sync, record, thread)
+                for number in range(5000):
+                    metrics.record_counter("c", {"id": (0, number)}, 1)
+                    if number % 50 == 0:
+                        balanced(metrics.stats())
+                        await trio.lowlevel.checkpoint()
     stats = balanced(metrics.stats())
     assert stats.total_events == 25_000
     assert len(sink.events) == stats.processed_events == 25_000 - stats.dropped_events

@@ -10,8 +10,8 @@ import re
 import sys
 import threading
 import weakref
-from collections.abc import AsyncGenerator, Callable, Generator, Iterable
-from contextlib import asynccontextmanager, contextmanager
+from collections.abc import AsyncGenerator, Callable, Iterable
+from contextlib import asynccontextmanager
 from datetime import timedelta
 from importlib import import_module
 from typing import Any, NamedTuple
@@ -24,6 +24,7 @@ from trio.testing import MockClock, wait_all_tasks_blocked
 from examples.gateway.asgi import serving
 from tests.helpers import balanced, interrupted_at
 from tests.sinks.prometheus_parsing import OPENMETRICS, Parsed, labelled, parsed, parsed_registry
+from tests.threads import restless
 from trio_batchmetrics import (
     BatchMetricsConfig,
     Counter,
@@ -583,7 +584,7 @@ def test_of_sinks_that_join_a_registry_at_once_one_wins() -> None:
             joined.append(sink)
 
         threads = [threading.Thread(target=join, args=(sink,)) for sink in sinks]
-        with switching_often():
+        with restless():
             for thread in threads:
                 thread.start()
             for thread in threads:
@@ -649,17 +650,6 @@ def test_what_is_no_registry_is_named() -> None:
 BOUNDS = (1.0, 2.0, 4.0)
 VALUES = (1.0, 2.0, 4.0, 8.0)
 """One for each bucket: so the sum tells how many there must be in each."""
-
-
-@contextmanager
-def switching_often() -> Generator[None, None, None]:
-    """Let threads change as often as they can."""
-    before = sys.getswitchinterval()
-    sys.setswitchinterval(1e-6)
-    try:
-        yield
-    finally:
-        sys.setswitchinterval(before)
 
 
 def assert_consistent(buckets: list[int], count: float | None, total: float) -> None:
@@ -807,7 +797,7 @@ def test_pages_snapshots_and_collections_are_consistent_while_another_thread_mer
 
     threads = [threading.Thread(target=keep_looking, args=(place,)) for place in range(len(looks))]
     turns = forgotten = 0
-    with switching_often():
+    with restless():
         for thread in threads:
             thread.start()
         while not failures and (turns < 300 or min(looks) < 5):
