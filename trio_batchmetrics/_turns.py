@@ -19,7 +19,6 @@ _SHORTEST = 0.001
 _SHARE = 0.1
 """Of the time since the last turn: a library that takes a tenth of a busy loop keeps up, and costs a tenth."""
 
-
 _work_clock = time.thread_time if time.get_clock_info("thread_time").resolution <= _SHORTEST / 10 else time.perf_counter
 """Windows counts a thread's time in steps of 15.6 ms."""
 
@@ -63,7 +62,11 @@ class Turn:
         return self._work() >= self._until
 
     async def give_way(self) -> None:
-        """Let others run, and begin another turn. Always a checkpoint."""
+        """Let others run, and begin another turn, which has what was left of this one at least. Always a checkpoint."""
+        left = self._until - self._work()
         self._waited_since = self._clock()
         await trio.lowlevel.checkpoint()
         self.begin()
+        if left > _SHORTEST:  # earned by a long wait; the run loop may come round sooner or later than last time
+            self.extended = True
+            self._until = max(self._until, self._work() + left)
