@@ -41,11 +41,13 @@ class _Change:
     def __enter__(self) -> None:
         self._buffer.busy = True
 
-    def __exit__(self, *_: object) -> None:
+    def __exit__(self, raised: object, *_: object) -> None:
         buffer = self._buffer
         buffer.busy = False
-        buffer.limit = 0
-        buffer.look()
+        due = buffer.again or len(buffer.rows) >= buffer.limit
+        if due or not buffer.gate or raised is not None:  # else there is as much room as before, or more
+            buffer.limit = 0
+            buffer.look()
 
 
 class Buffer:
@@ -78,7 +80,8 @@ class Buffer:
         self.rows: list[Row | None] = []
         self.busy: bool = False
         """Whether the structure is being changed."""
-        self._again = False
+        self.again = False
+        """Whether a look is due that could not be had while the structure was being changed."""
         self._asked = False
         """Whether a task of the library has been asked to look."""
         self._cut_short = False
@@ -140,9 +143,9 @@ class Buffer:
         if get_ident() != self._thread:
             self._ask_for_look()
             return
-        while self._again or len(self.rows) >= self.limit:
+        while self.again or len(self.rows) >= self.limit:
             if self.busy:
-                self._again = True
+                self.again = True
                 return  # re-entered: the outer call looks again once it has let go
             try:
                 if not has_room(DEEP):
@@ -150,7 +153,7 @@ class Buffer:
                     return
             except RecursionError:
                 return  # the row is safe; the next record looks
-            self.busy, self._again = True, False
+            self.busy, self.again = True, False
             try:
                 self._look_once()
             except BaseException:  # the next record looks, and goes on with it
@@ -169,7 +172,7 @@ class Buffer:
 
     def _ask_for_look(self) -> None:
         """Have Trio's thread look at a row that another has appended, which stands and counts already."""
-        self._again = True  # a look that is under way goes on
+        self.again = True  # a look that is under way goes on
         try:
             self._ask(self._waker)
             if self._ledger.waiting >= self._buffer_size and not self.closed:
@@ -200,7 +203,7 @@ class Buffer:
         filled = len(self.rows)  # before the room: what re-enters in between makes the next look come early, never late
         room = self._buffer_size - self._ledger.waiting
         if room < 0 and self._make_room():
-            self._again = True
+            self.again = True
             return
         if not self.closed:
             is_open = room > 0 and not self._waiters and self._direct
