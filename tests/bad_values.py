@@ -35,7 +35,7 @@ NOT_NUMBERS: list[Any] = [
 """Bad wherever a value is measured."""
 
 NOT_VALUES = [*NOT_NUMBERS, timedelta(seconds=1)]
-"""Bad where what is measured is no duration."""
+"""Bad where what is measured isn't a duration."""
 
 NOT_DURATIONS = [*NOT_NUMBERS, -1, -0.001, -5e-324, timedelta(microseconds=-1), Decimal("-0.5"), Fraction(-1, 2)]
 """Bad where seconds are measured."""
@@ -154,11 +154,11 @@ class LikeInt:
         self.value = value
 
     def __index__(self) -> int:
-        """Be exact."""
+        """Return the value, exactly."""
         return self.value
 
     def __float__(self) -> float:
-        """Be a float too, as NumPy's are."""
+        """Return the value as a float, as NumPy's integers do."""
         return float(self.value)
 
 
@@ -170,7 +170,7 @@ class LikeFloat:
         self.value = value
 
     def __float__(self) -> float:
-        """Be a float."""
+        """Return the value."""
         return self.value
 
 
@@ -182,7 +182,7 @@ OTHER_NUMBERS: list[tuple[Any, float]] = [
     (LikeInt(2**60 + 1), 2**60 + 1),
     (LikeFloat(0.25), 0.25),
 ]
-"""Numbers that are no int and no float, and what they are."""
+"""Numbers that are neither an int nor a float, and their values."""
 
 EVIL: list[Callable[[], Any]] = [lambda: EvilInt(3), lambda: EvilFloat(3.0), EvilClass]
 """Make measured values that run code of their own, and raise. (pytest would stumble over the last one itself.)"""

@@ -32,7 +32,7 @@ class Collector:
     """What instruments need of a collector, without Trio; it counts what is refused."""
 
     def __init__(self) -> None:
-        """Be open."""
+        """Start open, with nothing refused."""
         self.state = "open"
         self.refused: Tallied[str] = Tallied()
 

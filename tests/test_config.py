@@ -425,7 +425,7 @@ def test_a_variable_overrides_the_applications_own_default(env: pytest.MonkeyPat
 
 
 def test_the_applications_defaults_are_validated_by_the_same_rules(env: pytest.MonkeyPatch) -> None:
-    """By the field's name; one that is no field is the programmer's mistake."""
+    """By the field's name; one that isn't a field is the programmer's mistake."""
     with refused("flush_interval", 0, "> 0"):
         BatchMetricsConfig.from_env(flush_interval=0)
     with pytest.raises(TypeError, match="batchsize"):
@@ -433,7 +433,7 @@ def test_the_applications_defaults_are_validated_by_the_same_rules(env: pytest.M
 
 
 def test_the_variable_that_names_the_sinks_is_known(env: pytest.MonkeyPatch) -> None:
-    """It is read elsewhere; whatever it holds is no error here."""
+    """It is read elsewhere; whatever it holds isn't an error here."""
     env.setenv("TRIO_BATCHMETRICS_SINKS", "sqlite:metrics.sqlite3 prometheus:")
     assert BatchMetricsConfig.from_env() == BatchMetricsConfig()
     env.setenv("TRIO_BATCHMETRICS_SINK", "x")

@@ -176,7 +176,7 @@ def test_lines_that_would_overwrite_each_other_are_one() -> None:
 
 
 def test_a_counter_and_a_gauge_of_one_name_would_overwrite_each_other() -> None:
-    """The later is refused, and one of another unit; a histogram has other fields, and an annotation is no unit."""
+    """The later is refused, and one of another unit; a histogram has other fields, and an annotation isn't a unit."""
     sink = made("influxdb")
     sink.merge([Counter("x", {}, 1), Counter("cache.operations", {}, 5)])
     refused = sink.merge(

@@ -263,5 +263,5 @@ def test_an_event_whose_class_was_never_declared_has_no_form() -> None:
     class Forgotten(MetricEvent):
         """Lacks the decorator."""
 
-    with pytest.raises(TypeError, match="Forgotten is no event class"):
+    with pytest.raises(TypeError, match="Forgotten isn't an event class"):
         json_line(Forgotten())

@@ -165,7 +165,7 @@ async def test_a_callback_may_return_pairs_of_labels_and_a_number(autojump_clock
 
 
 async def test_each_pair_that_is_none_counts_as_invalid_and_the_others_are_read(autojump_clock: MockClock) -> None:
-    """A bad number, labels that are no mapping, something that is no pair."""
+    """A bad number, labels that are not a mapping, something that isn't a pair."""
     sink = RecordingSink()
     bad: list[Any] = [({}, "1"), ({}, None), ("a=b", 1), (None, 1), 3, ({}, 1, 2), "ab", None]
     async with collector(sinks=[sink]) as metrics:
@@ -367,7 +367,7 @@ def generated() -> Generator[int, None, None]:
 
 @pytest.mark.parametrize("value", [generated, lambda: {"a": 1}, lambda: b"1", lambda: (1, 2)])
 async def test_an_iterable_of_no_pairs_counts_as_invalid(value: Callable[[], Any], autojump_clock: MockClock) -> None:
-    """Once for each thing in it that is no pair; once, where it is a mapping or bytes."""
+    """Once for each thing in it that isn't a pair; once, where it is a mapping or bytes."""
     async with collector(sinks=[]) as metrics:
         metrics.observable_gauge("g", value)
         await metrics.flush()

@@ -705,7 +705,7 @@ async def test_checking_a_long_batch_does_not_hold_the_run_loop(autojump_clock: 
 
 
 async def test_after_the_block_every_call_counts_as_closed(autojump_clock: MockClock) -> None:
-    """Nothing raises, nothing arrives; what is no event counts as closed too."""
+    """Nothing raises, nothing arrives; what isn't an event counts as closed too."""
     sink = RecordingSink()
     async with collector(sinks=[sink]) as metrics:
         thread = metrics.from_thread()

@@ -333,7 +333,7 @@ async def test_a_snapshot_has_what_was_merged_before_its_attempt_and_the_ledger_
     ids=str,
 )
 async def test_whatever_is_no_success_is_pushed_again(failure: Any, autojump_clock: MockClock) -> None:
-    """Nothing is lost by a failed push while a later one succeeds; "for good" is no answer to a snapshot."""
+    """Nothing is lost by a failed push while a later one succeeds; "for good" isn't an answer to a snapshot."""
     sink = MemorySink(failure, failure, timeout=2)
     async with collector(BatchMetricsConfig(batch_size=2), sinks=[sink]) as metrics:
         record(metrics, 1, 2)

@@ -71,7 +71,7 @@ class PickySink(EventSink[str]):
 
 
 def everything(numbers: list[int]) -> bool:
-    """Be too large, whatever it is."""
+    """Answer that the payload is too large, whatever it is."""
     return True
 
 

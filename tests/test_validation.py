@@ -275,7 +275,7 @@ def test_a_label_of_a_declared_event_must_have_a_text() -> None:
     assert not row_is_valid(Job, Unprintable(), 1, 1, 1, 1, 1)
 
 
-# -- timestamps, and what is no event
+# -- timestamps, and what isn't an event
 
 
 @pytest.mark.parametrize("timestamp", [None, 1.5, "now", True], ids=shown)

@@ -76,7 +76,7 @@ class Cell:
         self.pinned: bool = False
         """Whether it belongs to a bound instrument: it does not expire."""
         self.refusal: str | None = None
-        """Why the events that are added to it are rejected; such a cell is no series, and shown nowhere."""
+        """Why the events that are added to it are rejected; such a cell isn't a series, and shown nowhere."""
 
     def shown(self, since: int) -> bool:
         """Tell whether it has a value, and one that was updated since, unless it does not expire."""

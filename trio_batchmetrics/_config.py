@@ -192,7 +192,7 @@ class BatchMetricsConfig:
         Raises:
             ConfigError: a value is bad (the message names the variable, the rule and the value), or a variable under
                 the prefix is not known (the message lists the known ones).
-            TypeError: a default is no field.
+            TypeError: a default names something that isn't a field.
 
         Example:
             >>> import os

@@ -155,7 +155,7 @@ class Instruments:
         """Return what a name means, settled.
 
         Raises:
-            ValueError: it means something else, or something is no name, unit or bounds.
+            ValueError: it means something else, or something isn't a name, unit or bounds.
         """
         if not isinstance(name, str) or not name:
             raise ValueError(f"an instrument's name must be a non-empty str (got {name!r})")

@@ -66,7 +66,7 @@ class InvalidError(Exception):
 
 
 def not_an_event(value: object) -> InvalidError:
-    """Return the fault of something recorded that is no event."""
+    """Return the fault of something recorded that isn't an event."""
     return InvalidError("record()", "", "takes a MetricEvent", value)
 
 

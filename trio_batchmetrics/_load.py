@@ -108,7 +108,7 @@ class Queue:
     __slots__ = ("_spans", "count")
 
     def __init__(self) -> None:
-        """Be empty."""
+        """Start without spans."""
         self._spans: deque[Span] = deque()
         self.count: int = 0
         """How many events wait."""

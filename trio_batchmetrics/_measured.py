@@ -36,8 +36,8 @@ def fault_of(kind: str, field: str, value: object, measure: Measure, instrument:
 def number(value: object, measure: Measure) -> float | None:
     """Return a measured value if it is valid (durations as float seconds), else None. Never raises.
 
-    What is no int or float is converted by its ``__index__`` or ``__float__`` (NumPy's scalars, ``Decimal``,
-    ``Fraction``); text, bytes and None are no numbers, nor is a bool, except to a declared gauge.
+    What isn't an int or float is converted by its ``__index__`` or ``__float__`` (NumPy's scalars, ``Decimal``,
+    ``Fraction``); text, bytes and None are not numbers, and a bool is one only for a declared gauge.
     """
     try:
         return _number(value, measure)
@@ -72,7 +72,7 @@ def _number(value: Any, measure: Measure) -> float:
 
 
 def _converted(value: Any, *, whole: bool) -> float:
-    """Return what is no float as one; an int as an int, if whole numbers are asked for."""
+    """Return what isn't a float as one; an int as an int, if whole numbers are asked for."""
     kind = type(cast("object", value))
     try:
         if issubclass(kind, float) or not hasattr(kind, "__index__"):

@@ -104,7 +104,7 @@ class ObservableGauge:
         return not self._open
 
     def close(self) -> None:
-        """Have the callback not called any more. In any thread; again is no error.
+        """Have the callback not called any more. In any thread; again isn't an error.
 
         The same name and labels may be observed by another callback then.
         """

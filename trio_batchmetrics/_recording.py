@@ -65,7 +65,7 @@ class Recorder:
             event_class: a class made by :func:`metric_event`, or a built-in one.
 
         Raises:
-            TypeError: it is no event class.
+            TypeError: it isn't an event class.
 
         Example:
             >>> import trio

@@ -8,7 +8,7 @@ which labels are the same is the back-end's matter (:mod:`trio_batchmetrics._ide
 combination of values as the application gave them, which is looked up in ``known`` from then on. Values that are equal
 have equal text there (:mod:`trio_batchmetrics._validation` sees to that: ``True`` and 1 do not meet).
 
-Labels that the back-end cannot take have a cell too, which is no series: it carries the reason, and the events that
+Labels that the back-end cannot take have a cell too, which isn't a series: it carries the reason, and the events that
 are added to it are rejected.
 
 Beyond ``max_series`` label sets of an instrument, the rest share one series (OpenTelemetry's "cardinality limits").

@@ -83,7 +83,7 @@ class SetAside:
     __slots__ = ("_shipments", "count")
 
     def __init__(self) -> None:
-        """Be empty."""
+        """Start without shipments."""
         self._shipments: list[Shipment] = []
         self.count: int = 0
         """How many events wait."""

@@ -18,7 +18,7 @@ def named_sinks(sinks: Iterable[AnySink]) -> dict[str, EventSink[Any] | SeriesSi
     """Return sinks by name: their own, or their class's without "Sink"; a number from the second of a name on.
 
     Raises:
-        TypeError: something is no sink; the message says which.
+        TypeError: an item isn't a sink; the message names it.
         RuntimeError: a sink is in the list twice; the message names it.
         ValueError: a sink has a delivery setting that cannot work.
     """

@@ -37,7 +37,7 @@ class Span:
     """A context manager and decorator, for any number of uses, one after the other or at once.
 
     It may be used in any task and any thread. The work's outcome is passed on as it is: its value, its exception, its
-    cancellation. To enter and to leave are no checkpoints, and raise nothing.
+    cancellation. Entering and leaving it are not checkpoints, and raise nothing.
 
     As a decorator it takes functions, ``async def`` functions, generators and async generators, and surrounds each call
     to its end: a coroutine's from its first step to its last, a generator's until it is exhausted or closed. An

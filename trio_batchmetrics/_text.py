@@ -86,5 +86,5 @@ def json_line(event: MetricEvent, static: Mapping[str, str] | None = None) -> st
 def _schema(event: MetricEvent) -> Schema:
     schema = type(event).__metric_schema__
     if schema is None:
-        raise TypeError(f"{type(event).__name__} is no event class: it was not made by @metric_event")
+        raise TypeError(f"{type(event).__name__} isn't an event class: it was not made by @metric_event")
     return schema

@@ -205,9 +205,9 @@ def checked(row: Row) -> Row | None:
 def examined(row: Row) -> Row | InvalidError:
     """Return the row with plain numbers, its durations in seconds; or what makes the event invalid.
 
-    That is: a measured value that is no number (see :func:`number`), not finite, or too large for a float; below 0 for
-    counters and durations; a name that is empty or no str; labels that are no mapping or cannot be turned to text; a
-    timestamp that is no int; an object that is no event.
+    An event is invalid if a measured value isn't a number (see :func:`number`), isn't finite, or is too large for a
+    float; if it is below 0 for a counter or a duration; if the name is empty or not a str; if the labels are not a
+    mapping or have no text; if the timestamp isn't an int. An object of another class is invalid, too.
     """
     try:
         return _examined(row)

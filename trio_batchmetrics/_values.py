@@ -124,8 +124,8 @@ def captured(labels: Any) -> Any:
     """Return a copy of a mapping of labels, by value. Never raises.
 
     Returns:
-        A plain dict; what is no mapping as it is, and an :class:`Unreadable` for what raises while it is read, both of
-        which validation refuses.
+        A plain dict. An object that isn't a mapping is returned as it is, and an :class:`Unreadable` in place of one
+        that raises while it is read; validation refuses both.
     """
     try:
         copied = _copied(labels)

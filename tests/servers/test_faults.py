@@ -245,7 +245,7 @@ async def test_what_is_given_up_after_its_time_is_counted(case: Case) -> None:
 async def test_a_search_server_that_does_not_tell_of_each_event_is_asked_again(
     opensearch: OpenSearch, namespace: str, body: bytes
 ) -> None:
-    """A 200 that is no answer to `_bulk` delivers nothing: a page of a proxy, say."""
+    """A 200 that isn't an answer to `_bulk` delivers nothing: a page of a proxy, say."""
     case = OpenSearchCase(opensearch, namespace)
     async with Proxy(opensearch.host, opensearch.port) as proxy:
         async with collector(EAGER, sinks=[case.sink(proxy.url, **PATIENT)]) as metrics:

@@ -104,7 +104,7 @@ async def test_what_is_found_behind_a_redirect_counts(autojump_clock: MockClock)
 
 @pytest.fixture
 def far_from_greenwich(monkeypatch: pytest.MonkeyPatch) -> Any:
-    """Be in a time zone eleven hours ahead of UTC."""
+    """Run in a time zone eleven hours ahead of UTC."""
     monkeypatch.setenv("TZ", "Etc/GMT-11")
     time.tzset()
     yield

@@ -797,7 +797,7 @@ async def test_what_may_be_stored_stays_in_doubt_while_other_payloads_are_sent()
     assert await send(150, 151, large) == Receipt(error='HTTP 413: {"error":"too large"}')  # failed
     assert await send(250, 251, large) == Receipt(error='HTTP 413: {"error":"too large"}')
     assert (await send(300, 301, large)).too_large  # rejected: it was in neither
-    assert (await send(150, 151, some)).too_large  # rejected: had it been stored, there were no fault in it
+    assert (await send(150, 151, some)).too_large  # rejected: a stored one couldn't be at fault
 
 
 async def test_what_was_never_stored_is_rejected_if_it_is_too_large() -> None:

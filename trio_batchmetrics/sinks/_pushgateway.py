@@ -154,7 +154,7 @@ def _checked_key(grouping_key: Any) -> Mapping[str, str]:
     """Return a copy of the grouping key.
 
     Raises:
-        ConfigError: it is no mapping, or a name or value can be in none.
+        ConfigError: it isn't a mapping, or a name or value can be in none.
     """
     if not isinstance(grouping_key, Mapping):
         raise ConfigError(f"grouping_key must be a mapping of label names to values (got {grouping_key!r})")

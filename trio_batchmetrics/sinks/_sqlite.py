@@ -96,7 +96,7 @@ class SQLiteSink(EventSink[list[Row]]):
     Failures:
 
     * *Tried again*: the database is locked, the disk is full, an I/O error, too many open files.
-    * *Given up* with a clear ``last_error``: the file is no database, or has a table ``events`` without these columns
+    * *Given up* with a clear ``last_error``: the file isn't a database, or has a table ``events`` without these columns
       (it is left as it is); the path is a folder, its folder is missing, permission denied.
     * *Rejected alone*: an event whose timestamp takes more than 64 bits, or whose name cannot be made text.
 

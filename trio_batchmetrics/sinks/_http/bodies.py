@@ -1,7 +1,7 @@
 """Reading an answer's body: decoded, bounded, and never more important than the status.
 
 Where a body cannot be decoded, or is too long, the answer says so, and its status counts all the same: that a server
-has taken a payload does not depend on how it says so. Only a message that breaks off is no answer (RFC 9112 §8).
+has taken a payload does not depend on how it says so. Only a message that breaks off isn't an answer (RFC 9112 §8).
 """
 
 from __future__ import annotations

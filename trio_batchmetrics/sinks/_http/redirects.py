@@ -44,7 +44,7 @@ def redirect_of(url_class: Any, asked: str, status: int, location: str | None) -
     try:
         start = url_class(asked)
         target = start.join(location).copy_with(username=None, password=None)  # the server's own words, not credentials
-    except Exception:  # noqa: BLE001 - a server's words, to be read by httpx2: what it raises is no URL, and points nowhere
+    except Exception:  # noqa: BLE001 - a server's words, to be read by httpx2: what it raises isn't a URL, and points nowhere
         return None
     if target.scheme not in ("http", "https") or not target.host:
         return None

@@ -129,7 +129,7 @@ def proxy_secrets(url_class: Any) -> Iterator[str]:
     for url in getproxies().values():
         try:
             yield from _of_url(url_class(url if "://" in url else f"http://{url}"))
-        except Exception:  # noqa: BLE001, S112 - what is no URL is no proxy, so nothing of it is sent
+        except Exception:  # noqa: BLE001, S112 - a proxy that isn't a URL is never used, so nothing of it is sent
             continue
 
 

@@ -41,7 +41,7 @@ class Page(SeriesStore):
         limits: Limits | None = None,
         taken: frozenset[str] = frozenset(),
     ) -> None:
-        """Be empty.
+        """Start a page without series.
 
         Args:
             context: what the collector told.

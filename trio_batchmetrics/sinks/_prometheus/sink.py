@@ -181,7 +181,7 @@ class PrometheusSink(SeriesSink[None]):
             The page in UTF-8, and its content type.
 
         Raises:
-            ValueError: ``within`` is no duration >= 0.
+            ValueError: ``within`` isn't a duration >= 0.
         """
         seconds = within.total_seconds() if isinstance(within, timedelta) else within
         if not seconds >= 0:
