@@ -54,6 +54,15 @@ class Limits:
                 return f"label {_start(name)} has a value of {size} bytes (at most {self.label_value_bytes})"
         return None
 
+    def check(self, labels: Mapping[str, str]) -> None:
+        """Raise if labels exceed a limit; see :meth:`broken_by`.
+
+        Raises:
+            ValueError: they do. Where ``encode`` raises it, the event is rejected (``limits``).
+        """
+        if (broken := self.broken_by(labels)) is not None:
+            raise ValueError(f"{LIMITS}: {broken}")
+
 
 def checked_limits(limits: object) -> Limits | None:
     """Return a sink's setting.

@@ -106,6 +106,8 @@ class Sink:
     """Its key in ``stats().sinks``; None: made of the class's name."""
     timeout: float = 30.0
     """The longest an attempt may take, in seconds."""
+    retry_budget: float = 300.0
+    """Seconds after a payload's first attempt from which on no retry begins. A push of cumulative series has none."""
     backoff: float = 0.5
     """Longest pause before the first retry, in seconds; doubled each time until one succeeds, with full jitter."""
     max_backoff: float = 30.0
@@ -118,6 +120,7 @@ class Sink:
         *,
         name: str | None = None,
         timeout: float | timedelta = 30.0,
+        retry_budget: float | timedelta = 300.0,
         backoff: float | timedelta = 0.5,
         max_backoff: float | timedelta = 30.0,
     ) -> None:
@@ -126,17 +129,18 @@ class Sink:
         Args:
             name: key in ``stats().sinks``.
             timeout: the longest an attempt may take, in seconds or as a ``timedelta``.
+            retry_budget: time after a payload's first attempt from which on no retry begins, likewise.
             backoff: the longest pause before the first retry, likewise.
             max_backoff: the longest pause before any, likewise.
 
         Raises:
-            ConfigError: (a ``ValueError``) a duration is not finite and above 0, or the name is no text.
+            ConfigError: (a ``ValueError``) a duration is not finite and above 0.
         """
         self.name = name
         self.timeout = _seconds("timeout", timeout)
+        self.retry_budget = _seconds("retry_budget", retry_budget)
         self.backoff = _seconds("backoff", backoff)
         self.max_backoff = _seconds("max_backoff", max_backoff)
-        check_settings(self)
 
     def bind(self, context: SinkContext) -> None:
         """Take what the collector tells as it opens. Synchronous, no I/O; what it raises, ``collector()`` raises."""
@@ -153,14 +157,14 @@ def check_settings(sink: Sink) -> None:
     """Look at a sink's delivery settings, however they were set; a ``timedelta`` becomes float seconds.
 
     Raises:
-        ConfigError: (a ``ValueError``) a duration that is not finite and above 0, a number of things that is no
-            int >= 1, or a name that is no text.
+        ConfigError: (a ``ValueError``) a duration isn't finite and above 0, ``max_events`` or ``max_payload_bytes``
+            isn't an int >= 1, or the name isn't a str or is empty.
     """
     if sink.name is not None and (not isinstance(sink.name, str) or not sink.name):
         raise ConfigError(f"name must be a str that is not empty, or None (got {sink.name!r})")
     for setting in ("timeout", "backoff", "max_backoff", "retry_budget", "refresh"):
-        given: object = getattr(sink, setting, 1.0)
-        if given is None and setting == "refresh":
+        given: object = getattr(sink, setting, None)
+        if given is None and setting == "refresh":  # of series sinks
             continue
         seconds = _seconds(setting, given)
         if isinstance(given, timedelta):
@@ -194,8 +198,6 @@ class EventSink(Sink, ABC, Generic[PartT]):
         ...         print("; ".join(payload.parts))
     """
 
-    retry_budget: float = 300.0
-    """Seconds after a payload's first attempt from which on no retry begins."""
     max_events: int | None = None
     """Most events in a payload; None: all that is queued."""
     max_payload_bytes: int | None = None
@@ -224,10 +226,12 @@ class EventSink(Sink, ABC, Generic[PartT]):
             max_payload_bytes: most bytes in a payload; None keeps the class's.
 
         Raises:
-            ConfigError: (a ``ValueError``) a duration is not finite and above 0, or a number of things no int >= 1.
+            ConfigError: (a ``ValueError``) a duration isn't finite and above 0, ``max_events`` or
+                ``max_payload_bytes`` isn't an int >= 1, or the name isn't a str or is empty.
         """
-        super().__init__(name=name, timeout=timeout, backoff=backoff, max_backoff=max_backoff)
-        self.retry_budget = _seconds("retry_budget", retry_budget)
+        super().__init__(
+            name=name, timeout=timeout, retry_budget=retry_budget, backoff=backoff, max_backoff=max_backoff
+        )
         if max_events is not None:
             self.max_events = max_events
         if max_payload_bytes is not None:
@@ -279,6 +283,7 @@ class SeriesSink(Sink, ABC, Generic[PartT]):
         *,
         name: str | None = None,
         timeout: float | timedelta = 30.0,
+        retry_budget: float | timedelta = 300.0,
         backoff: float | timedelta = 0.5,
         max_backoff: float | timedelta = 30.0,
         refresh: float | timedelta | None = 60.0,
@@ -288,14 +293,17 @@ class SeriesSink(Sink, ABC, Generic[PartT]):
         Args:
             name: key in ``stats().sinks``.
             timeout: the longest an attempt may take, in seconds or as a ``timedelta``.
+            retry_budget: accepted as by every sink. It has no effect: a push always has the latest state.
             backoff: the longest pause before the first retry, likewise.
             max_backoff: the longest pause before any, likewise.
             refresh: time after a push until everything is pushed again, likewise; None: never.
 
         Raises:
-            ConfigError: (a ``ValueError``) a duration is not finite and above 0, or the name is no text.
+            ConfigError: (a ``ValueError``) a duration isn't finite and above 0, or the name isn't a str or is empty.
         """
-        super().__init__(name=name, timeout=timeout, backoff=backoff, max_backoff=max_backoff)
+        super().__init__(
+            name=name, timeout=timeout, retry_budget=retry_budget, backoff=backoff, max_backoff=max_backoff
+        )
         self.refresh = None if refresh is None else _seconds("refresh", refresh)
         check_settings(self)
 

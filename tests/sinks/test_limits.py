@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import json
+import sqlite3
+from contextlib import closing
+from pathlib import Path
 from typing import Any
 
 import httpx2
@@ -17,8 +21,10 @@ from trio_batchmetrics.sinks import (
     ElasticsearchSink,
     InfluxDBSeriesSink,
     InfluxDBSink,
+    JSONLinesSink,
     PrometheusSink,
     PushgatewaySink,
+    SQLiteSink,
 )
 
 URL = "http://server.example"
@@ -74,6 +80,10 @@ def test_what_are_no_limits_is_named(bad: Any) -> None:
         PushgatewaySink(URL, job="j", limits=bad)
     with pytest.raises(ValueError, match=message):
         InfluxDBSink(URL, database="d", limits=bad)
+    with pytest.raises(ValueError, match=message):
+        SQLiteSink("events.sqlite3", limits=bad)
+    with pytest.raises(ValueError, match=message):
+        JSONLinesSink("events.jsonl", limits=bad)
 
 
 # -- pages
@@ -147,6 +157,23 @@ def test_a_document_has_no_label_beyond_its_limits() -> None:
         assert sink.encode([Counter("c", {"a": 1}, 1), Counter("c", {}, 1)])
         with pytest.raises(ValueError, match=r"^limits: 3 labels \(at most 2\)$"):
             sink.encode([Counter("c", {}, 1), CacheMetric("redis", "hit")])
+
+
+async def test_a_file_has_no_label_beyond_its_limits(tmp_path: Path) -> None:
+    """With the static ones; the event is rejected alone, and the message says why."""
+    limits = Limits(label_value_bytes=3, labels=2)
+    lines = JSONLinesSink(tmp_path / "events.jsonl", limits=limits)
+    database = SQLiteSink(tmp_path / "events.sqlite3", limits=limits)
+    async with collector(BatchMetricsConfig(static_labels={"host": "h"}), sinks=[lines, database]) as metrics:
+        metrics.record_counter("long", {"a": "long"}, 1)
+        metrics.record_counter("kept", {"a": "ok"}, 1)
+        metrics.record_counter("many", {"a": 1, "b": 2}, 1)
+    for account in balanced(metrics.stats()).sinks.values():
+        assert (account.delivered, account.rejected) == (1, 2)
+        assert "limits: " in str(account.last_error)
+    assert [json.loads(line)["name"] for line in (tmp_path / "events.jsonl").read_text().splitlines()] == ["kept"]
+    with closing(sqlite3.connect(tmp_path / "events.sqlite3")) as connection:
+        assert connection.execute("SELECT name FROM events").fetchall() == [("kept",)]
 
 
 # -- VictoriaMetrics, by line protocol

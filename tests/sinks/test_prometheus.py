@@ -92,6 +92,15 @@ async def test_what_is_merged_is_on_the_next_page_and_delivered(autojump_clock: 
     assert read(sink).of("jobs_total")[labelled(queue="b", service_name="shop")] == 1
 
 
+def test_it_takes_the_delivery_settings_of_every_sink() -> None:
+    """So that one set of settings does for all; a page is fetched, so they have no effect. Bad ones are named."""
+    settings: dict[str, Any] = {"timeout": 5, "retry_budget": 60, "backoff": 0.1, "max_backoff": 2}
+    sink = PrometheusSink(**settings)
+    assert {name: getattr(sink, name) for name in settings} == settings
+    with pytest.raises(ValueError, match=r"^retry_budget must be .*> 0"):
+        PrometheusSink(retry_budget=0)
+
+
 async def test_a_sink_begins_anew_with_each_collector(autojump_clock: MockClock) -> None:
     """It counts what that collector recorded."""
     sink = PrometheusSink(name="scraped")

@@ -25,9 +25,10 @@ from typing import IO, Any
 import trio
 
 from .._exceptions import ConfigError
+from .._limits import checked_limits
 from .._schema import MetricEvent
-from .._text import json_line
-from ..abc import EventSink, Payload, Receipt, SinkContext
+from .._text import json_line, labels_of
+from ..abc import EventSink, Limits, Payload, Receipt, SinkContext
 from ._line_stream import LineStream
 from ._lines import LineFile, UnusableError
 from ._paths import file_path
@@ -82,7 +83,8 @@ class JSONLinesSink(EventSink[bytes]):
     * *Given up* with a clear ``last_error``: the path is a folder or a device, its folder is missing, permission
       denied; the file is not one of JSON lines (it is left as it is): its last line is not a JSON object, or what
       follows that is not a half line of this sink's; the stream is closed, or its reader gone.
-    * *Rejected alone*: an event that has no JSON form, such as one whose timestamp no calendar has.
+    * *Rejected alone*: an event that has no JSON form, such as one whose timestamp no calendar has; one whose labels
+      exceed ``limits``.
 
     Example:
         >>> import io, trio
@@ -103,6 +105,7 @@ class JSONLinesSink(EventSink[bytes]):
         *,
         max_bytes: int | None = _MAX_BYTES,
         backups: int = 5,
+        limits: Limits | None = None,
         **settings: Any,
     ) -> None:
         """Write to a file, which need not exist (its folder must, by the first payload), or to a stream. No I/O here.
@@ -113,15 +116,17 @@ class JSONLinesSink(EventSink[bytes]):
             max_bytes: the file's size from which it is rotated; also the most bytes in a payload. A single line may
                 exceed it. None: no rotation.
             backups: rotated files that are kept, at least 1; the oldest is overwritten.
+            limits: the largest labels that are written; events that exceed one are rejected.
             settings: ``name`` and the delivery settings of :class:`~trio_batchmetrics.abc.EventSink`.
 
         Raises:
             TypeError: it is neither a path nor a stream.
             ValueError: the path is empty, a URL, ``-`` (pass ``sys.stdout``) or cannot name a file; ``max_bytes``,
-                ``backups`` or a delivery setting is not above 0.
+                ``backups`` or a delivery setting is not above 0; ``limits`` is something else.
         """
         super().__init__(**settings)
         _positive("backups", backups)
+        self._limits = checked_limits(limits)
         self._file: LineFile | None = None
         self._stream: LineStream | None = None
         if isinstance(path_or_stream, str | os.PathLike):
@@ -144,10 +149,13 @@ class JSONLinesSink(EventSink[bytes]):
         """Return the events as lines.
 
         Raises:
-            ValueError: an event has no JSON form.
+            ValueError: an event has no JSON form, or its labels exceed a limit.
             OverflowError: a timestamp is beyond the calendar.
         """
         static = self.context.static_labels
+        if self._limits is not None:
+            for event in events:
+                self._limits.check(labels_of(event, static))
         return "".join([json_line(event, static) + "\n" for event in events]).encode()
 
     async def send(self, payload: Payload[bytes]) -> Receipt | None:

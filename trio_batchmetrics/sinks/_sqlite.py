@@ -27,9 +27,11 @@ from typing import Any
 import trio
 
 from .._exceptions import ConfigError
+from .._limits import checked_limits
 from .._numbers import as_float
 from .._schema import MetricEvent
-from ..abc import EventSink, Payload, Receipt
+from .._text import labels_of
+from ..abc import EventSink, Limits, Payload, Receipt
 from ._database_file import DatabaseFile, check_log, identity
 from ._paths import file_path, why_not_opened
 from ._sqlite_table import COLUMNS, EXPIRE, INDEX, INSERT, TABLE, Row, row
@@ -98,7 +100,8 @@ class SQLiteSink(EventSink[list[Row]]):
     * *Tried again*: the database is locked, the disk is full, an I/O error, too many open files.
     * *Given up* with a clear ``last_error``: the file isn't a database, or has a table ``events`` without these columns
       (it is left as it is); the path is a folder, its folder is missing, permission denied.
-    * *Rejected alone*: an event whose timestamp takes more than 64 bits, or whose name cannot be made text.
+    * *Rejected alone*: an event whose timestamp takes more than 64 bits, whose name cannot be made text, or whose
+      labels exceed ``limits``.
 
     The file may be renamed, removed or replaced at any time, and its folder, too. This is noticed before the next
     payload, which goes to the file that is at the path then; the sink's log never stays next to it. Rows that were on
@@ -123,7 +126,12 @@ class SQLiteSink(EventSink[list[Row]]):
     """
 
     def __init__(
-        self, path: str | os.PathLike[str], *, max_age: float | timedelta | None = None, **settings: Any
+        self,
+        path: str | os.PathLike[str],
+        *,
+        max_age: float | timedelta | None = None,
+        limits: Limits | None = None,
+        **settings: Any,
     ) -> None:
         """Write to a file, which need not exist; its folder must by the first payload. No I/O here.
 
@@ -131,16 +139,18 @@ class SQLiteSink(EventSink[list[Row]]):
             path: the database; a relative one is taken from the current directory, now.
             max_age: rows whose timestamp is so many seconds old, by the wall clock, are deleted now and then as
                 others are written. The file's space is used again, the file does not shrink. None: never.
+            limits: the largest labels that are written; events that exceed one are rejected.
             settings: ``name`` and the delivery settings of :class:`~trio_batchmetrics.abc.EventSink`.
 
         Raises:
             TypeError: ``path`` is neither a str nor a path.
             ValueError: ``path`` is empty, ``:memory:``, a URL or cannot name a file; ``max_age`` or a delivery setting
-                is not above 0.
+                is not above 0; ``limits`` is something else.
         """
         super().__init__(**settings)
         self._path = file_path("path", path)
         self._max_age = _seconds(max_age)
+        self._limits = checked_limits(limits)
         self._expire_at = 0.0
         self._connection: sqlite3.Connection | None = None
         self._file: DatabaseFile | None = None  # of the connection
@@ -151,9 +161,12 @@ class SQLiteSink(EventSink[list[Row]]):
         """Return the events as rows.
 
         Raises:
-            ValueError: a timestamp takes more than 64 bits.
+            ValueError: a timestamp takes more than 64 bits, or labels exceed a limit.
         """
         static = self.context.static_labels
+        if self._limits is not None:
+            for event in events:
+                self._limits.check(labels_of(event, static))
         return [row(event, static) for event in events]
 
     async def send(self, payload: Payload[list[Row]]) -> Receipt | None:

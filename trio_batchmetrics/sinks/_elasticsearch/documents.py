@@ -17,7 +17,7 @@ from typing import Any
 
 import attrs
 
-from ..._limits import LIMITS, Limits
+from ..._limits import Limits
 from ..._numbers import number_texts
 from ..._schema import MetricEvent, Schema
 from ..._text import compact_json, text
@@ -157,8 +157,7 @@ def _written(event_class: type[MetricEvent], values: _Row, static: Mapping[str, 
         string = text(value)
         if string is not None:
             labels[text(name) or ""] = string
-    if (broken := limits.broken_by(labels)) is not None:
-        raise ValueError(f"{LIMITS}: {broken}")
+    limits.check(labels)
     measured = [] if schema.buckets else _measured(schema)
     only = f"{compact_json(measured[0])}:" if len(measured) == 1 else ""
     return f'{compact_json(form)[1:-1]},"fields":{{{only}'

@@ -37,6 +37,9 @@ class HTTPSettings(TypedDict, total=False):
     """Key in ``stats().sinks``."""
     timeout: float | timedelta
     """The longest that an attempt may take."""
+    retry_budget: float | timedelta
+    """Time after a payload's first attempt from which on no retry begins. A series sink ignores it: it has no payload
+    to give up, since each push has the latest state."""
     backoff: float | timedelta
     """The longest pause before the first retry."""
     max_backoff: float | timedelta
@@ -55,8 +58,6 @@ class SeriesSettings(HTTPSettings, total=False):
 class EventSettings(HTTPSettings, total=False):
     """What an event sink over HTTP takes, as keyword arguments."""
 
-    retry_budget: float | timedelta
-    """Time after a payload's first attempt from which on no retry begins."""
     max_events: int
     """Most events in a payload."""
     max_payload_bytes: int

@@ -14,6 +14,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping, Sequence
 from datetime import timedelta
+from typing import Any
 
 import trio
 
@@ -73,7 +74,7 @@ class PrometheusSink(SeriesSink[None]):
         *,
         expire_after: float | timedelta | None = None,
         limits: Limits | None = None,
-        name: str | None = None,
+        **settings: Any,
     ) -> None:
         """Have no series yet.
 
@@ -85,13 +86,14 @@ class PrometheusSink(SeriesSink[None]):
                 instruments stay.
             limits: the largest labels, as they stand on the page, that whoever scrapes it takes; events that exceed one
                 are rejected (``limits``).
-            name: key in ``stats().sinks``.
+            settings: ``name``, and the delivery settings of :class:`~trio_batchmetrics.abc.SeriesSink`; these have no
+                effect, since a page is fetched.
 
         Raises:
             ImportError: there is a registry, but prometheus_client is not installed (the extra ``prometheus``).
             ConfigError: a bad value. When its collector opens: another open collector's sink has joined the registry.
         """
-        super().__init__(name=name)
+        super().__init__(**settings)
         self._limits = checked_limits(limits)
         self._registry = registry
         self._client = None if registry is None else client_for(registry)
