@@ -43,12 +43,20 @@ def {name}(self, {parameters}):
 
 _CHECK = """\
 def check(rows):
-    for _, timestamp{values} in rows:
+    {each}
         if not (type(timestamp) is int {conditions}):
             return False
         {label_loop}
     return True
 """
+
+_EACH_OF_THE_CLASS = "for _, timestamp{values} in rows:"
+
+_EACH_OF_ANY_CLASS = """\
+for row in rows:
+        if type(row) is not tuple or row[0] is not event_class:
+            return False
+        _, timestamp{values} = row"""
 
 _LABEL_LOOP = """\
 for key, item in labels.items():
@@ -97,6 +105,9 @@ def unchanging(event):
     return {conditions}
 """
 
+_SMALL = (1 << 30) - 1
+"""CPython compares ints below this, of one digit, faster than others."""
+
 _RESERVED = {"self", "timestamp", "intake", "ident", "row", "event_class", "time_ns", "get_ident", "len"} | {
     *("captured", "by_value", "is_tracked", "_type", "_bool", "_int", "_str")
 }
@@ -109,6 +120,8 @@ class Plan:
     event_class: type[MetricEvent]
     check: Callable[[Sequence[Any]], bool]
     """Whether every row of the class is valid as it stands. False where it takes a closer look to tell."""
+    check_any: Callable[[Sequence[Any]], bool]
+    """The same of rows that may be events, or of other classes; False if any is."""
     with_plain_labels: Callable[[Sequence[Any]], list[tuple[Any, ...]] | None]
     """Rows of the class with text for each label that is not plain; None where that is not enough. It may raise."""
     row: Callable[[Any], tuple[Any, ...]]
@@ -129,7 +142,7 @@ def plan_of(event_class: type[MetricEvent]) -> Plan:
 def _plan(event_class: type[MetricEvent]) -> Plan:
     schema = event_class.__metric_schema__
     if schema is None:
-        return Plan(event_class, _never, _none, partial(_no_row, event_class), bool)
+        return Plan(event_class, _never, _never, _none, partial(_no_row, event_class), bool)
     names: dict[str, Any] = {"event_class": event_class, "text": text}
     names |= {"ReadOnlyDict": ReadOnlyDict, "UNCHANGING": UNCHANGING}
     row = _compiled(
@@ -139,11 +152,12 @@ def _plan(event_class: type[MetricEvent]) -> Plan:
     source = _UNCHANGING.format(conditions=" and ".join(kinds) or "True")
     unchanging = _compiled(event_class, "unchanging", source, names)
     if schema.buckets:
-        return Plan(event_class, check_points, points_with_plain_labels, row, unchanging)
-    check, with_plain_labels = _checks(event_class, schema)
+        return Plan(event_class, check_points, _never, points_with_plain_labels, row, unchanging)
+    check, check_any, with_plain_labels = _checks(event_class, schema)
     return Plan(
         event_class,
         _compiled(event_class, "check", check, names),
+        _compiled(event_class, "check", check_any, names),
         _compiled(event_class, "with_plain_labels", with_plain_labels, names),
         row,
         unchanging,
@@ -162,8 +176,8 @@ def _no_row(event_class: type, event: Any) -> tuple[Any, ...]:
     return (event_class, event.timestamp)
 
 
-def _checks(event_class: type[MetricEvent], schema: Schema) -> tuple[str, str]:
-    """Return the source of the check of a class, and of what makes its labels plain."""
+def _checks(event_class: type[MetricEvent], schema: Schema) -> tuple[str, str, str]:
+    """Return the source of the two checks of a class, and of the function that makes its labels plain."""
     if schema.named:
         return _checks_of_named(schema)
     place = {field: f"v{at}" for at, field in enumerate(schema.fields)}
@@ -174,12 +188,12 @@ def _checks(event_class: type[MetricEvent], schema: Schema) -> tuple[str, str]:
     made = _MADE_OF_LABELS.format(condition=" and ".join(labels) or "True", texts=_listed(texts.values()))
     values = _listed(place.values())
     return (
-        _CHECK.format(values=values, conditions=_together(numbers + labels), label_loop=""),
+        *_both_checks(values, _together(numbers + labels)),
         _WITH_PLAIN_LABELS.format(values=values, conditions=_together(numbers), made=made),
     )
 
 
-def _checks_of_named(schema: Schema) -> tuple[str, str]:
+def _checks_of_named(schema: Schema) -> tuple[str, str, str]:
     number = _number_condition("value", schema.measures[0])
     label = _label_condition("item", None)
     conditions = _together(
@@ -187,12 +201,20 @@ def _checks_of_named(schema: Schema) -> tuple[str, str]:
     )
     made = _MADE_OF_LABEL_SET.format(condition=label, text=_TEXT.format(value="item"))
     return (
-        _CHECK.format(values=_NAMED, conditions=conditions, label_loop=_LABEL_LOOP.format(condition=label)),
+        *_both_checks(_NAMED, conditions, _LABEL_LOOP.format(condition=label)),
         _WITH_PLAIN_LABELS.format(values=_NAMED, conditions=conditions, made=made),
     )
 
 
 _NAMED = ", name, labels, value"
+
+
+def _both_checks(values: str, conditions: str, label_loop: str = "") -> tuple[str, str]:
+    first, second = (
+        _CHECK.format(each=each.format(values=values), conditions=conditions, label_loop=label_loop)
+        for each in (_EACH_OF_THE_CLASS, _EACH_OF_ANY_CLASS)
+    )
+    return first, second
 
 
 def _listed(values: Iterable[str]) -> str:
@@ -205,12 +227,12 @@ def _together(conditions: Iterable[str]) -> str:
 
 def _number_condition(value: str, measure: Measure) -> str:
     most = sys.float_info.max
-    least = -most if measure.negative else 0
+    least = -most if measure.negative else 0.0  # a float: CPython compares two of one type faster
     types = ["float", "int"]
     if measure.kind is Kind.GAUGE and measure.name:
         types.append("bool")
     either = " or ".join(f"type({value}) is {one}" for one in types)
-    return f"({either}) and {least!r} <= {value} <= {most!r}"
+    return f"({either}) and {least!r} <= {value} and {value} <= {most!r}"
 
 
 def _label_condition(value: str, annotation: object) -> str:
@@ -219,7 +241,8 @@ def _label_condition(value: str, annotation: object) -> str:
     declared = _declared_type(annotation, "")
     if declared == "bool":
         return f"(type({value}) is bool or {text} or {value} is None)"
-    number = f"type({value}) is int and {-LARGE} < {value} < {LARGE}"
+    quickly = f"{-_SMALL} < {value} and {value} < {_SMALL}"
+    number = f"type({value}) is int and ({quickly} or {-LARGE} < {value} < {LARGE})"
     first, second = (number, text) if declared == "int" else (text, number)
     return f"({first} or {second} or {value} is None)"
 

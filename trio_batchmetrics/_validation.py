@@ -1,9 +1,10 @@
 """What makes an event invalid, and how a batch is checked.
 
-Checked in the flush task, off the application's path. Rows are sorted by class once, for the check and for every series
-sink; a function compiled from the class's declaration then tells whether all of them are plain as they stand, which
-nearly all are. Another one makes labels plain that are bools, floats or members of an ``enum``. Where neither will do,
-each row of that class is looked at by itself.
+Checked in the flush task, off the application's path. A function compiled from a class's declaration tells whether all
+rows are of that class, and plain as they stand. Otherwise the rows are sorted by class once, for the check and for
+every series sink, and each class is checked by itself; nearly all rows are plain. Another compiled function makes
+labels plain that are bools, floats or members of an ``enum``. Where neither will do, each row of that class is looked
+at by itself.
 
 Plain rows are what series are looked up by: numbers are exact ints or floats, and labels are equal only where their
 texts are (so ``True``, 1 and 1.0 do not meet). A batch keeps labels as they were given; the plain rows are its groups.
@@ -40,6 +41,11 @@ def valid(rows: list[Row], note: Callable[[InvalidError], object] = _ignore) -> 
         rows: at most a few hundred; kept, where all are valid.
         note: called with what is wrong with each of the others; not to keep it, and not to raise.
     """
+    if rows and type(rows[0]) is tuple:
+        event_class = _class_of(rows[0])
+        if plan_of(event_class).check_any(rows):
+            as_given: list[Any] = rows.copy()  # the batch puts events in the place of rows that are looked at
+            return Batch(rows, {event_class: as_given}, plain=True)
     groups, suspects = _sort(rows)
     plain = True
     for event_class, group in groups.items():
