@@ -80,7 +80,7 @@ class Buffer:
         self.rows: list[Row | None] = []
         self.busy: bool = False
         """Whether the structure is being changed."""
-        self.again = False
+        self.again: bool = False
         """Whether a look is due that could not be had while the structure was being changed."""
         self._asked = False
         """Whether a task of the library has been asked to look."""

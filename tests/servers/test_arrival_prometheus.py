@@ -157,7 +157,7 @@ async def test_prometheus_has_each_event_that_three_collectors_merged(
             await server.astart()
 
         accounts = await record_all(traffics, lambda traffic: sinks[traffic.name], scrapes_fail)
-        assert_all_delivered(traffics, accounts)
+        assert_all_delivered(traffics, accounts, scraped=True)
         expected = expected_samples(all_series(traffics))
 
         def told() -> bool:

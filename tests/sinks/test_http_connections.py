@@ -3,7 +3,6 @@
 import ssl
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +12,7 @@ import trio
 import trustme
 
 from tests.helpers import balanced
+from tests.sinks.http_server import HTTPServer
 from tests.sinks.test_http import LinesSink
 from trio_batchmetrics import BatchMetricsConfig, BatchMetricsStats, collector
 
@@ -20,58 +20,30 @@ AUTHORITY = trustme.CA()
 CERTIFICATE = AUTHORITY.issue_cert("127.0.0.1")
 
 
-class Seen:
+class Seen(HTTPServer):
     """What a server saw: connections, and each request's target."""
 
-    def __init__(self) -> None:
-        self.connections = 0
+    def __init__(self, *, sets_cookies: bool = False) -> None:
+        super().__init__()
         self.targets: list[bytes] = []
         self.cookies: list[bytes] = []
-        self.sets_cookies = False
+        self.sets_cookies = sets_cookies
 
-    def _headers(self) -> list[tuple[str, str]]:
-        return [("set-cookie", f"c{len(self.targets)}=1")] if self.sets_cookies else []
-
-    async def serve(self, stream: trio.abc.Stream) -> None:
-        """Answer each request of a connection with 204."""
-        self.connections += 1
-        connection = h11.Connection(h11.SERVER)
-        async with stream:
-            while True:
-                event = connection.next_event()
-                if event is h11.NEED_DATA:
-                    try:
-                        connection.receive_data(bytes(await stream.receive_some()))
-                    except trio.BrokenResourceError:
-                        return
-                elif isinstance(event, h11.Request):
-                    self.targets.append(event.target)
-                    self.cookies += [value for name, value in event.headers if name == b"cookie"]
-                elif isinstance(event, h11.EndOfMessage):
-                    answer = h11.Response(status_code=204, headers=self._headers())
-                    await stream.send_all(
-                        (connection.send(answer) or b"") + (connection.send(h11.EndOfMessage()) or b"")
-                    )
-                    connection.start_next_cycle()
-                elif isinstance(event, h11.ConnectionClosed):
-                    return
+    def answer(self, request: h11.Request) -> tuple[int, list[tuple[str, str]], bytes]:
+        """Answer 204."""
+        self.targets.append(request.target)
+        self.cookies += [value for name, value in request.headers if name == b"cookie"]
+        return 204, [("set-cookie", f"c{len(self.targets)}=1")] if self.sets_cookies else [], b""
 
 
 @asynccontextmanager
 async def serving(*, tls: bool = False, cookies: bool = False) -> AsyncGenerator[tuple[Seen, str], None]:
     """Serve on a free port, over TLS if asked; give what is seen there, and host and port."""
-    seen = Seen()
-    seen.sets_cookies = cookies
+    seen = Seen(sets_cookies=cookies)
     context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
     CERTIFICATE.configure_cert(context)  # pyright: ignore[reportUnknownMemberType]
-    serve: Any = trio.serve_tcp
-    if tls:
-        serve = partial(trio.serve_ssl_over_tcp, ssl_context=context)
-    async with trio.open_nursery() as nursery:
-        listeners: Any = await nursery.start(partial(serve, seen.serve, 0, host="127.0.0.1"))
-        listener = listeners[0].transport_listener if tls else listeners[0]
-        yield seen, f"127.0.0.1:{listener.socket.getsockname()[1]}"
-        nursery.cancel_scope.cancel()
+    async with seen.listening(context if tls else None) as address:
+        yield seen, address
 
 
 async def deliver(url: str, payloads: int = 1, **settings: Any) -> BatchMetricsStats:

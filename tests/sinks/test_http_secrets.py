@@ -4,7 +4,6 @@ import logging
 from base64 import b64encode
 from collections.abc import AsyncGenerator, Callable, Generator
 from contextlib import asynccontextmanager
-from functools import partial
 from typing import Any
 
 import h11
@@ -14,6 +13,7 @@ import trio
 from trio.testing import MockClock
 
 from tests.helpers import balanced
+from tests.sinks.http_server import HTTPServer
 from tests.sinks.test_http import LinesSink
 from trio_batchmetrics import BatchMetricsConfig, collector
 
@@ -219,36 +219,19 @@ async def test_the_path_and_query_that_a_server_repeats_are_not_shown(
 # ------------------------------------------------------------------------------------------------ on real connections
 
 
-class Echoing:
+class Echoing(HTTPServer):
     """A server that repeats the head of each request; as a proxy too, for it looks at no target."""
 
     def __init__(self, status: int = 403) -> None:
+        super().__init__()
         self.status = status
         self.heads: list[str] = []
 
-    async def serve(self, stream: trio.abc.Stream) -> None:
-        """Answer one connection."""
-        connection = h11.Connection(h11.SERVER)
-        async with stream:
-            while True:
-                event = connection.next_event()
-                if event is h11.NEED_DATA:
-                    try:
-                        connection.receive_data(bytes(await stream.receive_some()))
-                    except trio.BrokenResourceError:
-                        return
-                elif isinstance(event, h11.Request):
-                    lines = [event.target, *(b"%b: %b" % pair for pair in event.headers)]
-                    self.heads.append("; ".join(line.decode() for line in lines))
-                elif isinstance(event, h11.EndOfMessage):
-                    words = self.heads[-1].encode()
-                    headers = [("content-length", str(len(words))), ("location", self.heads[-1].partition(";")[0])]
-                    answer = connection.send(h11.Response(status_code=self.status, headers=headers)) or b""
-                    answer += connection.send(h11.Data(words)) or b""
-                    await stream.send_all(answer + (connection.send(h11.EndOfMessage()) or b""))
-                    connection.start_next_cycle()
-                elif not isinstance(event, h11.Data):
-                    return
+    def answer(self, request: h11.Request) -> tuple[int, list[tuple[str, str]], bytes]:
+        """Repeat it, and point to its target."""
+        lines = [request.target, *(b"%b: %b" % pair for pair in request.headers)]
+        self.heads.append("; ".join(line.decode() for line in lines))
+        return self.status, [("location", lines[0].decode())], self.heads[-1].encode()
 
 
 @asynccontextmanager
@@ -256,10 +239,8 @@ async def echoing(status: int = 403) -> AsyncGenerator[tuple[Echoing, str], None
     """Serve on a free port; give host and port."""
     server = Echoing(status)
     with trio.fail_after(20):
-        async with trio.open_nursery() as nursery:
-            listeners: Any = await nursery.start(partial(trio.serve_tcp, server.serve, 0, host="127.0.0.1"))
-            yield server, f"127.0.0.1:{listeners[0].socket.getsockname()[1]}"
-            nursery.cancel_scope.cancel()
+        async with server.listening() as address:
+            yield server, address
 
 
 @pytest.mark.parametrize("whose", ["the environment's", "the client's", "the client's environment's"])
