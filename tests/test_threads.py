@@ -15,7 +15,7 @@ import trio.testing
 from trio.testing import MockClock
 
 from tests.helpers import RECORDERS, balanced, ids, interrupted_at, run_at_every_point
-from tests.threads import in_a_thread, restless
+from tests.threads import StoppedThread, in_a_thread, restless
 from trio_batchmetrics import (
     BatchMetricsCollector,
     BatchMetricsConfig,
@@ -308,31 +308,15 @@ def test_arecord_does_not_wait_wherever_another_thread_stands_in_a_record() -> N
 
     async def play(point: int) -> int:
         sink = RecordingSink()
-        passed = [0]
         async with collector(BatchMetricsConfig(flush_interval=3600), sinks=[sink]) as metrics:
-            stopped, goes_on = threading.Event(), threading.Event()
-
-            def stop() -> None:
-                stopped.set()
-                goes_on.wait()
-
-            def record() -> None:
-                nonlocal passed
-                with interrupted_at(point, stop) as passed:
-                    metrics.record_counter("c", {"id": 1}, 1)
-                stopped.set()
-
-            thread = threading.Thread(target=record)
-            thread.start()
-            assert stopped.wait(10)
+            thread = StoppedThread(lambda: metrics.record_counter("c", {"id": 1}, 1), point)
             await trio.lowlevel.checkpoint()
-            goes_on.set()
             thread.join()
             with trio.fail_after(1):
                 await metrics.arecord(Counter("c", {"id": 2}, 1))
                 await metrics.arecord(Counter("c", {"id": 3}, 1))
         assert ids(sink.events) == [1, 2, 3]
-        return passed[0]
+        return thread.passed
 
     run_at_every_point(play, least=6)
 
@@ -385,32 +369,16 @@ def test_a_thread_in_the_middle_of_a_record_does_not_cost_arecord_its_place() ->
 
     async def play(point: int) -> int:
         sink = RecordingSink()
-        passed = [0]
         async with collector(BatchMetricsConfig(batch_size=5, buffer_size=2), sinks=[sink]) as metrics:
             metrics.record_counter("c", {"id": 1}, 1)
-            recorder = metrics.from_thread()
-            stopped, returned = threading.Event(), threading.Event()
-
-            def stop() -> None:
-                stopped.set()
-                returned.wait(0.05)  # arecord cannot return meanwhile where it waits for the lock, or for room
-
-            def record() -> None:
-                nonlocal passed
-                with interrupted_at(point, stop) as passed:
-                    recorder.record_counter("c", {"id": 2}, 1)
-                stopped.set()
-
-            thread = threading.Thread(target=record)
-            thread.start()
-            assert stopped.wait(10)
-            await metrics.arecord(Counter("c", {"id": 3}, 1))  # it waits where the thread was first
-            returned.set()
+            # It goes on by itself: where it was first, arecord waits for room.
+            thread = StoppedThread(lambda: metrics.record_counter("c", {"id": 2}, 1), point, patience=0.05)
+            await metrics.arecord(Counter("c", {"id": 3}, 1))
             thread.join()
         assert {1, 3} <= set(ids(sink.events))
         stats = balanced(metrics.stats())
         assert stats.total_events == 3 == len(sink.events) + stats.dropped.get("buffer_full", 0)
-        return passed[0]
+        return thread.passed
 
     run_at_every_point(play, least=6)
 
@@ -476,38 +444,23 @@ def test_stats_in_a_thread_balance_and_never_go_back_wherever_the_thread_stands(
     """Other threads record meanwhile, and Trio's moves and settles their events."""
 
     async def play(point: int) -> int:
-        passed = [0]
         config = BatchMetricsConfig(batch_size=3, buffer_size=5, on_full=policy)
         async with collector(config, sinks=[RecordingSink()]) as metrics:
-            stopped, goes_on = threading.Event(), threading.Event()
             seen: list[BatchMetricsStats] = []
 
             def record(count: int) -> Callable[[], None]:
                 return lambda: [metrics.record_counter("c", {}, 1) for _ in range(count)].clear()
 
-            def stop() -> None:
-                stopped.set()
-                goes_on.wait()
-
-            def look() -> None:
-                nonlocal passed
-                with interrupted_at(point, stop) as passed:
-                    seen.append(metrics.stats())
-                stopped.set()
-
             in_a_thread(record(2))
             before = balanced(metrics.stats()).total_events
-            thread = threading.Thread(target=look)
-            thread.start()
-            assert stopped.wait(10)
+            thread = StoppedThread(lambda: seen.append(metrics.stats()), point)
             in_a_thread(record(7))
             await metrics.flush()
             in_a_thread(record(7))
             metrics.record_counter("c", {}, 1)  # Trio's thread moves the others first
-            goes_on.set()
             thread.join()
             assert before <= balanced(seen[0]).total_events <= balanced(metrics.stats()).total_events
-        return passed[0]
+        return thread.passed
 
     run_at_every_point(play, least=40)
 

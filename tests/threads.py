@@ -5,7 +5,9 @@ import threading
 from collections.abc import Callable, Generator, Sequence
 from contextlib import contextmanager
 
-__all__ = ["in_a_thread", "in_threads", "restless"]
+from tests.helpers import interrupted_at
+
+__all__ = ["StoppedThread", "in_a_thread", "in_threads", "restless"]
 
 
 def in_threads(functions: Sequence[Callable[[], object]]) -> None:
@@ -43,3 +45,40 @@ def restless() -> Generator[None, None, None]:
         yield
     finally:
         sys.setswitchinterval(before)
+
+
+class StoppedThread:
+    """A thread that stands still in the middle of the library's code, at the n-th place where it may be interrupted."""
+
+    def __init__(self, function: Callable[[], object], point: int, patience: float | None = None) -> None:
+        """Run a function in a thread, and return once that stands still, or has come to its end.
+
+        Args:
+            function: what to run.
+            point: the place, counted as :func:`~tests.helpers.interrupted_at` does.
+            patience: seconds after which it goes on by itself; None: never.
+        """
+        self.passed: int = 0
+        """How many places were passed, once the thread has been joined."""
+        self._function = function
+        self._point = point
+        self._patience = patience
+        self._stopped, self._goes_on = threading.Event(), threading.Event()
+        self._thread = threading.Thread(target=self._run)
+        self._thread.start()
+        assert self._stopped.wait(10)
+
+    def _run(self) -> None:
+        with interrupted_at(self._point, self._stop) as passed:
+            self._function()
+        self.passed = passed[0]
+        self._stopped.set()
+
+    def _stop(self) -> None:
+        self._stopped.set()
+        self._goes_on.wait(self._patience)
+
+    def join(self) -> None:
+        """Let it go on, to its end."""
+        self._goes_on.set()
+        self._thread.join()
