@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
+from contextlib import suppress
+from functools import partial
 from typing import Literal
 
 import pytest
@@ -11,6 +13,7 @@ import trio
 
 from tests.helpers import balanced, ids, interrupted_at, run_at_every_point
 from trio_batchmetrics import BatchMetricsCollector, BatchMetricsConfig, collector
+from trio_batchmetrics._intake import Intake
 from trio_batchmetrics.testing import RecordingSink
 
 Policy = Literal["drop_newest", "drop_oldest"]
@@ -87,3 +90,26 @@ def test_what_a_handler_raises_in_a_recorder_costs_nothing_else(
         return passed[0]
 
     run_at_every_point(play, least=3)
+
+
+@pytest.mark.parametrize("step", [Intake.hurry, partial(Intake.watch, done=bool)], ids=["hurry", "watch"])
+def test_what_a_handler_raises_as_a_flush_begins_delays_nothing_that_is_recorded_later(
+    step: Callable[[Intake], object],
+) -> None:
+    """At each place: the events before and after it are delivered once, when the next batch is due at the latest."""
+
+    async def play(point: int) -> int:
+        sink = RecordingSink()
+        passed: list[int] = [0]
+        async with collector(sinks=[sink]) as metrics:
+            for number in range(2):
+                metrics.record_counter("c", {"id": number}, 1)
+            with suppress(RaisedByHandler), interrupted_at(point, raise_it) as passed:
+                step(metrics._engine.intake)
+            metrics.record_counter("c", {"id": 2}, 1)
+            await trio.sleep(6)
+            assert balanced(metrics.stats()).pending_events == 0
+        assert sorted(ids(sink.events)) == [0, 1, 2]
+        return passed[0]
+
+    run_at_every_point(play, least=10)

@@ -41,11 +41,10 @@ class _Change:
     def __enter__(self) -> None:
         self._buffer.busy = True
 
-    def __exit__(self, raised: object, *_: object) -> None:
+    def __exit__(self, *_: object) -> None:
         buffer = self._buffer
         buffer.busy = False
-        due = buffer.again or len(buffer.rows) >= buffer.limit
-        if due or not buffer.gate or raised is not None:  # else there is as much room as before, or more
+        if buffer.again or len(buffer.rows) >= buffer.limit or not buffer.gate:  # else there is as much room as before
             buffer.limit = 0
             buffer.look()
 
