@@ -100,7 +100,8 @@ class FlushTask:
                 await batch.gathered()
                 self._turn.begin()
             self._intake.seal(batch)
-            await self._wait_for_room(batch)
+            if not self._sinks_have_room(batch):
+                await self._wait_for_room(batch)
             await self._hand_over(batch)
             self._handed_over_through = batch.number
             if self._progress:
@@ -122,6 +123,13 @@ class FlushTask:
             if any(sink.about_to_take for sink in self._event_sinks):
                 await trio.lowlevel.checkpoint()
         self._turn.begin()
+
+    def _sinks_have_room(self, batch: Gathering) -> bool:
+        count = batch.cohort.waiting
+        for sink in self._event_sinks:  # in a loop of its own, since it is done for each batch
+            if not sink.has_room(count):
+                return False
+        return True
 
     async def _wait_for_room(self, batch: Gathering) -> None:
         """Wait while every sink's queue is full. The batch still waits in the buffer, and may be evicted from it."""
