@@ -6,7 +6,7 @@ import dis
 import sys
 from collections.abc import Callable, Generator, Sequence
 from contextlib import contextmanager
-from functools import lru_cache
+from functools import cache, lru_cache
 from pathlib import Path
 from types import CodeType, FrameType
 from typing import Any
@@ -111,21 +111,25 @@ def assert_full_jitter(pauses: Sequence[float], longest: float) -> None:
     assert max(pauses) > longest * 3 / 4
 
 
-_POINTS: dict[CodeType, frozenset[int]] = {}
+_CALLS = frozenset({"CALL", "CALL_FUNCTION_EX", "CALL_KW"})
 
 
+@cache
 def _points(code: CodeType) -> frozenset[int]:
     """Return the offsets in a function before which CPython runs signal handlers: entry, after a call, a jump back."""
-    if code not in _POINTS:
-        found: set[int] = set()
-        after = False
-        for instruction in dis.get_instructions(code):
-            name = instruction.opname
-            if after or name == "JUMP_BACKWARD":
-                found.add(instruction.offset)
-            after = name in ("RESUME", "CALL", "CALL_FUNCTION_EX", "CALL_KW")
-        _POINTS[code] = frozenset(found)
-    return _POINTS[code]
+    found: set[int] = set()
+    after = False
+    for instruction in dis.get_instructions(code):
+        if after or instruction.opname == "JUMP_BACKWARD":
+            found.add(instruction.offset)
+        after = instruction.opname == "RESUME" or instruction.opname in _CALLS
+    return frozenset(found)
+
+
+@cache
+def _calls(code: CodeType) -> frozenset[int]:
+    """Return the offsets of the calls in a function."""
+    return frozenset(each.offset for each in dis.get_instructions(code) if each.opname in _CALLS)
 
 
 def _warm_up() -> None:
@@ -145,7 +149,7 @@ if sys.version_info[:2] == (3, 12):
 
 @contextmanager
 def interrupted_at(
-    point: int, action: Callable[[], object], *, within: str = PACKAGE
+    point: int, action: Callable[[], object], *, within: str = PACKAGE, before_calls: bool = False
 ) -> Generator[list[int], None, None]:
     """Run an action in the middle of the library's code, once, at the n-th place where a signal handler may run.
 
@@ -153,18 +157,20 @@ def interrupted_at(
         point: which place, from 0 on, counted over all that runs inside the ``with`` block in this thread.
         action: what to run there, in the frame that stands there.
         within: the folder of another library to interrupt instead; of this one, what it compiles is part.
+        before_calls: before each call instead, which is where a RecursionError may be raised.
 
     Yields:
         A list of one number: how many places were passed.
     """
     passed = [0]
+    points = _calls if before_calls else _points
     files = (within, COMPILED) if within == PACKAGE else (within,)
 
     def trace(frame: FrameType, event: str, _: object) -> Any:
         if not frame.f_code.co_filename.startswith(files):
             return None
         frame.f_trace_opcodes = True
-        if event == "opcode" and frame.f_lasti in _points(frame.f_code):
+        if event == "opcode" and frame.f_lasti in points(frame.f_code):
             passed[0] += 1
             if passed[0] == point + 1:
                 sys.settrace(None)

@@ -5,15 +5,17 @@ from __future__ import annotations
 import sys
 import threading
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any, Literal
 
 import pytest
 import trio
 from trio.testing import MockClock
 
-from tests.helpers import balanced, ids
+from tests.helpers import balanced, ids, interrupted_at, run_at_every_point
+from tests.threads import in_a_thread
 from trio_batchmetrics import BatchMetricsConfig, collector
-from trio_batchmetrics._stack import DEEP, has_room
+from trio_batchmetrics._stack import NEEDED, has_room
 from trio_batchmetrics.testing import RecordingSink
 
 Policy = Literal["drop_newest", "drop_oldest"]
@@ -80,7 +82,7 @@ def test_a_record_with_hardly_any_stack_left_breaks_neither_the_run_nor_the_book
             assert stats.dropped_events == (1 if before == 5 else 0)
         assert 99 in arrived
 
-    for frames in range(1, DEEP + 20):
+    for frames in range(1, NEEDED + 30):
         trio.run(play, frames, clock=MockClock(autojump_threshold=0))
 
 
@@ -132,9 +134,54 @@ async def test_a_threads_record_with_hardly_any_stack_left_is_counted_as_it_is(p
     assert len(sink.events) == stats.processed_events == stats.total_events - stats.dropped_events
 
 
+def no_stack_left() -> None:
+    """Raise what a call raises that finds no room."""
+    raise RecursionError
+
+
+@pytest.mark.parametrize("policy", ["drop_newest", "drop_oldest"])
+@pytest.mark.parametrize("before", [0, 1, 2, 5, 6])
+@pytest.mark.parametrize("thread", [False, True], ids=["task", "thread"])
+def test_a_call_that_finds_no_stack_left_breaks_nothing(policy: Policy, before: int, thread: bool) -> None:
+    """At each call that a record makes: events recorded before, in whichever thread, and after it arrive once."""
+
+    async def play(point: int) -> int:
+        sink = RecordingSink()
+        passed = [0]
+        config = BatchMetricsConfig(batch_size=3, buffer_size=5, on_full=policy)
+        async with collector(config, sinks=[sink]) as metrics:
+
+            def record_before() -> None:
+                for number in range(before):
+                    metrics.record_counter("c", {"id": number}, 1)
+
+            if thread:
+                in_a_thread(record_before)
+            else:
+                record_before()
+            with suppress(RecursionError), interrupted_at(point, no_stack_left, before_calls=True) as passed:
+                metrics.record_counter("c", {"id": 98}, 1)
+            balanced(metrics.stats())
+            for number in range(100, 103):
+                await trio.sleep(6)
+                metrics.record_counter("c", {"id": number}, 1)
+            await trio.sleep(6)
+            assert balanced(metrics.stats()).pending_events == 0
+            with trio.fail_after(1):
+                assert (await metrics.flush()).ok
+        stats = balanced(metrics.stats())
+        arrived = ids(sink.events)
+        assert len(set(arrived)) == len(arrived) == stats.processed_events == stats.total_events - stats.dropped_events
+        assert set(stats.dropped) <= {"buffer_full", "invalid"}  # its labels may be what cannot be read there
+        assert {100, 101, 102} <= set(arrived)
+        return passed[0]
+
+    run_at_every_point(play, least=2)
+
+
 def test_room_on_the_stack_is_seen() -> None:
     """There is none where as many calls would fail."""
-    seen = [call_near_the_limit(frames, lambda: None if has_room(DEEP) else 1 / 0) for frames in (DEEP + 10,)]
+    seen = [call_near_the_limit(frames, lambda: None if has_room() else 1 / 0) for frames in (NEEDED + 10,)]
     assert seen == [True]
     with pytest.raises(ZeroDivisionError):
-        call_near_the_limit(DEEP - 5, lambda: None if has_room(DEEP) else 1 / 0)
+        call_near_the_limit(NEEDED - 5, lambda: None if has_room() else 1 / 0)

@@ -25,7 +25,7 @@ from trio_batchmetrics import (
     collector,
 )
 from trio_batchmetrics._handed_in import HandedIn
-from trio_batchmetrics._waiters import Waiters
+from trio_batchmetrics._ledger import Ledger
 from trio_batchmetrics.testing import RecordingSink, StuckSink
 
 Policy = Literal["drop_newest", "drop_oldest"]
@@ -278,13 +278,16 @@ async def test_what_a_thread_records_never_overtakes_what_it_has_handed_in(monke
             thread.start()
             thread.join()
 
-        def not_empty(waiters: Waiters) -> bool:
+        counted = Ledger.waiting.fget
+        assert counted is not None
+
+        def counted_late(ledger: Ledger) -> int:
             monkeypatch.undo()
             record(1)
-            return bool(waiters)
+            return counted(ledger)
 
         metrics._engine.intake.gate = False  # as a thread leaves it whose record has filled the buffer
-        monkeypatch.setattr(Waiters, "__bool__", not_empty)
+        monkeypatch.setattr(Ledger, "waiting", property(counted_late))
         metrics.record_counter("c", {"id": 0}, 1)
         record(2)
         assert (await metrics.flush()).ok

@@ -12,7 +12,7 @@ from datetime import datetime
 
 from ._flushes import Stretch
 from ._stats import SinkStats
-from ._thread_cells import SharedCount
+from ._thread_cells import SharedCount, shared_count
 
 __all__ = [
     "FAILED",
@@ -40,10 +40,13 @@ class Verdict(enum.Enum):
     FAILED = FAILED
     REJECTED = -1
 
-    @property
-    def outcome(self) -> int:
+    def __init__(self, value: int) -> None:
+        """Know what it means for an event."""
+        self.outcome: int = FAILED if value < 0 else value
         """The event's own outcome, if this sink's is the worst."""
-        return FAILED if self is Verdict.REJECTED else self.value
+
+
+_DELIVERED, _SPOOLED, _, _REJECTED = Verdict  # CPython 3.11 takes 0.2 µs to look up a member of an enum
 
 
 def _settling(outcome: int) -> bytes:
@@ -66,7 +69,7 @@ class Tally:
         """Start at 0."""
         self.count: int = 0
         """Counted by Trio's thread."""
-        self._anywhere = SharedCount()
+        self._anywhere: SharedCount = shared_count()
 
     def add(self, count: int) -> None:
         """Count so many, in any thread."""
@@ -76,7 +79,7 @@ class Tally:
     @property
     def total(self) -> int:
         """The whole count."""
-        return self.count + self._anywhere.read()
+        return self.count + self._anywhere.count
 
 
 class Account:
@@ -115,11 +118,11 @@ class Account:
 
     def add(self, verdict: Verdict, count: int, reason: str) -> None:
         """Settle n events of this account."""
-        if verdict is Verdict.DELIVERED:
+        if verdict is _DELIVERED:
             self.delivered += count
-        elif verdict is Verdict.REJECTED:
+        elif verdict is _REJECTED:
             self.rejected += count
-        elif verdict is Verdict.SPOOLED:
+        elif verdict is _SPOOLED:
             self.spooled += count
         else:
             self.failed += count

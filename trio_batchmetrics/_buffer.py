@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from functools import partial
 from threading import get_ident
-from typing import Any, cast
+from typing import cast
 
 import trio
 
@@ -20,7 +20,6 @@ from ._gathering import Bell, Gathering
 from ._handed_in import HandedIn
 from ._ledger import Ledger
 from ._reporting import LossReporter
-from ._stack import DEEP, has_room
 from ._thread_cells import gil_enabled
 from ._turns import Turn
 from ._waiters import Waiters
@@ -81,6 +80,8 @@ class Buffer:
         """Whether the structure is being changed."""
         self.again: bool = False
         """Whether a look is due that could not be had while the structure was being changed."""
+        self._room = 0
+        """How much room there was at least when the list became empty; 0 once it has rows."""
         self._asked = False
         """Whether a task of the library has been asked to look."""
         self._cut_short = False
@@ -131,7 +132,7 @@ class Buffer:
         self._reporter.trouble()
 
     def _has_room(self) -> bool:
-        return self._ledger.waiting < self._buffer_size and not self._waiters and not self.closed
+        return self._ledger.waiting < self._buffer_size and not self._waiters.rows and not self.closed
 
     def _shut_gate(self) -> None:
         """Have Trio's thread look before its next record."""
@@ -142,24 +143,21 @@ class Buffer:
         if get_ident() != self._thread:
             self._ask_for_look()
             return
-        while self.again or len(self.rows) >= self.limit:
-            if self.busy:
-                self.again = True
-                return  # re-entered: the outer call looks again once it has let go
-            try:
-                if not has_room(DEEP):
-                    self._look_later()
-                    return
-            except RecursionError:
-                return  # the row is safe; the next record looks
-            self.busy, self.again = True, False
-            try:
-                self._look_once()
-            except BaseException:  # the next record looks, and goes on with it
-                self._cut_short, self._refusals, self.limit = True, None, 0
-                raise
-            finally:
-                self.busy = False
+        try:
+            while self.again or len(self.rows) >= self.limit:
+                if self.busy:
+                    self.again = True
+                    return  # re-entered: the outer call looks again once it has let go
+                self.busy, self.again = True, False
+                try:
+                    self._look_once()
+                except BaseException:  # the next look goes on with it
+                    self._cut_short, self._refusals, self.limit = True, None, 0
+                    raise
+                finally:
+                    self.busy = False
+        except RecursionError:
+            self._look_later()
 
     def _look_now(self) -> None:
         self.limit = 0
@@ -181,9 +179,12 @@ class Buffer:
 
     def _look_later(self) -> None:
         """The stack is nearly used up: have a task of the library look. Until then the newest make room."""
-        if self._ledger.waiting > self._buffer_size:
-            self._refuse_newest()
-        self._ask(self._waker.later)
+        try:
+            if self._ledger.waiting > self._buffer_size:
+                self._refuse_newest()
+            self._ask(self._waker.later)
+        except RecursionError:
+            pass  # the rows are safe; the next record looks
 
     def _ask(self, waker: Callable[[Callable[[], object]], object]) -> None:
         if not self._asked:
@@ -200,19 +201,23 @@ class Buffer:
             self._handed_in.move(self._append_moved)
         self._form_batch()
         filled = len(self.rows)  # before the room: what re-enters in between makes the next look come early, never late
+        known, self._room = self._room, 0
+        if filled and known >= self._batch_size and self.gate and not self._cut_short:  # since then there has come more
+            self.limit = self._batch_size
+            return
         room = self._buffer_size - self._ledger.waiting
         if room < 0 and self._make_room():
             self.again = True
             return
         if not self.closed:
-            is_open = room > 0 and not self._waiters and self._direct
+            is_open = room > 0 and not self._waiters.rows and self._direct
             if self._handed_in.rows:  # a thread has just come: what it records next must not overtake this
                 self._shut_gate()
             else:
                 self._refusals = self._full  # with no call since the question
                 self.gate = is_open
         if self._open is None:
-            self.limit = 1
+            self.limit, self._room = 1, room
         else:
             limit = filled + room if room < self._batch_size - filled else self._batch_size
             self.limit = limit if limit > filled else filled + 1
@@ -256,7 +261,7 @@ class Buffer:
         refusals = self._ledger.refusals("closed" if self.closed else "buffer_full")
         if len(self.rows) > (self._kept is not None):
             refusals.count += 1  # with no call before the next step: the event is always counted once
-            self.rows.pop(-2 if self.rows[-1] is self._kept else -1)
+            del self.rows[-2 if self.rows[-1] is self._kept else -1]
             return True
         return self._batches.evict_newest(self._open, self._kept) is not None
 
@@ -298,11 +303,7 @@ class Buffer:
         if batch is None:
             return
         if batch.rows is self.rows:
-            rows: Any = self._ledger.watched
-            if rows is batch.rows:
-                rows = []
-                self._ledger.watch_rows(rows)
-            self.rows = rows
+            self.rows = self._ledger.watched_after(batch.rows)
             self.limit = 1
         if len(batch.rows) > self._batch_size:  # other threads have appended
             self._ledger.carry_over(batch.rows, self._batch_size, self.rows)
@@ -361,7 +362,7 @@ class Buffer:
             self._taken = True
             self._hand = None
             self._batches.take(batch, self._open)
-        while self._waiters and self._ledger.waiting < self._buffer_size:
+        while self._waiters.rows and self._ledger.waiting < self._buffer_size:
             task, row = self._waiters.first()
             self._kept = row
             self.rows.append(row)

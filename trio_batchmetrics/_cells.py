@@ -7,7 +7,7 @@ from collections.abc import Hashable, Iterable, Mapping
 import attrs
 
 from ._reprs import tolerant_repr
-from ._schema import Kind, Measure
+from ._schema import HISTOGRAM, Kind, Measure
 
 __all__ = ["Cell", "Family", "Metric", "Point", "refusing"]
 
@@ -120,7 +120,7 @@ class Family:
     @property
     def buckets(self) -> int:
         """How many buckets a cell has."""
-        return len(self.bounds) + 1 if self.measure.kind is Kind.HISTOGRAM else 0
+        return len(self.bounds) + 1 if self.measure.kind is HISTOGRAM else 0
 
     def all_cells(self) -> list[Cell]:
         """Return its series, the one that the rest share last. Safe in any thread: the dictionary is copied at once."""

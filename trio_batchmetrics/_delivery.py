@@ -124,10 +124,13 @@ class EventDelivery:
         """Deliver until there is nothing left and nothing more to come."""
         self._idle = False
         try:
-            while (shipment := await self._next()) is not None:
-                await self._deliver(shipment)
+            await self._deliver_all()
         finally:
             await close(self._sink, self._attempts)  # noqa: ASYNC102 - like Trio's own aclose: cancelled, it does not wait
+
+    async def _deliver_all(self) -> None:
+        while (shipment := await self._next()) is not None:
+            await self._deliver(shipment)
 
     async def _next(self) -> Shipment | None:
         """Wait for something to send, and take it; None: nothing is left and nothing more will come."""

@@ -168,16 +168,17 @@ class Flushes:
 
     def fold(self) -> None:
         """Fold the stretches of which nothing remains, and let the flushes that wait for them know."""
-        if self._folding:
-            return  # re-entered: the outer call goes on
-        self._folding = True
-        try:
-            while len(self._stretches) > 1 and not self._stretches[0].remaining:
+        # No ``while`` inside ``try``: see ``Waker._make_calls``.
+        while len(self._stretches) > 1 and not self._stretches[0].remaining:
+            if self._folding:
+                return  # re-entered: the outer call goes on
+            self._folding = True
+            try:
                 stretch = self._stretches[0]  # it stays there until it is done: a signal handler may raise in between
                 folded, nothing = [*map(add, self._folded, stretch.counts)], [0] * _OUTCOMES
                 self._folded, stretch.counts = folded, nothing
                 for watch in tuple(stretch.watches):
                     watch.finish(self._folded)
                 self._stretches.popleft()
-        finally:
-            self._folding = False
+            finally:
+                self._folding = False

@@ -65,6 +65,9 @@ class _Task(enum.Enum):
     """Waiting without end. A batch that opens rings."""
 
 
+_AWAKE, _EXPECTING, _ASLEEP = _Task  # CPython 3.11 takes 0.2 µs to look up a member of an enum
+
+
 class Bell:
     """Wakes the flush task, through a memory channel, where it has to be woken.
 
@@ -88,18 +91,18 @@ class Bell:
         self._send, self._receive = trio.open_memory_channel[Gathering](capacity)
         self._patience = patience
         self._waker = waker
-        self._task = _Task.ASLEEP
+        self._task = _ASLEEP
         self._closed = False
 
     def there_is(self, *, complete: bool) -> None:
         """There is a batch; say whether it is complete."""
-        if self._task is _Task.ASLEEP or (complete and self._task is _Task.EXPECTING):
+        if self._task is _ASLEEP or (complete and self._task is _EXPECTING):
             self._waker(self._ring)
 
     def _ring(self) -> None:
         batch = self._first()
-        if self._task is not _Task.AWAKE and batch is not None and not self._closed:
-            before, self._task = self._task, _Task.AWAKE
+        if self._task is not _AWAKE and batch is not None and not self._closed:
+            before, self._task = self._task, _AWAKE
             try:
                 self._send.send_nowait(batch)
                 self._turn.wanted()
@@ -116,10 +119,10 @@ class Bell:
             expecting: whether more is to be expected soon.
         """
         if expecting:
-            self._task = _Task.EXPECTING
+            self._task = _EXPECTING
             with trio.move_on_after(self._patience):
                 return await self._rung()
-        self._task = _Task.ASLEEP
+        self._task = _ASLEEP
         return await self._rung()
 
     async def _rung(self) -> bool:
@@ -131,7 +134,7 @@ class Bell:
         except trio.EndOfChannel:
             return False
         finally:
-            self._task = _Task.AWAKE
+            self._task = _AWAKE
             self._turn.begin()
         return True
 

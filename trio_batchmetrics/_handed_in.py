@@ -16,7 +16,7 @@ from typing import Any
 
 from ._batch import Row
 from ._ledger import Ledger
-from ._stack import SHALLOW, has_room
+from ._stack import has_room
 
 __all__ = ["HandedIn"]
 
@@ -55,7 +55,7 @@ class HandedIn:
             self.rows.clear()  # it counts as closed, and nobody moves it any more
             return
         try:
-            if len(self.rows) > self._capacity and has_room(SHALLOW):
+            if len(self.rows) > self._capacity and has_room():
                 self._evict()
             self.make_sure()
         except RecursionError:

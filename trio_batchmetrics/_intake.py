@@ -130,7 +130,7 @@ class Intake(Buffer):
 
     def _let_go(self) -> None:
         """What waits for room counts as closed."""
-        while self._waiters:
+        while self._waiters.rows:
             task, _ = self._waiters.first()
             self.refuse("closed")
             trio.lowlevel.reschedule(task)

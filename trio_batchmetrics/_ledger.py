@@ -20,7 +20,7 @@ settled. So the equation ``total == processed + dropped + failed + spooled + pen
 and holds inside a signal handler that interrupts a transition. The same for each sink. (CPython runs signal handlers
 and switches threads after calls, at function entry and when it jumps back, so ``counts[reason] += n`` on a
 ``defaultdict`` is one step. ``counts[reason] = counts.get(reason, 0) + n`` is not.) The counts that other threads
-change are each a :class:`~trio_batchmetrics._thread_cells.SharedCount`, which holds without a global interpreter lock.
+change are each a ``SharedCount`` (:mod:`trio_batchmetrics._thread_cells`), which needs no global interpreter lock.
 
 Events that were recorded together form a :class:`Cohort`, which lives until each of them is settled. With two or more
 event sinks a cohort has a byte for each event, ``3 × (sinks that have yet to settle it) + (the worst outcome so far)``,
@@ -43,7 +43,7 @@ from typing import Any
 from ._accounts import FAILED, MAX_EVENT_SINKS, PROCESSED, SETTLING, SPOOLED, Account, Cohort, Tally, Verdict
 from ._flushes import DROPPED, Flushes, Stretch, Watch
 from ._stats import BatchMetricsStats, FlushReport
-from ._thread_cells import SharedCount
+from ._thread_cells import SharedCount, shared_count
 
 __all__ = ["Ledger"]
 
@@ -65,9 +65,9 @@ class Ledger:
             raise ValueError(f"sinks must be at most {MAX_EVENT_SINKS} event sinks (got {self._event_sinks})")
         self.capacity: int | None = None
         """Where the oldest waiting events make room: how many may wait. Events beyond that are as good as evicted."""
-        self.handed_in: SharedCount = SharedCount()
+        self.handed_in: SharedCount = shared_count()
         """Events that other threads have recorded."""
-        self._pushed_out = SharedCount()
+        self._pushed_out: SharedCount = shared_count()
         self.moved: int = 0
         """How many of them stand in a batch, or were evicted before."""
         self._carried = 0
@@ -93,10 +93,14 @@ class Ledger:
         earlier, older, newer = self._recorded
         self._recorded = (earlier + len(older), newer, rows)
 
-    @property
-    def watched(self) -> Sized:
-        """The list that was watched last."""
-        return self._recorded[2]
+    def watched_after(self, rows: list[Any]) -> list[Any]:
+        """Return the list that is watched after this one: a new one from now on, unless there is one already."""
+        newest: Any = self._recorded[2]
+        if newest is rows:
+            newest = []
+            self.watch_rows(newest)
+        rows_after: list[Any] = newest
+        return rows_after
 
     def carry_over(self, older: list[Any], size: int, newer: list[Any]) -> None:
         """Move what is beyond this size in one watched list to the front of the other."""
@@ -105,13 +109,15 @@ class Ledger:
         newer[0:0] = more
         self._carried += 1
 
-    def open_cohort(self, rows: Sized) -> Cohort:
+    def open_cohort(self, rows: Sized, *, points: bool = False) -> Cohort:
         """Account together for the rows of a watched list."""
-        return self._track(Cohort(rows, self._flushes.growing, points=False))
+        cohort = Cohort(rows, self._flushes.growing, points=points)
+        self._cohorts[cohort] = None
+        return cohort
 
     def record_points(self, rows: Sized) -> Cohort:
         """Points that a collection took: recorded, taking no room."""
-        cohort = self._track(Cohort(rows, self._flushes.growing, points=True))
+        cohort = self.open_cohort(rows, points=True)
         cohort.seal()
         self._points += len(rows)
         return cohort
@@ -138,9 +144,9 @@ class Ledger:
     @property
     def waiting(self) -> int:
         """How many events take room in the buffer."""
-        pushed_out = self._pushed_out.read()  # first: an event is never seen leaving before it is seen coming
+        pushed_out = self._pushed_out.count  # first: an event is never seen leaving before it is seen coming
         earlier, older, newer = self._recorded
-        return earlier + len(older) + len(newer) + self.handed_in.read() - self.moved - self._released - pushed_out
+        return earlier + len(older) + len(newer) + self.handed_in.count - self.moved - self._released - pushed_out
 
     @property
     def _in_lists(self) -> int:
@@ -311,14 +317,14 @@ class Ledger:
                 account.add(Verdict.FAILED, account.pending, reason)
             account.unpushed = account.covered = 0
         if self._end is None:
-            self._end = (self._in_lists, self.handed_in.read())  # those that come later count as closed
+            self._end = (self._in_lists, self.handed_in.count)  # those that come later count as closed
         if excess := self.excess:
             self._dropped["buffer_full"] += excess
             self._released += excess
         self._settled[FAILED] += self.pending
         self._cohorts.clear()
         self._tails.clear()
-        self._released = sum(self._end) - self.moved - self._pushed_out.read()
+        self._released = sum(self._end) - self.moved - self._pushed_out.count
         self._flushes.settle_rest(FAILED)
 
     def watch(self, done: Callable[[], object]) -> Watch:
@@ -354,7 +360,7 @@ class Ledger:
         sinks = {account.name: account.snapshot() for account in self.accounts}
         processed, spooled, failed = self._settled
         dropped, refused = dict(self._dropped), self.refused
-        pushed_out = self._pushed_out.read()
+        pushed_out = self._pushed_out.count
         if pushed_out:
             dropped["buffer_full"] = dropped.get("buffer_full", 0) + pushed_out
         recorded, late = self._read_recorded()
@@ -393,16 +399,12 @@ class Ledger:
         recorded = late = 0
         for _ in range(_READINGS):
             moved, carried = self.moved, self._carried  # first: the count of what is moved never runs ahead
-            recorded, end = self._in_lists + self.handed_in.read(), self._end
+            recorded, end = self._in_lists + self.handed_in.count, self._end
             late = 0 if end is None else max(0, recorded - sum(end))  # by threads that had looked before the end
             recorded -= late + moved
             if self.moved == moved and self._carried == carried:
                 break
         return recorded, late
-
-    def _track(self, cohort: Cohort) -> Cohort:
-        self._cohorts[cohort] = None
-        return cohort
 
     def _forget_if_done(self, cohort: Cohort) -> None:
         if cohort.unsettled == 0:

@@ -23,7 +23,10 @@ from ._reprs import tolerant_repr
 from ._values import text
 
 __all__ = [
+    "COUNTER",
     "DEFAULT_BOUNDS",
+    "GAUGE",
+    "HISTOGRAM",
     "OVERFLOW",
     "SECONDS_BOUNDS",
     "Kind",
@@ -72,6 +75,10 @@ class Kind(enum.Enum):
     """Counts them by bucket."""
     GAUGE = "gauge"
     """Keeps the last one."""
+
+
+COUNTER, HISTOGRAM, GAUGE = Kind
+"""For what is done often: CPython 3.11 takes 0.2 µs to look up a member of an enum."""
 
 
 @attrs.frozen

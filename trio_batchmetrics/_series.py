@@ -43,7 +43,7 @@ from ._columns import Column, Known, Reader, Row, key_of, places_of
 from ._context import SinkContext
 from ._identity import Identity
 from ._limits import LIMITS
-from ._schema import OVERFLOW, Kind, Measure, MetricEvent, Schema
+from ._schema import COUNTER, GAUGE, HISTOGRAM, OVERFLOW, Kind, Measure, MetricEvent, Schema
 from ._validation import groups_of
 from ._values import text
 
@@ -161,7 +161,7 @@ class SeriesStore:
                 taken.append(family.metric(cells))
             for cell in cells:
                 cell.started = self._now
-                if family.measure.kind is not Kind.GAUGE:
+                if family.measure.kind is not GAUGE:
                     cell.value = 0.0
                     cell.counts = [0] * family.buckets
         self._taken = self._now
@@ -215,17 +215,20 @@ class SeriesStore:
         self._working = True
         try:
             self._now = max(self._clock(), self._now + 1)
-            while self._adopted < len(bound):
-                measure, labels = bound[self._adopted]
-                self._adopted += 1
-                family = self._family(measure)
-                cell = self._cell(family, labels.items(), pinned=True)
-                cell.pinned = True
-                if measure.kind is not Kind.GAUGE and not cell.updated:
-                    family.updated = cell.updated = self._now
+            for _ in range(self._adopted, len(bound)):
+                self._adopt_next()
             self._settled = self._now
         finally:
             self._working = False
+
+    def _adopt_next(self) -> None:
+        measure, labels = self._context.bound[self._adopted]
+        self._adopted += 1
+        family = self._family(measure)
+        cell = self._cell(family, labels.items(), pinned=True)
+        cell.pinned = True
+        if measure.kind is not GAUGE and not cell.updated:
+            family.updated = cell.updated = self._now
 
     def _begin(self, family: Family, cell: Cell) -> None:
         """Hear of a new series, before anything is added to it; for a subclass that keeps something alongside it."""
@@ -267,7 +270,7 @@ class SeriesStore:
                 cell = known[key]
                 cell.value += count
                 cell.updated = now
-        elif kind is Kind.HISTOGRAM:
+        elif kind is HISTOGRAM:
             bounds = column.family.bounds
             for key, row in zip(keys, rows, strict=True):
                 cell = known[key]
@@ -276,7 +279,7 @@ class SeriesStore:
                 cell.counts[bucket] += 1  # from here on no call, for the sake of other threads
                 cell.value += value
                 cell.updated = now
-        elif kind is Kind.COUNTER:
+        elif kind is COUNTER:
             for key, row in zip(keys, rows, strict=True):
                 cell = known[key]
                 cell.value += row[at]
@@ -351,7 +354,7 @@ class SeriesStore:
         if family is not None and family.terms == terms:
             return family
         bounds = self._context.bounds.get(measure.name) or measure.default_bounds
-        family = Family(measure, bounds if measure.kind is Kind.HISTOGRAM else (), terms)
+        family = Family(measure, bounds if measure.kind is HISTOGRAM else (), terms)
         other = next((other for name in names if (other := self._taken_names.get(name)) is not None), None)
         if (refusal := self._identity.refusal(measure)) is not None:
             family.refusal = refusal

@@ -111,10 +111,13 @@ class SeriesDelivery:
     async def run(self) -> None:
         """Push until everything merged was pushed, nothing more is to come, and the last push has begun."""
         try:
-            while await self._has_work():
-                await self._push()
+            await self._push_all()
         finally:
             await close(self._sink, self._attempts)  # noqa: ASYNC102 - like Trio's own aclose: cancelled, it does not wait
+
+    async def _push_all(self) -> None:
+        while await self._has_work():
+            await self._push()
 
     async def _has_work(self) -> bool:
         """Wait until there is something to push; False: nothing is left to do."""

@@ -16,7 +16,7 @@ from collections import deque
 from collections.abc import Callable
 from typing import Generic, TypeVar
 
-__all__ = ["Cells", "Count", "SharedCount", "gil_enabled"]
+__all__ = ["Cells", "Count", "SharedCount", "gil_enabled", "shared_count"]
 
 
 def gil_enabled() -> bool:
@@ -74,7 +74,7 @@ class Cells(Generic[_CellT]):
 
 
 class Count:
-    """A cell of a count."""
+    """A count that any thread changes, where there is a global interpreter lock; a cell of a count elsewhere."""
 
     __slots__ = ("count",)
 
@@ -82,21 +82,34 @@ class Count:
         """Start at 0."""
         self.count: int = 0
 
+    def mine(self) -> Count:
+        """Return the cell that the calling thread may change."""
+        return self
 
-class SharedCount:
-    """A count that any thread changes: ``cell = shared.mine()``, then ``cell.count += 1``."""
 
-    __slots__ = ("_cells", "_only")
+class CountByThread:
+    """The same without a global interpreter lock."""
+
+    __slots__ = ("_cells",)
 
     def __init__(self) -> None:
         """Start at 0."""
-        self._only = Count()
-        self._cells: Cells[Count] | None = None if gil_enabled() else Cells(Count)
+        self._cells: Cells[Count] = Cells(Count)
+
+    @property
+    def count(self) -> int:
+        """The count of all threads."""
+        return sum([cell.count for cell in self._cells.all()])
 
     def mine(self) -> Count:
-        """Return the cell that the calling thread may change; with a global interpreter lock, there is only one."""
-        return self._only if self._cells is None else self._cells.mine()
+        """Return the cell that the calling thread may change."""
+        return self._cells.mine()
 
-    def read(self) -> int:
-        """Return the count."""
-        return self._only.count if self._cells is None else sum([cell.count for cell in self._cells.all()])
+
+SharedCount = Count | CountByThread
+"""A count that any thread changes: ``cell = shared.mine()``, then ``cell.count += 1``."""
+
+
+def shared_count() -> SharedCount:
+    """Return a count that starts at 0."""
+    return Count() if gil_enabled() else CountByThread()

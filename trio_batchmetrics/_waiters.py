@@ -14,24 +14,21 @@ class Waiters:
 
     def __init__(self) -> None:
         """Start with none."""
-        self._rows: dict[trio.lowlevel.Task, Row] = {}
-
-    def __bool__(self) -> bool:
-        """Tell whether any task waits."""
-        return bool(self._rows)
+        self.rows: dict[trio.lowlevel.Task, Row] = {}
+        """What each task waits to record, in the order in which they came."""
 
     async def wait(self, row: Row) -> None:
         """Wait until somebody lets this task go, who records the event or counts it. Cancelled, it takes it back."""
         task = trio.lowlevel.current_task()
-        self._rows[task] = row
+        self.rows[task] = row
 
         def abort(_: object) -> trio.lowlevel.Abort:
-            del self._rows[task]
+            del self.rows[task]
             return trio.lowlevel.Abort.SUCCEEDED
 
         await trio.lowlevel.wait_task_rescheduled(abort)
 
     def first(self) -> tuple[trio.lowlevel.Task, Row]:
         """Take the one that has waited longest, which is then to be rescheduled."""
-        task = next(iter(self._rows))
-        return task, self._rows.pop(task)
+        task = next(iter(self.rows))
+        return task, self.rows.pop(task)

@@ -34,10 +34,12 @@ class WaitingBatches:
         """The number of the newest batch."""
 
     def append(self, batch: Gathering) -> None:
-        """Announce a batch."""
+        """Announce a batch. Where this was cut short before, it goes on from there."""
+        batches = self._points if batch.cohort.points else self._batches
+        if not batches or batches[-1] is not batch:
+            batches.append(batch)
         self.announced += 1
         batch.number = self.announced
-        (self._points if batch.cohort.points else self._batches).append(batch)
 
     @property
     def first(self) -> Gathering | None:

@@ -23,7 +23,7 @@ from threading import get_ident
 
 import trio
 
-from ._stack import SHALLOW, has_room
+from ._stack import has_room
 
 __all__ = ["Waker"]
 
@@ -93,7 +93,7 @@ class Waker:
             return
         self._asked.append(call)
         in_task = get_ident() == self._thread and trio.lowlevel.in_trio_task()
-        if in_task and trio.lowlevel.current_task() not in self.fragile and has_room(SHALLOW):
+        if in_task and trio.lowlevel.current_task() not in self.fragile and has_room():
             self._make_calls()
         elif not self._written:
             self._write(wire)
@@ -138,13 +138,11 @@ class Waker:
         self._asked.clear()
 
     def _make_calls(self) -> None:
-        while self._asked:
-            if self._calling:
-                return  # re-entered: the outer call looks again after it has let go
+        # No ``while`` inside ``try``: CPython 3.12 and 3.13 do not catch what a signal handler raises as it goes round.
+        while self._asked and not self._calling:  # re-entered: the outer call looks again after it has let go
             self._calling = True
             try:
-                while self._asked:
-                    self._asked[0]()  # should the stack be too deep for it, it is still there to be made later
-                    self._asked.popleft()
+                self._asked[0]()  # should the stack be too deep for it, it is still there to be made later
+                self._asked.popleft()
             finally:
                 self._calling = False
