@@ -51,6 +51,42 @@ class _Change:
 class Buffer:
     """Waiting events, in batches. Only Trio's thread calls its methods, but for :meth:`look`."""
 
+    __slots__ = (  # CPython 3.11 looks attributes up faster only where there are at most 30, or slots
+        "_asked",
+        "_batch_size",
+        "_batches",
+        "_bell",
+        "_buffer_size",
+        "_change",
+        "_clock",
+        "_cut_short",
+        "_direct",
+        "_drop_oldest",
+        "_enabled",
+        "_flush_interval",
+        "_full",
+        "_hand",
+        "_handed_in",
+        "_kept",
+        "_ledger",
+        "_open",
+        "_refusals",
+        "_reporter",
+        "_room",
+        "_taken",
+        "_thread",
+        "_turn",
+        "_waiters",
+        "_waker",
+        "again",
+        "busy",
+        "closed",
+        "gate",
+        "hand_shrunk",
+        "limit",
+        "rows",
+    )
+
     def __init__(
         self,
         config: BatchMetricsConfig,

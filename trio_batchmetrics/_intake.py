@@ -44,6 +44,8 @@ __all__ = ["Intake"]
 class Intake(Buffer):
     """The buffer of one collector, as recorders see it."""
 
+    __slots__ = ()
+
     def put(self, row: Row) -> None:
         """Record a row, or refuse it and count it. From any thread, never a checkpoint, may be re-entered."""
         if not self.gate:
