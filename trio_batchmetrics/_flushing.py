@@ -90,13 +90,15 @@ class FlushTask:
             self._progress.unpark_all()
 
     async def _hand_on_all(self) -> None:
+        self._turn.begin()
+        await self._hand_on()  # what was recorded before this task began
         while await self._intake.wait():
             await self._hand_on()
         await self._hand_on()  # what came when the channel was closed already
 
     async def _hand_on(self) -> None:
         """Hand on everything that waits, in as few turns as time allows."""
-        most = 0  # of the events that waited at one time in this turn
+        most = 0  # of the events that waited at one time, since sinks were last let take theirs
         left = math.inf
         while (batch := self._intake.next_batch()) is not None:
             if not self._intake.closed and not batch.full:
@@ -111,7 +113,6 @@ class FlushTask:
                 self._progress.unpark_all()
             if self._turn.over:
                 await self._turn.give_way()
-                most = 0
             if self._intake.goes_on and self._event_sinks:
                 waiting = self._ledger.waiting
                 most = max(most, waiting)
