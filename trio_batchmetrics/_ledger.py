@@ -38,7 +38,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Callable, Collection, Sequence, Sized
 from datetime import datetime
-from typing import Any
+from typing import Any, cast
 
 from ._accounts import FAILED, MAX_EVENT_SINKS, PROCESSED, SETTLING, SPOOLED, Account, Cohort, Tally, Verdict
 from ._flushes import DROPPED, Flushes, Stretch, Watch
@@ -99,8 +99,7 @@ class Ledger:
         if newest is rows:
             newest = []
             self.watch_rows(newest)
-        rows_after: list[Any] = newest
-        return rows_after
+        return cast("list[Any]", newest)
 
     def carry_over(self, older: list[Any], size: int, newer: list[Any]) -> None:
         """Move what is beyond this size in one watched list to the front of the other."""
@@ -184,17 +183,13 @@ class Ledger:
         cell = self._pushed_out.mine()
         cell.count += 1
 
-    def forget(self, cohort: Cohort) -> None:
-        """Nothing of the cohort waits any more, and nothing was taken of it: it was pushed out whole."""
-        self._forget_if_done(cohort)
-
     def take(self, cohort: Cohort) -> None:
         """The flush task takes what waits of a sealed cohort: no room in the buffer is used any more."""
         waiting = cohort.waiting
         cohort.taken = True
         if not cohort.points:
             self._released += waiting
-        self._forget_if_done(cohort)
+        self.forget_if_done(cohort)
 
     @property
     def ended(self) -> bool:
@@ -207,7 +202,7 @@ class Ledger:
         """Events of the cohort that no sink should see: dropped."""
         if count:
             self._drop(cohort, "invalid", count)
-            self._forget_if_done(cohort)
+            self.forget_if_done(cohort)
 
     def reach(self, account: Account, count: int) -> None:
         """Events reach a sink."""
@@ -406,7 +401,8 @@ class Ledger:
                 break
         return recorded, late
 
-    def _forget_if_done(self, cohort: Cohort) -> None:
+    def forget_if_done(self, cohort: Cohort) -> None:
+        """Keep a cohort no longer, if each of its events has an outcome."""
         if cohort.unsettled == 0:
             self._cohorts.pop(cohort, None)
 
@@ -426,7 +422,7 @@ class Ledger:
         elif count:
             self._finish(cohort.stretch, outcome, count)
         cohort.settled += count
-        self._forget_if_done(cohort)
+        self.forget_if_done(cohort)
 
     def _keep(self, key: _TailKey, outcome: int, count: int) -> None:
         self._tails.setdefault(key, [0, 0, 0])[outcome] += count

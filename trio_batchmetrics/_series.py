@@ -209,13 +209,12 @@ class SeriesStore:
 
     def _adopt(self) -> None:
         """Have the series of the bound instruments that were created since the last time. Nothing in other threads."""
-        bound = self._context.bound
-        if self._working or self._adopted == len(bound) or get_ident() != self._thread:
+        if self._working or self._adopted == len(self._context.bound) or get_ident() != self._thread:
             return
         self._working = True
         try:
             self._now = max(self._clock(), self._now + 1)
-            for _ in range(self._adopted, len(bound)):
+            for _ in range(self._adopted, len(self._context.bound)):
                 self._adopt_next()
             self._settled = self._now
         finally:
@@ -381,8 +380,7 @@ class SeriesStore:
             if string is not None:
                 labels[text(name) or ""] = string
         kept = self._identity.labels(family, labels)
-        refusal = self._refusal(family, kept)
-        if refusal is not None:
+        if (refusal := self._refusal(family, kept)) is not None:
             return self._without_series(labels, refusing(family, refusal))
         key = self._identity.key(family, kept)
         if pinned:
@@ -438,8 +436,7 @@ class SeriesStore:
         """
         known, overflow = column.known, column.family.overflow
         if overflow is not None and overflow.updated == self._now:
-            count = sum(known[key] is overflow and key != _OVERFLOWED for key in keys)
-            if count:
+            if count := sum(known[key] is overflow and key != _OVERFLOWED for key in keys):
                 self.overflowed[column.name] = self.overflowed.get(column.name, 0) + count
         refused: dict[int, str] = {}
         if known.refuses:

@@ -98,4 +98,4 @@ class WaitingBatches:
     def _forget_empty(self, current: Gathering | None) -> None:
         """Forget batches at the front in which nothing waits; the flush task keeps the one that it has in hand."""
         while self._batches and not self._batches[0].cohort.waiting and self._batches[0] is not current:
-            self._ledger.forget(self._batches.popleft().cohort)
+            self._ledger.forget_if_done(self._batches.popleft().cohort)
