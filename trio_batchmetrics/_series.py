@@ -186,8 +186,7 @@ class SeriesStore:
             for key, cell in idle:
                 del family.cells[key]
                 self._forget(family, cell)
-            overflow = family.overflow
-            if overflow is not None and overflow.updated < before and not overflow.pinned:
+            if (overflow := family.overflow) is not None and overflow.updated < before and not overflow.pinned:
                 family.overflow = None
                 self._forget(family, overflow)
                 gone += 1
@@ -436,7 +435,8 @@ class SeriesStore:
         """
         known, overflow = column.known, column.family.overflow
         if overflow is not None and overflow.updated == self._now:
-            if count := sum(known[key] is overflow and key != _OVERFLOWED for key in keys):
+            count = sum(known[key] is overflow and key != _OVERFLOWED for key in keys)
+            if count:
                 self.overflowed[column.name] = self.overflowed.get(column.name, 0) + count
         refused: dict[int, str] = {}
         if known.refuses:
