@@ -42,7 +42,7 @@ class Watch:
         """None once nothing remains."""
         self._base = tuple(base)
         self._done = done
-        self._outcomes: tuple[int, ...] = (0, 0, 0, 0)
+        self._outcomes = [0] * _OUTCOMES
 
     def finish(self, settled: Sequence[int]) -> None:
         """Nothing remains.
@@ -60,8 +60,8 @@ class Watch:
         processed, spooled, failed, dropped = outcomes
         return FlushReport(processed=processed, spooled=spooled, failed=failed, dropped=dropped, pending=pending)
 
-    def _since(self, settled: Sequence[int]) -> tuple[int, ...]:
-        return tuple(now - before for now, before in zip(settled, self._base, strict=True))
+    def _since(self, settled: Sequence[int]) -> list[int]:
+        return [now - before for now, before in zip(settled, self._base, strict=True)]
 
 
 class Stretch:
