@@ -655,7 +655,7 @@ async def test_a_stream_with_a_full_disk_beneath_is_tried_again() -> None:
     account = balanced(metrics.stats()).sinks["jsonlines"]
     assert (account.failed, account.delivered) == (3, 0)
     assert account.retries > 0
-    assert account.last_error == "the stream: No space left on device"
+    assert str(account.last_error).startswith("the stream: No space left on device")  # the last one may be cut off
 
 
 class Moody(io.RawIOBase):
