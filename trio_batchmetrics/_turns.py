@@ -42,7 +42,9 @@ class Turn:
         self._waited_since: float | None = None
         self.extended: bool = False
         """Whether the turn is longer than a millisecond, because the run loop is busy."""
-        self._until = work() + _SHORTEST
+        self._looked = work()
+        """When it was not over yet."""
+        self._until = self._looked + _SHORTEST
 
     def wanted(self) -> None:
         """Note that there is work from now on. The task begins when the loop comes round to it."""
@@ -54,16 +56,25 @@ class Turn:
         since, self._waited_since = self._waited_since, None
         waited = 0.0 if since is None else self._clock() - since
         self.extended = _SHARE * waited > _SHORTEST
-        self._until = self._work() + max(_SHORTEST, _SHARE * waited)
+        self._looked = self._work()
+        self._until = self._looked + max(_SHORTEST, _SHARE * waited)
 
     @property
     def over(self) -> bool:
         """Whether it is time to let others run."""
-        return self._work() >= self._until
+        now = self._work()
+        if now < self._until:
+            self._looked = now
+        return now >= self._until
 
     async def give_way(self) -> None:
-        """Let others run, and begin another turn, which has what was left of this one at least. Always a checkpoint."""
-        left = self._until - self._work()
+        """Let others run, and begin another turn, which has what was left of this one at least. Always a checkpoint.
+
+        A step of the task's takes less than a millisecond. One that goes further beyond the end was the garbage
+        collector's, so what was left before it is kept.
+        """
+        now = self._work()
+        left = self._until - (self._looked if now - self._until > _SHORTEST else now)
         self._waited_since = self._clock()
         await trio.lowlevel.checkpoint()
         self.begin()
