@@ -29,6 +29,7 @@ __all__ = [
     "PACKAGE",
     "RECORDERS",
     "assert_full_jitter",
+    "assert_goes_on",
     "balanced",
     "ids",
     "interrupted_at",
@@ -68,6 +69,17 @@ def report_balanced(report: FlushReport, expected: int) -> FlushReport:
     """Assert that a flush accounts for what was pending at the call."""
     assert report.processed + report.failed + report.spooled + report.dropped + report.pending == expected, report
     return report
+
+
+async def assert_goes_on(metrics: BatchMetricsCollector) -> None:
+    """Assert that a collector delivers what is recorded from now on, in virtual time: counters with ids from 100 on."""
+    for number in range(100, 103):
+        await trio.sleep(6)
+        metrics.record_counter("c", {"id": number}, 1)
+    await trio.sleep(6)
+    assert balanced(metrics.stats()).pending_events == 0
+    with trio.fail_after(1):
+        assert (await metrics.flush()).ok
 
 
 def ids(events: list[MetricEvent]) -> list[Any]:

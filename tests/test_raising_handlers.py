@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Callable
 from contextlib import suppress
 from functools import partial
@@ -11,7 +10,8 @@ from typing import Literal
 import pytest
 import trio
 
-from tests.helpers import balanced, ids, interrupted_at, run_at_every_point
+from tests.helpers import assert_goes_on, balanced, ids, interrupted_at, run_at_every_point
+from tests.threads import record_numbered
 from trio_batchmetrics import BatchMetricsCollector, BatchMetricsConfig, collector
 from trio_batchmetrics._intake import Intake
 from trio_batchmetrics.testing import RecordingSink
@@ -56,30 +56,14 @@ def test_what_a_handler_raises_in_a_recorder_costs_nothing_else(
         try:
             async with collector(config, sinks=[sink]) as metrics:
                 opened.append(metrics)
-
-                def record_before() -> None:
-                    for number in range(before):
-                        metrics.record_counter("c", {"id": number}, 1)
-
-                if thread:  # which appends beyond a batch
-                    other = threading.Thread(target=record_before)
-                    other.start()
-                    other.join()
-                else:
-                    record_before()
+                record_numbered(metrics, before, thread=thread)  # a thread appends beyond a batch
                 try:
                     with interrupted_at(point, raise_it) as passed:
                         call(metrics)
                 except RaisedByHandler:
                     if not goes_on:
                         raise
-                for number in range(100, 103):
-                    await trio.sleep(6)
-                    metrics.record_counter("c", {"id": number}, 1)
-                await trio.sleep(6)
-                assert balanced(metrics.stats()).pending_events == 0
-                with trio.fail_after(1):
-                    assert (await metrics.flush()).ok
+                await assert_goes_on(metrics)
         except RaisedByHandler:
             pass
         stats = balanced(opened[0].stats())

@@ -12,8 +12,8 @@ import pytest
 import trio
 from trio.testing import MockClock
 
-from tests.helpers import balanced, ids, interrupted_at, run_at_every_point
-from tests.threads import in_a_thread
+from tests.helpers import assert_goes_on, balanced, ids, interrupted_at, run_at_every_point
+from tests.threads import record_numbered
 from trio_batchmetrics import BatchMetricsConfig, collector
 from trio_batchmetrics._stack import NEEDED, has_room
 from trio_batchmetrics.testing import RecordingSink
@@ -150,25 +150,11 @@ def test_a_call_that_finds_no_stack_left_breaks_nothing(policy: Policy, before: 
         passed = [0]
         config = BatchMetricsConfig(batch_size=3, buffer_size=5, on_full=policy)
         async with collector(config, sinks=[sink]) as metrics:
-
-            def record_before() -> None:
-                for number in range(before):
-                    metrics.record_counter("c", {"id": number}, 1)
-
-            if thread:
-                in_a_thread(record_before)
-            else:
-                record_before()
+            record_numbered(metrics, before, thread=thread)
             with suppress(RecursionError), interrupted_at(point, no_stack_left, before_calls=True) as passed:
                 metrics.record_counter("c", {"id": 98}, 1)
             balanced(metrics.stats())
-            for number in range(100, 103):
-                await trio.sleep(6)
-                metrics.record_counter("c", {"id": number}, 1)
-            await trio.sleep(6)
-            assert balanced(metrics.stats()).pending_events == 0
-            with trio.fail_after(1):
-                assert (await metrics.flush()).ok
+            await assert_goes_on(metrics)
         stats = balanced(metrics.stats())
         arrived = ids(sink.events)
         assert len(set(arrived)) == len(arrived) == stats.processed_events == stats.total_events - stats.dropped_events

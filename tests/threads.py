@@ -6,8 +6,9 @@ from collections.abc import Callable, Generator, Sequence
 from contextlib import contextmanager
 
 from tests.helpers import interrupted_at
+from trio_batchmetrics import BatchMetricsCollector
 
-__all__ = ["StoppedThread", "in_a_thread", "in_threads", "restless"]
+__all__ = ["StoppedThread", "in_a_thread", "in_threads", "record_numbered", "restless"]
 
 
 def in_threads(functions: Sequence[Callable[[], object]]) -> None:
@@ -29,6 +30,19 @@ def in_threads(functions: Sequence[Callable[[], object]]) -> None:
         thread.join(60)
     if errors:
         raise errors[0]
+
+
+def record_numbered(metrics: BatchMetricsCollector, count: int, *, thread: bool) -> None:
+    """Record counters with ids from 0 on, in this thread or in another."""
+
+    def record() -> None:
+        for number in range(count):
+            metrics.record_counter("c", {"id": number}, 1)
+
+    if thread:
+        in_a_thread(record)
+    else:
+        record()
 
 
 def in_a_thread(function: Callable[[], object]) -> None:

@@ -46,7 +46,8 @@ class Verdict(enum.Enum):
         """The event's own outcome, if this sink's is the worst."""
 
 
-_DELIVERED, _SPOOLED, _, _REJECTED = Verdict  # CPython 3.11 takes 0.2 µs to look up a member of an enum
+# CPython 3.11 takes 0.2 µs to look up a member of an enum.
+_DELIVERED, _REJECTED, _SPOOLED = Verdict.DELIVERED, Verdict.REJECTED, Verdict.SPOOLED
 
 
 def _settling(outcome: int) -> bytes:
