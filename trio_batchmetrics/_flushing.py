@@ -113,7 +113,7 @@ class FlushTask:
                 self._progress.unpark_all()
             if self._turn.over:
                 await self._turn.give_way()
-            if self._intake.goes_on and self._event_sinks:
+            if self._intake.goes_on and self._event_sinks and not self._turn.extended:  # a busy loop has no time
                 waiting = self._ledger.waiting
                 most = max(most, waiting)
                 if 4 * most <= self._buffer_size and waiting < left:
