@@ -76,17 +76,22 @@ class Attempts:
         self._failures = 0
         self._hurry.set()
 
+    async def rest(self) -> None:
+        """Let the run loop have its turn, unless it has had it."""
+        if self.rested:
+            await trio.lowlevel.checkpoint_if_cancelled()
+        else:
+            await trio.lowlevel.checkpoint()
+            self.rested = True
+
     async def attempt(self, payload: Payload[Any]) -> Receipt:
         """Make one attempt; a checkpoint before it unless the task is rested, none after the sink has answered.
 
         Returns:
             The sink's answer. What took too long, raised, or makes no sense is an answer that asks for a retry.
         """
-        if self.rested:
-            self.rested = False
-            await trio.lowlevel.checkpoint_if_cancelled()
-        else:
-            await trio.lowlevel.checkpoint()
+        await self.rest()
+        self.rested = False
         if self.in_child:
             await trio.sleep_forever()  # it is the parent's to send
         began, last_error = trio.current_time(), self._account.last_error

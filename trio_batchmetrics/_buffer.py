@@ -358,12 +358,6 @@ class Buffer:
         """The number of the newest batch."""
         return self._batches.announced
 
-    @property
-    def goes_on(self) -> bool:
-        """Whether the next batch is complete already: there will be no wait for it."""
-        batch = self._batches.first
-        return batch is not None and batch.full
-
     def next_batch(self) -> Gathering | None:
         """Take the oldest batch in hand; its events still wait. Returns None if there is none."""
         self._look_if_asked()

@@ -6,6 +6,7 @@ How this works
 ::
 
     wait for events → take all that is queued, up to max_events and max_payload_bytes → encode
+        (but batch by batch what came while there was nothing to do, as long as each attempt is over at once)
       → attempt within min(timeout, the exit's deadline)
       → delivered | some items rejected | retry after a pause | too large: halve | refused for good
       → settle each event once, through the ledger
@@ -38,6 +39,12 @@ __all__ = ["CHUNK", "EventDelivery"]
 
 CHUNK = 500
 """Events that are worked on between two looks at the time: about 0.5 ms of encoding."""
+
+_AT_ONCE = 0.01
+"""Seconds: an attempt that takes longer has waited for something."""
+
+_FEW = 4
+"""A sink whose queue is fuller than one part in so many is behind."""
 
 
 class EventDelivery:
@@ -83,27 +90,46 @@ class EventDelivery:
         self._turn = Turn()
         self._finished = False
         self._idle = True
-        """Whether nothing is in hand: the task waits for something, or has yet to begin."""
+        """Whether there is nothing to do: the task waits for something, or has yet to begin."""
+        self._under_way = False
+        """Whether a payload has been taken, and is not settled yet."""
         self._news = trio.Event()
+        self._one_by_one = 0
+        """How many spans at the front of the queue get an attempt each."""
 
     def has_room(self, count: int) -> bool:
         """Tell whether so many events fit into the queue."""
-        return self._queue.count + self._aside.count + count <= self._capacity
+        return count <= self._room
+
+    @property
+    def _room(self) -> int:
+        """How many events fit into the queue, beside the attempt in flight, or the one that begins in the next pass."""
+        room = self._capacity - self._queue.count - self._aside.count
+        if not self._under_way and not self._aside.count and self._takes_at_once:
+            room += min(self._queue.count, self._capacity, self._sink.max_events or self._capacity)
+        return room
+
+    @property
+    def _takes_at_once(self) -> bool:
+        """Whether an attempt takes all that is queued, up to ``max_events``, whatever size it is encoded."""
+        return not self._encodes or self._sink.max_payload_bytes is None
 
     @property
     def about_to_take(self) -> bool:
         """Whether the task is awake for what is queued, and has not run yet."""
-        return self._idle and self._queue.count > 0
+        return self._queue.count > 0 and not self._under_way
 
     def offer(self, span: Span) -> None:
         """Queue events that the ledger has handed over. What has waited longest is given up if they do not fit."""
-        excess = self._queue.count + self._aside.count + len(span) - self._capacity
+        excess = len(span) - self._room
         if excess > 0:
             oldest = self._aside.pull(excess)  # what is set aside is older than all that is queued
             oldest += self._queue.pull(excess - len(oldest))
             oldest.settle(self._ledger, self.account, Verdict.FAILED, "queue_full")
             self._trouble()
         self._queue.append(span)
+        keeps_up = self._idle and _FEW * self._queue.count <= self._capacity
+        self._one_by_one = self._one_by_one + 1 if keeps_up else 0
         self._turn.wanted()
         self._news.set()
 
@@ -130,16 +156,22 @@ class EventDelivery:
 
     async def _deliver_all(self) -> None:
         while (shipment := await self._next()) is not None:
+            began = trio.current_time()
             await self._deliver(shipment)
+            if trio.current_time() - began > _AT_ONCE:
+                self._one_by_one = 0
 
     async def _next(self) -> Shipment | None:
         """Wait for something to send, and take it; None: nothing is left and nothing more will come."""
+        self._under_way = False
         while True:
             if self._aside.count and (shipment := self._set_aside_before()) is not None:
-                self._queue_next = True
+                self._under_way = self._queue_next = True
                 return shipment
             self._queue_next = False
             if self._queue.count:
+                await self._attempts.rest()  # before it takes: what comes in this pass goes along
+                self._under_way = True
                 return Shipment([await self._take()])
             if self._finished and not self._aside.count:
                 return None
@@ -254,10 +286,13 @@ class EventDelivery:
     async def _take(self) -> Parcel:
         """Take what is queued, up to the sink's limits, and encode it."""
         most = self._sink.max_events or math.inf
-        if not self._encodes:
+        if self._one_by_one:
+            self._one_by_one -= 1
+            most = min(most, self._queue.first)
+        if self._takes_at_once:
             load = self._queue.pull(most)
             self._freed()
-            return Parcel(load, payload=self._payload(load, ()))
+            return Parcel(load)
         taken, parts, size = Load(), list[Any](), 0
         limit = self._sink.max_payload_bytes or math.inf
         step = self._fitting(limit) or 1

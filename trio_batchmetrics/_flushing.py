@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from datetime import UTC, datetime
 
@@ -98,8 +97,6 @@ class FlushTask:
 
     async def _hand_on(self) -> None:
         """Hand on everything that waits, in as few turns as time allows."""
-        most = 0  # of the events that waited at one time, since sinks were last let take theirs
-        left = math.inf
         while (batch := self._intake.next_batch()) is not None:
             if not self._intake.closed and not batch.full:
                 await batch.gathered()
@@ -113,20 +110,6 @@ class FlushTask:
                 self._progress.unpark_all()
             if self._turn.over:
                 await self._turn.give_way()
-            if self._intake.goes_on and self._event_sinks and not self._turn.extended:  # a busy loop has no time
-                waiting = self._ledger.waiting
-                most = max(most, waiting)
-                if 4 * most <= self._buffer_size and waiting < left:
-                    # There is time, and room for as much again in each pass: a sink that keeps up gets a batch alone.
-                    left, most = waiting, 0
-                    await self._let_sinks_take()
-
-    async def _let_sinks_take(self) -> None:
-        """Let sinks that wait for a batch take what they have."""
-        for _ in range(2):  # in one pass of the run loop they may come before this task or after it
-            if any(sink.about_to_take for sink in self._event_sinks):
-                await trio.lowlevel.checkpoint()
-        self._turn.begin()
 
     def _sinks_have_room(self, batch: Gathering) -> bool:
         count = batch.cohort.waiting

@@ -113,6 +113,11 @@ class Queue:
         self.count: int = 0
         """How many events wait."""
 
+    @property
+    def first(self) -> int:
+        """How many events the first span has."""
+        return len(self._spans[0])
+
     def append(self, span: Span) -> None:
         """Put events at the end."""
         self._spans.append(span)

@@ -43,8 +43,10 @@ class Turn:
         self.extended: bool = False
         """Whether the turn is longer than a millisecond, because the run loop is busy."""
         self._looked = work()
-        """When it was not over yet."""
+        """When it was last asked whether it is over."""
         self._until = self._looked + _SHORTEST
+        self._collected = False
+        """Whether a step that took very long has been left out of it."""
 
     def wanted(self) -> None:
         """Note that there is work from now on. The task begins when the loop comes round to it."""
@@ -58,23 +60,26 @@ class Turn:
         self.extended = _SHARE * waited > _SHORTEST
         self._looked = self._work()
         self._until = self._looked + max(_SHORTEST, _SHARE * waited)
+        self._collected = False
 
     @property
     def over(self) -> bool:
-        """Whether it is time to let others run."""
+        """Whether it is time to let others run.
+
+        A step of the task's takes less than a millisecond. In a long turn, the first one that takes more is not counted:
+        it was the garbage collector's, and would have held the others up wherever it came. The next one is counted, in
+        case an application's code makes the steps so long.
+        """
         now = self._work()
-        if now < self._until:
-            self._looked = now
+        if now >= self._until and self.extended and not self._collected and now - self._looked > _SHORTEST:
+            self._collected = True
+            self._until += now - self._looked
+        self._looked = now
         return now >= self._until
 
     async def give_way(self) -> None:
-        """Let others run, and begin another turn, which has what was left of this one at least. Always a checkpoint.
-
-        A step of the task's takes less than a millisecond. One that goes further beyond the end was the garbage
-        collector's, so what was left before it is kept.
-        """
-        now = self._work()
-        left = self._until - (self._looked if now - self._until > _SHORTEST else now)
+        """Let others run, and begin another turn, which has what was left of this one at least. Always a checkpoint."""
+        left = self._until - self._work()
         self._waited_since = self._clock()
         await trio.lowlevel.checkpoint()
         self.begin()
