@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import enum
+import functools
 import inspect
 import math
 import sys
@@ -12,6 +14,7 @@ from collections.abc import Callable, Iterator, Mapping
 from datetime import timedelta
 from http import HTTPStatus
 from itertools import combinations, product
+from types import SimpleNamespace
 from typing import Any, NoReturn
 
 import attrs
@@ -43,7 +46,8 @@ from trio_batchmetrics import (
     metric_event,
 )
 from trio_batchmetrics._accounts import Cohort
-from trio_batchmetrics._batch import Row, event_of, is_plain, rows_and_groups
+from trio_batchmetrics._batch import Row, UnusualRow, event_of, is_plain, rows_and_groups
+from trio_batchmetrics._compiled import compiled_recorder
 from trio_batchmetrics._flushes import Stretch
 from trio_batchmetrics._load import Load, Span
 from trio_batchmetrics._validation import checked, plain_rows, valid
@@ -649,19 +653,37 @@ def one_row(kind: type[MetricEvent]) -> st.SearchStrategy[tuple[Any, ...]]:
 ROWS = st.lists(st.one_of([one_row(kind) for kind in FIELDS]), max_size=12)
 
 
+recorder_of = functools.cache(functools.partial(compiled_recorder, timestamp=True))
+
+
+def as_recorded(row: tuple[Any, ...]) -> tuple[Any, ...]:
+    """Return a row as a recorder would leave it: plain or unusual, but with labels that are not text yet."""
+    kind, stamp, *values = row
+    record = recorder_of(kind)
+    if record is None:
+        return UnusualRow(row)
+    left: list[Row] = []
+    intake = SimpleNamespace(gate=True, rows=left, limit=2)
+    record(SimpleNamespace(_intake=intake), *values, timestamp=None if type(stamp) is int else stamp)
+    return row if type(left[0]) is tuple else UnusualRow(row)
+
+
 def rows_of(drawn: list[tuple[Any, ...]]) -> list[Row]:
     """Number rows, and turn those into events that shall be."""
     rows: list[Row] = []
     for number, (kind, own_stamp, as_event, *values) in enumerate(drawn, start=1_000_000):
         stamp = number if own_stamp is None else own_stamp
-        row: Row = (kind, stamp, *values)
+        row: Row = as_recorded((kind, stamp, *values))
         if as_event:
-            try:
+            with contextlib.suppress(Exception):  # such an event cannot be made; it is tried as a row
                 row = kind(*values, timestamp=stamp)
-            except Exception:  # noqa: BLE001 - such an event cannot be made; it is tried as a row
-                row = (kind, stamp, *values)
         rows.append(row)
     return rows
+
+
+def is_valid(row: Any) -> bool:
+    """Tell whether a row is valid, looked at by itself."""
+    return checked(tuple(row) if isinstance(row, tuple) else row) is not None  # pyright: ignore[reportUnknownArgumentType]
 
 
 def stamp_of(row: Any) -> Any:
@@ -694,13 +716,14 @@ PLACES: dict[type, list[int]] = {
 def test_a_batch_keeps_just_the_rows_that_are_valid_by_themselves(drawn: list[tuple[Any, ...]]) -> None:
     """In order, and sorted by class in order; whatever objects they hold, nothing is raised."""
     rows = rows_of(drawn)
-    expected = [row for row in rows if checked(row) is not None]
+    expected = [row for row in rows if is_valid(row)]
     kept, groups = rows_and_groups(valid([*rows]))
     assert [stamp_of(row) for row in kept] == [stamp_of(row) for row in expected]
     assert groups is not None
     by_class: dict[Any, list[object]] = {}
     for row in expected:
-        by_class.setdefault(row[0] if type(row) is tuple else type(row), []).append(stamp_of(row))
+        by_class.setdefault(row[0] if isinstance(row, tuple) else type(row), []).append(stamp_of(row))
+    assert {type(row) for row in kept if isinstance(row, tuple)} <= {tuple}
     assert {kind: [row[1] for row in group] for kind, group in groups.items() if group} == by_class
 
 
@@ -734,11 +757,11 @@ def test_a_row_with_one_strange_value_is_kept_if_it_is_valid_by_itself(kind: Any
     """Beside a usual one, as a row and as an event; a store takes all that are kept."""
     good = USUAL_VALUES[kind]
     for values in one_strange(kind):
-        rows: list[Row] = [(kind, 1, *good), (kind, 2, *values), (kind, 3, *good)]
-        by_itself = checked(rows[1]) is not None
+        rows: list[Row] = [as_recorded((kind, stamp, *each)) for stamp, each in enumerate((good, values, good))]
+        by_itself = is_valid(rows[1])
         batches = [rows]
         try:
-            batches.append([rows[0], kind(*values, timestamp=2), rows[2]])
+            batches.append([rows[0], kind(*values, timestamp=1), rows[2]])
         except RuntimeError:
             assert not by_itself
         for batch in batches:
@@ -767,9 +790,9 @@ def test_any_two_label_values_meet_only_where_their_texts_do(at: int) -> None:
     fine = [value for value in STRANGE if checked((CacheMetric, 1, value, value)) is not None]
     assert len(fine) > 30
     for one, two in product(fine, fine):
-        rows: list[Row] = [(CacheMetric, 1, *(("x", value) if at else (value, "x"))) for value in (one, two)]
+        rows = [as_recorded((CacheMetric, 1, *(("x", value) if at else (value, "x")))) for value in (one, two)]
         store = SeriesStore()
-        store.merge(valid(rows))
+        store.merge(valid([*rows]))
         assert len(store) == (1 if as_text(one) == as_text(two) else 2), (one, two)
 
 
@@ -902,7 +925,7 @@ def test_a_store_takes_whatever_is_valid(drawn: list[tuple[Any, ...]]) -> None:
     store = SeriesStore()
     rows = rows_of(drawn)
     store.merge(valid([*rows]))
-    kinds = [row[0] if type(row) is tuple else type(row) for row in rows if checked(row) is not None]
+    kinds = [row[0] if isinstance(row, tuple) else type(row) for row in rows if is_valid(row)]
     metrics = {metric.name: metric for metric in store.snapshot()}
     counted: list[tuple[Any, str]] = [(CacheMetric, "cache.operations"), (Empty, "empty"), (Job, "job.runs")]
     timed: list[tuple[Any, str]] = [

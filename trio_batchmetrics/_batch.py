@@ -10,10 +10,17 @@ from typing import Any, ClassVar, cast, overload
 from ._reprs import tolerant_repr
 from ._schema import MetricEvent
 
-__all__ = ["Batch", "Groups", "Row", "event_of", "is_plain", "plain_as_they_stand", "rows_and_groups"]
+__all__ = ["Batch", "Groups", "Row", "UnusualRow", "event_of", "is_plain", "plain_as_they_stand", "rows_and_groups"]
 
 Row = tuple[Any, ...] | MetricEvent
 """What a recorder leaves behind: ``(class, timestamp, *fields)``, or an event that the application made."""
+
+
+class UnusualRow(tuple[Any, ...]):
+    """A row whose timestamp was given, or with a label of another type than was declared; a plain one once checked."""
+
+    __slots__ = ()
+
 
 Groups = dict[type[MetricEvent], list[tuple[Any, ...]]]
 """Plain rows by class, in recording order: the labels in them are equal only where their texts are."""

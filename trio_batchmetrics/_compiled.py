@@ -18,6 +18,7 @@ from typing import Any
 import attrs
 import trio
 
+from ._batch import UnusualRow
 from ._points import LARGE, check_points, points_with_plain_labels
 from ._schema import Kind, Measure, MetricEvent, Schema, seconds
 from ._values import UNCHANGING, ReadOnlyDict, by_value, captured, read_only, text
@@ -29,11 +30,10 @@ def {name}(self, {parameters}):
     intake = self._intake
     if not intake.gate:
         if intake.admits():
-            {slow_capture}
-            intake.put_slowly((event_class, {timestamp}{values}))
+            {row_inside}
+            intake.put_slowly(row)
         return
-    {capture}
-    row = (event_class, {timestamp}{values})
+    {row}
     rows = intake.rows
     rows.append(row)
     if len(rows) >= intake.limit:
@@ -41,22 +41,38 @@ def {name}(self, {parameters}):
 """
 """``Intake.put``, written out. The row is made before its list is looked up: what re-enters may exchange the list."""
 
+_ROW_OF_LABEL_SET = """\
+labels = labels.copy() if type(labels) is dict and not is_tracked(labels) else captured(labels)
+row = (event_class, {timestamp}{values})"""
+"""See :mod:`trio_batchmetrics._values`."""
+
+_ROW_OF_LABELS = """\
+if {unusual}:
+    row = UnusualRow((event_class, {timestamp}{captured}))
+else:
+    row = (event_class, time_ns(){values})"""
+"""A plain tuple tells that each label has the type that was declared."""
+
 _CHECK = """\
-def {name}(rows):
-    {each}
+def check(rows):
+    for _, timestamp{values} in rows:
         if not (type(timestamp) is int {conditions}):
             return False
         {label_loop}
     return True
 """
 
-_EACH_OF_THE_CLASS = "for _, timestamp{values} in rows:"
-
-_EACH_OF_ANY_CLASS = """\
-for row in rows:
+_CHECK_RECORDED = """\
+def check_recorded(rows):
+    for row in rows:
         if type(row) is not tuple or row[0] is not event_class:
             return False
-        _, timestamp{values} = row"""
+        _, timestamp{values} = row
+        if not ({conditions}):
+            return False
+        {label_loop}
+    return True
+"""
 
 _LABEL_LOOP = """\
 for key, item in labels.items():
@@ -109,7 +125,7 @@ _SMALL = (1 << 30) - 1
 """CPython compares ints below this, of one digit, faster than others."""
 
 _RESERVED = {"self", "timestamp", "intake", "ident", "row", "event_class", "time_ns", "get_ident", "len"} | {
-    *("captured", "by_value", "is_tracked", "_type", "_bool", "_int", "_str")
+    *("captured", "by_value", "is_tracked", "UnusualRow", "_type", "_bool", "_int", "_str")
 }
 
 
@@ -119,8 +135,8 @@ class Plan:
     event_class: type[MetricEvent]
     check: Callable[[Sequence[Any]], bool]
     """Whether every row of the class is valid as it stands. False where it takes a closer look to tell."""
-    check_any: Callable[[Sequence[Any]], bool]
-    """The same of rows that may be events, or of other classes; False if any is."""
+    check_recorded: Callable[[Sequence[Any]], bool]
+    """The same of rows as the recorders leave them: False if any is an event, unusual, or of another class."""
     with_plain_labels: Callable[[Sequence[Any]], list[tuple[Any, ...]] | None]
     """Rows of the class with text for each label that is not plain; None where that is not enough. It may raise."""
     row: Callable[[Any], tuple[Any, ...]]
@@ -174,12 +190,17 @@ def _no_row(event_class: type, event: Any) -> tuple[Any, ...]:
     return (event_class, event.timestamp)
 
 
-_UNDECLARED: dict[str, Any] = {"check": _never, "check_any": _never, "with_plain_labels": _none, "unchanging": bool}
+_UNDECLARED: dict[str, Any] = {
+    "check": _never,
+    "check_recorded": _never,
+    "with_plain_labels": _none,
+    "unchanging": bool,
+}
 """For a class that was never declared: none of its events is valid."""
 
 _POINTS: dict[str, Any] = {
     "check": check_points,
-    "check_any": _never,
+    "check_recorded": _never,
     "with_plain_labels": points_with_plain_labels,
 }
 
@@ -194,18 +215,26 @@ def _unchanging(_: type[MetricEvent], schema: Schema) -> str:
 
 
 def _check(event_class: type[MetricEvent], schema: Schema) -> str:
-    return _check_of_each(event_class, schema, "check", _EACH_OF_THE_CLASS)
-
-
-def _check_any(event_class: type[MetricEvent], schema: Schema) -> str:
-    return _check_of_each(event_class, schema, "check_any", _EACH_OF_ANY_CLASS)
-
-
-def _check_of_each(event_class: type[MetricEvent], schema: Schema, name: str, each: str) -> str:
     values, conditions, label = _parts(event_class, schema)
-    label_loop = _LABEL_LOOP.format(condition=label) if schema.named else ""
-    conditions = conditions if schema.named else f"{conditions}and {label} "
-    return _CHECK.format(name=name, each=each.format(values=values), conditions=conditions, label_loop=label_loop)
+    if schema.named:
+        return _CHECK.format(values=values, conditions=conditions, label_loop=_LABEL_LOOP.format(condition=label))
+    return _CHECK.format(values=values, conditions=f"{conditions}and {label} ", label_loop="")
+
+
+def _check_recorded(event_class: type[MetricEvent], schema: Schema) -> str:
+    values, conditions, label = _parts(event_class, schema)
+    label_loop = ""
+    if schema.named:
+        conditions = f"type(timestamp) is int {conditions}"
+        label_loop = _LABEL_LOOP.format(condition=label)
+    else:
+        place, fields = _places(schema), _fields(event_class)
+        for one in schema.labels:
+            if _declared_type(fields[one.field].type) == "int":
+                none = f"{place[one.field]} is None or " if fields[one.field].default is None else ""
+                conditions += f"and ({none}{_range_condition(place[one.field])}) "
+        conditions = conditions.removeprefix("and ")
+    return _CHECK_RECORDED.format(values=values, conditions=conditions or "True", label_loop=label_loop)
 
 
 def _with_plain_labels(event_class: type[MetricEvent], schema: Schema) -> str:
@@ -221,7 +250,7 @@ def _with_plain_labels(event_class: type[MetricEvent], schema: Schema) -> str:
 
 _SOURCES: dict[str, Callable[[type[MetricEvent], Schema], str]] = {
     "check": _check,
-    "check_any": _check_any,
+    "check_recorded": _check_recorded,
     "with_plain_labels": _with_plain_labels,
     "row": _row,
     "unchanging": _unchanging,
@@ -271,20 +300,24 @@ def _number_condition(value: str, measure: Measure) -> str:
 def _label_condition(value: str, annotation: object) -> str:
     """Return a condition for values that are equal only where their texts are: never both bools and ints."""
     text = f"type({value}) is str"
-    declared = _declared_type(annotation, "")
+    declared = _declared_type(annotation)
     if declared == "bool":
         return f"(type({value}) is bool or {text} or {value} is None)"
-    quickly = f"{-_SMALL} < {value} and {value} < {_SMALL}"
-    number = f"type({value}) is int and ({quickly} or {-LARGE} < {value} < {LARGE})"
+    number = f"type({value}) is int and ({_range_condition(value)})"
     first, second = (number, text) if declared == "int" else (text, number)
     return f"({first} or {second} or {value} is None)"
 
 
-def _declared_type(annotation: object, otherwise: str) -> str:
-    """Return which of the plain types a field is annotated with, ``None`` or not."""
+def _range_condition(value: str) -> str:
+    """Return a condition for an int that is written the same everywhere."""
+    return f"{-_SMALL} < {value} and {value} < {_SMALL} or {-LARGE} < {value} < {LARGE}"
+
+
+def _declared_type(annotation: object) -> str:
+    """Return which of the plain types a field is annotated with, ``None`` or not; else, str."""
     declared = annotation if isinstance(annotation, str) else getattr(annotation, "__name__", "")
     first: str = declared.split(" ")[0]
-    return first if first in ("bool", "int", "str") else otherwise
+    return first if first in ("bool", "int") else "str"
 
 
 def compiled_recorder(
@@ -310,6 +343,7 @@ def compiled_recorder(
         "captured": captured,
         "by_value": by_value,
         "is_tracked": is_tracked,
+        "UnusualRow": UnusualRow,
     }
     names |= {"_type": type, "_bool": bool, "_int": int, "_str": str}  # not names of fields: those lose underscores
     parameters: list[str] = []
@@ -317,33 +351,31 @@ def compiled_recorder(
         optional = field.default is not attrs.NOTHING
         names[f"default_{field.alias}"] = field.default
         parameters.append(f"{field.alias}=default_{field.alias}" if optional else f"{field.alias}")
-    capture = _CAPTURE if schema.named else _capture([fields[label.field] for label in schema.labels])
+    row = _recorded_row(schema, fields, timestamp=timestamp)
     source = _RECORDER.format(
         name=name,
         parameters=", ".join([*parameters, *(["*", "timestamp=None"] if timestamp else [])]),
-        capture=capture,
-        slow_capture=capture.replace("\n", "\n        "),
-        timestamp="time_ns() if timestamp is None else timestamp" if timestamp else "time_ns()",
-        values="".join(f", {fields[name].alias}" for name in schema.fields),
+        row=row.replace("\n", "\n    "),
+        row_inside=row.replace("\n", "\n            "),
     )
     return trio.lowlevel.enable_ki_protection(_compiled(event_class, name, source, names))
 
 
-_CAPTURE = "labels = labels.copy() if type(labels) is dict and not is_tracked(labels) else captured(labels)"
-"""See :mod:`trio_batchmetrics._values`."""
-
-
-def _capture(labels: Sequence[Any]) -> str:
-    """Return statements that replace each label that could change by its text, quick where all are as declared."""
-    if not labels:
-        return ""
-    unusual: list[str] = []
-    for field in labels:
-        other = f"_type({field.alias}) is not _{_declared_type(field.type, 'str')}"
+def _recorded_row(schema: Schema, fields: dict[str, Any], *, timestamp: bool) -> str:
+    """Return statements that make the row, with each label that could change by value."""
+    now = "time_ns() if timestamp is None else timestamp" if timestamp else "time_ns()"
+    values = [fields[name].alias for name in schema.fields]
+    if schema.named:
+        return _ROW_OF_LABEL_SET.format(timestamp=now, values=_listed(values))
+    unusual = ["timestamp is not None"] if timestamp else []
+    labels = {label.field for label in schema.labels}
+    for field in (fields[name] for name in schema.fields if name in labels):
+        other = f"_type({field.alias}) is not _{_declared_type(field.type)}"
         unusual.append(f"({field.alias} is not None and {other})" if field.default is None else other)
-    names = ", ".join(field.alias for field in labels)
-    values = ", ".join(f"by_value({field.alias})" for field in labels)
-    return f"if {' or '.join(unusual)}:\n        {names} = {values}"
+    captured = [f"by_value({fields[name].alias})" if name in labels else fields[name].alias for name in schema.fields]
+    return _ROW_OF_LABELS.format(
+        unusual=" or ".join(unusual) or "False", timestamp=now, captured=_listed(captured), values=_listed(values)
+    )
 
 
 def event_by_value(event: MetricEvent) -> MetricEvent:

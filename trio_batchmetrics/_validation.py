@@ -18,7 +18,7 @@ from collections.abc import Callable, Mapping, Sequence
 from itertools import pairwise
 from typing import Any, cast
 
-from ._batch import Batch, Groups, Row, plain_as_they_stand, rows_and_groups
+from ._batch import Batch, Groups, Row, UnusualRow, plain_as_they_stand, rows_and_groups
 from ._compiled import plan_of
 from ._invalid import InvalidError
 from ._measured import NO_NUMBER, fault_of, number
@@ -43,9 +43,11 @@ def valid(rows: list[Row], note: Callable[[InvalidError], object] = _ignore) -> 
     """
     if rows and type(rows[0]) is tuple:
         event_class = _class_of(rows[0])
-        if plan_of(event_class).check_any(rows):
+        if plan_of(event_class).check_recorded(rows):
             as_given: list[Any] = rows.copy()  # the batch puts events in the place of rows that are looked at
             return Batch(rows, {event_class: as_given}, plain=True)
+    if UnusualRow in {*map(type, rows)}:
+        rows = [tuple(row) if type(row) is UnusualRow else row for row in rows]
     groups, suspects = _sort(rows)
     plain = True
     for event_class, group in groups.items():
