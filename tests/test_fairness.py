@@ -13,6 +13,7 @@ from trio.testing import MockClock
 
 from tests.helpers import balanced, ids
 from trio_batchmetrics import Batch, BatchMetricsConfig, collector
+from trio_batchmetrics._delivery import EventDelivery
 from trio_batchmetrics._turns import Turn
 from trio_batchmetrics.abc import EventSink, Payload
 from trio_batchmetrics.sinks import PrometheusSink
@@ -99,14 +100,45 @@ async def test_two_passes_of_events_fit_into_the_buffer_in_whatever_order_the_ta
 ) -> None:
     """The flush task may be the first in one pass and the last in the next, and a sink's task the other way about."""
     monkeypatch.setattr(Turn, "over", False)
-    config = BatchMetricsConfig(batch_size=20, buffer_size=100)
-    async with collector(config, sinks=sinks()) as metrics:
+
+    async def record() -> None:
         for _ in range(1000):
-            for _ in range(40):
+            metrics.record_cache_metric("redis", "hit")
+            await trio.lowlevel.checkpoint()
+
+    async with collector(BatchMetricsConfig(batch_size=2, buffer_size=100), sinks=sinks()) as metrics:
+        async with trio.open_nursery() as nursery:
+            for _ in range(49):
+                nursery.start_soon(record)
+    stats = balanced(metrics.stats())
+    assert (stats.processed_events, stats.dropped) == (49_000, {})
+
+
+@pytest.mark.parametrize(
+    ("sink", "room"),
+    [
+        (RecordingSink(), 100),
+        (Encoding(), 100),
+        (Encoding(max_events=10), 10),
+        (Encoding(max_payload_bytes=1000), 0),
+    ],
+    ids=["recording", "encoding", "ten at a time", "some bytes at a time"],
+)
+async def test_what_a_sink_is_about_to_take_leaves_its_room_to_others(sink: EventSink[Any], room: int) -> None:
+    """As far as it is known what that is. Once it has been taken, there is as much room again, and no more."""
+    async with collector(BatchMetricsConfig(batch_size=100, buffer_size=100), sinks=[sink]) as metrics:
+        (delivery,) = metrics._engine._deliveries
+        assert isinstance(delivery, EventDelivery)
+        while not delivery.about_to_take:  # tasks run in either order: it may have taken it in the same pass
+            for _ in range(100):
                 metrics.record_cache_metric("redis", "hit")
             await trio.lowlevel.checkpoint()
-    stats = balanced(metrics.stats())
-    assert (stats.processed_events, stats.dropped) == (40_000, {})
+            await trio.lowlevel.checkpoint()
+        assert delivery.has_room(room)
+        assert not delivery.has_room(room + 1)
+        await metrics.flush()
+        assert delivery.has_room(100)
+        assert not delivery.has_room(101)
 
 
 async def _batches_of(events: int, took: float = 0.0) -> list[int]:

@@ -66,7 +66,7 @@ class Turn:
     def over(self) -> bool:
         """Whether it is time to let others run.
 
-        A step of the task's takes less than a millisecond. In a long turn, the first one that takes more is not counted:
+        A step of the task's takes less than a millisecond. In a long turn, the first one that takes more isn't counted:
         it was the garbage collector's, and would have held the others up wherever it came. The next one is counted, in
         case an application's code makes the steps so long.
         """
