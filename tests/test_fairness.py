@@ -14,6 +14,7 @@ from trio.testing import MockClock
 from tests.helpers import balanced, ids
 from trio_batchmetrics import Batch, BatchMetricsConfig, collector
 from trio_batchmetrics._delivery import EventDelivery
+from trio_batchmetrics._shipments import Parcel, Shipment
 from trio_batchmetrics._turns import Turn
 from trio_batchmetrics.abc import EventSink, Payload
 from trio_batchmetrics.sinks import PrometheusSink
@@ -140,6 +141,22 @@ async def test_what_a_sink_is_about_to_take_leaves_its_room_to_others(sink: Even
         await metrics.flush()
         assert delivery.has_room(100)
         assert not delivery.has_room(101)
+
+
+async def test_what_is_set_aside_may_go_before_what_is_queued() -> None:
+    """So it is not known what the sink is about to take, and there is no room beside it."""
+    async with collector(BatchMetricsConfig(batch_size=100, buffer_size=100), sinks=[RecordingSink()]) as metrics:
+        (delivery,) = metrics._engine._deliveries
+        assert isinstance(delivery, EventDelivery)
+        while delivery._queue.count < 100:
+            await metrics.flush()
+            for _ in range(100):
+                metrics.record_cache_metric("redis", "hit")
+            await trio.lowlevel.checkpoint()
+            await trio.lowlevel.checkpoint()
+        delivery._aside.put(Shipment([Parcel(delivery._queue.pull(1))]))
+        assert not delivery.has_room(1)
+    assert balanced(metrics.stats()).processed_events == metrics.stats().total_events
 
 
 async def _batches_of(events: int, took: float = 0.0) -> list[int]:

@@ -62,6 +62,8 @@ class Attempts:
         self._trouble = trouble
         self.rested: bool = True
         """Whether the task has just begun, or waited for something to send: the run loop has had its turn."""
+        self.began: float = -math.inf
+        """When the latest attempt began, by Trio's clock."""
         self._failures = 0
         self._hurry = trio.Event()
         self._down_since: float | None = None
@@ -76,25 +78,21 @@ class Attempts:
         self._failures = 0
         self._hurry.set()
 
-    async def rest(self) -> None:
-        """Let the run loop have its turn, unless it has had it."""
-        if self.rested:
-            await trio.lowlevel.checkpoint_if_cancelled()
-        else:
-            await trio.lowlevel.checkpoint()
-            self.rested = True
-
     async def attempt(self, payload: Payload[Any]) -> Receipt:
         """Make one attempt; a checkpoint before it unless the task is rested, none after the sink has answered.
 
         Returns:
             The sink's answer. What took too long, raised, or makes no sense is an answer that asks for a retry.
         """
-        await self.rest()
-        self.rested = False
+        if self.rested:
+            self.rested = False
+            await trio.lowlevel.checkpoint_if_cancelled()
+        else:
+            await trio.lowlevel.checkpoint()
         if self.in_child:
             await trio.sleep_forever()  # it is the parent's to send
-        began, last_error = trio.current_time(), self._account.last_error
+        self.began = began = trio.current_time()
+        last_error = self._account.last_error
         receipt: Receipt | None = None
         try:
             with trio.move_on_after(self._sink.timeout):

@@ -156,9 +156,8 @@ class EventDelivery:
 
     async def _deliver_all(self) -> None:
         while (shipment := await self._next()) is not None:
-            began = trio.current_time()
             await self._deliver(shipment)
-            if trio.current_time() - began > _AT_ONCE:
+            if self._one_by_one and trio.current_time() - self._attempts.began > _AT_ONCE:
                 self._one_by_one = 0
 
     async def _next(self) -> Shipment | None:
@@ -170,7 +169,9 @@ class EventDelivery:
                 return shipment
             self._queue_next = False
             if self._queue.count:
-                await self._attempts.rest()  # before it takes: what comes in this pass goes along
+                if not self._attempts.rested:
+                    await trio.lowlevel.checkpoint()  # before it takes: what comes in this pass goes along
+                    self._attempts.rested = True
                 self._under_way = True
                 return Shipment([await self._take()])
             if self._finished and not self._aside.count:
@@ -292,7 +293,7 @@ class EventDelivery:
         if self._takes_at_once:
             load = self._queue.pull(most)
             self._freed()
-            return Parcel(load)
+            return Parcel(load, payload=None if self._encodes else self._payload(load, ()))
         taken, parts, size = Load(), list[Any](), 0
         limit = self._sink.max_payload_bytes or math.inf
         step = self._fitting(limit) or 1
