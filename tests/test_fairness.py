@@ -18,7 +18,7 @@ from trio_batchmetrics._shipments import Parcel, Shipment
 from trio_batchmetrics._turns import Turn
 from trio_batchmetrics.abc import EventSink, Payload
 from trio_batchmetrics.sinks import PrometheusSink
-from trio_batchmetrics.testing import RecordingSink
+from trio_batchmetrics.testing import FlakySink, RecordingSink
 
 
 async def nothing(batch: Batch) -> None:
@@ -183,6 +183,17 @@ async def test_a_sink_that_keeps_up_gets_each_batch_by_itself(autojump_clock: Mo
 async def test_a_sink_that_takes_its_time_gets_all_that_has_queued_up(autojump_clock: MockClock) -> None:
     """A call for each batch would take as long for each."""
     assert await _batches_of(50, took=1.0) == [10, 40]
+
+
+async def test_a_sink_that_fails_gets_all_that_has_queued_up(autojump_clock: MockClock) -> None:
+    """Batch by batch, a back-end that is down would be asked about each, with a backoff each time."""
+    sink = FlakySink(fail=1)
+    async with collector(BatchMetricsConfig(batch_size=10, buffer_size=200), sinks=[sink]) as metrics:
+        await trio.testing.wait_all_tasks_blocked()
+        for _ in range(50):
+            metrics.record_cache_metric("redis", "hit")
+        await metrics.flush()
+    assert [*map(len, sink.batches)] == [10, 40]
 
 
 async def test_a_sink_that_is_behind_gets_all_that_has_queued_up(

@@ -246,6 +246,7 @@ class EventDelivery:
             load.settle(self._ledger, self.account, Verdict.DELIVERED)
             self._attempts.succeeded()
             return []
+        self._one_by_one = 0
         self._attempts.note(receipt.error)
         if receipt.too_large:
             if len(load) > 1:
