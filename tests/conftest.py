@@ -8,6 +8,7 @@ an error.
 
 import importlib.util
 import os
+import signal
 import sys
 import sysconfig
 from pathlib import Path
@@ -41,7 +42,8 @@ def _package_file() -> Path:
 
 
 def pytest_configure() -> None:
-    """Refuse to run on the source tree where the wheel is asked for."""
+    """Refuse to run on the source tree where the wheel is asked for; let Ctrl-C work where a shell has it ignored."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # a job in the background, as under nohup
     site_packages = Path(sysconfig.get_path("purelib")).resolve()
     file = _package_file()
     if os.environ.get("TEST_THE_WHEEL") and not file.is_relative_to(site_packages):
