@@ -246,7 +246,6 @@ class EventDelivery:
             load.settle(self._ledger, self.account, Verdict.DELIVERED)
             self._attempts.succeeded()
             return []
-        self._one_by_one = 0
         self._attempts.note(receipt.error)
         if receipt.too_large:
             if len(load) > 1:
@@ -276,6 +275,7 @@ class EventDelivery:
         if trio.current_time() >= budget_ends:
             self._give_up(rest, Verdict.FAILED, receipt.error, reason="retry_budget")
             return []
+        self._one_by_one = 0
         await self._attempts.pause(receipt.retry_after, budget_ends)
         return [parcel if rest is load else Parcel(rest, parcel.uncertain, attempted=True)]
 
