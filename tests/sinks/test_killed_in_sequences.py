@@ -138,7 +138,7 @@ async def kill_within(sequence: Sequence, folder: Path, randomness: random.Rando
             await trio.sleep(randomness.uniform(0, 0.1))
             began = time.monotonic_ns()
             for kind in sequence.sinks[: 1 if sequence.act in OF_FOLDER else None]:
-                sequence.act(folder / NAMES[kind])
+                await act(sequence, folder / NAMES[kind])
             ended = time.monotonic_ns()
             await trio.sleep(randomness.choice([0.0, randomness.uniform(0, 0.02), randomness.uniform(0, 0.1)]))
             process.kill()
@@ -154,6 +154,15 @@ async def kill_within(sequence: Sequence, folder: Path, randomness: random.Rando
 
 
 NAMES = {DATABASE: "events.db", LINES: "events.jsonl"}
+
+
+async def act(sequence: Sequence, path: Path) -> None:
+    """Do what happens to a file; once more where the sink had just put its full file aside, so that there was none."""
+    try:
+        sequence.act(path)
+    except FileNotFoundError:
+        await trio.sleep(0.005)
+        sequence.act(path)
 
 
 async def restart(path: Path, kind: str) -> None:
