@@ -266,13 +266,19 @@ async def test_giving_way_is_a_checkpoint_and_begins_another_turn() -> None:
     assert turn.over
 
 
-async def test_what_is_left_of_a_long_turn_is_kept_when_it_gives_way() -> None:
-    """It waited for a sink to take what it had, say; the run loop comes round sooner this time, and later next time."""
+def turn_after(wait: float) -> tuple[Turn, Clock, Clock]:
+    """Return a turn that begins after a wait of so many seconds, the clock, and the one that tells its work."""
     clock, work = Clock(), Clock()
     turn = Turn(clock, work)
     turn.wanted()
-    clock.now = 0.25
-    turn.begin()  # 25 ms
+    clock.now = wait
+    turn.begin()
+    return turn, clock, work
+
+
+async def test_what_is_left_of_a_long_turn_is_kept_when_it_gives_way() -> None:
+    """It waited for a sink to take what it had, say; the run loop comes round sooner this time, and later next time."""
+    turn, _, work = turn_after(0.25)  # of 25 ms
     work.now = 0.004
     await turn.give_way()
     assert turn.extended
@@ -288,11 +294,7 @@ async def test_what_is_left_of_a_long_turn_is_kept_when_it_gives_way() -> None:
 
 def test_what_the_garbage_collector_takes_of_a_long_turn_is_not_counted_once() -> None:
     """No step of the flush task's takes so long. A second time it may be an application's own code, every time."""
-    clock, work = Clock(), Clock()
-    turn = Turn(clock, work)
-    turn.wanted()
-    clock.now = 0.2
-    turn.begin()  # 20 ms
+    turn, clock, work = turn_after(0.2)  # of 20 ms
     work.now = 0.005
     assert not turn.over
     work.now = 0.1  # 95 ms
@@ -312,7 +314,7 @@ def test_what_the_garbage_collector_takes_of_a_long_turn_is_not_counted_once() -
 
 
 def test_a_short_turn_ends_after_a_long_step() -> None:
-    """The run loop has little to do, so there is no hurry, and others do not wait for another step."""
+    """The loop is quick to come round again, so the others need not wait for another step."""
     work = Clock()
     turn = Turn(Clock(), work)
     work.now = 0.1
