@@ -31,7 +31,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 export PYRIGHT_PYTHON_IGNORE_WARNINGS := 1
 unexport PYTHONPATH  # it could put the source tree before the wheel
 
-.PHONY: demo servers test test-servers check lint layout async house mypy mypy-rest pyright pyright-rest verifytypes \
+.PHONY: demo servers test test-servers check lint layout async house imports mypy mypy-rest pyright pyright-rest verifytypes \
 	coverage test-oldest bench format dist clean
 .DELETE_ON_ERROR:
 
@@ -69,7 +69,7 @@ bench: $(VENV_BENCH)/bench.stamp servers
 
 # The library is checked where nothing but `.[all]` is installed beside the checkers, so that a type cannot come from a
 # package that users need not have; the rest is checked against what the tests and the example need.
-check: lint layout async house mypy mypy-rest pyright pyright-rest verifytypes  # `make -k check` goes on after a fault
+check: lint layout async house imports mypy mypy-rest pyright pyright-rest verifytypes  # `make -k check` goes on after a fault
 
 lint: $(VENV_CHECK)/check.stamp
 	$(VENV_CHECK)/bin/ruff check .
@@ -83,6 +83,9 @@ async: $(VENV_CHECK)/check.stamp
 
 house: $(VENV_CHECK)/check.stamp
 	$(VENV_CHECK)/bin/python tools/check_house.py trio_batchmetrics examples benchmarks
+
+imports: $(VENV_CHECK)/check.stamp
+	$(VENV_CHECK)/bin/lint-imports --no-logo --no-cache
 
 mypy: $(VENV_CHECK)/check.stamp
 	$(VENV_CHECK)/bin/mypy --cache-dir=.mypy_cache/library trio_batchmetrics

@@ -38,7 +38,7 @@ from trio_batchmetrics import (
     measure,
     metric_event,
 )
-from trio_batchmetrics._validation import valid
+from trio_batchmetrics._events.validation import valid
 from trio_batchmetrics.abc import Kind, Measure, Point, SeriesStore, SinkContext
 
 OVERFLOW = (("otel.metric.overflow", "true"),)

@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 
 from tests.test_events import EVENTS
 from trio_batchmetrics import Batch, CacheMetric, Counter, HealthCheck, MetricEvent
-from trio_batchmetrics._batch import event_of
-from trio_batchmetrics._validation import Row
+from trio_batchmetrics._events.batch import event_of
+from trio_batchmetrics._events.validation import Row
 
 
 def as_row(event: MetricEvent) -> Row:

@@ -21,9 +21,9 @@ from tests.bad_values import NOT_COUNTS, NOT_VALUES, shown
 from tests.helpers import interrupted_at
 from tests.threads import in_threads, restless
 from trio_batchmetrics import BatchMetricsConfig
-from trio_batchmetrics._bound import Bound
-from trio_batchmetrics._instruments import Instruments
-from trio_batchmetrics._thread_cells import gil_enabled
+from trio_batchmetrics._concurrency.thread_cells import gil_enabled
+from trio_batchmetrics._recording.bound import Bound
+from trio_batchmetrics._recording.instruments import Instruments
 
 NEEDS_GIL = pytest.mark.skipif(not gil_enabled(), reason="instruments of this kind are used with a GIL only")
 
@@ -376,7 +376,7 @@ def test_what_is_raised_while_an_instrument_is_collected_costs_no_updates(by_thr
 
     def interrupt() -> None:
         code = sys._getframe(2).f_code
-        if code.co_filename.endswith(("_bound.py", "_bound_cells.py")) and code.co_name != "__del__":
+        if code.co_filename.endswith(("bound.py", "bound_cells.py")) and code.co_name != "__del__":
             raise TimeoutError("from a signal handler")
 
     point, raised, more = 0, 0, True

@@ -45,12 +45,12 @@ from trio_batchmetrics import (
     measure,
     metric_event,
 )
-from trio_batchmetrics._accounts import Cohort
-from trio_batchmetrics._batch import Row, UnusualRow, event_of, is_plain, rows_and_groups
-from trio_batchmetrics._compiled import compiled_recorder
-from trio_batchmetrics._flushes import Stretch
-from trio_batchmetrics._load import Load, Span
-from trio_batchmetrics._validation import checked, plain_rows, valid
+from trio_batchmetrics._delivery.load import Load, Span
+from trio_batchmetrics._events.batch import Row, UnusualRow, event_of, is_plain, rows_and_groups
+from trio_batchmetrics._events.compiled import compiled_recorder
+from trio_batchmetrics._events.validation import checked, plain_rows, valid
+from trio_batchmetrics._ledger.accounts import Cohort
+from trio_batchmetrics._ledger.flushes import Stretch
 from trio_batchmetrics.abc import Payload, Receipt, SeriesSink, SeriesStore, labels_of
 from trio_batchmetrics.testing import RecordingSink
 

@@ -10,8 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from trio.testing import assert_checkpoints, assert_no_checkpoints
 
-from trio_batchmetrics import _compression
-from trio_batchmetrics._compression import compressed, compressor, gzipped
+from trio_batchmetrics._http import compression as _compression
+from trio_batchmetrics._http.compression import compressed, compressor, gzipped
 
 
 @given(data=st.binary(max_size=5_000))

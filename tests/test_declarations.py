@@ -26,8 +26,8 @@ from trio_batchmetrics import (
     measure,
     metric_event,
 )
-from trio_batchmetrics._schema import Schema
-from trio_batchmetrics._text import json_line
+from trio_batchmetrics._events.as_json import json_line
+from trio_batchmetrics._events.schema import Schema
 from trio_batchmetrics.testing import RecordingSink
 
 

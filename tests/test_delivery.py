@@ -20,9 +20,9 @@ from trio.testing import MockClock, wait_all_tasks_blocked
 
 from tests.helpers import MANY, assert_full_jitter, balanced, ids, report_balanced
 from trio_batchmetrics import Batch, BatchMetricsCollector, BatchMetricsConfig, MetricEvent, SinkStats, collector
-from trio_batchmetrics._accounts import Account
-from trio_batchmetrics._attempts import Attempts
-from trio_batchmetrics._delivery import close
+from trio_batchmetrics._delivery.attempts import Attempts
+from trio_batchmetrics._delivery.event_delivery import close
+from trio_batchmetrics._ledger.accounts import Account
 from trio_batchmetrics.abc import EventSink, Payload, Receipt
 from trio_batchmetrics.testing import FlakySink, PartialSink, RecordingSink, StuckSink
 

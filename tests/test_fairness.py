@@ -13,9 +13,9 @@ from trio.testing import MockClock
 
 from tests.helpers import balanced, ids
 from trio_batchmetrics import Batch, BatchMetricsConfig, MetricEvent, collector
-from trio_batchmetrics._delivery import EventDelivery
-from trio_batchmetrics._shipments import Parcel, Shipment
-from trio_batchmetrics._turns import Turn
+from trio_batchmetrics._concurrency.turns import Turn
+from trio_batchmetrics._delivery.event_delivery import EventDelivery
+from trio_batchmetrics._delivery.shipments import Parcel, Shipment
 from trio_batchmetrics.abc import EventSink, Payload
 from trio_batchmetrics.sinks import PrometheusSink
 from trio_batchmetrics.testing import FlakySink, RecordingSink

@@ -26,7 +26,7 @@ from trio_batchmetrics import (
     measure,
     metric_event,
 )
-from trio_batchmetrics._validation import valid
+from trio_batchmetrics._events.validation import valid
 from trio_batchmetrics.abc import Limits, Payload, SeriesSink, SeriesStore, SinkContext
 from trio_batchmetrics.sinks import InfluxDBSeriesSink, PrometheusSink, PushgatewaySink
 from trio_batchmetrics.sinks._influxdb.line_protocol import DIALECTS, LOST, Dialect, series_key

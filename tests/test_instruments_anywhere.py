@@ -336,7 +336,7 @@ def raising_in_collection(of: int) -> Generator[None, None, None]:
     calls = [0]
 
     def trace(frame: FrameType, event: str, _: object) -> None:
-        if frame.f_code.co_name == "collect" and frame.f_code.co_filename.endswith("_bound.py"):
+        if frame.f_code.co_name == "collect" and frame.f_code.co_filename.endswith("bound.py"):
             calls[0] += 1
             if calls[0] == of:
                 sys.settrace(None)

@@ -24,7 +24,7 @@ from trio_batchmetrics import (
     measure,
     metric_event,
 )
-from trio_batchmetrics._invalid import InvalidError, InvalidEvents
+from trio_batchmetrics._events.invalid import InvalidError, InvalidEvents
 
 PREFIX = "metrics: invalid: "
 

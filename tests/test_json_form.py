@@ -23,7 +23,7 @@ from trio_batchmetrics import (
     HttpRequest,
     MetricEvent,
 )
-from trio_batchmetrics._text import fields_of, json_line, labels_of, rfc3339, text
+from trio_batchmetrics._events.as_json import fields_of, json_line, labels_of, rfc3339, text
 
 STAMP = 1_795_489_500_123_456_789
 

@@ -20,16 +20,16 @@ from trio.testing import MockClock
 
 from tests.helpers import balanced
 from trio_batchmetrics import Counter, collector
-from trio_batchmetrics._accounts import Account, Cohort, Verdict
+from trio_batchmetrics._buffer.gathering import Gathering
+from trio_batchmetrics._buffer.intake import Intake
+from trio_batchmetrics._concurrency.turns import Turn
 from trio_batchmetrics._config import BatchMetricsConfig
-from trio_batchmetrics._flushes import Watch
-from trio_batchmetrics._gathering import Gathering
-from trio_batchmetrics._intake import Intake
-from trio_batchmetrics._invalid import InvalidEvents
-from trio_batchmetrics._ledger import Ledger
-from trio_batchmetrics._reporting import LossReporter
-from trio_batchmetrics._stats import FlushReport
-from trio_batchmetrics._turns import Turn
+from trio_batchmetrics._events.invalid import InvalidEvents
+from trio_batchmetrics._ledger.accounts import Account, Cohort, Verdict
+from trio_batchmetrics._ledger.flushes import Watch
+from trio_batchmetrics._ledger.ledger import Ledger
+from trio_batchmetrics._ledger.reporting import LossReporter
+from trio_batchmetrics._ledger.stats import FlushReport
 from trio_batchmetrics.testing import RecordingSink
 
 EVENT, SERIES = ["e0", "e1", "e2"], ["s0", "s1"]

@@ -56,7 +56,7 @@ def test_the_package_has_no_lock_and_calls_nothing_that_takes_trios() -> None:
         if (found := names_of_locks(ast.parse(file.read_text())))
     }
     # Between processes, for the time of a write in a worker thread, which waits for it no longer than a moment.
-    assert {*locks.pop("sinks/_lines.py")} == {"flock"}
+    assert {*locks.pop("sinks/_jsonlines/files.py")} == {"flock"}
     assert locks == {}
 
 

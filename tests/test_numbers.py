@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from trio_batchmetrics import _numbers
+from trio_batchmetrics._events import numbers as _numbers
 
 FLOATS = st.lists(st.floats(allow_nan=False, allow_infinity=False))
 WAYS = [way for way in (_numbers._without_msgspec, _numbers._with_msgspec()) if way is not None]

@@ -13,7 +13,7 @@ import trio
 from tests.helpers import assert_goes_on, balanced, ids, interrupted_at, run_at_every_point
 from tests.threads import record_numbered
 from trio_batchmetrics import BatchMetricsCollector, BatchMetricsConfig, collector
-from trio_batchmetrics._intake import Intake
+from trio_batchmetrics._buffer.intake import Intake
 from trio_batchmetrics.testing import RecordingSink
 
 Policy = Literal["drop_newest", "drop_oldest"]

@@ -8,8 +8,8 @@ import pytest
 
 import trio_batchmetrics
 from trio_batchmetrics import BatchMetricsConfig, abc, label, metric_event, sinks, testing
+from trio_batchmetrics._http import Endpoint, HTTPSink
 from trio_batchmetrics.sinks._function import FunctionSink
-from trio_batchmetrics.sinks._http import Endpoint, HTTPSink
 
 
 @metric_event

@@ -11,8 +11,8 @@ from trio.testing import MockClock
 from tests.helpers import balanced, ids
 from tests.test_batch import BATCHES, as_row
 from trio_batchmetrics import Batch, BatchMetricsConfig, CacheMetric, Counter, HttpRequest, MetricEvent, collector
-from trio_batchmetrics._batch import event_of
-from trio_batchmetrics._validation import plain_rows, valid
+from trio_batchmetrics._events.batch import event_of
+from trio_batchmetrics._events.validation import plain_rows, valid
 from trio_batchmetrics.abc import EventSink, Payload, Receipt, labels_of
 
 

@@ -24,8 +24,8 @@ from trio_batchmetrics import (
     WrongThreadError,
     collector,
 )
-from trio_batchmetrics._handed_in import HandedIn
-from trio_batchmetrics._ledger import Ledger
+from trio_batchmetrics._buffer.handed_in import HandedIn
+from trio_batchmetrics._ledger.ledger import Ledger
 from trio_batchmetrics.testing import RecordingSink, StuckSink
 
 Policy = Literal["drop_newest", "drop_oldest"]
@@ -236,7 +236,7 @@ async def test_many_threads_and_trio_record_at_once_and_every_event_is_counted_o
     policy: Policy, direct: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Four threads and Trio's, 5 000 events each, a small buffer: totals exact, order kept within each thread."""
-    monkeypatch.setattr("trio_batchmetrics._buffer.gil_enabled", lambda: direct)
+    monkeypatch.setattr("trio_batchmetrics._buffer.buffer.gil_enabled", lambda: direct)
     sink = RecordingSink()
     config = BatchMetricsConfig(batch_size=7, buffer_size=30, on_full=policy)
     with restless():
@@ -325,7 +325,7 @@ def test_a_threads_record_in_the_middle_of_letting_arecord_in_does_not_cost_that
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """The thread has found room before; its own event is the one too many, wherever Trio's thread stands."""
-    monkeypatch.setattr("trio_batchmetrics._buffer.gil_enabled", lambda: False)  # so that the thread hands it in
+    monkeypatch.setattr("trio_batchmetrics._buffer.buffer.gil_enabled", lambda: False)  # so that the thread hands it in
 
     async def play(point: int) -> int:
         sink = RecordingSink()
@@ -470,7 +470,7 @@ async def test_threads_that_record_as_the_block_ends_are_counted_as_closed(
     policy: Policy, autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """More of them than the buffer holds, all of which have found it open."""
-    monkeypatch.setattr("trio_batchmetrics._buffer.gil_enabled", lambda: False)  # so that they hand them in
+    monkeypatch.setattr("trio_batchmetrics._buffer.buffer.gil_enabled", lambda: False)  # so that they hand them in
     stopped, goes_on = threading.Semaphore(0), threading.Event()
 
     def trace(frame: Any, event: str, _: object) -> None:
@@ -599,7 +599,7 @@ async def test_without_a_global_interpreter_lock_every_record_takes_the_path_tha
     policy: Policy, monkeypatch: pytest.MonkeyPatch, autojump_clock: MockClock
 ) -> None:
     """Tasks, threads and arecord, in a full buffer and in an empty one."""
-    monkeypatch.setattr("trio_batchmetrics._buffer.gil_enabled", lambda: False)
+    monkeypatch.setattr("trio_batchmetrics._buffer.buffer.gil_enabled", lambda: False)
     sink = RecordingSink()
     async with collector(BatchMetricsConfig(batch_size=3, buffer_size=5, on_full=policy), sinks=[sink]) as metrics:
         for number in range(2):

@@ -38,10 +38,10 @@ from trio_batchmetrics import (
     measure,
     metric_event,
 )
-from trio_batchmetrics._batch import event_of
-from trio_batchmetrics._schema import Kind, Measure
-from trio_batchmetrics._text import fields_of
-from trio_batchmetrics._validation import checked, number, plain_rows
+from trio_batchmetrics._events.as_json import fields_of
+from trio_batchmetrics._events.batch import event_of
+from trio_batchmetrics._events.schema import Kind, Measure
+from trio_batchmetrics._events.validation import checked, number, plain_rows
 
 NO_LABELS: dict[str, Any] = {}
 LARGEST = int(1.7976931348623157e308)

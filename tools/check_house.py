@@ -5,8 +5,8 @@ what and how to mend it``, and exits with 1 if there is any. The source is parse
 
 The rules:
 
-    cycle      No import cycle between modules, wherever the import stands (in functions and ``TYPE_CHECKING`` too).
-    layer      Imports run one way: see `LAYERS` and `SINKS_MAY_IMPORT` below.
+    facade     A room (a folder with a leading underscore) is imported through its façade, never module by module. The
+               order of the rooms is import-linter's to check (pyproject.toml).
     docstring  A docstring on every module, and on every function and class whose name has no leading underscore: in
                private modules, private classes and overrides too. Exempt: what is defined inside a function, and the
                stubs of ``@overload``.
@@ -23,24 +23,6 @@ from typing import NamedTuple
 
 MAX_MEDIAN_LINES = 150
 MAX_LINES = 450
-
-LAYERS: tuple[tuple[str, ...], ...] = (
-    ("_exceptions",),
-    ("_batch", "_compression", "_config", "_context", "_events", "_schema", "_stats", "_text", "_validation"),
-    ("_buffer", "_cells", "_intake", "_ledger", "_series", "_waking", "abc"),
-    ("_delivery", "_instruments", "sinks", "testing"),
-    ("_collector",),
-    ("__init__",),
-)
-"""Bottom first. A module may import its own layer and those below. A module that is not listed may be imported by
-anything, as long as that makes no cycle: list it as soon as it has a clear place."""
-
-SINKS_MAY_IMPORT = (
-    *("_batch", "_cells", "_compression", "_context", "_events", "_exceptions", "_identity", "_limits", "_numbers"),
-    *("_ownership", "_schema", "_series", "_text", "_validation", "abc", "sinks"),
-)
-"""What a back-end may know: what its author implements, and what lies below. Never the ledger, the delivery engine or
-the collector, so that a user's own sink can do whatever ours do."""
 
 
 class Fault(NamedTuple):
@@ -111,41 +93,14 @@ def imports_of(module: Module, package: str, modules: dict[str, Module]) -> Iter
                     yield Import(target, node.lineno)
 
 
-def check_cycles(modules: dict[str, Module], graph: dict[str, list[Import]]) -> Iterator[Fault]:
-    """Yield one fault for each cycle that a depth-first walk runs into."""
-    finished: set[str] = set()
-    path: list[str] = []
-
-    def walk(name: str) -> Iterator[Fault]:
-        path.append(name)
-        for target, line in graph[name]:
-            if target in path:
-                circle = " -> ".join([*path[path.index(target) :], target])
-                text = f"import cycle {circle}: move what both need into a module below them"
-                yield Fault(modules[name].file, line, "cycle", text)
-            elif target not in finished:
-                yield from walk(target)
-        path.pop()
-        finished.add(name)
-
-    for name in modules:
-        if name not in finished:
-            yield from walk(name)
-
-
-def check_layers(modules: dict[str, Module], graph: dict[str, list[Import]]) -> Iterator[Fault]:
-    """Yield a fault for each import that runs upwards, and for each that a sink must do without."""
-    layer_of = {name: number for number, names in enumerate(LAYERS) for name in names}
-    for name, imports in graph.items():
-        top = name.split(".")[0]
-        for target, line in imports:
-            target_top = target.split(".")[0]
-            if top == "sinks" and target_top not in SINKS_MAY_IMPORT:
-                text = f"a sink may import {', '.join(SINKS_MAY_IMPORT)}, not {target}"
-                yield Fault(modules[name].file, line, "layer", text)
-            elif layer_of.get(target_top, 0) > layer_of.get(top, len(LAYERS)):
-                text = f"{name} lies below {target} and must not import it (LAYERS in tools/check_house.py)"
-                yield Fault(modules[name].file, line, "layer", text)
+def check_facades(module: Module, imports: list[Import]) -> Iterator[Fault]:
+    """Yield a fault for each module of another room that is imported past its façade."""
+    own_room = module.name.split(".")[0]
+    for target, line in imports:
+        room, *rest = target.split(".")
+        if room != own_room and room.startswith("_") and rest:
+            text = f"import this from the façade {room}, not from its module {'.'.join(rest)}"
+            yield Fault(module.file, line, "facade", text)
 
 
 def is_overload(node: ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef) -> bool:
@@ -220,10 +175,10 @@ def main(arguments: list[str]) -> int:
         return 2
     package = Path(arguments[0])
     modules = load(package)
-    graph = {name: list(imports_of(module, package.name, modules)) for name, module in modules.items()}
-    faults = [*check_cycles(modules, graph), *check_layers(modules, graph), *check_sizes(package, modules)]
+    faults = [*check_sizes(package, modules)]
     for module in modules.values():
         faults += check_docstrings(module)
+        faults += check_facades(module, list(imports_of(module, package.name, modules)))
     for folder in arguments[1:]:
         faults += check_public(Path(folder), package.name)
     for fault in sorted(faults):

@@ -3,33 +3,24 @@
 from __future__ import annotations
 
 import os
-import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from datetime import timedelta
 from typing import Any, Literal, Self, cast
 
 import attrs
 
-from ._exceptions import ConfigError
-from ._numbers import as_float
-from ._reprs import tolerant_repr
-from ._values import ReadOnlyDict, Unreadable, by_value, text, type_name
+from ._environment import PARSERS, unknown_variables
+from ._events import ReadOnlyDict, Unreadable, as_float, by_value, checked_bounds, text
+from ._exceptions import ConfigError, bad_setting
+from ._reprs import tolerant_repr, type_name
 
 __all__ = ["BatchMetricsConfig"]
-
-
-def _fail(field: str, rule: str, value: object) -> ConfigError:
-    try:
-        shown = repr(value)
-    except Exception:  # noqa: BLE001 - the value may run any code; the error names its type instead
-        shown = type_name(value)
-    return ConfigError(f"{field} must be {rule} (got {shown})")
 
 
 def _whole(least: int) -> Callable[[object, attrs.Attribute[int], object], None]:
     def check(_: object, field: attrs.Attribute[int], value: object) -> None:
         if isinstance(value, bool) or not isinstance(value, int) or value < least:
-            raise _fail(field.name, f"an int >= {least}", value)
+            raise bad_setting(field.name, f"an int >= {least}", value)
 
     return check
 
@@ -44,19 +35,19 @@ def _duration(*, zero: bool) -> Callable[[object, attrs.Attribute[float], object
     def check(_: object, field: attrs.Attribute[float], value: object) -> None:
         number = as_float(value)
         if number is None or number < 0 or (number == 0 and not zero):
-            raise _fail(field.name, rule, value)
+            raise bad_setting(field.name, rule, value)
 
     return check
 
 
 def _flag(_: object, field: attrs.Attribute[bool], value: object) -> None:
     if not isinstance(value, bool):
-        raise _fail(field.name, "True or False", value)
+        raise bad_setting(field.name, "True or False", value)
 
 
 def _policy(_: object, field: attrs.Attribute[Any], value: object) -> None:
     if value not in ("drop_newest", "drop_oldest"):
-        raise _fail(field.name, "'drop_newest' or 'drop_oldest'", value)
+        raise bad_setting(field.name, "'drop_newest' or 'drop_oldest'", value)
 
 
 _NAMED_LABELS = "a mapping of non-empty str names to label values"
@@ -71,7 +62,7 @@ def _read(field: str, rule: str, value: Any) -> dict[str, Any]:
     """
     try:
         if not issubclass(value.__class__, Mapping):
-            raise _fail(field, rule, value)
+            raise bad_setting(field, rule, value)
         items: list[tuple[object, Any]] = [*value.items()]
     except ConfigError:
         raise
@@ -79,7 +70,7 @@ def _read(field: str, rule: str, value: Any) -> dict[str, Any]:
         raise ConfigError(f"{field} must be {rule} ({type_name(value)} raised {exc!r})") from exc
     for name, _ in items:
         if not isinstance(name, str) or not name:
-            raise _fail(field, rule, name)
+            raise bad_setting(field, rule, name)
     return {text(name) or "": given for name, given in items}
 
 
@@ -92,30 +83,6 @@ def _static_labels(value: object) -> Mapping[str, object]:
             raised = repr(given) if type(given) is Unreadable else f"str() raised {type_name(exc)}"
             raise ConfigError(f"static_labels[{name!r}] must have text ({raised})") from exc
     return ReadOnlyDict(labels)
-
-
-def checked_bounds(field: str, values: object) -> tuple[float, ...]:
-    """Return bucket bounds as floats.
-
-    Args:
-        field: what to call them in the error.
-        values: finite numbers, strictly increasing, at least one.
-
-    Raises:
-        ConfigError: they are not that.
-    """
-    rule = "finite numbers, strictly increasing, at least one"
-    if isinstance(values, str | bytes) or not isinstance(values, Iterable):
-        raise _fail(field, rule, values)
-    bounds: list[float] = []
-    for value in cast("Iterable[object]", values):
-        number = as_float(value)
-        if number is None or (bounds and number <= bounds[-1]):
-            raise _fail(field, rule, value)
-        bounds.append(number)
-    if not bounds:
-        raise _fail(field, rule, ())
-    return tuple(bounds)
 
 
 def _named_bounds(value: object) -> Mapping[str, tuple[float, ...]]:
@@ -203,12 +170,12 @@ class BatchMetricsConfig:
             >>> del os.environ["DOC_BATCH_SIZE"]
         """
         if not isinstance(prefix, str) or not prefix:
-            raise _fail("prefix", "a non-empty str", prefix)
+            raise bad_setting("prefix", "a non-empty str", prefix)
         known = {f"{prefix}{field.name.upper()}": field.name for field in attrs.fields(cls)}
         found = {name: string for name, string in os.environ.items() if name.startswith(prefix)}
         found.pop(f"{prefix}SINKS", None)
         if unknown := sorted(found.keys() - known.keys()):
-            raise ConfigError(_unknown(prefix, unknown, [*known, f"{prefix}SINKS"]))
+            raise ConfigError(unknown_variables(prefix, unknown, [*known, f"{prefix}SINKS"]))
         values: dict[str, Any] = {known[name]: cls._value(name, known[name], string) for name, string in found.items()}
         return cls(**{**defaults, **values})
 
@@ -219,87 +186,9 @@ class BatchMetricsConfig:
         Raises:
             ConfigError: it is not; the message names the variable.
         """
-        value = _PARSERS[field](variable, string.strip())
+        value = PARSERS[field](variable, string.strip())
         try:
             cls(**cast("dict[str, Any]", {field: value}))
         except ConfigError as exc:
             raise ConfigError(f"{variable}{str(exc).removeprefix(field)}") from None
         return value
-
-
-_SERVICE_LINK = re.compile(
-    r"(?:\w+_)?(?:SERVICE_HOST|SERVICE_PORT(?:_\w+)?|PORT(?:_\d+_(?:TCP|UDP|SCTP)(?:_(?:PROTO|PORT|ADDR))?)?)"
-)
-"""Variables that Kubernetes sets in each pod for a service ("Accessing the Service", "Environment Variables")."""
-
-
-def _unknown(prefix: str, unknown: list[str], known: list[str]) -> str:
-    """Say that there are unknown variables under a prefix; and the way out, if they are Kubernetes' own."""
-    message = f"unknown: {', '.join(unknown)}. Known: {', '.join(known)}"
-    if any(_SERVICE_LINK.fullmatch(name.removeprefix(prefix)) for name in unknown):
-        message += (
-            ". Kubernetes sets variables like these for a service of such a name: set `enableServiceLinks: false` in"
-            " the pod's spec, or choose another prefix for from_env()"
-        )
-    return message
-
-
-def _parse_int(name: str, text: str) -> int:
-    try:
-        return int(text)
-    except ValueError:
-        raise _fail(name, "an int", text) from None
-
-
-def _parse_seconds(name: str, text: str) -> float:
-    try:
-        return float(text)
-    except ValueError:
-        raise _fail(name, "a number of seconds", text) from None
-
-
-def _parse_flag(name: str, text: str) -> bool:
-    if text.lower() in ("1", "true", "yes", "on"):
-        return True
-    if text.lower() in ("0", "false", "no", "off"):
-        return False
-    raise _fail(name, "true or false", text)
-
-
-def _parse_text(_: str, text: str) -> str:
-    return text
-
-
-def _parse_pairs(name: str, text: str, rule: str = "name=value pairs separated by commas") -> dict[str, str]:
-    pairs: dict[str, str] = {}
-    for part in filter(None, (part.strip() for part in text.split(","))):
-        key, equals, value = part.partition("=")
-        if not equals or not key.strip():
-            raise _fail(name, rule, part)
-        pairs[key.strip()] = value.strip()
-    return pairs
-
-
-def _parse_bounds(name: str, text: str) -> dict[str, list[float]]:
-    rule = "numbers by instrument, written name=1:2:5 and separated by commas"
-    bounds: dict[str, list[float]] = {}
-    for key, value in _parse_pairs(name, text, rule).items():
-        try:
-            bounds[key] = [*map(float, value.split(":"))]
-        except ValueError:
-            raise _fail(name, rule, f"{key}={value}") from None
-    return bounds
-
-
-_PARSERS: Mapping[str, Callable[[str, str], object]] = {
-    "batch_size": _parse_int,
-    "flush_interval": _parse_seconds,
-    "buffer_size": _parse_int,
-    "enable_compression": _parse_flag,
-    "shutdown_timeout": _parse_seconds,
-    "on_full": _parse_text,
-    "max_series": _parse_int,
-    "static_labels": _parse_pairs,
-    "bounds": _parse_bounds,
-    "enabled": _parse_flag,
-}

@@ -12,7 +12,9 @@ Recorders raise none of them for what happens at run time: a full buffer, a clos
 
 from __future__ import annotations
 
-__all__ = ["BatchMetricsError", "ConfigError", "DeclarationError", "WrongThreadError"]
+from ._reprs import shown
+
+__all__ = ["BatchMetricsError", "ConfigError", "DeclarationError", "WrongThreadError", "bad_setting"]
 
 
 class BatchMetricsError(Exception):
@@ -36,3 +38,8 @@ class WrongThreadError(BatchMetricsError, RuntimeError):
 
     Nothing was recorded and nothing was corrupted. Every synchronous call works in any thread.
     """
+
+
+def bad_setting(setting: str, rule: str, value: object) -> ConfigError:
+    """Return the error for a setting whose value breaks a rule."""
+    return ConfigError(f"{setting} must be {rule} (got {shown(value)})")

@@ -23,16 +23,10 @@ from typing import Generic, TypeVar
 
 import attrs
 
-from ._batch import Batch
-from ._cells import Metric, Point
-from ._context import SinkContext
+from ._events import Batch, Kind, Limits, Measure, MetricEvent, as_float, fields_of, json_form, json_line, labels_of
 from ._exceptions import ConfigError
-from ._limits import Limits
-from ._numbers import as_float
 from ._reprs import tolerant_repr
-from ._schema import Kind, Measure, MetricEvent
-from ._series import SeriesStore
-from ._text import fields_of, json_form, json_line, labels_of
+from ._series import Metric, Point, SeriesStore, SinkContext
 
 __all__ = [
     "EventSink",

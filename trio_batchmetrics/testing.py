@@ -20,8 +20,7 @@ from typing import Any
 
 import trio
 
-from ._batch import Batch
-from ._schema import MetricEvent
+from ._events import Batch, MetricEvent
 from .abc import EventSink, Payload, Receipt
 
 __all__ = ["FlakySink", "PartialSink", "RecordingSink", "StuckSink"]

@@ -15,7 +15,7 @@ from tests.servers.proxy import Proxy
 from tests.servers.search import SEARCH_SERVERS, Elasticsearch, OpenSearch, SearchServer
 from tests.sinks.contract import AWKWARD, SAMPLES, until
 from trio_batchmetrics import BatchMetricsConfig, BatchMetricsStats, Counter, Gauge, HttpRequest, MetricEvent, collector
-from trio_batchmetrics._text import json_form
+from trio_batchmetrics._events.as_json import json_form
 from trio_batchmetrics.sinks._elasticsearch.sink import ElasticsearchSink
 
 DAY = 86_400 * 10**9

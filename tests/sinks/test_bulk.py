@@ -27,8 +27,8 @@ from trio_batchmetrics import (
     measure,
     metric_event,
 )
-from trio_batchmetrics._text import json_line
-from trio_batchmetrics._validation import checked
+from trio_batchmetrics._events.as_json import json_line
+from trio_batchmetrics._events.validation import checked
 from trio_batchmetrics.abc import Receipt
 from trio_batchmetrics.sinks._elasticsearch import documents
 from trio_batchmetrics.sinks._elasticsearch.answer import receipt_of_items

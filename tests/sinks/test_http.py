@@ -20,8 +20,8 @@ from trio.testing import MockClock
 
 from tests.helpers import balanced
 from trio_batchmetrics import BatchMetricsConfig, BatchMetricsStats, Counter, MetricEvent, collector
+from trio_batchmetrics._http import Answer, Endpoint, EventSettings, HTTPSink, NoAnswer, receipt_of, retry_after
 from trio_batchmetrics.abc import EventSink, Payload, Receipt
-from trio_batchmetrics.sinks._http import Answer, Endpoint, EventSettings, HTTPSink, NoAnswer, receipt_of, retry_after
 
 Handler = Callable[[httpx2.Request], httpx2.Response]
 

@@ -14,8 +14,8 @@ from trio.testing import MockClock
 from tests.helpers import balanced
 from tests.sinks.test_http import Server, record
 from trio_batchmetrics import BatchMetricsStats, collector
+from trio_batchmetrics._http.bodies import MAX_BYTES
 from trio_batchmetrics.sinks import ElasticsearchSink
-from trio_batchmetrics.sinks._http.bodies import MAX_BYTES
 
 
 def members(data: bytes) -> bytes:

@@ -9,7 +9,7 @@ import pytest
 from trio.testing import MockClock
 
 from tests.sinks.test_http import Server, record
-from trio_batchmetrics.sinks._http import retry_after
+from trio_batchmetrics._http import retry_after
 
 
 def to(location: str, status: int = 307) -> httpx2.Response:

@@ -41,8 +41,8 @@ from trio_batchmetrics import (
     label,
     metric_event,
 )
+from trio_batchmetrics._http import Answer
 from trio_batchmetrics.abc import Payload, Receipt, SinkContext
-from trio_batchmetrics.sinks._http import Answer
 from trio_batchmetrics.sinks._influxdb.answers import receipt_for
 from trio_batchmetrics.sinks._influxdb.series_sink import InfluxDBSeriesSink
 from trio_batchmetrics.sinks._influxdb.sink import InfluxDBSink

@@ -25,7 +25,7 @@ from tests.sinks.processes import AS_NOBODY, child, give_to_nobody
 from trio_batchmetrics import Batch, BatchMetricsConfig, CacheMetric, Counter, collector
 from trio_batchmetrics.abc import Payload, Receipt
 from trio_batchmetrics.sinks import JSONLinesSink
-from trio_batchmetrics.sinks._lines import LineFile
+from trio_batchmetrics.sinks._jsonlines.files import LineFile
 
 BIG = BatchMetricsConfig(batch_size=20_000, buffer_size=20_000)
 

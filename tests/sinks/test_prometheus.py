@@ -34,7 +34,7 @@ from trio_batchmetrics import (
     MetricEvent,
     collector,
 )
-from trio_batchmetrics._validation import valid
+from trio_batchmetrics._events.validation import valid
 from trio_batchmetrics.abc import EventSink, Payload, SinkContext
 from trio_batchmetrics.sinks import PrometheusSink
 from trio_batchmetrics.sinks._prometheus.asgi import wants_gzip, wants_openmetrics

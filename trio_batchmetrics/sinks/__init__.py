@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from ._elasticsearch import ElasticsearchSink
 from ._influxdb import InfluxDBSeriesSink, InfluxDBSink
-from ._jsonlines import JSONLinesSink
+from ._jsonlines.sink import JSONLinesSink
 from ._logging import LoggingSink
 from ._prometheus import PrometheusSink
 from ._pushgateway import PushgatewaySink
-from ._sqlite import SQLiteSink
+from ._sqlite.sink import SQLiteSink
 
 __all__ = [
     "ElasticsearchSink",

@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 from collections.abc import Awaitable, Callable
 
-from .._batch import Batch
+from .._events import Batch
 from ..abc import EventSink, Payload, Receipt
 
 __all__ = ["FunctionSink", "SinkFunction"]

@@ -10,10 +10,10 @@ from typing import Any, Literal, Unpack
 
 import trio
 
+from .._events import MetricEvent
 from .._exceptions import ConfigError
-from .._schema import MetricEvent
+from .._http import HTTPSink, NoAnswer, SeriesSettings, receipt_of
 from ..abc import Payload, Receipt, SeriesSink, SinkContext
-from ._http import HTTPSink, NoAnswer, SeriesSettings, receipt_of
 from ._prometheus.page import Page
 
 __all__ = ["PushgatewaySink"]

@@ -15,7 +15,7 @@ import json
 from collections.abc import Callable, Collection, Iterable
 from typing import Any, cast
 
-from ..._text import text
+from ..._events import text
 from ...abc import Receipt
 
 __all__ = ["FILTER_PATH", "receipt_of_items"]

@@ -21,11 +21,7 @@ from itertools import groupby
 from operator import itemgetter
 from typing import Any
 
-from ..._batch import Batch
-from ..._limits import Limits
-from ..._schema import MetricEvent
-from ..._text import rfc3339
-from ..._validation import plain_rows
+from ..._events import Batch, Limits, MetricEvent, plain_rows, rfc3339
 from .documents import Shapes, Texts
 
 __all__ = ["BulkBody"]

@@ -17,10 +17,7 @@ from typing import Any
 
 import attrs
 
-from ..._limits import Limits
-from ..._numbers import number_texts
-from ..._schema import MetricEvent, Schema
-from ..._text import compact_json, text
+from ..._events import Limits, MetricEvent, Schema, compact_json, number_texts, text
 
 __all__ = ["Shape", "Shapes", "Texts"]
 

@@ -7,11 +7,10 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Literal, Unpack
 from urllib.parse import quote
 
+from ..._events import MetricEvent, compact_json
 from ..._exceptions import ConfigError
-from ..._schema import MetricEvent
-from ..._text import compact_json
+from ..._http import Answer, EventSettings, HTTPSink, NoAnswer, receipt_of
 from ...abc import EventSink, Payload, Receipt, SinkContext
-from .._http import Answer, EventSettings, HTTPSink, NoAnswer, receipt_of
 from .answer import FILTER_PATH, receipt_of_items
 from .bulk import BulkBody
 from .index import LABEL_TYPES, IndexName, template_body

@@ -32,9 +32,9 @@ from typing import Any, cast
 
 import attrs
 
-from ..._schema import MetricEvent
+from ..._events import MetricEvent
+from ..._http import Answer, Endpoint, receipt_of
 from ...abc import Receipt
-from .._http import Answer, Endpoint, receipt_of
 
 __all__ = ["Suspicion", "lines_of", "receipt_for"]
 

@@ -5,9 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Hashable, Iterable
 from typing import Any
 
-from ..._limits import LIMITS
-from ..._schema import Schema
-from ..._text import text
+from ..._events import LIMITS, Schema, text
 from ...abc import SinkContext
 from .fields import bucket_names
 from .limits import TagLimits

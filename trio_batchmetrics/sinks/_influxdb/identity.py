@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Collection, Hashable, Mapping
 
-from ..._cells import Family
-from ..._identity import Identity
-from ..._schema import Kind, Measure
+from ..._events import Kind, Measure
+from ..._series import Family, Identity
 from .fields import bucket_names
 from .limits import TagLimits
 from .line_protocol import Dialect, series_key

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping
 
-from ..._limits import Limits
+from ..._events import Limits
 from .line_protocol import Dialect
 
 __all__ = ["VICTORIAMETRICS", "TagLimits"]

@@ -6,7 +6,7 @@ import logging
 import math
 from collections.abc import Iterable
 
-from ..._schema import Kind
+from ..._events import Kind
 from ...abc import Metric, SinkContext
 from .fields import bucket_fields
 from .heads import HeadMaker, Losses

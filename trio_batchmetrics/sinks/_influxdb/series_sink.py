@@ -6,9 +6,9 @@ import time
 from collections.abc import Mapping, Sequence
 from typing import Literal, Unpack
 
-from ..._schema import MetricEvent
+from ..._events import MetricEvent
+from ..._http import SeriesSettings
 from ...abc import Payload, Receipt, SeriesSink, SeriesStore, SinkContext
-from .._http import SeriesSettings
 from .identity import LineIdentity
 from .limits import TagLimits
 from .line_protocol import Dialect

@@ -9,10 +9,10 @@ from urllib.parse import urlsplit
 
 import trio
 
+from ..._events import MetricEvent
 from ..._exceptions import ConfigError
-from ..._schema import MetricEvent
+from ..._http import HTTPSettings, HTTPSink, NoAnswer, receipt_of
 from ...abc import Receipt
-from .._http import HTTPSettings, HTTPSink, NoAnswer, receipt_of
 from .answers import Suspicion, lines_of, receipt_for
 from .heads import Losses
 from .limits import TagLimits

@@ -19,9 +19,9 @@ from typing import Literal, Unpack
 import attrs
 import trio
 
-from ..._schema import MetricEvent
+from ..._events import MetricEvent
+from ..._http import EventSettings
 from ...abc import EventSink, Payload, Receipt, SinkContext
-from .._http import EventSettings
 from .line_protocol import Dialect
 from .server import DoubtfulLines, InfluxDBServer
 from .target import Target

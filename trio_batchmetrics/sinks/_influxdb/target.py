@@ -6,8 +6,8 @@ from typing import Literal
 
 import attrs
 
+from ..._events import text
 from ..._exceptions import ConfigError
-from ..._text import text
 
 __all__ = ["Target"]
 

@@ -5,7 +5,7 @@ How this works
 
 The rows of a class are turned into columns, which takes C a few nanoseconds a value. The label columns, as they are,
 look up a line's head (``measurement,key=value value=``); the head, the value and the timestamp make the line. Labels
-that are equal have equal texts there (:func:`trio_batchmetrics._validation.plain_rows`), and numbers become text many
+that are equal have equal texts there (:func:`trio_batchmetrics._events.plain_rows`), and numbers become text many
 at once.
 """
 
@@ -15,10 +15,7 @@ from collections.abc import Sequence
 from functools import lru_cache
 from typing import Any
 
-from ..._batch import Batch
-from ..._numbers import number_texts
-from ..._schema import Measure, MetricEvent, Schema
-from ..._validation import plain_rows
+from ..._events import Batch, Measure, MetricEvent, Schema, number_texts, plain_rows
 from ...abc import SinkContext
 from .fields import bucket_fields
 from .heads import HeadMaker, Losses

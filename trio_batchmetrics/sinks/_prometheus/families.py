@@ -7,9 +7,8 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 
-from ..._cells import Cell, Family
-from ..._schema import Kind
-from ..._text import text
+from ..._events import Kind, text
+from ..._series import Cell, Family
 from .identity import base_of, names_of, type_of
 from .names import metric_name, unit_name
 from .text import bounds_text, help_text, labels_text

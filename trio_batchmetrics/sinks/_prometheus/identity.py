@@ -4,10 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Hashable, Mapping
 
-from ..._cells import Family
-from ..._identity import Identity
-from ..._limits import Limits
-from ..._schema import Kind, Measure
+from ..._events import Kind, Limits, Measure
+from ..._series import Family, Identity
 from .names import label_set, metric_name, unit_name
 
 __all__ = ["PrometheusIdentity", "base_of", "names_of", "type_of"]

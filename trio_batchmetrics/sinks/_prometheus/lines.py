@@ -19,8 +19,8 @@ from functools import lru_cache
 from itertools import accumulate
 from math import isfinite
 
-from ..._cells import Cell, Family
-from ..._schema import Kind
+from ..._events import Kind
+from ..._series import Cell, Family
 from .families import ExposedFamily, Series
 from .text import number_text
 

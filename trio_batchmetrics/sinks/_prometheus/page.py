@@ -14,11 +14,8 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Container, Sequence
 
-from ..._cells import Cell, Family
-from ..._context import SinkContext
-from ..._limits import Limits
-from ..._schema import MetricEvent
-from ..._series import SeriesStore
+from ..._events import Limits, MetricEvent
+from ..._series import Cell, Family, SeriesStore, SinkContext
 from .families import ExposedFamily, Series
 from .identity import PrometheusIdentity
 from .lines import exposed

@@ -13,8 +13,8 @@ from importlib import import_module
 from itertools import accumulate
 from typing import Any, Protocol
 
+from ..._events import Kind
 from ..._exceptions import ConfigError
-from ..._schema import Kind
 from .families import ExposedFamily, Series
 from .lines import has_sum
 from .page import Page

@@ -18,11 +18,9 @@ from typing import Any
 
 import trio
 
+from ..._events import MetricEvent, as_float, checked_limits
 from ..._exceptions import ConfigError
-from ..._limits import checked_limits
-from ..._numbers import as_float
 from ..._ownership import Hold
-from ..._schema import MetricEvent
 from ...abc import Limits, Payload, SeriesSink, SinkContext
 from .asgi import MetricsApp, wants_openmetrics
 from .freshness import Freshness

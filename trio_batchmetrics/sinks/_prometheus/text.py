@@ -9,8 +9,8 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 
-from ..._cells import Family
-from ..._schema import Kind
+from ..._events import Kind
+from ..._series import Family
 
 __all__ = ["bound_text", "bounds_text", "help_text", "labels_text", "number_text"]
 

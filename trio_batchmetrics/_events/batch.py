@@ -1,0 +1,142 @@
+"""Events on their way to a sink, and where each of them is accounted."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from itertools import chain
+from typing import Any, ClassVar, cast, overload
+
+from .._reprs import tolerant_repr
+from .schema import MetricEvent
+
+__all__ = ["Batch", "Groups", "Row", "UnusualRow", "event_of", "is_plain", "plain_as_they_stand", "rows_and_groups"]
+
+Row = tuple[Any, ...] | MetricEvent
+"""What a recorder leaves behind: ``(class, timestamp, *fields)``, or an event that the application made."""
+
+
+class UnusualRow(tuple[Any, ...]):
+    """A row whose timestamp was given, or with a label of another type than was declared; a plain one once checked."""
+
+    __slots__ = ()
+
+
+Groups = dict[type[MetricEvent], list[tuple[Any, ...]]]
+"""Plain rows by class, in recording order: the labels in them are equal only where their texts are."""
+
+
+def event_of(row: Row) -> MetricEvent:
+    """Return the event that a row stands for."""
+    if type(row) is tuple:
+        event: MetricEvent = row[0](*row[2:], timestamp=row[1])
+        return event
+    assert isinstance(row, MetricEvent)  # noqa: S101 - a row is one or the other
+    return row
+
+
+@tolerant_repr
+class Batch(Sequence[MetricEvent]):
+    """A sequence of events in recording order.
+
+    Events are made when they are looked at, once each; counting them by kind makes none. Immutable.
+
+    Example:
+        >>> from trio_batchmetrics import CacheMetric
+        >>> from trio_batchmetrics._events.batch import Batch
+        >>> batch = Batch([CacheMetric("redis", "hit", timestamp=1), CacheMetric("redis", "miss", timestamp=2)])
+        >>> len(batch), batch.kinds(), batch[-1].operation
+        (2, {'CacheMetric': 2}, 'miss')
+    """
+
+    __slots__ = ("_groups", "_plain", "_rows", "_runs")
+
+    def __init__(
+        self,
+        rows: Sequence[Row],
+        groups: Groups | None = None,
+        runs: Sequence[range] | None = None,
+        *,
+        plain: bool = False,
+    ) -> None:
+        """Make a batch of rows; a list is kept, not copied, and its rows become events as they are looked at.
+
+        Args:
+            rows: the events, in recording order.
+            groups: the same by class, where they have been sorted.
+            runs: the serial numbers of the events; by default from 0 on.
+            plain: whether the rows have passed the check, and those that are tuples are plain.
+        """
+        self._rows: list[Row] = rows if isinstance(rows, list) else list(rows)
+        self._groups: Groups | None = groups
+        self._runs: Sequence[range] = (range(len(self._rows)),) if runs is None else runs
+        self._plain: bool = plain
+
+    @property
+    def serials(self) -> Sequence[int]:
+        """The serial number of each event: its own within the collector's life, the same each time it is encoded.
+
+        With :attr:`SinkContext.run_id` it names the event wherever it is sent.
+        """
+        return self._runs[0] if len(self._runs) == 1 else [*chain.from_iterable(self._runs)]
+
+    def __len__(self) -> int:
+        """Return how many events it holds."""
+        return len(self._rows)
+
+    @overload
+    def __getitem__(self, index: int) -> MetricEvent: ...
+    @overload
+    def __getitem__(self, index: slice) -> Batch: ...
+    def __getitem__(self, index: int | slice) -> MetricEvent | Batch:
+        """Return one event, or a batch of some."""
+        if isinstance(index, slice):
+            return Batch(self._rows[index], None, _runs(self.serials[index]), plain=self._plain)
+        row = self._rows[index]
+        if type(row) is tuple:
+            row = self._rows[index] = event_of(row)
+        return event_of(row)
+
+    def __iter__(self) -> Iterator[MetricEvent]:
+        """Yield the events in recording order."""
+        return map(self.__getitem__, range(len(self._rows)))
+
+    def __eq__(self, other: object) -> bool:
+        """Compare with another sequence of events, a list or tuple included."""
+        if not isinstance(other, Batch | list | tuple):
+            return NotImplemented
+        return list(self) == list(cast("Sequence[object]", other))
+
+    __hash__: ClassVar[None] = None  # type: ignore[assignment]  # pyright: ignore[reportIncompatibleMethodOverride]
+
+    def __repr__(self) -> str:
+        """Show how many events of which kinds it holds."""
+        kinds = ", ".join(f"{count} {kind}" for kind, count in self.kinds().items())
+        return f"<Batch of {len(self)}: {kinds}>" if kinds else "<Batch of 0>"
+
+    def kinds(self) -> dict[str, int]:
+        """Count the events by kind: class name to count, sorted by name."""
+        counts = Counter(row[0].__name__ if type(row) is tuple else type(row).__name__ for row in self._rows)
+        return dict(sorted(counts.items()))
+
+
+def _runs(serials: Sequence[int]) -> Sequence[range]:
+    if isinstance(serials, range):
+        return (serials,)
+    return [range(serial, serial + 1) for serial in serials] or (range(0),)
+
+
+def plain_as_they_stand(batch: Batch) -> list[tuple[Any, ...]] | None:
+    """Return the rows of a batch if they are plain and nobody has looked at its events yet, else None."""
+    rows: list[Any] = batch._rows  # pyright: ignore[reportPrivateUsage]  # the library's own; not for users
+    return rows if batch._plain and {*map(type, rows)} == {tuple} else None  # pyright: ignore[reportPrivateUsage]
+
+
+def rows_and_groups(batch: Batch) -> tuple[list[Row], Groups | None]:
+    """Return the rows of a batch, which are its own, and the same by class where they have been sorted."""
+    return batch._rows, batch._groups  # pyright: ignore[reportPrivateUsage]  # the library's own; not for users
+
+
+def is_plain(batch: Batch) -> bool:
+    """Tell whether those of a batch's rows that are tuples are plain."""
+    return batch._plain  # pyright: ignore[reportPrivateUsage]  # the library's own; not for users

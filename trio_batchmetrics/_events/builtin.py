@@ -1,0 +1,142 @@
+"""The built-in events, declared through the same ``@metric_event`` as a user's own."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import attrs
+
+from .schema import Kind, MetricEvent, instrument_name, label, label_set, measure, metric_event, value_of
+from .values import read_only
+
+__all__ = [
+    "BackendRequest",
+    "CacheMetric",
+    "Counter",
+    "Gauge",
+    "HealthCheck",
+    "Histogram",
+    "HistogramPoint",
+    "HttpRequest",
+    "MetricEvent",
+]
+
+
+@metric_event
+class Counter(MetricEvent):
+    """Something that happened ``value`` times; a counter of that name adds it up."""
+
+    name: str = instrument_name()
+    """The instrument's name."""
+    labels: Mapping[str, Any] = label_set(read_only)
+    """Label values as given, by value; read-only."""
+    value: float = value_of(Kind.COUNTER)
+    """How much to add; never negative."""
+
+
+@metric_event
+class Histogram(MetricEvent):
+    """A value observed; a histogram of that name counts it by bucket."""
+
+    name: str = instrument_name()
+    """The instrument's name."""
+    labels: Mapping[str, Any] = label_set(read_only)
+    """Label values as given, by value; read-only."""
+    value: float = value_of(Kind.HISTOGRAM)
+    """The value observed."""
+
+
+@metric_event
+class Gauge(MetricEvent):
+    """A value as it is now; a gauge of that name keeps the last."""
+
+    name: str = instrument_name()
+    """The instrument's name."""
+    labels: Mapping[str, Any] = label_set(read_only)
+    """Label values as given, by value; read-only."""
+    value: float = value_of(Kind.GAUGE)
+    """The value."""
+
+
+@metric_event
+class HistogramPoint(MetricEvent):
+    """What a bound histogram observed since its last collection, counted by bucket."""
+
+    name: str = instrument_name()
+    """The instrument's name."""
+    labels: Mapping[str, Any] = label_set(read_only)
+    """Label values as given, by value; read-only."""
+    count: int = value_of(Kind.HISTOGRAM)
+    """How many values."""
+    sum: float = value_of(Kind.HISTOGRAM)
+    """Their sum."""
+    bounds: tuple[float, ...] = value_of(Kind.HISTOGRAM)
+    """Upper bounds of the buckets, rising; a value equal to a bound belongs to that bound's bucket."""
+    counts: tuple[int, ...] = value_of(Kind.HISTOGRAM)
+    """How many values in each bucket, not cumulative; one more than ``bounds``, for what is above the last."""
+
+
+assert HistogramPoint.__metric_schema__ is not None  # noqa: S101 - made one line above
+HistogramPoint.__metric_schema__ = attrs.evolve(HistogramPoint.__metric_schema__, buckets=True)
+
+
+@metric_event
+class HttpRequest(MetricEvent):
+    """A request that this service answered (OpenTelemetry's semantic conventions for HTTP servers)."""
+
+    method: str = label("http.request.method")
+    """The request's method."""
+    path: str = label("http.route")
+    """The route's template, such as ``/users/{id}``, never the raw path."""
+    status_code: int = label("http.response.status_code")
+    """The answer's status."""
+    duration: float = measure(
+        Histogram, "http.server.request.duration", unit="s", description="Duration of HTTP server requests."
+    )
+    """How long it took, in seconds."""
+
+
+@metric_event
+class BackendRequest(MetricEvent):
+    """A request that this service made to a provider behind it."""
+
+    provider: str = label("provider")
+    """Who was asked."""
+    model: str = label("model")
+    """What was asked for."""
+    success: bool = label("success")
+    """Whether it worked."""
+    latency: float = measure(
+        Histogram,
+        "backend.request.duration",
+        unit="s",
+        description="Duration of requests to a backend.",
+    )
+    """How long it took, in seconds."""
+    error_type: str | None = label("error.type", default=None)
+    """What went wrong, in a word; None where nothing did."""
+
+
+@metric_event
+class HealthCheck(MetricEvent):
+    """A look at whether a backend is well."""
+
+    backend: str = label("backend")
+    """Which backend."""
+    healthy: bool = measure(Gauge, "backend.health", description="1 while a backend is healthy, else 0.")
+    """Whether it is well."""
+    duration: float = measure(
+        Histogram, "backend.health_check.duration", unit="s", description="Duration of health checks."
+    )
+    """How long the check took, in seconds."""
+
+
+@metric_event(counts="cache.operations")
+class CacheMetric(MetricEvent):
+    """Something a cache did."""
+
+    cache_type: str = label("cache.type")
+    """Which cache."""
+    operation: str = label("cache.operation")
+    """``hit``, ``miss`` or ``eviction``."""

@@ -1,0 +1,79 @@
+"""The largest labels that a back-end takes."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import attrs
+
+from .._exceptions import ConfigError
+from .._reprs import tolerant_repr
+
+__all__ = ["LIMITS", "Limits", "checked_limits"]
+
+LIMITS = "limits"
+"""The reason that an event is rejected for."""
+
+
+def _size(_: object, field: attrs.Attribute[int | None], value: object) -> None:
+    if value is not None and (isinstance(value, bool) or not isinstance(value, int) or value < 1):
+        raise ConfigError(f"{field.name} must be an int >= 1 or None (got {value!r})")
+
+
+@tolerant_repr
+@attrs.frozen
+class Limits:
+    """The largest labels that a back-end takes; a sink rejects an event that exceeds one, before it is sent.
+
+    Example:
+        >>> from trio_batchmetrics.abc import Limits
+        >>> Limits(label_value_bytes=4096, label_name_bytes=256, labels=40).broken_by({"user": "ä" * 3000})
+        "label 'user' has a value of 6000 bytes (at most 4096)"
+    """
+
+    label_value_bytes: int | None = attrs.field(default=None, validator=_size)
+    """Longest value of a label, in bytes of UTF-8; None: no limit."""
+    label_name_bytes: int | None = attrs.field(default=None, validator=_size)
+    """Longest name of a label, in bytes of UTF-8; None: no limit."""
+    labels: int | None = attrs.field(default=None, validator=_size)
+    """Most labels of a series, static ones included; None: no limit."""
+
+    def broken_by(self, labels: Mapping[str, str]) -> str | None:
+        """Return in words which limit labels exceed; None if they keep all.
+
+        Args:
+            labels: as the back-end gets them, static ones included; an empty value counts as no label.
+        """
+        given = {name: value for name, value in labels.items() if value}
+        if self.labels is not None and len(given) > self.labels:
+            return f"{len(given)} labels (at most {self.labels})"
+        for name, value in given.items():
+            if self.label_name_bytes is not None and (size := len(name.encode())) > self.label_name_bytes:
+                return f"label {_start(name)} has a name of {size} bytes (at most {self.label_name_bytes})"
+            if self.label_value_bytes is not None and (size := len(value.encode())) > self.label_value_bytes:
+                return f"label {_start(name)} has a value of {size} bytes (at most {self.label_value_bytes})"
+        return None
+
+    def check(self, labels: Mapping[str, str]) -> None:
+        """Raise if labels exceed a limit; see :meth:`broken_by`.
+
+        Raises:
+            ValueError: they do. Where ``encode`` raises it, the event is rejected (``limits``).
+        """
+        if (broken := self.broken_by(labels)) is not None:
+            raise ValueError(f"{LIMITS}: {broken}")
+
+
+def checked_limits(limits: object) -> Limits | None:
+    """Return a sink's setting.
+
+    Raises:
+        ConfigError: it is something else.
+    """
+    if limits is not None and not isinstance(limits, Limits):
+        raise ConfigError(f"limits must be a Limits or None (got {limits!r})")
+    return limits
+
+
+def _start(name: str) -> str:
+    return repr(name) if len(name) <= 40 else f"{name[:40]!r}…"

@@ -1,0 +1,85 @@
+"""What may be measured: a number, or whatever converts to one, within the limits of its instrument."""
+
+from __future__ import annotations
+
+import operator
+from datetime import timedelta
+from typing import Any, cast
+
+from .invalid import InvalidError
+from .schema import Kind, Measure
+
+__all__ = ["NO_NUMBER", "fault_of", "number"]
+
+NO_NUMBER = "must be a number"
+
+
+def fault_of(kind: str, field: str, value: object, measure: Measure, instrument: str = "") -> InvalidError | None:
+    """Return what makes a measured value invalid; None if nothing does.
+
+    Args:
+        kind: the name of the event's class.
+        field: the event's field.
+        value: the value.
+        measure: how it is measured.
+        instrument: the name of the instrument, where the event carries it.
+    """
+    try:
+        _number(value, measure)
+    except InvalidError as fault:
+        return InvalidError(kind, field, fault.rule, value, instrument)
+    except Exception:  # noqa: BLE001 - as in number()
+        return InvalidError(kind, field, NO_NUMBER, value, instrument)
+    return None
+
+
+def number(value: object, measure: Measure) -> float | None:
+    """Return a measured value if it is valid (durations as float seconds), else None. Never raises.
+
+    What isn't an int or float is converted by its ``__index__`` or ``__float__`` (NumPy's scalars, ``Decimal``,
+    ``Fraction``); text, bytes and None are not numbers, and a bool is one only for a declared gauge.
+    """
+    try:
+        return _number(value, measure)
+    except Exception:  # noqa: BLE001 - a fault; or the value may run any code, and be too large for a float
+        return None
+
+
+def _number(value: Any, measure: Measure) -> float:
+    """Return a measured value as an int or float.
+
+    Raises:
+        InvalidError: it is invalid; class and field are the caller's to name.
+        Exception: of any kind, where it is invalid because it raises.
+    """
+    if type(value) is float:
+        good: float = value
+    elif isinstance(value, bool):
+        if measure.kind is Kind.GAUGE and measure.field is not None and measure.name:
+            return value
+        raise InvalidError("", "", NO_NUMBER, value)
+    elif isinstance(value, timedelta):
+        if not measure.seconds:
+            raise InvalidError("", "", NO_NUMBER, value)
+        good = value.total_seconds()
+    else:
+        good = _converted(value, whole=not measure.seconds)
+    if good - good != 0:
+        raise InvalidError("", "", "must be finite", value)
+    if good < 0 and not measure.negative:
+        raise InvalidError("", "", "must be >= 0", value)
+    return good
+
+
+def _converted(value: Any, *, whole: bool) -> float:
+    """Return what isn't a float as one; an int as an int, if whole numbers are asked for."""
+    kind = type(cast("object", value))
+    try:
+        if issubclass(kind, float) or not hasattr(kind, "__index__"):
+            if not hasattr(kind, "__float__"):
+                raise InvalidError("", "", NO_NUMBER, value)
+            return float(value)
+        as_int, as_float = int(operator.index(value)), float(value)  # sinks will ask an event for the latter
+    except OverflowError:
+        raise InvalidError("", "", "must fit into a float", value) from None
+    return as_int if whole else as_float

@@ -1,0 +1,145 @@
+"""Label values as an application gives them: captured by value at the call, read-only afterwards, text in the end.
+
+Most labels are text and numbers, which nothing can change. To find out costs a recorder 15 ns: CPython's garbage
+collector does not track a dict of such objects (:func:`gc.is_tracked`; from 3.14 on it tracks every dict, so each one
+is looked through). What it does not track but can change, as bytearrays and NumPy's arrays can, is not noticed there.
+"""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Mapping
+from decimal import Decimal
+from gc import is_tracked
+from typing import Any, Generic, NoReturn, TypeVar, cast
+
+from .._reprs import type_name
+
+__all__ = ["UNCHANGING", "ReadOnlyDict", "Unreadable", "by_value", "captured", "read_only", "text"]
+
+_KeyT = TypeVar("_KeyT")
+_ValueT = TypeVar("_ValueT")
+
+UNCHANGING = frozenset({str, int, float, bool, type(None), bytes, complex, Decimal})
+"""Types of label values that need no closer look. From 3.14 on, CPython's garbage collector tracks a ``Decimal``."""
+
+_KEPT = (str, enum.Enum)
+"""Text of a subclass of ``str`` is that of the ``str``; members of an ``enum`` are made once."""
+
+
+def text(value: object) -> str | None:
+    """Return a label value as text: bools as ``true`` and ``false``, None as None (the label is left out).
+
+    A half of a surrogate pair, which no encoding can carry, becomes U+FFFD. Names become text by the same function.
+    """
+    if value is None:
+        return None
+    if isinstance(value, str):
+        string = str.__str__(value)
+    elif isinstance(value, bool):
+        return "true" if value else "false"
+    else:
+        string = str(value)
+    if not string.isascii():
+        try:
+            string.encode()
+        except UnicodeEncodeError:
+            return string.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+    return string
+
+
+def _refuse(*_: object, **__: object) -> NoReturn:
+    raise TypeError("these are read-only: make a copy with dict(...)")
+
+
+_refused: Any = _refuse
+
+
+class ReadOnlyDict(dict[_KeyT, _ValueT], Generic[_KeyT, _ValueT]):
+    """A dict that cannot be changed. Prints and compares as a dict, pickles and copies; ``copy()`` makes a plain dict.
+
+    Example:
+        >>> from trio_batchmetrics import Counter
+        >>> labels = Counter("jobs", {"region": "eu"}, 1).labels
+        >>> labels, labels == {"region": "eu"}
+        ({'region': 'eu'}, True)
+        >>> labels["region"] = "us"
+        Traceback (most recent call last):
+        ...
+        TypeError: these are read-only: make a copy with dict(...)
+    """
+
+    __slots__ = ()
+
+    __setitem__ = __delitem__ = __ior__ = clear = pop = popitem = setdefault = update = _refused
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return (type(self), (dict(self),))
+
+
+class Unreadable:
+    """Stands for labels, or the value of one, that raised when they were read: the event is invalid."""
+
+    __slots__ = ("error", "type_name")
+
+    def __init__(self, given: object, error: Exception) -> None:
+        """Note what was given, by its type only, and what it raised."""
+        self.type_name: str = type_name(given)
+        self.error: str = type_name(error)
+
+    def __repr__(self) -> str:
+        return f"<{self.type_name} that raised {self.error}>"
+
+    def __str__(self) -> str:
+        raise ValueError(repr(self))
+
+
+def by_value(value: object) -> Any:
+    """Return a label value as it is if nothing can change it, else its text as of now. Never raises.
+
+    Numbers, text, dates and members of an ``enum`` are unchanging.
+    """
+    try:
+        if type(value) in UNCHANGING or isinstance(value, _KEPT):
+            return value
+        kind = type(value)
+        if kind is tuple:
+            items = cast("tuple[object, ...]", value)
+            return items if all(by_value(item) is item for item in items) else text(items)
+        if not is_tracked(value) and kind.__hash__ is not None:  # it refers to no object that could change it
+            return value
+        return text(value)
+    except Exception as exc:  # noqa: BLE001 - an object may run any code; the event is counted as invalid
+        return Unreadable(value, exc)
+
+
+def captured(labels: Any) -> Any:
+    """Return a copy of a mapping of labels, by value. Never raises.
+
+    Returns:
+        A plain dict. An object that isn't a mapping is returned as it is, and an :class:`Unreadable` in place of one
+        that raises while it is read; validation refuses both.
+    """
+    try:
+        copied = _copied(labels)
+        if is_tracked(copied) and copied is not labels:
+            for name, value in copied.items():
+                if type(name) not in UNCHANGING or (type(value) not in UNCHANGING and not isinstance(value, _KEPT)):
+                    return {by_value(name): by_value(value) for name, value in copied.items()}
+    except Exception as exc:  # noqa: BLE001 - a mapping may run any code; the event is counted as invalid
+        return Unreadable(labels, exc)
+    return copied
+
+
+def _copied(labels: Any) -> Any:
+    """Return a mapping as a plain dict, what is none as it is."""
+    kind: type = labels.__class__
+    return dict(labels) if kind is dict or issubclass(kind, Mapping) else labels
+
+
+def read_only(labels: Any) -> Any:
+    """Return a copy of a mapping of labels, by value and read-only; else as :func:`captured`."""
+    if type(labels) is dict and not is_tracked(cast("object", labels)):
+        return ReadOnlyDict(cast("Any", labels))
+    copied = captured(labels)
+    return ReadOnlyDict(cast("Any", copied)) if type(copied) is dict else copied

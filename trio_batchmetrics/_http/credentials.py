@@ -1,0 +1,193 @@
+"""Who we are to a server: the headers and the authentication of every request."""
+
+from __future__ import annotations
+
+import os
+import re
+import stat
+from collections.abc import Iterator, Mapping
+from functools import partial
+from pathlib import Path
+from typing import Any, cast
+
+import trio
+
+from .._exceptions import ConfigError
+from .answers import NoAnswer
+
+__all__ = ["Credentials"]
+
+_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
+"""A header's name (RFC 9110 §5.1)."""
+
+_VALUE = re.compile(r"(?:[!-~](?:[\t -~]*[!-~])?)?")
+"""A header's value (RFC 9110 §5.5): ASCII, neither beginning nor ending with a blank. A line end above all is refused:
+it comes along where a token is read from a file."""
+
+_OURS = frozenset({"content-length", "transfer-encoding", "content-encoding"})
+"""Headers that describe the body that the sink sends."""
+
+_CONTROL = re.compile(r"[\x00-\x1f\x7f\ud800-\udfff]")
+"""What basic authentication cannot carry (RFC 7617 §2)."""
+
+_TOKEN_MAX_BYTES = 65_536
+
+
+class Credentials:
+    """The headers and the authentication of every request."""
+
+    def __init__(
+        self,
+        auth: Any,
+        headers: Mapping[str, str],
+        *,
+        token: str | None = None,
+        token_file: str | os.PathLike[str] | None = None,
+        auth_class: type[Any],
+        scheme: str = "Bearer",
+    ) -> None:
+        """Take what the user gave.
+
+        Args:
+            auth: ``(user, password)``, a bearer token, an instance of ``auth_class``, or None.
+            headers: over the usual ones, whatever their case.
+            token: sent with the scheme, or None.
+            token_file: a file with a token, or None.
+            auth_class: ``httpx2.Auth``.
+            scheme: of the token, or of one in a file that names none.
+
+        Raises:
+            ConfigError: something is not what it should be, or no request can carry it; the message names the setting
+                and does not show the value.
+        """
+        self.headers: dict[str, str] = {}
+        """By names in lower case."""
+        self.auth: Any = None
+        """For httpx2; None where a header says it all."""
+        self.pair: tuple[str, str] | None = None
+        """User and password of basic authentication."""
+        self._scheme = scheme
+        self._file = None if token_file is None else _checked_file(token_file)
+        if token is not None:
+            _check("token", token)
+            self.headers["authorization"] = f"{scheme} {token}"
+        if isinstance(auth, str):
+            if not auth:
+                raise ConfigError("auth must not be empty")
+            _check("auth", auth)
+            self.headers["authorization"] = f"Bearer {auth}"
+        elif isinstance(auth, tuple):
+            self.auth = self.pair = _pair(auth)
+        elif isinstance(auth, auth_class):
+            self.auth = auth
+        elif auth is not None:
+            raise ConfigError(f"auth must be (user, password), a bearer token or an httpx2.Auth (got {_type(auth)})")
+        self.headers.update(_checked_headers(headers))
+        if self._file is not None and (auth is not None or "authorization" in self.headers):
+            raise ConfigError("token_file and other credentials are both given")
+
+    def forget(self) -> None:
+        """Read the token anew before the next request."""
+        if self._file is not None:
+            self.headers.pop("authorization", None)
+
+    async def load(self, limiter: trio.CapacityLimiter) -> None:
+        """Read the token from its file unless that was done. A checkpoint if it reads.
+
+        Raises:
+            NoAnswer: it cannot be read; nothing was sent.
+        """
+        if self._file is None or "authorization" in self.headers:
+            return
+        self.headers["authorization"] = await self._read(limiter)
+
+    async def renewed(self, limiter: trio.CapacityLimiter) -> bool:
+        """Read the token again; tell whether it is another.
+
+        Raises:
+            NoAnswer: it cannot be read, perhaps because it is being written just now. Nothing was taken without it.
+        """
+        if self._file is None:
+            return False
+        token = await self._read(limiter)
+        if token == self.headers.get("authorization"):
+            return False
+        self.headers["authorization"] = token
+        return True
+
+    async def _read(self, limiter: trio.CapacityLimiter) -> str:
+        read = partial(_token_in, self._file)
+        try:
+            token = await trio.to_thread.run_sync(read, abandon_on_cancel=True, limiter=limiter)
+        except (OSError, ValueError) as exc:
+            raise NoAnswer(f"token_file cannot be read: {_reason(exc)}", uncertain=False) from None
+        return token if " " in token else f"{self._scheme} {token}"
+
+
+def _token_in(path: Any) -> str:
+    """Return the token in a file.
+
+    Raises:
+        OSError: it cannot be read.
+        ConfigError: (a ``ValueError``) there is no token in it.
+    """
+    with Path(path).open("rb") as file:
+        content = file.read(_TOKEN_MAX_BYTES + 1)
+    token = content.decode("ascii", "replace").strip()
+    if not token or len(content) > _TOKEN_MAX_BYTES or not _VALUE.fullmatch(token):
+        raise ConfigError("it must have one line of ASCII characters")
+    return token
+
+
+def _checked_file(path: Any) -> Path:
+    if not isinstance(path, str | os.PathLike):
+        raise ConfigError(f"token_file must be a path (got {_type(path)})")
+    try:
+        found = Path(cast("str | os.PathLike[str]", path)).absolute()
+        if not stat.S_ISREG(found.stat().st_mode):
+            raise ConfigError("it is not a regular file")
+        found.open("rb").close()
+    except (OSError, ValueError, TypeError) as exc:
+        # The path is not shown: it is the token itself where somebody has mistaken the one for the other.
+        raise ConfigError(f"token_file must be a file that can be read ({_reason(exc)})") from None
+    return found
+
+
+def _checked_headers(headers: Any) -> Iterator[tuple[str, str]]:
+    if not isinstance(headers, Mapping):
+        raise ConfigError(f"headers must be a mapping of names to values (got {_type(headers)})")
+    given: dict[Any, Any] = {**headers}
+    for name, value in given.items():
+        if not isinstance(name, str) or not _NAME.fullmatch(name):
+            raise ConfigError(f"headers must have names of ASCII letters, digits and hyphens (got {name!r})")
+        if name.lower() in _OURS:
+            raise ConfigError(f"headers must not have {name.lower()!r}: it depends on the body")
+        _check(f"headers[{name!r}]", value)
+        yield name.lower(), value
+
+
+def _check(name: str, value: object) -> None:
+    if not isinstance(value, str):
+        raise ConfigError(f"{name} must be a str (got {_type(value)})")
+    if not _VALUE.fullmatch(value):
+        rule = "ASCII, without a line end or another control character, and without a blank at either end"
+        raise ConfigError(f"{name} must be {rule}")
+
+
+def _pair(auth: Any) -> tuple[str, str]:
+    if len(auth) != 2 or not all(isinstance(part, str) for part in auth):
+        raise ConfigError("auth must be (user, password), a bearer token or an httpx2.Auth (got another tuple)")
+    user, password = auth
+    if _CONTROL.search(user + password):
+        raise ConfigError("auth must be without a line end or another control character")
+    if ":" in user:
+        raise ConfigError("auth must have a user without a colon: basic authentication cannot carry one")
+    return user, password
+
+
+def _reason(error: Exception) -> str:
+    return (error.strerror or type(error).__name__) if isinstance(error, OSError) else str(error)
+
+
+def _type(value: object) -> str:
+    return type(value).__name__

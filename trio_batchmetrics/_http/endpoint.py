@@ -1,0 +1,297 @@
+"""One server, and one client that keeps its connections to it.
+
+How this works
+==============
+
+An :class:`Endpoint` makes one request and returns an :class:`~.answers.Answer`, or raises :class:`~.answers.NoAnswer`.
+Nothing that belongs to a process or to a Trio run is made before the block opens: the client at the first request, the
+limiter in :meth:`Endpoint.begin`. Calls never overlap.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import ssl
+from collections.abc import Iterator, Mapping
+from contextlib import nullcontext
+from functools import partial
+from http.cookiejar import CookieJar, DefaultCookiePolicy
+from typing import Any
+from urllib.parse import urlsplit
+
+import trio
+
+from .._exceptions import ConfigError
+from .answers import Answer, NoAnswer
+from .bodies import Body, read_body
+from .compression import WORTHWHILE, compressed, compressor
+from .credentials import Credentials
+from .quiet import Quiet
+from .redirects import MAX_HOPS, redirect_of
+from .scrubbing import Scrubber, client_secrets, own_secrets, proxy_secrets, request_secrets
+from .tls import checked_verify, tls_context
+from .url import parsed_url
+
+__all__ = ["Endpoint"]
+
+_logger = logging.getLogger("trio_batchmetrics")
+
+_IDLE_SECONDS = 60.0
+"""How long a connection is kept for the next payload: longer than most flush intervals."""
+
+
+class Endpoint:
+    """One server, and one client that keeps its connections to it."""
+
+    def __init__(
+        self,
+        url: str,
+        *,
+        headers: Mapping[str, str] | None = None,
+        auth: Any = None,
+        token: str | None = None,
+        token_file: str | os.PathLike[str] | None = None,
+        token_scheme: str = "Bearer",  # noqa: S107 - the name of a scheme
+        verify: bool | str | os.PathLike[str] | ssl.SSLContext = True,
+        client: Any = None,
+        trust_env: bool = False,
+        codec: str = "gzip",
+    ) -> None:
+        """Know a server; no I/O but on files that the settings name.
+
+        Args:
+            url: its base URL; ``user:password@`` in it is basic authentication.
+            headers: of every request.
+            auth: basic, bearer, or an ``httpx2.Auth``.
+            token: sent with the scheme of ``token_scheme``.
+            token_file: a file with a token.
+            token_scheme: of the token, or of one in a file that names none.
+            verify: of the server's certificate.
+            client: to be used instead of one of our own.
+            trust_env: whether to use the environment's proxies.
+            codec: to compress with.
+
+        Raises:
+            ConfigError: a bad setting; the message names it, and shows no credential and no URL.
+            ImportError: httpx2 is not installed.
+        """
+        try:
+            import httpx2
+        except ImportError as exc:
+            raise ImportError("sinks over HTTP need httpx2: pip install 'trio-batchmetrics[http]'") from exc
+        self._httpx = httpx2
+        self._base, self._host, auth = parsed_url(url, auth)
+        try:
+            httpx2.URL(self._base)
+        except (httpx2.InvalidURL, UnicodeEncodeError):
+            raise ConfigError("url must be an http or https URL (got one with characters that none has)") from None
+        # identity: answers are small, and most are never looked at.
+        usual = {"user-agent": "trio-batchmetrics", "accept-encoding": "identity"}
+        own: Mapping[str, str] = {} if headers is None else headers
+        self._credentials = Credentials(
+            auth, own, token=token, token_file=token_file, auth_class=httpx2.Auth, scheme=token_scheme
+        )
+        self._credentials.headers = {**usual, **self._credentials.headers}
+        self._verify = checked_verify(verify)
+        if not isinstance(trust_env, bool):
+            raise ConfigError(f"trust_env must be True or False (got {trust_env!r})")
+        if client is not None and not isinstance(client, httpx2.AsyncClient):
+            raise ConfigError(f"client must be an httpx2.AsyncClient (got {type(client).__name__})")
+        if client is not None and (verify is not True or trust_env):
+            raise ConfigError("verify and trust_env have no effect on client=, which has its own")
+        compressor(codec)
+        self._codec = codec
+        self._trust_env = trust_env
+        self._given: Any = client
+        self._given_used_by: int | None = None
+        """The process that has used the application's client."""
+        self._client: Any = client
+        self._quiet = Quiet()
+        self._sent: list[tuple[Any, Mapping[str, str]]] = []
+        """URL and headers of the last attempt's requests, as they were sent: a server may repeat them."""
+        self._scrubber: Scrubber | None = None
+        self._compression_taken = False
+        self._limiter = trio.CapacityLimiter(1)
+        self.compress: bool = False
+        """Whether to compress bodies; no more once the server has refused one."""
+
+    def __repr__(self) -> str:
+        """Show which server it is, without credentials or path; also where ``__init__`` has not got that far."""
+        return f"<Endpoint {getattr(self, '_host', 'not set up')}>"
+
+    @property
+    def host(self) -> str:
+        """Host and port."""
+        return self._host
+
+    def begin(self, *, compress: bool) -> None:
+        """Begin anew, as a block opens: with a limiter of this Trio run, and the token as it is now.
+
+        Args:
+            compress: whether to compress bodies.
+
+        Raises:
+            RuntimeError: the application's client has connections of the process that this one was forked from.
+        """
+        if self._given_used_by not in (None, os.getpid()):
+            raise RuntimeError(
+                f"client= of the sink for {self._host} was used before the fork, so that its connections are the "
+                "parent's: make a client in the child"
+            )
+        self._limiter = trio.CapacityLimiter(1)
+        self._credentials.forget()
+        self.compress = compress
+
+    async def request(
+        self,
+        method: str,
+        path: str,
+        body: bytes | None = None,
+        *,
+        params: Mapping[str, str] | None = None,
+        content_type: str | None = None,
+    ) -> Answer:
+        """Make one request: compressed if that is asked for, and again uncompressed if the server does not take that.
+
+        Args:
+            method: such as ``POST``.
+            path: below the base URL, already quoted; begins with a slash.
+            body: what to send.
+            params: the query.
+            content_type: of the body.
+
+        Raises:
+            NoAnswer: there was none.
+        """
+        ask = partial(self._ask, method, self._base + path, params, content_type)
+        if body is None or not self.compress or len(body) < WORTHWHILE:
+            return await ask(body)
+        small = await compressed(self._codec, body, self._limiter)
+        answer = await ask(small, self._codec)
+        if answer.status == 415 or (answer.status == 400 and not self._compression_taken):
+            answer = await ask(body)
+            if answer.status < 400:
+                self.compress = False
+                _logger.warning("metrics: %s does not take %s; sent uncompressed from now on", self._host, self._codec)
+        elif answer.status < 300:
+            self._compression_taken = True
+        return answer
+
+    async def _ask(
+        self,
+        method: str,
+        url: str,
+        params: Mapping[str, str] | None,
+        content_type: str | None,
+        body: bytes | None,
+        encoding: str | None = None,
+    ) -> Answer:
+        """Ask, and again with another token if the one that was in the file is refused."""
+        described = {"content-type": content_type, "content-encoding": encoding}
+        own = {name: value for name, value in described.items() if value is not None}
+        await self._credentials.load(self._limiter)
+        answer = await self._follow(method, url, params, {**self._credentials.headers, **own}, body)
+        if answer.status == 401 and await self._credentials.renewed(self._limiter):
+            answer = await self._follow(method, url, params, {**self._credentials.headers, **own}, body)
+        return answer
+
+    async def _follow(
+        self, method: str, url: str, params: Mapping[str, str] | None, headers: Mapping[str, str], body: bytes | None
+    ) -> Answer:
+        """Ask, and go where the answer points if that is the same server."""
+        if self._client is None:
+            self._client = await self._made()
+        self._sent, self._scrubber = [], None
+        hops = 0
+        while True:
+            status, answered, read = await self._once(method, url, params, headers, body)
+            redirect = redirect_of(self._httpx.URL, url, status, answered.get("location"))
+            if redirect is None or not redirect.followed or hops == MAX_HOPS:
+                points_to = None if redirect is None else redirect.origin
+                return Answer(status, answered, read.content, read.unread, read.too_long, points_to)
+            url, params = redirect.url, None
+            hops += 1
+
+    async def _once(
+        self, method: str, url: str, params: Mapping[str, str] | None, headers: Mapping[str, str], body: bytes | None
+    ) -> tuple[int, Mapping[str, str], Body]:
+        auth = {} if self._credentials.auth is None else {"auth": self._credentials.auth}
+        ours = self._client is not self._given
+        if not ours:
+            self._given_used_by = os.getpid()
+        try:
+            with self._quiet.request() if ours else nullcontext():
+                async with self._client.stream(
+                    method, url, params=params, headers=headers, content=body, follow_redirects=False, **auth
+                ) as response:
+                    self._note(*(one.request for one in response.history), response.request)
+                    return response.status_code, response.headers, await read_body(response)
+        except self._httpx.HTTPStatusError as exc:  # of a hook of the application's client: it is an answer
+            self._note(exc.request)
+            return exc.response.status_code, exc.response.headers, Body(b"")
+        except Exception as exc:
+            self._note(getattr(exc, "_request", None))  # the property raises where there is none
+            raise NoAnswer(self.scrubbed(_why(exc))) from exc
+
+    def _note(self, *requests: Any) -> None:
+        """Remember what was sent, without the bodies."""
+        self._sent += [(request.url, request.headers) for request in requests if request is not None]
+
+    async def _made(self) -> Any:
+        """Make a client of our own; reading the system's certificates takes a while, so in a thread.
+
+        Raises:
+            NoAnswer: the certificates cannot be read any more, or the environment's proxy is none; nothing was sent.
+        """
+        verify: Any = False  # what is not encrypted needs no certificates
+        if self._base.startswith("https:") and self._verify is not False:
+            make = partial(tls_context, self._httpx, self._verify)
+            try:
+                verify = await trio.to_thread.run_sync(make, abandon_on_cancel=True, limiter=self._limiter)
+            except OSError as exc:
+                error = f"verify: the certificates cannot be read: {exc.strerror or type(exc).__name__}"
+                raise NoAnswer(error, uncertain=False) from exc
+        try:
+            client = self._httpx.AsyncClient(
+                verify=verify,
+                trust_env=self._trust_env,
+                timeout=None,
+                limits=self._httpx.Limits(max_connections=2, keepalive_expiry=_IDLE_SECONDS),
+                cookies=CookieJar(DefaultCookiePolicy(allowed_domains=[])),  # none: they would pile up
+            )
+        except Exception as exc:
+            raise NoAnswer(self.scrubbed(_why(exc)), uncertain=False) from exc
+        self._quiet.install()
+        return client
+
+    def scrubbed(self, words: str) -> str:
+        """Return words without a credential, a path or a query in them; to be done before they are cut."""
+        if self._scrubber is None:
+            self._scrubber = Scrubber(self._secrets())
+        return self._scrubber(words)
+
+    def _secrets(self) -> Iterator[str]:
+        yield from own_secrets(self._credentials)
+        yield urlsplit(self._base).path
+        for sent in self._sent:
+            yield from request_secrets(*sent)
+        if self._given is not None:
+            yield from client_secrets(self._given)
+        if self._trust_env or getattr(self._given, "trust_env", False):
+            yield from proxy_secrets(self._httpx.URL)
+
+    async def aclose(self) -> None:
+        """Close our own client's connections; the application's is left open."""
+        client, self._client = self._client, self._given
+        if client is not None and client is not self._given:
+            self._quiet.remove()
+            await client.aclose()
+
+
+def _why(error: Exception) -> str:
+    """Return what kind of error it was, and in words what went wrong, which may stand in what caused it."""
+    cause: BaseException | None = error
+    while cause is not None and not str(cause):
+        cause = cause.__cause__ or cause.__context__
+    return type(error).__name__ if cause is None else f"{type(error).__name__}: {cause}"

@@ -1,0 +1,277 @@
+"""Bound instruments with a cell for each thread: safe without a global interpreter lock.
+
+How this works
+==============
+
+Each thread adds to a cell of its own, which nobody else writes (:mod:`trio_batchmetrics._concurrency`). Cells are
+cumulative and never reset; a collection, in Trio's thread, reads all of them and hands on the difference from the last
+one. A gauge's value is the one last set, with the changes since: setting it notes where the changes stand, in one
+reference that the last to set it writes.
+
+Within its thread an update is safe as :mod:`.bound` says. A reader sees by ``writing`` that an update
+is under way, and by ``updates`` that one has been completed meanwhile; it reads again, a bounded number of times, and
+never waits. What it misses comes with the next collection.
+
+The overflow series is one of these with a global interpreter lock too: it has to count its updates, the others not.
+"""
+
+from __future__ import annotations
+
+import time
+from bisect import bisect_left
+from collections.abc import Callable
+from datetime import timedelta
+from typing import Any, TypeVar
+
+import trio
+
+from .._concurrency import Cells
+from .._events import Counter, Gauge, HistogramPoint, Measure, Row
+from .bound import MOST, QUICK_INT, BoundCounter, BoundGauge, BoundHistogram, Host
+
+__all__ = ["CellCounter", "CellGauge", "CellHistogram"]
+
+_READINGS = 100
+"""How often a cell is read at most, while its thread goes on updating it; then what was read last is taken."""
+
+
+class _Cell:
+    """What one thread at a time writes."""
+
+    __slots__ = ("updates", "writing")
+
+    def __init__(self) -> None:
+        self.updates = 0
+        self.writing = 0
+
+
+class _Sums(_Cell):
+    """A cell of a counter or gauge: whole numbers, which stay exact, and the rest."""
+
+    __slots__ = ("rest", "whole")
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.whole = 0
+        self.rest: float = 0
+
+    def read(self) -> tuple[int, float]:
+        """Return the whole numbers, and the rest."""
+        return self.whole, self.rest
+
+
+class _Buckets(_Cell):
+    """A cell of a histogram."""
+
+    __slots__ = ("counts", "sum")
+
+    def __init__(self, buckets: int) -> None:
+        super().__init__()
+        self.counts = [0] * buckets
+        self.sum: float = 0
+
+    def read(self) -> tuple[list[int], float]:
+        """Return the counts, and the sum."""
+        return self.counts.copy(), self.sum
+
+
+_CellT = TypeVar("_CellT", bound=_Cell)
+_T = TypeVar("_T")
+
+
+def _updates(cells: Cells[_CellT]) -> int:
+    """Return how many updates were taken."""
+    return sum([cell.updates for cell in cells.all()])
+
+
+def _between_updates(cell: _CellT, read: Callable[[_CellT], _T]) -> _T:
+    """Read a cell between two updates, or as near to that as a bounded number of readings comes."""
+    reading = read(cell)
+    for _ in range(_READINGS):
+        updates = cell.updates
+        if not cell.writing:
+            reading = read(cell)
+            if cell.updates == updates and not cell.writing:
+                break
+    return reading
+
+
+class _Adding:
+    """What counters and gauges share: adding to the calling thread's cell."""
+
+    __slots__ = ()
+
+    _cells: Cells[_Sums]
+    _open: bool
+
+    @property
+    def updates(self) -> int:
+        """How many updates it has taken."""
+        return _updates(self._cells)
+
+    def _added(self, good: float) -> bool:
+        """Add, while the instrument is open and a float holds the sum; tell whether that was so."""
+        cell = self._cells.mine()
+        cell.writing += 1  # from here on no call
+        taken = False
+        if type(good) is int and -QUICK_INT <= good <= QUICK_INT:
+            if self._open:
+                cell.whole += good
+                taken = True
+        else:
+            total = cell.rest + good
+            if self._open and -MOST <= total <= MOST:
+                cell.rest = total
+                taken = True
+        cell.updates += taken
+        cell.writing -= 1
+        return taken
+
+
+class CellCounter(_Adding, BoundCounter):
+    """A counter with its labels, with a cell for each thread."""
+
+    __slots__ = ("_cells", "_taken_rest", "_taken_updates", "_taken_whole")
+
+    def __init__(self, measure: Measure, labels: dict[str, Any], host: Host) -> None:
+        """Made by ``collector.counter()``."""
+        super().__init__(measure, labels, host)
+        self._cells = Cells(_Sums)
+        self._taken_updates = 0
+        self._taken_whole = 0
+        self._taken_rest: float = 0
+
+    @trio.lowlevel.enable_ki_protection
+    def add(self, value: float = 1) -> None:
+        """Add a value. As :meth:`BoundCounter.add`."""
+        good = value if type(value) is int and 0 <= value <= QUICK_INT else self._checked(value)
+        if good is not None and not self._added(good):
+            self._not_taken()
+
+    def collect(self) -> Row | None:
+        """Take what was added since the last collection; None if nothing was."""
+        cells = self._cells.all()
+        updates = sum([cell.updates for cell in cells])  # before the sums: what comes in between is seen the next time
+        if updates == self._taken_updates:
+            return None
+        readings = [_between_updates(cell, _Sums.read) for cell in cells]
+        whole = sum([reading[0] for reading in readings])
+        rest = sum([reading[1] for reading in readings])
+        row = (
+            Counter,
+            time.time_ns(),
+            self.name,
+            self._labels,
+            whole - self._taken_whole + (rest - self._taken_rest) + self._zero,
+        )
+        self._taken_updates = updates
+        self._taken_whole = whole
+        self._taken_rest = rest
+        return row
+
+
+class CellGauge(_Adding, BoundGauge):
+    """A gauge with its labels, with a cell for each thread."""
+
+    __slots__ = ("_cells", "_last_set", "_sets", "_taken_updates")
+
+    def __init__(self, measure: Measure, labels: dict[str, Any], host: Host) -> None:
+        """Made by ``collector.gauge()``."""
+        super().__init__(measure, labels, host)
+        self._cells = Cells(_Sums)
+        self._taken_updates = 0
+        self._last_set: tuple[float, int, float] = (0, 0, 0)  # the value, and the changes until then
+
+    @trio.lowlevel.enable_ki_protection
+    def set(self, value: float) -> None:
+        """Set the value; of several at once, the last wins. As :meth:`BoundGauge.set`."""
+        good = value if type(value) is int and 0 <= value <= QUICK_INT else self._checked(value)
+        if good is None:
+            return
+        cell, changes = self._cells.mine(), self._changes()
+        if self._open:
+            self._last_set = (good, *changes)
+            cell.updates += 1
+        else:
+            self._not_taken()
+
+    def _change(self, by: float) -> None:
+        if not self._added(by):
+            self._not_taken()
+
+    def _changes(self) -> tuple[int, float]:
+        cells = self._cells.all()
+        return sum([cell.whole for cell in cells]), sum([cell.rest for cell in cells])
+
+    def collect(self) -> Row | None:
+        """Return the value; None if it was not touched since the last collection."""
+        updates = _updates(self._cells)
+        if updates == self._taken_updates:
+            return None
+        value, whole_then, rest_then = self._last_set
+        whole, rest = self._changes()
+        value = value + (whole - whole_then)
+        if rest != rest_then:
+            value = value + (rest - rest_then)
+        row = (Gauge, time.time_ns(), self.name, self._labels, value + self._zero)
+        self._taken_updates = updates
+        return row
+
+
+class CellHistogram(BoundHistogram):
+    """A histogram with its labels, with a cell for each thread."""
+
+    __slots__ = ("_cells", "_handed_on")
+
+    def __init__(self, measure: Measure, labels: dict[str, Any], host: Host) -> None:
+        """Made by ``collector.histogram()``."""
+        super().__init__(measure, labels, host)
+        buckets = len(self.bounds) + 1
+        self._cells = Cells(lambda: _Buckets(buckets))
+        self._handed_on: tuple[list[int], float] = ([0] * buckets, 0)
+
+    @property
+    def updates(self) -> int:
+        """How many updates it has taken."""
+        return _updates(self._cells)
+
+    @trio.lowlevel.enable_ki_protection
+    def observe(self, value: float | timedelta) -> None:
+        """Count a value. As :meth:`BoundHistogram.observe`."""
+        good = value if type(value) is int and 0 <= value <= QUICK_INT else self._checked(value)
+        if good is None:
+            return
+        bucket = bisect_left(self.bounds, good)
+        cell = self._cells.mine()
+        cell.writing += 1  # from here on no call
+        total = cell.sum + good
+        taken = False
+        if self._open and -MOST <= total <= MOST:
+            taken = True
+            cell.counts[bucket] += 1
+            cell.sum = total
+            cell.updates += 1
+        cell.writing -= 1
+        if not taken:
+            self._not_taken()
+
+    def collect(self) -> Row | None:
+        """Take what was observed since the last collection; None if nothing was."""
+        readings = [_between_updates(cell, _Buckets.read) for cell in self._cells.all()]
+        counts, total = [*map(sum, zip(*[reading[0] for reading in readings], strict=True))], 0.0
+        if not counts or counts == self._handed_on[0]:
+            return None
+        total = sum([reading[1] for reading in readings])
+        fresh = [now - before for now, before in zip(counts, self._handed_on[0], strict=True)]
+        row = (
+            HistogramPoint,
+            time.time_ns(),
+            self.name,
+            self._labels,
+            sum(fresh),
+            total - self._handed_on[1] + self._zero,
+            self.bounds,
+            tuple(fresh),
+        )
+        self._handed_on = (counts, total)
+        return row

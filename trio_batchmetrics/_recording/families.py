@@ -1,0 +1,136 @@
+"""What a name means, and which label sets it has.
+
+An instrument's kind, unit and bounds are settled by whoever says them first, in any thread, in the middle of anything:
+``dict.setdefault`` decides in one step, and what has been settled is never changed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from itertools import count
+from typing import Any
+
+from .._events import Kind, Measure, text
+
+__all__ = ["Family", "Identity", "identity_of"]
+
+Identity = frozenset[tuple[str | None, type, object]]
+"""A label set: two are the same where it is equal."""
+
+_COMPARED = frozenset({str, int, bool, float})
+"""Types whose values are compared as they are; any other type's by their text."""
+
+
+def identity_of(labels: Mapping[str, object]) -> Identity:
+    """Return what identifies a label set: values are the same if they are equal and of one type; None is left out."""
+    pairs = labels.items()
+    return frozenset([(text(name), type(value), _compared(value)) for name, value in pairs if value is not None])
+
+
+def _compared(value: object) -> object:
+    if type(value) not in _COMPARED:
+        return text(value)
+    return value if value == value else "nan"  # one NaN is as good as another
+
+
+class Family:
+    """One name: what it means, and its label sets."""
+
+    def __init__(self, name: str, unit: str, configured: tuple[float, ...] | None, max_series: int) -> None:
+        """Have no label sets yet.
+
+        Args:
+            name: the instruments' name.
+            unit: their unit.
+            configured: the bounds that the configuration has for them; they win.
+            max_series: how many label sets may have a series of their own.
+        """
+        self.name: str = name
+        self.unit: str = unit
+        self.members: dict[Identity, Any] = {}
+        """The bound instruments."""
+        self.overflow: dict[str, Any] = {}
+        """The bound instrument that further label sets share, once there is one; by the name ``overflow``."""
+        self.lost: int = 0
+        """How many values of observable instruments have lost their labels."""
+        self._observed: dict[Identity, None] = {}
+        self._settled: dict[str, Any] = {}
+        self._configured = configured
+        self._max_series = max_series
+        self._places = count()
+        self._spare: list[int] = []
+
+    # -- what it means
+
+    def settle(self, kind: Kind | None, unit: str, description: str, bounds: tuple[float, ...] | None) -> bool:
+        """Settle what is not yet settled.
+
+        Args:
+            kind: None for a description, which fits any.
+            unit: the unit.
+            description: the first one that is not empty is kept.
+            bounds: a histogram's; None: no others than there are.
+
+        Returns:
+            Whether anything was not yet settled.
+
+        Raises:
+            ValueError: something else was settled before.
+        """
+        before = len(self._settled)
+        known: Kind | None = self._settled.get("kind")
+        if unit != self.unit or (kind is not None and known is not None and kind is not known):
+            there, asked = _in_words(known, "described"), _in_words(kind, "a description")
+            raise ValueError(f"{self.name!r} is {there} in {self.unit!r} already (asked for {asked} in {unit!r})")
+        if (kind or known) not in (None, Kind.HISTOGRAM) and (bounds is not None or "bounds" in self._settled):
+            raise ValueError(f"{self.name!r} cannot be {_in_words(kind or known, '')} and have bucket bounds")
+        if bounds is not None and self._settled.get("bounds", bounds) != bounds:
+            raise ValueError(f"{self.name!r} has other bounds already ({self._settled['bounds']})")
+        if bounds is None and kind is Kind.HISTOGRAM and "bounds" not in self._settled:
+            bounds = Measure(None, kind, self.name, unit).default_bounds
+        if description:
+            self._settled.setdefault("description", description)
+        if kind is not None and self._settled.setdefault("kind", kind) is not kind:
+            return self.settle(kind, unit, description, bounds)  # another thread was first: that raises
+        if bounds is not None and self._settled.setdefault("bounds", bounds) != bounds:
+            return self.settle(kind, unit, description, bounds)
+        return len(self._settled) != before
+
+    @property
+    def measure(self) -> Measure:
+        """What it means, as far as that is settled."""
+        known: Kind | None = self._settled.get("kind")
+        bounds = self._configured or self._settled.get("bounds")
+        kind = known or (Kind.GAUGE if bounds is None else Kind.HISTOGRAM)
+        if kind is not Kind.HISTOGRAM:
+            bounds = None
+        description = self._settled.get("description", "")
+        return Measure(None, kind, self.name, self.unit, description, bounds, any_kind=known is None)
+
+    # -- its label sets
+
+    def take_place(self) -> int | None:
+        """Return a place among the ``max_series`` label sets; None if there is none left."""
+        try:
+            return self._spare.pop()
+        except IndexError:
+            place = next(self._places)
+            return place if place < self._max_series else None
+
+    def give_back(self, place: int) -> None:
+        """Return a place that was not needed: another thread has added the same label set."""
+        self._spare.append(place)
+
+    def observes(self, identity: Identity) -> bool:
+        """Tell whether an observed label set has a place; count what it loses if it has none. In Trio's thread."""
+        if identity in self._observed:
+            return True
+        if self.take_place() is None:
+            self.lost += 1
+            return False
+        self._observed[identity] = None
+        return True
+
+
+def _in_words(kind: Kind | None, unknown: str) -> str:
+    return f"a {kind.value}" if kind else unknown

@@ -1,0 +1,231 @@
+"""Bound instruments: labels resolved once, values aggregated in place, collected every ``flush_interval``.
+
+There is nothing to drop. A collection takes what came since the last one and hands it on as events: a ``Counter`` or
+``Gauge``, a ``HistogramPoint`` for a histogram. What was not touched hands on nothing.
+
+Instruments are made in any thread, and in the middle of anything (a collection too), without a lock: a new one is there
+for a collection in the same step as for whoever asks for it next, ``dict.setdefault``. What may grow meanwhile is
+copied in one step before it is walked.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, cast
+
+import trio
+
+from .._concurrency import gil_enabled
+from .._config import BatchMetricsConfig
+from .._events import OVERFLOW, Kind, Measure, Row, captured, checked_bounds, text
+from .bound import Bound, BoundCounter, BoundGauge, BoundHistogram, Host
+from .bound_cells import CellCounter, CellGauge, CellHistogram
+from .families import Family, Identity, identity_of
+from .observable import ObservableGauge, Observation, checked_callback
+
+__all__ = ["BoundCounter", "BoundGauge", "BoundHistogram", "Instruments", "ObservableGauge", "Observation"]
+
+_QUICK: dict[Kind, type[Bound]] = {
+    Kind.COUNTER: BoundCounter,
+    Kind.GAUGE: BoundGauge,
+    Kind.HISTOGRAM: BoundHistogram,
+}
+_BY_THREAD: dict[Kind, type[Bound]] = {
+    Kind.COUNTER: CellCounter,
+    Kind.GAUGE: CellGauge,
+    Kind.HISTOGRAM: CellHistogram,
+}
+
+
+class Instruments:
+    """All instruments of a collector. Its methods may be called in any thread, :meth:`collect` in Trio's."""
+
+    def __init__(self, config: BatchMetricsConfig, host: Host, *, by_thread: bool | None = None) -> None:
+        """Have no instruments yet.
+
+        Args:
+            config: the collector's.
+            host: the collector.
+            by_thread: whether each thread adds to cells of its own; None: where there is no global interpreter lock.
+        """
+        self._config = config
+        self._host = host
+        self._classes = _BY_THREAD if (not gil_enabled() if by_thread is None else by_thread) else _QUICK
+        self._families: dict[str, Family] = {}
+        self._observables: dict[tuple[str, Identity], ObservableGauge] = {}
+        self._overflowing: dict[str, Family] = {}
+        self._reading = True
+        self._closed = False
+        self.declared: dict[str, Measure] = {}
+        """The instruments by name, with the bounds that they have, and what was described."""
+        self.bound: list[tuple[Measure, Mapping[str, Any]]] = []
+        """Each bound instrument with its labels, in the order in which they were made."""
+        self.first: trio.Event = trio.Event()
+        """Set once there is an instrument."""
+
+    def counter(self, name: str, labels: Any, unit: str, description: str) -> BoundCounter:
+        """Return the counter of that name and labels."""
+        return cast("BoundCounter", self._bound(Kind.COUNTER, name, labels, unit, description))
+
+    def gauge(self, name: str, labels: Any, unit: str, description: str) -> BoundGauge:
+        """Return the gauge of that name and labels."""
+        return cast("BoundGauge", self._bound(Kind.GAUGE, name, labels, unit, description))
+
+    def histogram(
+        self, name: str, labels: Any, unit: str, description: str, bounds: Iterable[float] | None
+    ) -> BoundHistogram:
+        """Return the histogram of that name and labels."""
+        return cast("BoundHistogram", self._bound(Kind.HISTOGRAM, name, labels, unit, description, bounds))
+
+    def observable_gauge(
+        self, name: str, callback: Callable[[], Observation], labels: Any, unit: str, description: str
+    ) -> ObservableGauge:
+        """Have a callback read at each collection."""
+        callback, own = checked_callback(callback), _checked_labels(labels)
+        family = self._family(Kind.GAUGE, name, unit, description)
+        key = (family.name, identity_of(own))
+        observable = ObservableGauge(family, own, callback, self._host, lambda: self._observables.pop(key))
+        if self._observables.setdefault(key, observable) is not observable:
+            raise ValueError(f"{name!r} with these labels is observed already")
+        self._host.wake(self.first.set)
+        return observable
+
+    def describe(self, name: str, unit: str, description: str, bounds: Iterable[float] | None) -> None:
+        """Declare what a name means."""
+        self._family(None, name, unit, description, bounds)
+
+    @property
+    def overflowed(self) -> dict[str, int]:
+        """By instrument, how many updates have lost their labels to ``max_series``."""
+        counts: dict[str, int] = {}
+        for name, family in self._overflowing.copy().items():
+            updates = sum([member.updates for member in list(family.overflow.values())]) + family.lost
+            if updates:
+                counts[name] = updates
+        return counts
+
+    @property
+    def overflowing(self) -> list[str]:
+        """The instruments that have more label sets than ``max_series``."""
+        return list(self._overflowing)
+
+    def stop_reading(self) -> None:
+        """Call no callback any more: the block's body has ended."""
+        self._reading = False
+
+    def close(self) -> None:
+        """Take no more updates: they count as closed."""
+        self._reading = False
+        self._closed = True  # first: an instrument that is made meanwhile is found here, or finds this
+        for member in self._members():
+            member.close()
+
+    def collect(self, rows: list[Row]) -> None:
+        """Take what came since the last collection.
+
+        What one instrument raises ends the collection: what was taken until then is in ``rows``, and all else stays
+        where it is, for the next one.
+
+        Args:
+            rows: to append to.
+        """
+        for member in self._members():
+            row = member.collect()
+            if row is not None:
+                rows.append(row)
+        for observable in list(self._observables.values()):
+            if self._reading and not observable.closed:  # another's callback may have closed it
+                observable.collect(rows)
+                family = self._families[observable.name]
+                if family.lost:
+                    self._report_overflow(family)
+
+    def _members(self) -> list[Bound]:
+        members: list[Bound] = []
+        for family in list(self._families.values()):
+            members += list(family.members.values())
+            members += list(family.overflow.values())
+        return members
+
+    def _family(
+        self, kind: Kind | None, name: object, unit: object, description: object, bounds: Iterable[float] | None = None
+    ) -> Family:
+        """Return what a name means, settled.
+
+        Raises:
+            ValueError: it means something else, or something isn't a name, unit or bounds.
+        """
+        if not isinstance(name, str) or not name:
+            raise ValueError(f"an instrument's name must be a non-empty str (got {name!r})")
+        if not isinstance(unit, str) or not isinstance(description, str):
+            raise ValueError(f"unit and description must be str (got {unit!r}, {description!r})")  # noqa: TRY004 - one error for bad set-up, as the spec has it
+        own = checked_bounds("bounds", bounds) if bounds is not None else None
+        name, unit, description = text(name) or "", text(unit) or "", text(description) or ""
+        family = self._families.get(name)
+        if family is None:
+            new = Family(name, unit, self._config.bounds.get(name), self._config.max_series)
+            new.settle(kind, unit, description, own)
+            family = self._families.setdefault(name, new)
+        if family.settle(kind, unit, description, own) or name not in self.declared:
+            while self.declared.get(name) != family.measure:  # as often as another thread settles something meanwhile
+                self.declared[name] = family.measure
+        return family
+
+    def _bound(
+        self,
+        kind: Kind,
+        name: str,
+        labels: Any,
+        unit: str,
+        description: str,
+        bounds: Iterable[float] | None = None,
+    ) -> Bound:
+        own = _checked_labels(labels)
+        family = self._family(kind, name, unit, description, bounds)
+        identity = identity_of(own)
+        member: Bound | None = family.members.get(identity)
+        if member is None:
+            member = self._made(family, kind, identity, own)
+        return member
+
+    def _made(self, family: Family, kind: Kind, identity: Identity, labels: dict[str, Any]) -> Bound:
+        place = family.take_place()
+        if place is None:  # perhaps because another thread has just made this very one
+            return family.members.get(identity) or self._shared(family, kind)
+        new = self._classes[kind](family.measure, labels, self._host)
+        member: Bound = family.members.setdefault(identity, new)
+        if member is new:
+            self._announce(member, family)
+        else:
+            family.give_back(place)
+        return member
+
+    def _shared(self, family: Family, kind: Kind) -> Bound:
+        """Return the instrument that label sets beyond ``max_series`` share."""
+        shared: Bound | None = family.overflow.get("overflow")
+        if shared is None:
+            new = _BY_THREAD[kind](family.measure, {**OVERFLOW}, self._host)
+            shared = cast("Bound", family.overflow.setdefault("overflow", new))
+            if shared is new:
+                self._announce(shared, family)
+                self._report_overflow(family)
+        return shared
+
+    def _announce(self, member: Bound, family: Family) -> None:
+        self.bound.append((family.measure, member.labels))
+        self._host.wake(self.first.set)
+        if self._closed:
+            member.close()
+
+    def _report_overflow(self, family: Family) -> None:
+        if family.name not in self._overflowing:
+            self._overflowing[family.name] = family
+            if not self._closed:
+                self._host.trouble()
+
+
+def _checked_labels(labels: object) -> dict[str, Any]:
+    copied = captured({} if labels is None else labels)
+    if not isinstance(copied, dict):
+        raise ValueError(f"labels must be a mapping (got {type(labels).__name__})")  # noqa: TRY004 - one error for bad set-up, as the spec has it
+    return cast("dict[str, Any]", copied)

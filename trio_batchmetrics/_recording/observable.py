@@ -1,0 +1,171 @@
+"""Observable gauges: a callback of the application's, called at each collection."""
+
+from __future__ import annotations
+
+import inspect
+import time
+from collections.abc import Callable, Iterable, Mapping
+from functools import partial
+from types import MappingProxyType
+from typing import Any, cast
+
+from .._events import OVERFLOW, Gauge, InvalidError, Row, captured, fault_of, number
+from .._ledger import warn
+from .._reprs import tolerant_repr
+from .bound import Host
+from .families import Family, Identity, identity_of
+from .spans import is_async
+
+__all__ = ["ObservableGauge", "Observation", "checked_callback"]
+
+Observation = float | Iterable[tuple[Mapping[str, Any], float]]
+"""What a callback returns: a number, or pairs of labels and a number."""
+
+_QUIET = 60.0
+"""Seconds between two messages about one callback."""
+
+
+def checked_callback(callback: object) -> Callable[[], Observation]:
+    """Return a callback that can be called at a collection.
+
+    Raises:
+        ValueError: it cannot be called, or it is asynchronous.
+    """
+    if not callable(callback):
+        raise ValueError(f"callback must be callable (got {callback!r})")  # noqa: TRY004 - one error for bad set-up, as the spec has it
+    inner: object = callback
+    while isinstance(inner, partial):
+        inner = cast("partial[object]", inner).func
+    if is_async(inner):
+        raise ValueError(
+            f"callback must be a plain function, not an async one (got {callback!r}): a collection cannot wait; "
+            f"measure in a task of your own, and set() a gauge or keep the value for a plain callback"
+        )
+    return cast("Callable[[], Observation]", callback)
+
+
+@tolerant_repr
+class ObservableGauge:
+    """A gauge whose value is read from a callback at each collection, until it is closed or the block ends."""
+
+    __slots__ = (
+        "_callback",
+        "_family",
+        "_forget",
+        "_host",
+        "_labels",
+        "_measure",
+        "_open",
+        "_quiet_until",
+        "labels",
+        "name",
+    )
+
+    def __init__(
+        self,
+        family: Family,
+        labels: dict[str, Any],
+        callback: Callable[[], Observation],
+        host: Host,
+        forget: Callable[[], object],
+    ) -> None:
+        """Made by ``collector.observable_gauge()``.
+
+        Args:
+            family: what its name means.
+            labels: the instrument's own dictionary of them.
+            callback: as :func:`checked_callback` gave it.
+            host: the collector.
+            forget: called once, as it is closed.
+        """
+        measure = family.measure
+        self.name: str = measure.name
+        self.labels: Mapping[str, Any] = MappingProxyType(labels)
+        self._labels = labels
+        self._measure = measure
+        self._host = host
+        self._family = family
+        self._callback = callback
+        self._forget = forget
+        self._open = [True]
+        self._quiet_until = float("-inf")
+
+    def __repr__(self) -> str:
+        return f"<ObservableGauge {self.name!r} {self._labels!r}>"
+
+    @property
+    def closed(self) -> bool:
+        """Whether the callback will not be called any more."""
+        return not self._open
+
+    def close(self) -> None:
+        """Have the callback not called any more. In any thread; again isn't an error.
+
+        The same name and labels may be observed by another callback then.
+        """
+        try:
+            self._open.pop()  # one step: of two threads, one closes it
+        except IndexError:
+            return
+        self._forget()
+
+    def collect(self, rows: list[Row]) -> None:
+        """Call the callback, and append what it returns; an ``Exception`` it raises is logged, once a minute."""
+        try:
+            values = self._values(self._callback())
+        except Exception as exc:  # noqa: BLE001 - the application's callback: logged and skipped
+            self._report(exc)
+            return
+        for identity, (labels, value) in values.items():
+            if self._family.observes(identity):
+                rows.append((Gauge, time.time_ns(), self.name, labels, value))
+            else:
+                rows.append((Gauge, time.time_ns(), self.name, {**OVERFLOW}, value))
+
+    def _values(self, observed: object) -> dict[Identity, tuple[dict[str, Any], float]]:
+        """Return what was observed, by label set; what is not valid is counted.
+
+        Raises:
+            Exception: it cannot be read.
+        """
+        values: dict[Identity, tuple[dict[str, Any], float]] = {}
+        good = number(observed, self._measure)
+        if good is not None:
+            values[identity_of(self._labels)] = (self._labels, good)
+        elif inspect.isawaitable(observed) or inspect.isasyncgen(observed):
+            if inspect.iscoroutine(observed):
+                observed.close()
+            raise TypeError(f"it must return a number, or pairs of labels and a number (got the async {observed!r})")
+        elif isinstance(observed, Iterable) and not isinstance(observed, str | bytes | Mapping):
+            for pair in list(cast("Iterable[object]", observed)):
+                self._add_pair(values, pair)
+        else:
+            self._refuse(cast("Any", observed))
+        return values
+
+    def _refuse(self, value: object) -> None:
+        self._host.refuse_from_thread("invalid", fault_of("Gauge", "value", value, self._measure, self.name))
+
+    def _add_pair(self, values: dict[Identity, tuple[dict[str, Any], float]], pair: object) -> None:
+        parts = cast("list[Any]", pair) if isinstance(pair, tuple | list) else []
+        if len(parts) != 2:
+            self._refuse(cast("Any", pair))
+            return
+        own, good = captured(parts[0]), number(parts[1], self._measure)
+        if good is None:
+            self._refuse(parts[1])
+            return
+        if not isinstance(own, dict):
+            fault = InvalidError("Gauge", "labels", "must be a mapping", parts[0], self.name)
+            self._host.refuse_from_thread("invalid", fault)
+            return
+        labels: dict[str, Any] = {**self._labels, **own}
+        identity = identity_of(labels)
+        values.pop(identity, None)
+        values[identity] = (labels, good)
+
+    def _report(self, error: Exception) -> None:
+        now = self._host.now()
+        if now >= self._quiet_until:
+            self._quiet_until = now + _QUIET
+            warn("metrics: the callback of gauge %r raised: %r", self.name, error)

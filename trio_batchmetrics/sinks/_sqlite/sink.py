@@ -1,0 +1,304 @@
+"""An embedded database file that can be queried while it is written.
+
+How this works
+==============
+
+Each attempt is one call in a worker thread: connect if need be, begin, delete what is too old, insert, commit. The
+thread is waited for whatever happens, so that its outcome is always known. It looks for a cancellation (the attempt's
+timeout, the shutdown deadline, Ctrl-C) before each row and before the commit, then rolls back and raises: the file
+has all of a payload or nothing of it. It does not look afterwards, so what is committed is always reported. (SQLite's
+progress handler cannot do this: it may be asked once more when a commit has gone through, and would report it as
+interrupted.)
+
+After the commit, the rows are copied from the log into the database, so that the file is complete by itself: it may be
+renamed, copied or replaced at any time. ``_database_file.py`` has the reasons.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import sqlite3
+import time
+from collections.abc import Iterable, Iterator, Sequence
+from datetime import timedelta
+from typing import Any
+
+import trio
+
+from ..._events import MetricEvent, as_float, checked_limits, labels_of
+from ..._exceptions import ConfigError
+from ...abc import EventSink, Limits, Payload, Receipt
+from .._paths import file_path, why_not_opened
+from .database_file import DatabaseFile, check_log, identity
+from .table import COLUMNS, EXPIRE, INDEX, INSERT, TABLE, Row, row
+
+__all__ = ["SQLiteSink"]
+
+_BUSY_SECONDS = 0.05
+"""How long SQLite itself waits for a lock: not to be cancelled, so short; the engine's backoff does the rest."""
+
+_EXPIRE_SECONDS = 60.0
+"""Old rows are looked for this often, or every tenth of ``max_age``."""
+
+_EXPIRE_ROWS = 10_000
+"""Most old rows that one payload deletes (about 10 ms); the next one goes on if there are more."""
+
+_EVER = 1e10
+"""Seconds: 317 years; what is longer has no time in 64 bits."""
+
+_TRIES = 3
+"""How many files an attempt writes to, if each is removed under its hands."""
+
+_BUSY = frozenset({sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED})
+
+_FOREVER = frozenset(
+    {
+        sqlite3.SQLITE_ERROR,
+        sqlite3.SQLITE_PERM,
+        sqlite3.SQLITE_READONLY,
+        sqlite3.SQLITE_CORRUPT,
+        sqlite3.SQLITE_CONSTRAINT,
+        sqlite3.SQLITE_MISMATCH,
+        sqlite3.SQLITE_AUTH,
+        sqlite3.SQLITE_NOTADB,
+    }
+)
+"""Result codes (sqlite.org/rescode.html) that do not change by waiting; any other may be tried again."""
+
+_logger = logging.getLogger("trio_batchmetrics")
+
+
+class _UnusableError(Exception):
+    """What is at the path cannot become the sink's database."""
+
+
+class _MovedError(Exception):
+    """The database was moved in the middle of something; the next attempt starts with whatever is at the path."""
+
+
+class SQLiteSink(EventSink[list[Row]]):
+    """Writes events to the table ``events`` of a SQLite database, one row an event, one transaction a payload.
+
+    *Delivered* means: the transaction is committed and copied into the database file, which still had a name
+    afterwards. That survives the end of the process by any means, ``SIGKILL`` included, and whatever happens to the
+    file's name. While another process reads, the rows may stay in the log (``path-wal``) until it has finished; then a
+    crash of the system or a power cut may take the last commits with it, never the file (write-ahead log,
+    ``synchronous=NORMAL``). At the end the file has the rows that were delivered and no others.
+
+    Columns: ``id`` (in recording order), ``timestamp`` (ns since 1970, UTC), ``kind`` (the event's class), ``name``
+    (of a ``Counter``, ``Gauge``, ``Histogram``, ``HistogramPoint``; else NULL), ``labels`` and ``fields`` (JSON
+    objects as elsewhere; static labels included). ``timestamp`` is indexed. The table and the file are made with the
+    first payload; the database is switched to write-ahead logging, so that other processes read while this one
+    writes.
+
+    Failures:
+
+    * *Tried again*: the database is locked, the disk is full, an I/O error, too many open files.
+    * *Given up* with a clear ``last_error``: the file isn't a database, or has a table ``events`` without these columns
+      (it is left as it is); the path is a folder, its folder is missing, permission denied.
+    * *Rejected alone*: an event whose timestamp takes more than 64 bits, whose name cannot be made text, or whose
+      labels exceed ``limits``.
+
+    The file may be renamed, removed or replaced at any time, and its folder, too. This is noticed before the next
+    payload, which goes to the file that is at the path then; the sink's log never stays next to it. Rows that were on
+    their way are in the renamed file; if the file was removed under them, they are written again. Several sinks and
+    processes may write to one path. Don't overwrite the file in place (``cp backup path``) while it is being written
+    or read; ``mv`` and SQLite's own tools are safe. A disk that does not answer at all outlives any deadline.
+
+    Example:
+        >>> import sqlite3, tempfile, trio
+        >>> from contextlib import closing
+        >>> from trio_batchmetrics import collector
+        >>> from trio_batchmetrics.sinks import SQLiteSink
+        >>> async def main(path):
+        ...     async with collector(sinks=[SQLiteSink(path, max_age=7 * 24 * 3600)]) as metrics:
+        ...         metrics.record_cache_metric("redis", "hit")
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     path = f"{folder}/events.sqlite3"
+        ...     trio.run(main, path)
+        ...     with closing(sqlite3.connect(path)) as database:
+        ...         database.execute("SELECT kind, labels FROM events").fetchall()
+        [('CacheMetric', '{"cache.type":"redis","cache.operation":"hit"}')]
+    """
+
+    def __init__(
+        self,
+        path: str | os.PathLike[str],
+        *,
+        max_age: float | timedelta | None = None,
+        limits: Limits | None = None,
+        **settings: Any,
+    ) -> None:
+        """Write to a file, which need not exist; its folder must by the first payload. No I/O here.
+
+        Args:
+            path: the database; a relative one is taken from the current directory, now.
+            max_age: rows whose timestamp is so many seconds old, by the wall clock, are deleted now and then as
+                others are written. The file's space is used again, the file does not shrink. None: never.
+            limits: the largest labels that are written; events that exceed one are rejected.
+            settings: ``name`` and the delivery settings of :class:`~trio_batchmetrics.abc.EventSink`.
+
+        Raises:
+            TypeError: ``path`` is neither a str nor a path.
+            ValueError: ``path`` is empty, ``:memory:``, a URL or cannot name a file; ``max_age`` or a delivery setting
+                is not above 0; ``limits`` is something else.
+        """
+        super().__init__(**settings)
+        self._path = file_path("path", path)
+        self._max_age = _seconds(max_age)
+        self._limits = checked_limits(limits)
+        self._expire_at = 0.0
+        self._connection: sqlite3.Connection | None = None
+        self._file: DatabaseFile | None = None  # of the connection
+        self._pid = 0  # of the process that connected
+        self._limiter = trio.CapacityLimiter(1)  # its own: an application that uses up Trio's does not hold up this
+
+    def encode(self, events: Sequence[MetricEvent]) -> list[Row]:
+        """Return the events as rows.
+
+        Raises:
+            ValueError: a timestamp takes more than 64 bits, or labels exceed a limit.
+        """
+        static = self.context.static_labels
+        if self._limits is not None:
+            for event in events:
+                self._limits.check(labels_of(event, static))
+        return [row(event, static) for event in events]
+
+    async def send(self, payload: Payload[list[Row]]) -> Receipt | None:
+        """Commit the payload, in a worker thread; a checkpoint.
+
+        Cancelled, it has rolled back; if the commit came first, it returns as if it had not been cancelled.
+        """
+        return await trio.to_thread.run_sync(self._attempt, payload.parts, limiter=self._limiter)
+
+    async def aclose(self) -> None:
+        """Close the connection, in a worker thread; a checkpoint.
+
+        It is waited for even when cancelled: it copies at most a few megabytes from the log into the database. A forked
+        child leaves its parent's connection alone.
+        """
+        with trio.CancelScope(shield=True):
+            if self._connection is None or os.getpid() != self._pid:
+                await trio.lowlevel.checkpoint()
+                return
+            await trio.to_thread.run_sync(self._close, limiter=self._limiter)
+
+    # -- in the worker thread, one call at a time
+
+    def _attempt(self, parts: Iterable[list[Row]]) -> Receipt | None:
+        if self._connection is not None and os.getpid() != self._pid:
+            return Receipt(error="connected before a fork: a child process needs a sink of its own")
+        try:
+            for _ in range(_TRIES):
+                if self._write(*self._connected(), parts):
+                    return None
+        except _UnusableError as exc:
+            return Receipt(error=f"{self._path}: {exc}")
+        except _MovedError as exc:
+            return Receipt(retry=True, error=f"{self._path}: {exc}")
+        except sqlite3.Error as exc:
+            return self._receipt(exc)
+        return Receipt(retry=True, error=f"{self._path}: it is removed again and again")
+
+    def _write(self, connection: sqlite3.Connection, file: DatabaseFile, parts: Iterable[list[Row]]) -> bool:
+        """Commit the rows; say whether they are in a file, or were removed with it."""
+        now = time.monotonic()
+        expired = 0
+        try:
+            connection.execute("BEGIN IMMEDIATE")
+            connection.execute(TABLE)
+            connection.execute(INDEX)
+            if self._max_age is not None and now >= self._expire_at:
+                oldest = time.time_ns() - int(min(self._max_age, _EVER) * 1e9)
+                expired = connection.execute(EXPIRE, (oldest, _EXPIRE_ROWS)).rowcount
+            connection.executemany(INSERT, _until_cancelled(parts))
+            connection.execute("COMMIT")
+        except BaseException:
+            self._undo(connection)
+            raise
+        if self._max_age is not None and now >= self._expire_at and expired < _EXPIRE_ROWS:
+            self._expire_at = now + min(_EXPIRE_SECONDS, self._max_age / 10)
+        return file.settle()
+
+    def _undo(self, connection: sqlite3.Connection) -> None:
+        try:
+            connection.rollback()
+        except sqlite3.Error:
+            self._close()  # what it cannot roll back is rolled back by whoever opens the file next
+
+    def _connected(self) -> tuple[sqlite3.Connection, DatabaseFile]:
+        """Return a connection to the database that is at the path now."""
+        if self._file is not None and not self._file.is_unchanged():
+            if not self._file.can_leave():
+                raise _MovedError("its log was removed while another process is reading it")
+            if (message := self._close()) is not None:
+                raise _MovedError(message)
+        if self._connection is None or self._file is None:
+            before = identity(self._path)
+            if (message := check_log(self._path)) is not None:
+                _logger.warning("%s: %s", self._path, message)
+            self._connection = self._connect()
+            self._file, self._pid = DatabaseFile(self._path, self._connection), os.getpid()
+            if before not in (None, self._file.identity):
+                self._close()
+                raise _MovedError("it was replaced while being opened")
+        return self._connection, self._file
+
+    def _connect(self) -> sqlite3.Connection:
+        """Open the database and make sure of it, before anything in it is changed."""
+        connection = sqlite3.connect(self._path, timeout=_BUSY_SECONDS, isolation_level=None, check_same_thread=False)
+        try:
+            columns = {name for (name,) in connection.execute("SELECT name FROM pragma_table_info('events')")}
+            if columns and (missing := [name for name in COLUMNS if name not in columns]):
+                raise _UnusableError(f"its table 'events' is another's (it has no {', '.join(missing)})")
+            [mode] = connection.execute("PRAGMA journal_mode").fetchone()
+            if mode != "wal":
+                connection.execute("PRAGMA journal_mode = WAL").fetchone()
+            connection.execute("PRAGMA synchronous = NORMAL")
+            connection.execute("PRAGMA wal_autocheckpoint = 0")  # DatabaseFile.settle does it, after each commit
+        except BaseException:
+            connection.close()
+            raise
+        return connection
+
+    def _close(self) -> str | None:
+        """Close the connection; return, and log, a message for the user about a database that was moved."""
+        file, self._file, self._connection = self._file, None, None
+        message = None if file is None else file.leave()
+        if message is not None:
+            _logger.warning("%s: %s", self._path, message)
+        return message
+
+    def _receipt(self, error: sqlite3.Error) -> Receipt:
+        """Say what an error of SQLite's means for the payload."""
+        extended = getattr(error, "sqlite_errorcode", sqlite3.SQLITE_ERROR)
+        code = extended & 0xFF  # the low byte is the primary code: sqlite.org/rescode.html
+        if code in _BUSY:
+            return Receipt(retry=True, error=f"{self._path}: {error}")
+        self._close()
+        if code == sqlite3.SQLITE_TOOBIG:
+            return Receipt(too_large=True, error=str(error))
+        if code == sqlite3.SQLITE_CANTOPEN and (reason := why_not_opened(self._path)) is not None:
+            return Receipt(error=f"{self._path}: {reason}")
+        moved = extended == sqlite3.SQLITE_READONLY_DBMOVED
+        return Receipt(retry=moved or code not in _FOREVER, error=f"{self._path}: {error}")
+
+
+def _until_cancelled(parts: Iterable[list[Row]]) -> Iterator[Row]:
+    """Yield the rows; raise ``Cancelled`` instead of the next one, or of the end, once the attempt is cancelled."""
+    for rows in parts:
+        for each in rows:
+            trio.from_thread.check_cancelled()
+            yield each
+    trio.from_thread.check_cancelled()
+
+
+def _seconds(max_age: float | timedelta | None) -> float | None:
+    if max_age is None:
+        return None
+    seconds = as_float(max_age.total_seconds() if isinstance(max_age, timedelta) else max_age)
+    if seconds is None or seconds <= 0:
+        raise ConfigError(f"max_age must be a number of seconds > 0, or a timedelta (got {max_age!r})")
+    return seconds
