@@ -6,7 +6,7 @@
 #   make servers      the servers that tests need, into a cache outside this folder: once, a minute or two
 #   make test-servers the tests of today's InfluxDB 1.13 and 2.7, which take a quarter of an hour to build, once
 #   make check        every static check
-#   make coverage     the tests again, with branch coverage
+#   make coverage     the tests again, with branch coverage; fails below `fail_under` in pyproject.toml
 #   make test-oldest  the tests on the oldest trio and attrs that pyproject.toml allows
 #   make bench        what recording costs, beside other clients; 5 min, with QUICK=1 under one    (BENCH_ARGS="…")
 #   make format       what ruff can mend by itself
