@@ -36,14 +36,14 @@ class Collector:
         self.state = "open"
         self.refused: Tallied[str] = Tallied()
 
-    def refuse_from_thread(self, reason: str, fault: object = None) -> None:
+    def refuse(self, reason: str, fault: object = None) -> None:
         """Count."""
         self.refused[reason] += 1
 
     def wake(self, call: Any) -> None:
         """Nobody sleeps."""
 
-    def trouble(self) -> None:
+    def report(self) -> None:
         """Nothing is logged."""
 
     def now(self) -> float:
@@ -53,7 +53,7 @@ class Collector:
 
 def instruments(*, by_thread: bool = True, max_series: int = 2000) -> tuple[Instruments, Collector]:
     """Make instruments of a collector."""
-    host = Collector()
+    host: Any = Collector()
     return Instruments(BatchMetricsConfig(max_series=max_series), host, by_thread=by_thread), host
 
 
@@ -73,7 +73,8 @@ def test_there_is_a_global_interpreter_lock_unless_python_says_that_there_is_non
     for enabled in (True, False):
         monkeypatch.setattr(sys, "_is_gil_enabled", lambda enabled=enabled: enabled, raising=False)
         assert gil_enabled() is enabled
-        made = Instruments(BatchMetricsConfig(), Collector())
+        host: Any = Collector()
+        made = Instruments(BatchMetricsConfig(), host)
         assert (type(made.counter("c", None, "", "")).__name__ == "BoundCounter") is enabled
 
 

@@ -29,6 +29,7 @@ from tests.helpers import balanced, interrupted_at
 from tests.tally import Job, as_text
 from trio_batchmetrics import (
     BackendRequest,
+    Batch,
     BatchMetricsCollector,
     BatchMetricsConfig,
     BatchMetricsStats,
@@ -45,12 +46,11 @@ from trio_batchmetrics import (
     measure,
     metric_event,
 )
-from trio_batchmetrics._delivery.load import Load, Span
+from trio_batchmetrics._delivery.slices import SliceQueue
 from trio_batchmetrics._events.batch import Row, UnusualRow, event_of, is_plain, rows_and_groups
 from trio_batchmetrics._events.compiled import compiled_recorder
 from trio_batchmetrics._events.validation import checked, plain_rows, valid
-from trio_batchmetrics._ledger.accounts import Cohort
-from trio_batchmetrics._ledger.flushes import Stretch
+from trio_batchmetrics._ledger.pending_batch import PendingBatch
 from trio_batchmetrics.abc import Payload, Receipt, SeriesSink, SeriesStore, labels_of
 from trio_batchmetrics.testing import RecordingSink
 
@@ -653,7 +653,7 @@ def one_row(kind: type[MetricEvent]) -> st.SearchStrategy[tuple[Any, ...]]:
 ROWS = st.lists(st.one_of([one_row(kind) for kind in FIELDS]), max_size=12)
 
 
-recorder_of = functools.cache(functools.partial(compiled_recorder, timestamp=True))
+recorder_of = functools.cache(compiled_recorder)
 
 
 def as_recorded(row: tuple[Any, ...]) -> tuple[Any, ...]:
@@ -663,8 +663,8 @@ def as_recorded(row: tuple[Any, ...]) -> tuple[Any, ...]:
     if record is None:
         return UnusualRow(row)
     left: list[Row] = []
-    intake = SimpleNamespace(gate=True, rows=left, limit=2)
-    record(SimpleNamespace(_intake=intake), *values, timestamp=None if type(stamp) is int else stamp)
+    buffer = SimpleNamespace(gate=True, rows=left, limit=2)
+    record(SimpleNamespace(_buffer=buffer), *values, timestamp=None if type(stamp) is int else stamp)
     return row if type(left[0]) is tuple else UnusualRow(row)
 
 
@@ -679,6 +679,14 @@ def rows_of(drawn: list[tuple[Any, ...]]) -> list[Row]:
                 row = kind(*values, timestamp=stamp)
         rows.append(row)
     return rows
+
+
+def handed_over(rows: list[Any], plain: bool) -> Batch:
+    """Return events as a sink gets them from its queue."""
+    pending, queue = PendingBatch(rows, 1), SliceQueue()
+    pending.plain = plain
+    queue.append(pending)
+    return queue.events()
 
 
 def is_valid(row: Any) -> bool:
@@ -892,7 +900,7 @@ def test_labels_of_common_types_are_made_plain_with_no_closer_look(as_event: boo
     plain = [group[number] for number in range(len(COMMON)) for group in groups.values()]
     for name, group in zip(("a", "cache.operation", "http.response.status_code", "a"), groups.values(), strict=True):
         assert [labels_of(event_of(row)).get(name) for row in group] == [text for _, text in COMMON]
-    handed = Load([Span(Cohort(kept, Stretch(), points=False), kept, 0, len(kept), 0, is_plain(batch))]).batch()
+    handed = handed_over(kept, is_plain(batch))
     assert plain_rows(handed) == plain_rows(batch) == plain
     assert [*handed] == [event_of(row) for row in rows]
 
@@ -904,7 +912,7 @@ def test_sinks_get_the_same_plain_rows_whichever_way_events_come(drawn: list[tup
     batch = valid(rows_of(drawn))
     rows, groups = rows_and_groups(batch)
     as_sorted = {row[1]: row for group in (groups or {}).values() for row in group}
-    handed = Load([Span(Cohort(rows, Stretch(), points=False), rows, 0, len(rows), 0, is_plain(batch))]).batch()
+    handed = handed_over(rows, is_plain(batch))
     for row in plain_rows(handed):
         wanted = as_sorted[row[1]]
         assert row[:2] == wanted[:2]

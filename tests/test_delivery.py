@@ -21,8 +21,9 @@ from trio.testing import MockClock, wait_all_tasks_blocked
 from tests.helpers import MANY, assert_full_jitter, balanced, ids, report_balanced
 from trio_batchmetrics import Batch, BatchMetricsCollector, BatchMetricsConfig, MetricEvent, SinkStats, collector
 from trio_batchmetrics._delivery.attempts import Attempts
-from trio_batchmetrics._delivery.event_delivery import close
-from trio_batchmetrics._ledger.accounts import Account
+from trio_batchmetrics._delivery.event_delivery import EventDelivery
+from trio_batchmetrics._ledger.counters import SinkCounters
+from trio_batchmetrics._ledger.ledger import Ledger
 from trio_batchmetrics.abc import EventSink, Payload, Receipt
 from trio_batchmetrics.testing import FlakySink, PartialSink, RecordingSink, StuckSink
 
@@ -472,15 +473,22 @@ async def test_a_forked_child_does_not_close_what_is_its_parents(monkeypatch: py
             self.closed += 1
             await trio.lowlevel.checkpoint()
 
-    sink = Closing()
-    attempts = Attempts(sink, Account("closing", series=False), lambda: None)
-    pid = os.getpid()
-    monkeypatch.setattr(os, "getpid", lambda: pid + 1)
-    await close(sink, attempts)
-    assert sink.closed == 0
-    monkeypatch.setattr(os, "getpid", lambda: pid)
-    await close(sink, attempts)
-    assert sink.closed == 1
+    for child in (True, False):
+        sink, counters, pid = Closing(), SinkCounters("closing", series=False), os.getpid()
+        delivery = EventDelivery(
+            sink,
+            counters,
+            Ledger([counters]),
+            capacity=1,
+            run_id="",
+            on_room=lambda: None,
+            report=lambda: None,
+        )
+        delivery.finish()
+        with monkeypatch.context() as patch:
+            patch.setattr(os, "getpid", lambda pid=pid + child: pid)
+            await delivery.run()
+        assert sink.closed == (not child)
 
 
 async def test_last_success_is_not_of_a_payload_that_was_refused_whole(autojump_clock: MockClock) -> None:
@@ -1467,8 +1475,8 @@ def test_a_delivery_setting_that_cannot_work_is_a_value_error(setting: str, valu
 async def test_a_cancelled_task_makes_no_attempt_however_rested_it_is() -> None:
     """At a ``shutdown_timeout`` of 0 there is no further attempt, not even by a task that was just woken."""
     sink = RecordingSink()
-    attempts = Attempts(sink, Account("recording", series=False), lambda: None)
-    attempts.rested = True
+    attempts = Attempts(sink, SinkCounters("recording", series=False), lambda: None)
+    attempts.just_resumed = True
     with trio.CancelScope() as scope:
         scope.cancel()
         await attempts.attempt(Payload(Batch([]), (), "a key"))

@@ -15,7 +15,7 @@ from tests.helpers import balanced, ids
 from trio_batchmetrics import Batch, BatchMetricsConfig, MetricEvent, collector
 from trio_batchmetrics._concurrency.turns import Turn
 from trio_batchmetrics._delivery.event_delivery import EventDelivery
-from trio_batchmetrics._delivery.shipments import Parcel, Shipment
+from trio_batchmetrics._delivery.in_flight import InFlight, Request
 from trio_batchmetrics.abc import EventSink, Payload
 from trio_batchmetrics.sinks import PrometheusSink
 from trio_batchmetrics.testing import FlakySink, RecordingSink
@@ -136,11 +136,9 @@ async def test_what_a_sink_is_about_to_take_leaves_its_room_to_others(sink: Even
                 metrics.record_cache_metric("redis", "hit")
             await trio.lowlevel.checkpoint()
             await trio.lowlevel.checkpoint()
-        assert delivery.has_room(room)
-        assert not delivery.has_room(room + 1)
+        assert delivery.room == room
         await metrics.flush()
-        assert delivery.has_room(100)
-        assert not delivery.has_room(101)
+        assert delivery.room == 100
 
 
 async def test_what_is_set_aside_may_go_before_what_is_queued() -> None:
@@ -154,8 +152,8 @@ async def test_what_is_set_aside_may_go_before_what_is_queued() -> None:
                 metrics.record_cache_metric("redis", "hit")
             await trio.lowlevel.checkpoint()
             await trio.lowlevel.checkpoint()
-        delivery._aside.put(Shipment([Parcel(delivery._queue.pull(1))]))
-        assert not delivery.has_room(1)
+        delivery._aside.put(InFlight([Request(delivery._queue.pop(1))]))
+        assert delivery.room == 0
     assert balanced(metrics.stats()).processed_events == metrics.stats().total_events
 
 
@@ -218,7 +216,7 @@ async def test_the_events_that_were_there_first_are_handed_over_in_the_flush_tas
 async def test_what_a_recorder_looks_up_is_looked_up_the_quick_way() -> None:
     """CPython 3.11 does so where there are slots, and else up to 30 attributes only: a third of a call's time."""
     async with collector(sinks=[]) as metrics:
-        assert not hasattr(metrics._engine.intake, "__dict__")
+        assert not hasattr(metrics._engine.buffer, "__dict__")
 
 
 class Clock:

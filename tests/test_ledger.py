@@ -20,16 +20,16 @@ from trio.testing import MockClock
 
 from tests.helpers import balanced
 from trio_batchmetrics import Counter, collector
-from trio_batchmetrics._buffer.gathering import Gathering
-from trio_batchmetrics._buffer.intake import Intake
+from trio_batchmetrics._buffer.buffer import Buffer
 from trio_batchmetrics._concurrency.turns import Turn
 from trio_batchmetrics._config import BatchMetricsConfig
 from trio_batchmetrics._events.invalid import InvalidEvents
-from trio_batchmetrics._ledger.accounts import Account, Cohort, Verdict
-from trio_batchmetrics._ledger.flushes import Watch
+from trio_batchmetrics._ledger.counters import SinkCounters, Verdict
 from trio_batchmetrics._ledger.ledger import Ledger
+from trio_batchmetrics._ledger.pending_batch import PendingBatch
 from trio_batchmetrics._ledger.reporting import LossReporter
 from trio_batchmetrics._ledger.stats import FlushReport
+from trio_batchmetrics._ledger.watermarks import FlushWaiter
 from trio_batchmetrics.testing import RecordingSink
 
 EVENT, SERIES = ["e0", "e1", "e2"], ["s0", "s1"]
@@ -61,9 +61,9 @@ class Modelled:
 
 @attrs.define(eq=False)
 class Group:
-    """A cohort, and what the model knows of it."""
+    """A batch, and what the model knows of it."""
 
-    cohort: Cohort
+    batch: PendingBatch
     rows: list[Modelled]
     stage: str = "waiting"
     valid: list[Modelled] = attrs.field(factory=list[Modelled])
@@ -74,7 +74,7 @@ class Group:
 class Following:
     """A watch, and the events it follows."""
 
-    watch: Watch
+    watch: FlushWaiter
     events: list[Modelled]
     done: list[bool]
 
@@ -86,7 +86,7 @@ class LedgerMachine(RuleBasedStateMachine):
     def open(self, event_sinks: int, series_sinks: int) -> None:
         """Open the books for some sinks."""
         self.event, self.series = EVENT[:event_sinks], SERIES[:series_sinks]
-        self.accounts = {name: Account(name, series=name in SERIES) for name in [*self.series, *self.event]}
+        self.accounts = {name: SinkCounters(name, series=name in SERIES) for name in [*self.series, *self.event]}
         self.ledger = Ledger(list(self.accounts.values()))
         self.events: list[Modelled] = []
         self.handed: set[Modelled] = set()
@@ -95,7 +95,7 @@ class LedgerMachine(RuleBasedStateMachine):
         self.snapshot: dict[str, list[Modelled] | None] = dict.fromkeys(SERIES)
         self.watches: list[Following] = []
         self.rows: list[Modelled] = []
-        self.ledger.watch_rows(self.rows)
+        self.ledger.recorded.watch_rows(self.rows)
         self.open_group: Group | None = None
         self.ended = False
 
@@ -111,7 +111,7 @@ class LedgerMachine(RuleBasedStateMachine):
         for _ in range(count):
             self.rows.append(self._new())
         if self.open_group is None:
-            self.open_group = Group(self.ledger.open_cohort(self.rows), self.rows)
+            self.open_group = Group(self.ledger.open_batch(self.rows), self.rows)
             self.groups.append(self.open_group)
 
     @rule(count=st.integers(1, 3))
@@ -119,12 +119,12 @@ class LedgerMachine(RuleBasedStateMachine):
     def record_points(self, count: int) -> None:
         """A collection hands on points."""
         rows = [self._new() for _ in range(count)]
-        self.groups.append(Group(self.ledger.record_points(rows), rows))
+        self.groups.append(Group(self.ledger.open_points(rows), rows))
 
     @rule(reason=st.sampled_from(["buffer_full", "closed", "invalid"]))
     def refuse(self, reason: str) -> None:
         """An event is not taken."""
-        self.ledger.refuse(reason)
+        self.ledger.recorded.refuse(reason)
         self._new().dropped = reason
 
     @rule()
@@ -134,34 +134,34 @@ class LedgerMachine(RuleBasedStateMachine):
         group, self.open_group = self.open_group, None
         assert group is not None
         self.rows = []
-        self.ledger.watch_rows(self.rows)
-        group.cohort.seal()
+        self.ledger.recorded.watch_rows(self.rows)
+        self.ledger.seal(group.batch)
 
     @rule(data=st.data())
     @precondition(lambda self: any(group.stage == "waiting" for group in self.groups))
     def push_out(self, data: st.DataObject) -> None:
         """A waiting event makes room."""
-        waiting = [g for g in self.groups if g.stage == "waiting" and g.cohort.waiting and not g.cohort.points]
+        waiting = [g for g in self.groups if g.stage == "waiting" and g.batch.waiting and not g.batch.points]
         if waiting:
             group = data.draw(st.sampled_from(waiting))
             next(event for event in group.rows if not event.dropped).dropped = "buffer_full"
-            self.ledger.push_out(group.cohort)
+            self.ledger.evict(group.batch)
 
     @rule(data=st.data())
     @precondition(lambda self: any(g.stage == "waiting" and g is not self.open_group for g in self.groups))
+    @precondition(lambda self: not any(g.stage == "taken" for g in self.groups))
     def take(self, data: st.DataObject) -> None:
-        """The flush task takes a batch, and finds some of it invalid."""
-        sealed = [g for g in self.groups if g.stage == "waiting" and g is not self.open_group]
-        group = data.draw(st.sampled_from(sealed))
+        """The flush task takes the oldest batch, one at a time, and finds some of it invalid."""
+        group = next(g for g in self.groups if g.stage == "waiting" and g is not self.open_group)
         alive = [event for event in group.rows if not event.dropped]
         self._take(group, data.draw(st.integers(0, len(alive))))
 
     def _take(self, group: Group, bad: int) -> None:
-        self.ledger.take(group.cohort)
+        self.ledger.take(group.batch)
         alive = [event for event in group.rows if not event.dropped]
         for event in alive[:bad]:
             event.dropped = "invalid"
-        self.ledger.invalid(group.cohort, bad)
+        self.ledger.invalid(group.batch, bad)
         group.valid = alive[bad:]
         group.unmerged = list(self.series)
         group.stage = "taken" if group.valid else "gone"
@@ -177,16 +177,16 @@ class LedgerMachine(RuleBasedStateMachine):
     def _merge(self, group: Group, works: bool, refused: Collection[int] = ()) -> None:
         name = group.unmerged.pop(0)
         account = self.accounts[name]
-        self.ledger.reach(account, len(group.valid))
+        self.ledger.received(account, len(group.valid))
         for event in group.valid:
             event.reached.add(name)
         if works:
-            self.ledger.merged(account, group.cohort, len(group.valid), refused)
+            self.ledger.merged(account, group.batch, len(group.valid), refused)
             for at in refused:
                 group.valid[at].settled[name] = "rejected"
             self.merged[name] += [event for at, event in enumerate(group.valid) if at not in refused]
         else:
-            self.ledger.not_merged(account, group.cohort, len(group.valid))
+            self.ledger.merge_failed(account, group.batch, len(group.valid))
             for event in group.valid:
                 event.settled[name] = "failed"
 
@@ -198,6 +198,7 @@ class LedgerMachine(RuleBasedStateMachine):
 
     @rule(count=st.integers(1, 6))
     @precondition(lambda self: not self.ended)
+    @precondition(lambda self: not any(g.stage in ("waiting", "taken") for g in self.groups))
     def whole_batch(self, count: int) -> None:
         """A batch goes all the way to the sinks in one step, so that there is always something to settle."""
         self.record(count)
@@ -211,7 +212,7 @@ class LedgerMachine(RuleBasedStateMachine):
 
     def _hand_over(self, group: Group) -> None:
         now: Any = None
-        self.ledger.hand_over(group.cohort, len(group.valid), now)
+        self.ledger.hand_over(group.batch, len(group.valid), now)
         group.stage = "handed"
         for event in group.valid:
             event.reached.update(self.event)
@@ -230,7 +231,7 @@ class LedgerMachine(RuleBasedStateMachine):
         stop = start + 1
         while stop in open_positions and data.draw(st.booleans()):
             stop += 1
-        self.ledger.settle(self.accounts[name], group.cohort, start, stop, verdict, "why")
+        self.ledger.settle(self.accounts[name], group.batch, start, stop, verdict, "why")
         for event in group.valid[start:stop]:
             event.settled[name] = verdict.name.lower()
 
@@ -262,7 +263,7 @@ class LedgerMachine(RuleBasedStateMachine):
         if self.open_group is not None:
             self.seal()
         done: list[bool] = []
-        watch = self.ledger.watch(lambda: done.append(True))
+        watch = self.ledger.add_waiter(lambda: done.append(True))
         self.watches.append(Following(watch, [e for e in self.events if self._outcome(e) == "pending"], done))
 
     @rule(data=st.data())
@@ -271,7 +272,7 @@ class LedgerMachine(RuleBasedStateMachine):
         """A flush is cancelled."""
         following = data.draw(st.sampled_from(self.watches))
         self.watches.remove(following)
-        self.ledger.unwatch(following.watch)
+        self.ledger.remove_waiter(following.watch)
 
     @rule()
     def end(self) -> None:
@@ -326,9 +327,9 @@ class LedgerMachine(RuleBasedStateMachine):
         if hasattr(self, "ledger"):
             unsettled = [g for g in self.groups if any(self._outcome(event) == "pending" for event in g.rows)]
             empty = [g for g in self.groups if g.stage == "waiting"]
-            assert len(self.ledger._cohorts) <= len(unsettled) + len(empty)
-            assert len(self.ledger._tails) <= 3 ** len(self.series) * (1 + len(self.watches))
-            assert len(self.ledger._flushes) <= len(self.watches)
+            sections = 1 + len(self.series) + len(self.watches)
+            owed = sections * (2 ** len(self.series) - 1)
+            assert self.ledger.held <= len(unsettled) + len(empty) + sections + owed
 
 
 TestLedgerMachine = LedgerMachine.TestCase
@@ -372,11 +373,11 @@ class BufferMachine(RuleBasedStateMachine):
         self.calls: list[Any] = []
         waker: Any = self.calls.append
         reporter = LossReporter(self.ledger, waker, InvalidEvents(time.monotonic))
-        self.intake = Intake(self.config, self.ledger, waker, MockClock(), reporter, Turn())
+        self.buffer = Buffer(self.config, self.ledger, waker, MockClock(), reporter, Turn())
         self.put = 0
         self.threads = False
         self.kept: list[int] = []
-        self.hand: Gathering | None = None
+        self.hand: PendingBatch | None = None
         self.out: list[int] = []
         self.closed = False
         self.logger = logging.getLogger("tests.machine")
@@ -403,7 +404,7 @@ class BufferMachine(RuleBasedStateMachine):
 
     def put_one(self) -> None:
         """Record from Trio's thread."""
-        self.intake.put(Counter("c", {"id": self._expect()}, 1))
+        self.buffer.put(Counter("c", {"id": self._expect()}, 1))
 
     @rule(count=st.integers(1, 9))
     def record(self, count: int) -> None:
@@ -433,7 +434,7 @@ class BufferMachine(RuleBasedStateMachine):
 
         def put() -> None:
             for event in events:
-                self.intake.put(event)
+                self.buffer.put(event)
 
         thread = threading.Thread(target=put)
         thread.start()
@@ -444,15 +445,15 @@ class BufferMachine(RuleBasedStateMachine):
     @precondition(lambda self: self.hand is None)
     def take_in_hand(self) -> None:
         """The flush task takes the oldest batch in hand; its events still wait."""
-        self.hand = self.intake.next_batch()
+        self.hand = self.buffer.next_batch()
 
     @rule()
     @precondition(lambda self: self.hand is not None)
     def take(self) -> None:
         """The flush task takes the batch's events."""
         assert self.hand is not None
-        self.intake.seal(self.hand)
-        rows = self.intake.take(self.hand)
+        self.buffer.seal(self.hand)
+        rows = self.buffer.take(self.hand)
         taken = [row.labels["id"] for row in rows if isinstance(row, Counter)]
         assert taken == self.kept[: len(taken)], "first in, first out"
         assert len(taken) <= min(self.config.batch_size, self.config.buffer_size)
@@ -463,13 +464,13 @@ class BufferMachine(RuleBasedStateMachine):
     @rule()
     def hurry(self) -> None:
         """A flush lets the open batch leave."""
-        self.intake.hurry()
+        self.buffer.seal_open_batch()
 
     @rule()
     @precondition(lambda self: not self.closed)
     def close(self) -> None:
         """The block is left."""
-        self.intake.close()
+        self.buffer.close()
         self.closed = True
 
     @invariant()
@@ -477,11 +478,13 @@ class BufferMachine(RuleBasedStateMachine):
         """What waits is what the model keeps, never more than the buffer holds, and everything is counted."""
         if hasattr(self, "ledger"):
             stats = balanced(self.ledger.snapshot(None))
-            assert self.ledger.waiting - self.ledger.excess == len(self.kept) <= self.config.buffer_size
+            assert (
+                self.ledger.recorded.waiting - self.ledger.recorded.excess == len(self.kept) <= self.config.buffer_size
+            )
             assert stats.total_events == self.put
             assert stats.dropped_events == self.put - len(self.kept) - len(self.out)
             if not self.threads:
-                assert (self.intake.gate != 0) == (len(self.kept) < self.config.buffer_size and not self.closed)
+                assert (self.buffer.gate != 0) == (len(self.kept) < self.config.buffer_size and not self.closed)
 
 
 TestBufferMachine = BufferMachine.TestCase
@@ -495,29 +498,29 @@ TestBufferMachine.settings = settings(
 
 def test_more_event_sinks_than_a_byte_can_count_are_refused() -> None:
     """80 are fine, 81 are not."""
-    Ledger([Account(f"s{n}", series=False) for n in range(80)])
+    Ledger([SinkCounters(f"s{n}", series=False) for n in range(80)])
     with pytest.raises(ValueError, match="at most 80"):
-        Ledger([Account(f"s{n}", series=False) for n in range(81)])
+        Ledger([SinkCounters(f"s{n}", series=False) for n in range(81)])
 
 
 @pytest.mark.parametrize("count", [2, 80])
 def test_the_last_of_many_sinks_settles_an_event(count: int) -> None:
     """One byte holds the state of as many sinks as are allowed."""
-    accounts = [Account(f"s{n}", series=False) for n in range(count)]
+    accounts = [SinkCounters(f"s{n}", series=False) for n in range(count)]
     ledger = Ledger(accounts)
     rows = [1, 2]
-    ledger.watch_rows(rows)
-    cohort = ledger.open_cohort(rows)
-    ledger.watch_rows([])
-    cohort.seal()
-    ledger.take(cohort)
+    ledger.recorded.watch_rows(rows)
+    batch = ledger.open_batch(rows)
+    ledger.recorded.watch_rows([])
+    ledger.seal(batch)
+    ledger.take(batch)
     now: Any = None
-    ledger.hand_over(cohort, 2, now)
+    ledger.hand_over(batch, 2, now)
     for account in accounts[:-1]:
-        ledger.settle(account, cohort, 0, 2, Verdict.DELIVERED)
+        ledger.settle(account, batch, 0, 2, Verdict.DELIVERED)
         assert ledger.pending == 2
-    ledger.settle(accounts[-1], cohort, 0, 1, Verdict.DELIVERED)
-    ledger.settle(accounts[-1], cohort, 1, 2, Verdict.SPOOLED)
+    ledger.settle(accounts[-1], batch, 0, 1, Verdict.DELIVERED)
+    ledger.settle(accounts[-1], batch, 1, 2, Verdict.SPOOLED)
     stats = balanced(ledger.snapshot(None))
     assert (stats.processed_events, stats.spooled_events, stats.pending_events) == (1, 1, 0)
 
@@ -543,7 +546,7 @@ async def test_what_is_recorded_in_the_middle_of_a_change_is_looked_at_afterward
     """It opens a batch, though nobody records after it."""
     sink = RecordingSink()
     async with collector(sinks=[sink]) as metrics:
-        with metrics._engine.intake._change:  # as a signal handler does while the flush task changes the structure
+        with metrics._engine.buffer._change:  # as a signal handler does while the flush task changes the structure
             metrics.record_counter("c", {}, 1)
         await trio.sleep(6)
         assert len(sink.events) == 1

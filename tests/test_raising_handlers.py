@@ -13,7 +13,7 @@ import trio
 from tests.helpers import assert_goes_on, balanced, ids, interrupted_at, run_at_every_point
 from tests.threads import record_numbered
 from trio_batchmetrics import BatchMetricsCollector, BatchMetricsConfig, collector
-from trio_batchmetrics._buffer.intake import Intake
+from trio_batchmetrics._buffer.buffer import Buffer
 from trio_batchmetrics.testing import RecordingSink
 
 Policy = Literal["drop_newest", "drop_oldest"]
@@ -76,9 +76,11 @@ def test_what_a_handler_raises_in_a_recorder_costs_nothing_else(
     run_at_every_point(play, least=3)
 
 
-@pytest.mark.parametrize("step", [Intake.hurry, partial(Intake.watch, done=bool)], ids=["hurry", "watch"])
+@pytest.mark.parametrize(
+    "step", [Buffer.seal_open_batch, partial(Buffer.add_waiter, notify=bool)], ids=["seal", "wait"]
+)
 def test_what_a_handler_raises_as_a_flush_begins_delays_nothing_that_is_recorded_later(
-    step: Callable[[Intake], object],
+    step: Callable[[Buffer], object],
 ) -> None:
     """At each place: the events before and after it are delivered once, when the next batch is due at the latest."""
 
@@ -89,7 +91,7 @@ def test_what_a_handler_raises_as_a_flush_begins_delays_nothing_that_is_recorded
             for number in range(2):
                 metrics.record_counter("c", {"id": number}, 1)
             with suppress(RaisedByHandler), interrupted_at(point, raise_it) as passed:
-                step(metrics._engine.intake)
+                step(metrics._engine.buffer)
             metrics.record_counter("c", {"id": 2}, 1)
             await trio.sleep(6)
             assert balanced(metrics.stats()).pending_events == 0

@@ -229,7 +229,7 @@ class Meddler(trio.abc.Instrument):
         if self.recorder is not None:
             balanced(self.recorder.metrics.stats())
             ledger = self.recorder.metrics._engine.ledger
-            assert ledger.waiting - ledger.excess <= self.buffer_size
+            assert ledger.recorded.waiting - ledger.recorded.excess <= self.buffer_size
 
 
 @contextmanager

@@ -25,7 +25,7 @@ from trio_batchmetrics import (
     collector,
 )
 from trio_batchmetrics._buffer.handed_in import HandedIn
-from trio_batchmetrics._ledger.ledger import Ledger
+from trio_batchmetrics._ledger.recorded import Recorded
 from trio_batchmetrics.testing import RecordingSink, StuckSink
 
 Policy = Literal["drop_newest", "drop_oldest"]
@@ -236,7 +236,7 @@ async def test_many_threads_and_trio_record_at_once_and_every_event_is_counted_o
     policy: Policy, direct: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Four threads and Trio's, 5 000 events each, a small buffer: totals exact, order kept within each thread."""
-    monkeypatch.setattr("trio_batchmetrics._buffer.buffer.gil_enabled", lambda: direct)
+    monkeypatch.setattr("trio_batchmetrics._buffer.batching.gil_enabled", lambda: direct)
     sink = RecordingSink()
     config = BatchMetricsConfig(batch_size=7, buffer_size=30, on_full=policy)
     with restless():
@@ -278,13 +278,13 @@ async def test_what_a_thread_records_never_overtakes_what_it_has_handed_in(monke
             thread.start()
             thread.join()
 
-        def counted_late(ledger: Ledger) -> int:
+        def counted_late(recorded: Recorded) -> int:
             monkeypatch.undo()
             record(1)
-            return ledger.waiting
+            return recorded.waiting
 
-        metrics._engine.intake.gate = False  # as a thread leaves it whose record has filled the buffer
-        monkeypatch.setattr(Ledger, "waiting", property(counted_late))
+        metrics._engine.buffer.gate = False  # as a thread leaves it whose record has filled the buffer
+        monkeypatch.setattr(Recorded, "waiting", property(counted_late))
         metrics.record_counter("c", {"id": 0}, 1)
         record(2)
         assert (await metrics.flush()).ok
@@ -325,7 +325,9 @@ def test_a_threads_record_in_the_middle_of_letting_arecord_in_does_not_cost_that
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """The thread has found room before; its own event is the one too many, wherever Trio's thread stands."""
-    monkeypatch.setattr("trio_batchmetrics._buffer.buffer.gil_enabled", lambda: False)  # so that the thread hands it in
+    monkeypatch.setattr(
+        "trio_batchmetrics._buffer.batching.gil_enabled", lambda: False
+    )  # so that the thread hands it in
 
     async def play(point: int) -> int:
         sink = RecordingSink()
@@ -470,7 +472,7 @@ async def test_threads_that_record_as_the_block_ends_are_counted_as_closed(
     policy: Policy, autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """More of them than the buffer holds, all of which have found it open."""
-    monkeypatch.setattr("trio_batchmetrics._buffer.buffer.gil_enabled", lambda: False)  # so that they hand them in
+    monkeypatch.setattr("trio_batchmetrics._buffer.batching.gil_enabled", lambda: False)  # so that they hand them in
     stopped, goes_on = threading.Semaphore(0), threading.Event()
 
     def trace(frame: Any, event: str, _: object) -> None:
@@ -599,7 +601,7 @@ async def test_without_a_global_interpreter_lock_every_record_takes_the_path_tha
     policy: Policy, monkeypatch: pytest.MonkeyPatch, autojump_clock: MockClock
 ) -> None:
     """Tasks, threads and arecord, in a full buffer and in an empty one."""
-    monkeypatch.setattr("trio_batchmetrics._buffer.buffer.gil_enabled", lambda: False)
+    monkeypatch.setattr("trio_batchmetrics._buffer.batching.gil_enabled", lambda: False)
     sink = RecordingSink()
     async with collector(BatchMetricsConfig(batch_size=3, buffer_size=5, on_full=policy), sinks=[sink]) as metrics:
         for number in range(2):

@@ -8,7 +8,7 @@ import pytest
 import trio
 
 from trio_batchmetrics import collector
-from trio_batchmetrics._concurrency.waking import Waker
+from trio_batchmetrics._concurrency.waker import Waker
 
 
 async def test_a_waker_makes_calls_in_order_never_two_at_a_time() -> None:

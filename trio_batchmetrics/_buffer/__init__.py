@@ -2,12 +2,12 @@
 
 ::
 
-    intake     Intake: how recorders put a row into the open batch; how a full buffer refuses it
-    buffer     how a batch is opened, sealed and taken
-    gathering  a batch that gathers, and the signal that wakes the flush task
-    waiting    the batches that wait, and which event is evicted
-    waiters    tasks in arecord() that wait for room
-    handed_in  rows of other threads, until Trio's thread moves them into a batch
+    buffer           Buffer: recorders put rows in, the flush task takes batches out; full buffers are decided here
+    batching         how rows gather into batches, and which are refused or evicted where there is no room
+    waiting_batches  the batches that wait, and which event is evicted
+    flush_signal     the memory channel that wakes the flush task
+    waiters          tasks in arecord() that wait for room
+    handed_in        rows of other threads, until Trio's thread moves them into a batch
 
 Imports ``_config``, ``_concurrency``, ``_events`` and ``_ledger``. Recorders put rows into it; the flush task takes
 batches out.
@@ -15,7 +15,6 @@ batches out.
 
 from __future__ import annotations
 
-from .gathering import Gathering
-from .intake import Intake
+from .buffer import Buffer
 
-__all__ = ["Gathering", "Intake"]
+__all__ = ["Buffer"]

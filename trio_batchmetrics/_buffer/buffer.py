@@ -1,6 +1,30 @@
-"""The structure of the buffer: how rows gather into batches, and how the flush task takes these.
+"""The buffer: recorders put rows into it from any thread, and the flush task takes batches out.
 
-:mod:`.intake` explains it.
+How this works
+==============
+
+Any thread appends, and only Trio's thread changes the structure; no lock guards it. A recorder appends a row to the
+open batch's list and then checks whether something is due: a row that stands in the list is safe and counts, whatever
+re-enters the recorder afterwards. Two attributes decide, so that a record costs one check before and one comparison
+after (:meth:`Buffer.put`, which the recorders have written out, to save a call)::
+
+    gate    open while there is room and the block is open: one check for a full buffer, a closed and a disabled
+            collector, and for rows that another thread has handed in
+    limit   the length of the list at which maintenance is due: its first row (a batch opens), its last (the batch is
+            full and is sealed), or the buffer's last
+
+:meth:`Batching.maintain` does what is due. Re-entered by a signal handler, ``__del__`` or a logging handler, it returns
+at once, and the outer call goes on. Where re-entry has put a row beyond ``buffer_size``, the gate is shut first, and
+then the row is refused, or the oldest one evicted: a step each, however many events wait.
+
+Another thread asks Trio's thread for maintenance. Until that comes, the list may be longer than a batch; the excess is
+carried over into the next list. To look up a list and to append to it is one step only where there is a global
+interpreter lock. Without one, and wherever the gate is shut, other threads leave their rows in a queue
+(:mod:`.handed_in`). They count towards ``buffer_size`` from the start.
+
+A batch is announced to the flush task through the memory channel when its first event comes, and fills up while it
+waits there; so a batch costs one wake-up and one timer, and idleness costs nothing. The batches themselves stand in
+:mod:`.waiting_batches`, which knows the oldest event.
 """
 
 from __future__ import annotations
@@ -8,395 +32,171 @@ from __future__ import annotations
 from collections.abc import Callable
 from functools import partial
 from threading import get_ident
-from typing import cast
 
 import trio
 
-from .._concurrency import Turn, Waker, gil_enabled
-from .._config import BatchMetricsConfig
 from .._events import Row
-from .._ledger import Ledger, LossReporter, Tally, Watch
-from .gathering import Bell, Gathering
-from .handed_in import HandedIn
-from .waiters import Waiters
-from .waiting import WaitingBatches
+from .._exceptions import WrongThreadError
+from .._ledger import FlushWaiter, PendingBatch
+from .batching import Batching
 
 __all__ = ["Buffer"]
 
 
-class _Change:
-    """A change of the structure by a task: re-entering recorders leave it alone; it is looked at afterwards."""
+class Buffer(Batching):
+    """The buffer of one collector, as recorders, the flush task and the end of the block see it."""
 
-    __slots__ = ("_buffer",)
+    __slots__ = ()
 
-    def __init__(self, buffer: Buffer) -> None:
-        self._buffer = buffer
+    # -- recorders
 
-    def __enter__(self) -> None:
-        self._buffer.busy = True
+    def put(self, row: Row) -> None:
+        """Record a row, or refuse and count it. From any thread; never a checkpoint; may be re-entered."""
+        if self.gate:
+            rows = self.rows
+            rows.append(row)
+            if len(rows) >= self.limit:
+                self.maintain()
+        elif self.admits():
+            self.put_slowly(row)
 
-    def __exit__(self, *_: object) -> None:
-        buffer = self._buffer
-        buffer.busy = False
-        if buffer.again or len(buffer.rows) >= buffer.limit or not buffer.gate:  # else there is as much room as before
-            buffer.limit = 0
-            buffer.look()
+    def admits(self) -> bool:
+        """Return whether to call :meth:`put_slowly` where the gate is shut; otherwise count a refusal."""
+        refusals = self._refusals
+        if refusals is None or self.gate or get_ident() != self._thread:  # a handler may have opened it meanwhile
+            return True
+        refusals.count += 1
+        if not self._reporter.notified:
+            self._reporter.notify()
+        return False
 
-
-class Buffer:
-    """Waiting events, in batches. Only Trio's thread calls its methods, but for :meth:`look`."""
-
-    __slots__ = (  # CPython 3.11 looks attributes up faster only where there are at most 30, or slots
-        "_asked",
-        "_batch_size",
-        "_batches",
-        "_bell",
-        "_buffer_size",
-        "_change",
-        "_clock",
-        "_cut_short",
-        "_direct",
-        "_drop_oldest",
-        "_enabled",
-        "_flush_interval",
-        "_full",
-        "_hand",
-        "_handed_in",
-        "_kept",
-        "_ledger",
-        "_open",
-        "_refusals",
-        "_reporter",
-        "_room",
-        "_taken",
-        "_thread",
-        "_turn",
-        "_waiters",
-        "_waker",
-        "again",
-        "busy",
-        "closed",
-        "gate",
-        "hand_shrunk",
-        "limit",
-        "rows",
-    )
-
-    def __init__(
-        self,
-        config: BatchMetricsConfig,
-        ledger: Ledger,
-        waker: Waker,
-        clock: trio.abc.Clock,
-        reporter: LossReporter,
-        turn: Turn,
-    ) -> None:
-        """Open the buffer in the calling thread, which is Trio's.
-
-        Args:
-            config: the collector's.
-            ledger: where every event is accounted.
-            waker: makes calls that touch Trio.
-            clock: the Trio run's.
-            reporter: told of what was lost.
-            turn: the flush task's; told when there is work for it.
-        """
-        self.closed: bool = False
-        self._thread = get_ident()
-        self._direct = gil_enabled()
-        self.gate: bool = self._direct
-        self.limit: int = 1
-        self.rows: list[Row | None] = []
-        self.busy: bool = False
-        """Whether the structure is being changed."""
-        self.again: bool = False
-        """Whether a look is due that could not be had while the structure was being changed."""
-        self._room = 0
-        """How much room there was at least when the list became empty; 0 once it has rows."""
-        self._asked = False
-        """Whether a task of the library has been asked to look."""
-        self._cut_short = False
-        """Whether a signal handler has raised in the middle of a change."""
-        self._flush_interval = config.flush_interval
-        self._buffer_size = config.buffer_size
-        self._batch_size = min(config.batch_size, config.buffer_size)
-        self._drop_oldest = config.on_full == "drop_oldest"
-        if self._drop_oldest:
-            ledger.capacity = config.buffer_size
-        full = ledger.refusals("buffer_full")  # made now: there may be little room on the stack later
-        self._full: Tally | None = full if self._direct and not self._drop_oldest else None
-        self._refusals: Tally | None = self._full
-        """Counts what the gate keeps out; None: only :meth:`put_slowly` can tell whether that is to be refused."""
-        self.hand_shrunk: Callable[[], object] = lambda: None
-        """Called when the batch in the flush task's hand has lost an event: it may fit now where it did not."""
-        self._ledger = ledger
-        self._waker = waker
-        self._clock = clock
-        self._reporter = reporter
-        self._turn = turn
-        self._open: Gathering | None = None
-        self._hand: Gathering | None = None
-        self._batches = WaitingBatches(ledger)
-        self._waiters = Waiters()
-        self._kept: Row | None = None  # what arecord is putting: re-entry may not cost it its place
-        self._change = _Change(self)
-        self._handed_in = HandedIn(ledger, config.buffer_size, partial(waker, self._look_now), reporter.trouble)
-        self._bell = Bell(lambda: self._batches.first, config.buffer_size, config.flush_interval, waker, turn)
-        self._taken = False
-        ledger.watch_rows(self.rows)
-        self._enabled = config.enabled
-        if not config.enabled:
-            self.gate = False
-            self._refusals = Tally()  # nobody's: nothing is counted, and nothing told
-            reporter.be_still()
-
-    # -- gathering
+    def put_slowly(self, row: Row) -> None:
+        """Record a row, or refuse and count it."""
+        here = get_ident() == self._thread
+        if here:
+            self._maintain_if_asked()  # rows that other threads have recorded come first
+        if self.closed or not self._enabled:
+            self.refuse("closed")
+        elif not (self._drop_oldest or self._has_room()):
+            self._handed_in.make_sure()
+            self.refuse("buffer_full")
+        elif here:
+            self.rows.append(row)
+            self._maintain_now()
+        else:
+            self._handed_in.append(row)
+            self._shut_gate()
 
     def refuse(self, reason: str) -> None:
-        """Count an event that is not taken. From any thread."""
+        """Count an event that is refused. From any thread."""
         if self._enabled:
-            self._ledger.refuse(reason)
-            self._reporter.trouble()
+            self._recorded.refuse(reason)
+            self._reporter.notify()
 
-    def lost(self) -> None:
-        """Events were lost: have it reported."""
-        self._reporter.trouble()
-
-    def _has_room(self) -> bool:
-        return self._ledger.waiting < self._buffer_size and not self._waiters.rows and not self.closed
-
-    def _shut_gate(self) -> None:
-        """Have Trio's thread look before its next record."""
-        self.gate, self._refusals = False, None
-
-    def look(self) -> None:
-        """Do what is due: move what other threads have recorded, open a batch, let a full one leave, make room."""
-        if get_ident() != self._thread:
-            self._ask_for_look()
+    async def put_when_room(self, row: Row) -> None:
+        """Record a row as soon as there is room: what ``arecord`` promises."""
+        self.check_thread()
+        await trio.lowlevel.checkpoint_if_cancelled()
+        self._maintain_if_asked()
+        if self.gate or self._has_room():  # a thread that has recorded may have shut it just now
+            self._kept = row
+            self.rows.append(row)
+            if len(self.rows) >= self.limit:
+                self.maintain()
+            self._kept = None
+            await trio.lowlevel.cancel_shielded_checkpoint()
             return
-        try:
-            while self.again or len(self.rows) >= self.limit:
-                if self.busy:
-                    self.again = True
-                    return  # re-entered: the outer call looks again once it has let go
-                self.busy, self.again = True, False
-                try:
-                    self._look_once()
-                except BaseException:  # the next look goes on with it
-                    self._cut_short, self._refusals, self.limit = True, None, 0
-                    raise
-                finally:
-                    self.busy = False
-        except RecursionError:
-            self._look_later()
-
-    def _look_now(self) -> None:
-        self.limit = 0
-        self.look()
-
-    def _look_if_asked(self) -> None:
-        if self._asked or self._cut_short or self._handed_in.rows:
-            self._look_now()
-
-    def _ask_for_look(self) -> None:
-        """Have Trio's thread look at a row that another has appended, which stands and counts already."""
-        self.again = True  # a look that is under way goes on
-        try:
-            self._ask(self._waker)
-            if self._ledger.waiting >= self._buffer_size and not self.closed:
-                self._shut_gate()
-        except RecursionError:
-            pass  # the row is safe; the next record asks
-
-    def _look_later(self) -> None:
-        """The stack is nearly used up: have a task of the library look. Until then the newest make room."""
-        try:
-            if self._ledger.waiting > self._buffer_size:
-                self._refuse_newest()
-            self._ask(self._waker.later)
-        except RecursionError:
-            pass  # the rows are safe; the next record looks
-
-    def _ask(self, waker: Callable[[Callable[[], object]], object]) -> None:
-        if not self._asked:
-            self._asked = True
-            try:
-                waker(self._look_now)
-            except BaseException:
-                self._asked = False
-                raise
-
-    def _look_once(self) -> None:
-        self._asked = False  # first: whoever appends from here on asks again
-        if self._handed_in.rows or self._cut_short:
-            self._handed_in.move(self._append_moved)
-        self._form_batch()
-        filled = len(self.rows)  # before the room: what re-enters in between makes the next look come early, never late
-        known, self._room = self._room, 0
-        if filled and known >= self._batch_size and self.gate and not self._cut_short:  # since then there has come more
-            self.limit = self._batch_size
+        if self.closed:
+            self.refuse("closed")
+            await trio.lowlevel.cancel_shielded_checkpoint()
             return
-        room = self._buffer_size - self._ledger.waiting
-        if room < 0 and self._make_room():
-            self.again = True
-            return
-        if not self.closed:
-            is_open = room > 0 and not self._waiters.rows and self._direct
-            if self._handed_in.rows:  # a thread has just come: what it records next must not overtake this
-                self._shut_gate()
-            else:
-                self._refusals = self._full  # with no call since the question
-                self.gate = is_open
-        if self._open is None:
-            self.limit, self._room = 1, room
-        else:
-            limit = filled + room if room < self._batch_size - filled else self._batch_size
-            self.limit = limit if limit > filled else filled + 1
-        if self._cut_short:
-            self._cut_short = False
-            self._bell.there_is(complete=True)
+        await self._waiters.wait(row)
 
-    def _append_moved(self, moving: list[Row]) -> None:
-        """Put an event of another thread into the open batch."""
-        self._ledger.moved += 1  # with no call up to the last step: the event is always counted once
-        self.rows += moving
-        del moving[0]
-        self._form_batch()
+    def check_thread(self) -> None:
+        """Accept calls from Trio's thread only; from any, where the collector is disabled.
 
-    def _form_batch(self) -> None:
-        """Open a batch for the first row of a list; let it leave with its last; both again for further rows."""
-        batch = self._open
-        if batch is not None and (batch.rows is not self.rows or not batch.number):
-            self._go_on_with(batch)
-        while self.rows:
-            if self._open is None:
-                self._open_batch()
-            if len(self.rows) < self._batch_size or self._open is None:
-                return
-            self._complete(self._open)
-            self._seal()
+        Raises:
+            WrongThreadError: another thread called it.
+        """
+        if self._enabled and get_ident() != self._thread:
+            raise WrongThreadError(
+                "arecord() and flush() belong to the thread of the collector's Trio run; "
+                "in other threads, use the synchronous recorders"
+            )
 
-    def _make_room(self) -> bool:
-        """Refuse or evict what is beyond ``buffer_size``, a step for each event; return whether there is room then."""
-        self.gate = False  # first: what re-enters from here on is refused, or makes room for itself later
-        self._reporter.trouble()
-        while self._ledger.waiting > self._buffer_size:
-            if self._handed_in.rows and not self._drop_oldest:
-                self._handed_in.move(self._append_moved)  # these are newer than all that stand in a batch
-            if not (self._evict_oldest() if self._drop_oldest else self._refuse_newest()):
-                return False  # another thread has recorded meanwhile; it has asked for another look
-        return True
-
-    def _refuse_newest(self) -> bool:
-        """Refuse the row that came last, after all; return whether there was one."""
-        refusals = self._ledger.refusals("closed" if self.closed else "buffer_full")
-        if len(self.rows) > (self._kept is not None):
-            refusals.count += 1  # with no call before the next step: the event is always counted once
-            del self.rows[-2 if self.rows[-1] is self._kept else -1]
-            return True
-        return self._batches.evict_newest(self._open, self._kept) is not None
-
-    def _evict_oldest(self) -> bool:
-        """Drop the oldest waiting event; return whether there was one."""
-        if self._open is None and self.rows:
-            self._open_batch()
-        batch = self._batches.evict_oldest(self._open)
-        if batch is not None and batch is self._hand:
-            self._waker(self.hand_shrunk)
-        return batch is not None
-
-    def _open_batch(self) -> None:
-        """The first event of a batch opens it."""
-        cohort = self._ledger.open_cohort(self.rows)
-        self._open = Gathering(self.rows, cohort, self._clock.current_time() + self._flush_interval)
-        self._announce(self._open)
-
-    def _announce(self, batch: Gathering) -> None:
-        """Put a batch where the flush task finds it, which is woken unless it is awake."""
-        self._batches.append(batch)
-        self._bell.there_is(complete=batch.full)
-
-    def _complete(self, batch: Gathering) -> None:
-        """Let a batch leave at once."""
-        batch.complete(self._waker, self._turn)
-        self._bell.there_is(complete=True)
-
-    def _go_on_with(self, batch: Gathering) -> None:
-        """Do the rest of a change that was cut short."""
-        if not batch.number:
-            self._announce(batch)
-        if batch.rows is not self.rows:
-            self._seal()
-
-    def _seal(self) -> None:
-        """The open batch is complete. Where this was cut short before, it goes on from there."""
-        batch = self._open
-        if batch is None:
-            return
-        if batch.rows is self.rows:
-            self.rows = self._ledger.watched_after(batch.rows)
-            self.limit = 1
-        if len(batch.rows) > self._batch_size:  # other threads have appended
-            self._ledger.carry_over(batch.rows, self._batch_size, self.rows)
-        batch.cohort.seal()
-        self._open = None
-
-    # -- the flush task's side
+    # -- the flush task
 
     async def wait(self) -> bool:
         """Wait until there may be a batch. Returns False once the buffer is closed."""
-        expecting, self._taken = self._taken, False
-        return await self._bell.wait(expecting=expecting)
+        return await self._signal.wait()
 
     @property
-    def announced(self) -> int:
+    def newest(self) -> int:
         """The number of the newest batch."""
-        return self._batches.announced
+        return self._batches.newest
 
-    def next_batch(self) -> Gathering | None:
-        """Take the oldest batch in hand; its events still wait. Returns None if there is none."""
-        self._look_if_asked()
-        self._hand = self._batches.first
-        return self._hand
+    def next_batch(self) -> PendingBatch | None:
+        """Return the oldest batch, whose events still wait, and make it the current one. None if there is none."""
+        if self._asked or self._cut_short or self._handed_in.rows:
+            self._maintain_now()
+        self._current = self._batches.first
+        return self._current
 
-    def seal(self, batch: Gathering) -> None:
-        """Let nothing more into this batch, which is due."""
+    def seal(self, batch: PendingBatch) -> None:
+        """Seal a batch that is due."""
         if self._open is batch:
             with self._change:
                 if self._open is batch:
                     self._seal()
 
-    def hurry(self) -> None:
-        """Let the open batch, if there is one, leave at once. Call it from a task."""
-        self._look_if_asked()
-        batch = self._open
-        if batch is not None:
-            with self._change:
-                if self._open is batch:
-                    self._complete(batch)
-                    self._seal()
-
-    def take(self, batch: Gathering) -> list[Row]:
-        """Take the events of the batch in hand; there is room again. Call it from a task.
+    def take(self, batch: PendingBatch) -> list[Row]:
+        """Take the events of the current batch; there is room again. Call it from a task.
 
         Returns:
-            What was not evicted.
+            The rows that were not evicted.
         """
-        self._look_if_asked()  # the oldest events make room before they are taken
+        if self._asked or self._cut_short or self._handed_in.rows:
+            self._maintain_now()  # the oldest events are evicted before the others are taken
         with self._change:
-            self._taken = True
-            self._hand = None
+            self._current = None
             self._batches.take(batch, self._open)
-        while self._waiters.rows and self._ledger.waiting < self._buffer_size:
+        while self._waiters.rows and self._recorded.waiting < self._buffer_size:
             task, row = self._waiters.first()
             self._kept = row
             self.rows.append(row)
             trio.lowlevel.reschedule(task)
-            self._look_now()
+            self._maintain_now()
             self._kept = None
-        return [row for row in batch.rows if row is not None] if batch.cohort.gone else cast("list[Row]", batch.rows)
+        return [row for row in batch.rows if row is not None] if batch.evicted else batch.rows
 
-    # -- bound instruments
+    def report_loss(self) -> None:
+        """Have the log report that events were lost."""
+        self._reporter.notify()
+
+    # -- flushes, bound instruments, and the end of the block
+
+    def seal_open_batch(self) -> None:
+        """Have the open batch, if there is one, taken at once. Call it from a task."""
+        self._maintain_if_asked()
+        if self._open is not None:
+            with self._change:
+                self._seal_ready()
+
+    def _seal_ready(self) -> None:
+        if self._open is not None:
+            self._open.mark_ready(self._waker, self._turn)
+            self._signal.notify()
+            self._seal()
+
+    def add_waiter(self, notify: Callable[[], object]) -> FlushWaiter:
+        """Seal the open batch, and wait for everything pending. Call it from a task.
+
+        Rows of recorders that re-enter come after. See :meth:`Ledger.add_waiter`.
+        """
+        self._maintain_if_asked()
+        with self._change:
+            self._seal_ready()
+            return self._ledger.add_waiter(partial(self._waker, notify))
 
     @property
     def points_waiting(self) -> bool:
@@ -404,25 +204,38 @@ class Buffer:
         return self._batches.has_points
 
     def put_points(self, points: list[Row]) -> None:
-        """Hand on what bound instruments collected: behind what is open, which leaves too; it takes no room."""
-        self.hurry()
+        """Hand on points that bound instruments collected. They come after the open batch and take no room."""
+        self.seal_open_batch()
         with self._change:
             for start in range(0, len(points), self._batch_size):
-                rows: list[Row | None] = [*points[start : start + self._batch_size]]
-                batch = Gathering(rows, self._ledger.record_points(rows), self._clock.current_time())
-                batch.full = True
+                batch = self._ledger.open_points(points[start : start + self._batch_size], self._clock.current_time())
+                batch.ready = True
                 self._announce(batch)
 
-    # -- flushes
+    def close(self) -> None:
+        """Refuse all further rows as ``closed``, those of waiting tasks too, and seal the open batch. From a task."""
+        if self.closed:
+            return
+        self._maintain_now()  # nothing that waits is beyond ``buffer_size`` when it closes
+        self._mark_closed()
+        self.seal_open_batch()
+        self._reject_waiters()
+        self._signal.close()
 
-    def watch(self, done: Callable[[], object]) -> Watch:
-        """Let the open batch leave at once, and wait for everything pending. Call it from a task.
+    def _mark_closed(self) -> None:
+        self._refusals = self._recorded.refusals("closed").mine()
+        self.closed = True
+        self.gate = False
 
-        Nothing that re-enters is taken for pending before. See :meth:`Ledger.watch`.
-        """
-        self._look_if_asked()
-        with self._change:
-            if self._open is not None:
-                self._complete(self._open)
-                self._seal()
-            return self._ledger.watch(partial(self._waker, done))
+    def _reject_waiters(self) -> None:
+        """Count the rows of tasks that wait for room as closed."""
+        while self._waiters.rows:
+            task, _ = self._waiters.first()
+            self.refuse("closed")
+            trio.lowlevel.reschedule(task)
+
+    def close_in_child(self) -> None:
+        """Refuse all further rows, in a forked child: no task of the library is woken."""
+        self._mark_closed()
+        if trio.lowlevel.in_trio_task():
+            self._reject_waiters()

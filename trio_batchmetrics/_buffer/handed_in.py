@@ -4,7 +4,7 @@ That is so where the buffer is full and the oldest events make room, and without
 appends to a queue that needs no lock, and asks for the move if nobody has yet. The events count as waiting from the
 start: the ledger has two numbers for them, handed in and moved. Where Trio's thread is busy with something else, the
 queue is bounded all the same. Under ``drop_oldest`` its own oldest events go, since the events that wait elsewhere are
-older still, and as good as evicted by then (:attr:`Ledger.excess`).
+older still, and as good as evicted by then (:attr:`Recorded.excess`).
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from typing import Any
 
 from .._concurrency import has_room
 from .._events import Row
-from .._ledger import Ledger
+from .._ledger import Recorded
 
 __all__ = ["HandedIn"]
 
@@ -24,16 +24,18 @@ __all__ = ["HandedIn"]
 class HandedIn:
     """A queue of rows; any thread appends, Trio's moves."""
 
-    def __init__(self, ledger: Ledger, capacity: int, ask: Callable[[], object], lost: Callable[[], object]) -> None:
+    def __init__(
+        self, recorded: Recorded, capacity: int, ask: Callable[[], object], lost: Callable[[], object]
+    ) -> None:
         """Start empty.
 
         Args:
-            ledger: where every event is accounted.
+            recorded: counts the events.
             capacity: most events that it holds.
             ask: has Trio's thread move them soon; never waits, from any thread.
             lost: told of an event that was evicted; likewise.
         """
-        self._ledger = ledger
+        self._recorded = recorded
         self._capacity = capacity
         self._ask = ask
         self._lost = lost
@@ -44,14 +46,14 @@ class HandedIn:
 
     def append(self, row: Row) -> None:
         """Record a row, from any thread."""
-        cell = self._ledger.handed_in.mine()
+        cell = self._recorded.handed_in.mine()
         cell.count += 1  # with no call before the next step: the event is always counted once
         try:
             self.rows.append(row)
         except RecursionError:
             cell.count -= 1  # it was not recorded
             raise
-        if self._ledger.ended:
+        if self._recorded.ended:
             self.rows.clear()  # it counts as closed, and nobody moves it any more
             return
         try:
@@ -76,7 +78,7 @@ class HandedIn:
             self.rows.popleft()
         except IndexError:
             return  # Trio's thread has just moved them all
-        self._ledger.push_out_handed_in()
+        self._recorded.evict_in_queue()
         self._lost()
 
     def move(self, append: Callable[[list[Row]], object]) -> None:

@@ -2,9 +2,8 @@
 
 ::
 
-    waking        a call that touches Trio, made from anywhere as soon as that is safe
+    waker         makes a call that touches Trio, from anywhere, as soon as that is safe
     turns         how long a task works before it lets others run
-    stack         whether the stack has room for waking a task
     thread_cells  counts that any thread may change without a lock
 
 Imports nothing of this package. Every room above may use it; none of it is public.
@@ -12,9 +11,8 @@ Imports nothing of this package. Every room above may use it; none of it is publ
 
 from __future__ import annotations
 
-from .stack import has_room
-from .thread_cells import Cells, SharedCount, gil_enabled, shared_count
+from .thread_cells import Cells, Count, SharedCount, gil_enabled, shared_count
 from .turns import Turn
-from .waking import Waker
+from .waker import Waker, has_room
 
-__all__ = ["Cells", "SharedCount", "Turn", "Waker", "gil_enabled", "has_room", "shared_count"]
+__all__ = ["Cells", "Count", "SharedCount", "Turn", "Waker", "gil_enabled", "has_room", "shared_count"]

@@ -2,11 +2,14 @@
 
 ::
 
-    event_delivery   the task of an event sink: take, encode, attempt, settle
+    base             what the tasks of all sinks share: how they start, wait for work, and end
+    event_delivery   the task of an event sink: take, attempt, settle; retries, 413 and rejections are decided here
     series_delivery  the task of a series sink: merge, then push snapshots
+    packing          taking events from the queue and encoding them, within the sink's limits
+    slices           a queue of slices of batches
+    in_flight        the events taken at one time, their halves, and those that are set aside
     attempts         one attempt with its timeout, and the backoff between two
-    load             a queue of slices of batches
-    shipments        payloads that were too large: their halves, and what is set aside
+    receipts         what a sink returned, normalized
 
 Imports ``abc``, ``_concurrency``, ``_events`` and ``_ledger``. ``_runtime`` creates one per sink; the flush task hands
 batches to it.
@@ -14,8 +17,8 @@ batches to it.
 
 from __future__ import annotations
 
-from .event_delivery import CHUNK, EventDelivery
-from .load import Span
+from .event_delivery import EventDelivery
+from .packing import CHUNK
 from .series_delivery import SeriesDelivery
 
-__all__ = ["CHUNK", "EventDelivery", "SeriesDelivery", "Span"]
+__all__ = ["CHUNK", "EventDelivery", "SeriesDelivery"]

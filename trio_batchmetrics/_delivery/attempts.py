@@ -11,34 +11,17 @@ from typing import Any, cast
 
 import trio
 
-from .._ledger import Account, inform
+from .._ledger import SinkCounters, inform
 from ..abc import EventSink, Payload, Receipt, SeriesSink
+from .receipts import DELIVERED, describe, normalized_receipt
 
-__all__ = ["DELIVERED", "Attempts", "describe"]
-
-DELIVERED = Receipt()
-"""What nearly every attempt comes back with."""
+__all__ = ["Attempts"]
 
 _RETRY_AFTER_MAX = 300.0
 """Longest pause that a server may ask for, in seconds: the default retry budget."""
 
-_ERROR_MAX_CHARS = 500
-
 _QUIET = 60.0
 """Seconds in which no second outage of less than that is logged: a back-end may come and go with every payload."""
-
-
-def describe(error: BaseException) -> str:
-    """Return an exception as one short line; a group as what is in it."""
-    if isinstance(error, BaseExceptionGroup):
-        group = cast("BaseExceptionGroup[BaseException]", error)
-        return "; ".join(map(describe, group.exceptions))[:_ERROR_MAX_CHARS]
-    try:
-        message = " ".join(str(error).split())
-    except Exception:  # noqa: BLE001 - the error of a sink may fail to say what it is
-        message = ""
-    line = f"{type(error).__name__}: {message}" if message else type(error).__name__
-    return line[:_ERROR_MAX_CHARS]
 
 
 class Attempts:
@@ -48,23 +31,25 @@ class Attempts:
     that is down is asked rarely. Closing cuts a pause short and starts again at the shortest.
     """
 
-    def __init__(self, sink: EventSink[Any] | SeriesSink[Any], account: Account, trouble: Callable[[], object]) -> None:
+    def __init__(
+        self, sink: EventSink[Any] | SeriesSink[Any], counters: SinkCounters, report: Callable[[], object]
+    ) -> None:
         """Make attempts on this sink.
 
         Args:
             sink: an event sink or series sink.
-            account: where retries and errors are noted.
-            trouble: called when an attempt has failed.
+            counters: where retries and errors are noted.
+            report: called when an attempt has failed.
         """
-        self._sink = sink
-        self._account = account
-        self._trouble = trouble
-        self.rested: bool = True
+        self.sink: EventSink[Any] | SeriesSink[Any] = sink
+        self._counters = counters
+        self._report = report
+        self.just_resumed: bool = True
         """Whether the task has just begun, or waited for something to send: the run loop has had its turn."""
         self.began: float = -math.inf
         """When the latest attempt began, by Trio's clock."""
         self._failures = 0
-        self._hurry = trio.Event()
+        self._shutdown = trio.Event()
         self._down_since: float | None = None
         """When the first attempt began that failed since the last one that succeeded, by Trio's clock."""
         self._logged = -math.inf
@@ -72,46 +57,47 @@ class Attempts:
         self._random = random.Random()
         self._pid = os.getpid()
 
-    def hurry(self) -> None:
+    def begin_shutdown(self) -> None:
         """The block is being left: no time for long pauses, neither the one under way nor the next."""
         self._failures = 0
-        self._hurry.set()
+        self._shutdown.set()
 
     async def attempt(self, payload: Payload[Any]) -> Receipt:
-        """Make one attempt; a checkpoint before it unless the task is rested, none after the sink has answered.
+        """Make one attempt; a checkpoint before it unless the task has just resumed, none after the sink has returned.
 
         Returns:
             The sink's answer. What took too long, raised, or makes no sense is an answer that asks for a retry.
         """
-        if self.rested:
-            self.rested = False
+        if self.just_resumed:
+            self.just_resumed = False
             await trio.lowlevel.checkpoint_if_cancelled()
         else:
             await trio.lowlevel.checkpoint()
-        if self.in_child:
+        if os.getpid() != self._pid:
             await trio.sleep_forever()  # it is the parent's to send
         self.began = began = trio.current_time()
-        last_error = self._account.last_error
+        last_error = self._counters.last_error
         receipt: Receipt | None = None
         try:
-            with trio.move_on_after(self._sink.timeout):
-                receipt = _read(await self._send(payload), len(payload.events))
+            with trio.move_on_after(self.sink.timeout):
+                returned = await self._send(payload)
+                receipt = DELIVERED if returned is None else normalized_receipt(returned, len(payload.events))
         except (trio.Cancelled, BaseExceptionGroup) as exc:
-            silent = self._account.last_error is last_error  # else it is what the sink said itself
+            silent = self._counters.last_error is last_error  # else it is what the sink said itself
             if silent and _only_cancelled(exc) and not self.in_child:
                 cut_off = f"cut off at the end of the block, after {_spent(trio.current_time() - began)}"
                 # In an outage the attempts before tell more about it.
                 self.note(cut_off if self._down_since is None else f"{last_error}; then {cut_off}")
             raise
         if receipt is None:
-            receipt = Receipt(retry=True, uncertain=True, error=f"no answer within {self._sink.timeout:g} s")
+            receipt = Receipt(retry=True, uncertain=True, error=f"no answer within {self.sink.timeout:g} s")
         if receipt.retry is True and self._down_since is None:
             self._down_since = began
         return receipt
 
     async def _send(self, payload: Payload[Any]) -> object:
         try:
-            return await self._sink.send(payload)
+            return await self.sink.send(payload)
         except Exception as exc:  # noqa: BLE001 - whatever a sink raises is its own failed attempt, noted and retried
             return Receipt(retry=True, error=describe(exc))
         except trio.Cancelled:  # noqa: ASYNC103 - swallowed only where it is none of ours
@@ -140,8 +126,8 @@ class Attempts:
     def note(self, error: str | None) -> None:
         """Keep an error for ``last_error``."""
         if error is not None:
-            self._account.last_error = error[:_ERROR_MAX_CHARS]
-            self._trouble()
+            self._counters.last_error = describe(error)
+            self._report()
 
     def succeeded(self, *, delivered: bool = True) -> None:
         """The back-end is well: the next failure starts at the shortest pause.
@@ -151,7 +137,7 @@ class Attempts:
         """
         self._failures = 0
         if delivered:
-            self._account.last_success = datetime.now(UTC)
+            self._counters.last_success = datetime.now(UTC)
         if self._down_since is not None:
             self._report_outage(self._down_since)
             self._down_since = None
@@ -160,7 +146,7 @@ class Attempts:
         now = trio.current_time()
         if max(now - since, now - self._logged) >= _QUIET:
             self._logged = now
-            inform("metrics: %s responds again after an outage of %s", self._account.name, _spent(now - since))
+            inform("metrics: %s responds again after an outage of %s", self._counters.name, _spent(now - since))
 
     @property
     def failing(self) -> bool:
@@ -169,7 +155,7 @@ class Attempts:
 
     def backoff(self) -> float:
         """Count a failure; return how many seconds to wait after it, at random up to twice as many as the last time."""
-        longest = min(self._sink.max_backoff, self._sink.backoff * 2.0 ** min(self._failures, 64))
+        longest = min(self.sink.max_backoff, self.sink.backoff * 2.0 ** min(self._failures, 64))
         self._failures += 1
         return self._random.uniform(0, longest)
 
@@ -183,15 +169,15 @@ class Attempts:
         usual = self.backoff()
         pause = min(asked, _RETRY_AFTER_MAX) if asked is not None and asked > 0 else usual
         deadline = min(trio.current_time() + pause, until)
-        if self._hurry.is_set():
+        if self._shutdown.is_set():
             left = trio.current_effective_deadline() - trio.current_time()
             if asked is not None and deadline - trio.current_time() >= left:
                 # What the back-end asks for would be the end: it is asked before, if there is time for that.
-                deadline = trio.current_time() + max(left / 2, self._sink.backoff)
+                deadline = trio.current_time() + max(left / 2, self.sink.backoff)
             await trio.sleep_until(deadline)
             return
         with trio.move_on_at(deadline):
-            await self._hurry.wait()
+            await self._shutdown.wait()
 
 
 def _only_cancelled(error: BaseException) -> bool:
@@ -204,40 +190,3 @@ def _only_cancelled(error: BaseException) -> bool:
 def _spent(seconds: float) -> str:
     """Return a duration as people read it."""
     return f"{seconds:.0f} s" if seconds >= 10 else f"{seconds:.3g} s"
-
-
-def _read(answer: object, items: int) -> Receipt:
-    """Return what a sink answered, made sure of; nonsense asks for a retry."""
-    if answer is None:
-        return DELIVERED
-    if not isinstance(answer, Receipt):
-        return Receipt(retry=True, error=f"send() must return None or a Receipt (got {type(answer).__name__})")
-    try:
-        return _understood(answer, items)
-    except Exception as exc:  # noqa: BLE001 - a sink's answer may hold any objects
-        return Receipt(retry=True, error=f"send() returned a Receipt that makes no sense: {describe(exc)}")
-
-
-def _understood(answer: Receipt, items: int) -> Receipt:
-    """Return a receipt of plain values that fit the payload.
-
-    Raises:
-        Exception: of any kind, where that cannot be done.
-    """
-    rejected = {at: str(reason) for at, reason in answer.rejected.items()}
-    retry = answer.retry if isinstance(answer.retry, bool) else tuple(answer.retry)
-    named = [*rejected, *(() if isinstance(retry, bool) else retry)]
-    if not all(type(at) is int and 0 <= at < items for at in named):
-        raise ValueError(f"it names items that the payload of {items} does not have")
-    if len(set(named)) != len(named):
-        raise ValueError("it names an item twice")
-    if not isinstance(answer.retry_after, int | float | None):
-        raise TypeError(f"retry_after must be seconds (got {answer.retry_after!r})")
-    return Receipt(
-        rejected=rejected,
-        retry=retry or False,
-        retry_after=answer.retry_after,
-        too_large=bool(answer.too_large),
-        error=None if answer.error is None else str(answer.error),
-        uncertain=bool(answer.uncertain),
-    )

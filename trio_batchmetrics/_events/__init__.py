@@ -23,7 +23,7 @@ event waits or goes.
 from __future__ import annotations
 
 from .as_json import compact_json, fields_of, json_form, json_line, labels_of, rfc3339
-from .batch import Batch, Row, is_plain, rows_and_groups
+from .batch import Batch, Row, UnusualRow, is_plain, rows_and_groups
 from .bounds import checked_bounds
 from .builtin import BackendRequest, CacheMetric, Counter, Gauge, HealthCheck, Histogram, HistogramPoint, HttpRequest
 from .compiled import compiled_recorder, event_by_value
@@ -73,6 +73,7 @@ __all__ = [
     "Row",
     "Schema",
     "Unreadable",
+    "UnusualRow",
     "as_float",
     "by_value",
     "captured",

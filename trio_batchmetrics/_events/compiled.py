@@ -26,20 +26,21 @@ from .values import UNCHANGING, ReadOnlyDict, by_value, captured, read_only, tex
 __all__ = ["Plan", "compiled_recorder", "event_by_value", "plan_of"]
 
 _RECORDER = """\
-def {name}(self, {parameters}):
-    intake = self._intake
-    if not intake.gate:
-        if intake.admits():
-            {row_inside}
-            intake.put_slowly(row)
+def record(self, {parameters}):
+    buffer = self._buffer
+    if not (buffer.gate or buffer.admits()):
         return
     {row}
-    rows = intake.rows
-    rows.append(row)
-    if len(rows) >= intake.limit:
-        intake.look()
+    if buffer.gate:
+        rows = buffer.rows
+        rows.append(row)
+        if len(rows) >= buffer.limit:
+            buffer.maintain()
+    else:
+        buffer.put_slowly(row)
 """
-"""``Intake.put``, written out. The row is made before its list is looked up: what re-enters may exchange the list."""
+"""As the recorders of built-in events are written. The row is made before its list is looked up: what re-enters may
+exchange the list."""
 
 _ROW_OF_LABEL_SET = """\
 labels = labels.copy() if type(labels) is dict and not is_tracked(labels) else captured(labels)
@@ -124,7 +125,7 @@ def unchanging(event):
 _SMALL = (1 << 30) - 1
 """CPython compares ints below this, of one digit, faster than others."""
 
-_RESERVED = {"self", "timestamp", "intake", "ident", "row", "event_class", "time_ns", "get_ident", "len"} | {
+_RESERVED = {"self", "timestamp", "buffer", "rows", "ident", "row", "event_class", "time_ns", "get_ident", "len"} | {
     *("captured", "by_value", "is_tracked", "UnusualRow", "_type", "_bool", "_int", "_str")
 }
 
@@ -320,15 +321,8 @@ def _declared_type(annotation: object) -> str:
     return first if first in ("bool", "int") else "str"
 
 
-def compiled_recorder(
-    event_class: type[MetricEvent], name: str = "record", *, timestamp: bool
-) -> Callable[..., None] | None:
-    """Compile a recorder: a method of what has an ``_intake``, that takes what the class's constructor takes.
-
-    Args:
-        event_class: an event class.
-        name: the method's name.
-        timestamp: whether it takes the keyword ``timestamp`` too.
+def compiled_recorder(event_class: type[MetricEvent]) -> Callable[..., None] | None:
+    """Compile a recorder: a method of an object with a ``_buffer``, that takes what the class's constructor takes.
 
     Returns:
         The method; None for a class whose constructor does more than to keep what it is given.
@@ -351,30 +345,27 @@ def compiled_recorder(
         optional = field.default is not attrs.NOTHING
         names[f"default_{field.alias}"] = field.default
         parameters.append(f"{field.alias}=default_{field.alias}" if optional else f"{field.alias}")
-    row = _recorded_row(schema, fields, timestamp=timestamp)
     source = _RECORDER.format(
-        name=name,
-        parameters=", ".join([*parameters, *(["*", "timestamp=None"] if timestamp else [])]),
-        row=row.replace("\n", "\n    "),
-        row_inside=row.replace("\n", "\n            "),
+        parameters=", ".join([*parameters, "*", "timestamp=None"]),
+        row=_recorded_row(schema, fields).replace("\n", "\n    "),
     )
-    return trio.lowlevel.enable_ki_protection(_compiled(event_class, name, source, names))
+    return trio.lowlevel.enable_ki_protection(_compiled(event_class, "record", source, names))
 
 
-def _recorded_row(schema: Schema, fields: dict[str, Any], *, timestamp: bool) -> str:
+def _recorded_row(schema: Schema, fields: dict[str, Any]) -> str:
     """Return statements that make the row, with each label that could change by value."""
-    now = "time_ns() if timestamp is None else timestamp" if timestamp else "time_ns()"
+    now = "time_ns() if timestamp is None else timestamp"
     values = [fields[name].alias for name in schema.fields]
     if schema.named:
         return _ROW_OF_LABEL_SET.format(timestamp=now, values=_listed(values))
-    unusual = ["timestamp is not None"] if timestamp else []
+    unusual = ["timestamp is not None"]
     labels = {label.field for label in schema.labels}
     for field in (fields[name] for name in schema.fields if name in labels):
         other = f"_type({field.alias}) is not _{_declared_type(field.type)}"
         unusual.append(f"({field.alias} is not None and {other})" if field.default is None else other)
     captured = [f"by_value({fields[name].alias})" if name in labels else fields[name].alias for name in schema.fields]
     return _ROW_OF_LABELS.format(
-        unusual=" or ".join(unusual) or "False", timestamp=now, captured=_listed(captured), values=_listed(values)
+        unusual=" or ".join(unusual), timestamp=now, captured=_listed(captured), values=_listed(values)
     )
 
 

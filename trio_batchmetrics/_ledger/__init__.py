@@ -2,11 +2,13 @@
 
 ::
 
-    ledger     Ledger: moves events from state to state; the state table stands in its docstring
-    accounts   one sink's counters, and events that were recorded together
-    flushes    which flushes wait for which batches
-    stats      BatchMetricsStats, SinkStats, FlushReport: what users read
-    reporting  one line in the log where events are lost, one when that is over
+    ledger         Ledger: moves events from state to state; the state table stands in its docstring
+    recorded       how many events were recorded, and how many wait
+    pending_batch  PendingBatch: from its first row until its last event is settled
+    watermarks     which flush waits for a batch, and which push delivers it
+    counters       one sink's counters, and the verdicts that change them
+    stats          BatchMetricsStats, SinkStats, FlushReport: what users read
+    reporting      losses in the log: one line at once, then one per minute at most, one at the end
 
 Imports ``_concurrency`` and ``_events``. The buffer and the deliveries report to it; ``_runtime`` reads it for
 ``stats()``.
@@ -14,23 +16,25 @@ Imports ``_concurrency`` and ``_events``. The buffer and the deliveries report t
 
 from __future__ import annotations
 
-from .accounts import Account, Cohort, Tally, Verdict
-from .flushes import Watch
+from .counters import SinkCounters, Verdict
 from .ledger import Ledger
+from .pending_batch import PendingBatch
+from .recorded import Recorded
 from .reporting import LossReporter, inform, warn
 from .stats import BatchMetricsStats, FlushReport, SinkStats
+from .watermarks import FlushWaiter
 
 __all__ = [
-    "Account",
     "BatchMetricsStats",
-    "Cohort",
     "FlushReport",
+    "FlushWaiter",
     "Ledger",
     "LossReporter",
+    "PendingBatch",
+    "Recorded",
+    "SinkCounters",
     "SinkStats",
-    "Tally",
     "Verdict",
-    "Watch",
     "inform",
     "warn",
 ]

@@ -3,11 +3,11 @@
 How this works
 ==============
 
-An event is counted from the moment its row stands in a list that the ledger watches (:meth:`Ledger.watch_rows`). From
-there each transition is one method here, and moves n events from one state to another::
+An event is counted from the moment its row stands in a list that the ledger watches (:mod:`.recorded`). From there each
+transition is one method here, and moves n events from one state to another::
 
     recorded → refused                                      dropped, by reason; it never stood in a list
-    recorded → waiting ─┬→ pushed out                       dropped: buffer_full
+    recorded → waiting ─┬→ evicted                          dropped: buffer_full
                         └→ taken ─┬→ invalid                dropped: invalid
                                   └→ handed over: for each sink
                                         pending → delivered | rejected | failed (reason) | spooled
@@ -17,354 +17,319 @@ there each transition is one method here, and moves n events from one state to a
 
 Counters only grow, and each transition of events is one increment of one of them; *pending* is derived: recorded minus
 settled. So the equation ``total == processed + dropped + failed + spooled + pending`` cannot be broken by forgetting,
-and holds inside a signal handler that interrupts a transition. The same for each sink. (CPython runs signal handlers
-and switches threads after calls, at function entry and when it jumps back, so ``counts[reason] += n`` on a
-``defaultdict`` is one step. ``counts[reason] = counts.get(reason, 0) + n`` is not.) The counts that other threads
-change are each a ``SharedCount`` (:mod:`trio_batchmetrics._concurrency`), which needs no global interpreter lock.
+and holds inside a signal handler that interrupts a transition. The same holds for each sink. (CPython runs signal
+handlers and switches threads after calls, at function entry and when it jumps back, so ``counts[reason] += n`` on a
+``defaultdict`` is one step. ``counts[reason] = counts.get(reason, 0) + n`` isn't.) A count that other threads change is
+a ``SharedCount`` (:mod:`trio_batchmetrics._concurrency`), which needs no global interpreter lock.
 
-Events that were recorded together form a :class:`Cohort`, which lives until each of them is settled. With two or more
-event sinks a cohort has a byte for each event, ``3 × (sinks that have yet to settle it) + (the worst outcome so far)``,
-so that a range is settled by one ``bytes.translate``. What only series sinks still hold is kept as counts (a *tail*): a
-back-end that is down for a day costs a few numbers, not a byte an event.
-
-Events that other threads record wait in a queue of their own until Trio's thread moves them into the open batch. They
-are counted by two numbers, handed in and moved, so that a move changes nothing.
-
-Who waits for events to settle is told by :mod:`.flushes`.
+Events that were recorded together form a :class:`.PendingBatch`. With two or more event sinks it has a byte per event,
+``3 × (sinks that owe an outcome) + (the worst outcome so far)``, so one ``bytes.translate`` settles a range. Once every
+event sink has settled an event, series sinks may still owe an outcome until a push succeeds. Those events become counts
+in :mod:`.watermarks`: a back-end that is down for a day costs a few numbers, not a byte per event.
 """
 
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Collection, Sequence, Sized
+from collections.abc import Callable, Collection, Sequence
 from datetime import datetime
-from typing import Any, cast
+from typing import Any
 
-from .._concurrency import SharedCount, shared_count
-from .accounts import FAILED, MAX_EVENT_SINKS, PROCESSED, SETTLING, SPOOLED, Account, Cohort, Tally, Verdict
-from .flushes import DROPPED, Flushes, Stretch, Watch
+from .counters import DROPPED, FAILED, PROCESSED, SPOOLED, SinkCounters, Verdict
+from .pending_batch import PendingBatch
+from .recorded import Recorded
 from .stats import BatchMetricsStats, FlushReport
+from .watermarks import FlushWaiter, Watermarks
 
-__all__ = ["Ledger"]
+__all__ = ["MAX_EVENT_SINKS", "Ledger"]
 
-_TailKey = tuple[frozenset[tuple[Account, int]], Stretch]
-_NOBODY: frozenset[Account] = frozenset()
+MAX_EVENT_SINKS = 80
+"""A batch's byte per event holds 3 × sinks + 2."""
 
-_READINGS = 100
-"""How often the numbers of what was recorded are read at most, while Trio's thread goes on changing them."""
+_NOBODY: frozenset[SinkCounters] = frozenset()
+
+
+def _settling(outcome: int) -> bytes:
+    """Return the table that settles an event's byte for one sink."""
+    return bytes(3 * (value // 3 - 1) + max(value % 3, outcome) if value >= 3 else value for value in range(256))
+
+
+_SETTLING = tuple(_settling(outcome) for outcome in (PROCESSED, SPOOLED, FAILED))
 
 
 class Ledger:
-    """Every event's state, as counts. See the module for the state table."""
+    """Every event's state, as counts. The module has the state table."""
 
-    def __init__(self, accounts: Sequence[Account]) -> None:
+    def __init__(self, sinks: Sequence[SinkCounters]) -> None:
         """Start with zero counts for these sinks."""
-        self.accounts: tuple[Account, ...] = tuple(accounts)
-        self._event_sinks = sum(not account.series for account in accounts)
-        if self._event_sinks > MAX_EVENT_SINKS:
-            raise ValueError(f"sinks must be at most {MAX_EVENT_SINKS} event sinks (got {self._event_sinks})")
-        self.capacity: int | None = None
-        """Where the oldest waiting events make room: how many may wait. Events beyond that are as good as evicted."""
-        self.handed_in: SharedCount = shared_count()
-        """Events that other threads have recorded."""
-        self._pushed_out: SharedCount = shared_count()
-        self.moved: int = 0
-        """How many of them stand in a batch, or were evicted before."""
-        self._carried = 0
-        """How often events were carried from one list over into the next."""
-        self._end: tuple[int, int] | None = None
-        """How many events were recorded in lists, and handed in, when everything pending was given up."""
-        self._recorded: tuple[int, Sized, Sized] = (0, (), ())
-        self._points = 0
-        self._released = 0
-        self._refused: dict[str, Tally] = {}
+        self.sinks: tuple[SinkCounters, ...] = tuple(sinks)
+        self._event_sinks = tuple(sink for sink in sinks if not sink.series)
+        if len(self._event_sinks) > MAX_EVENT_SINKS:
+            raise ValueError(f"sinks must be at most {MAX_EVENT_SINKS} event sinks (got {len(self._event_sinks)})")
+        self.recorded: Recorded = Recorded()
         self._dropped: defaultdict[str, int] = defaultdict(int)
         self._settled = [0, 0, 0]
-        self._cohorts: dict[Cohort, None] = {}
-        self._tails: dict[_TailKey, list[int]] = {}
-        self._flushes = Flushes()
+        self._batches: dict[int, PendingBatch] = {}
+        self._newest = 0
+        self._sealed_events = 0
+        """How many events all sealed batches hold: the running sum that flushes compare with."""
+        self._watermarks = Watermarks(tuple(sink for sink in sinks if sink.series))
         self.batch_count: int = 0
         self.last_flush_time: datetime | None = None
 
-    # -- recorded
-
-    def watch_rows(self, rows: Sized) -> None:
-        """From now on whatever is appended to this list is recorded, beside what may still reach the one before it."""
-        earlier, older, newer = self._recorded
-        self._recorded = (earlier + len(older), newer, rows)
-
-    def watched_after(self, rows: list[Any]) -> list[Any]:
-        """Return the list that is watched after this one: a new one from now on, unless there is one already."""
-        newest: Any = self._recorded[2]
-        if newest is rows:
-            newest = []
-            self.watch_rows(newest)
-        return cast("list[Any]", newest)
-
-    def carry_over(self, older: list[Any], size: int, newer: list[Any]) -> None:
-        """Move what is beyond this size in one watched list to the front of the other."""
-        more = older[size:]
-        del older[size:]  # with no call from here on: each event stands in one list
-        newer[0:0] = more
-        self._carried += 1
-
-    def open_cohort(self, rows: Sized, *, points: bool = False) -> Cohort:
-        """Account together for the rows of a watched list."""
-        cohort = Cohort(rows, self._flushes.growing, points=points)
-        self._cohorts[cohort] = None
-        return cohort
-
-    def record_points(self, rows: Sized) -> Cohort:
-        """Points that a collection took: recorded, taking no room."""
-        cohort = self.open_cohort(rows, points=True)
-        cohort.seal()
-        self._points += len(rows)
-        return cohort
-
-    def refusals(self, reason: str) -> Tally:
-        """Return the tally of events that were not taken, recorded and dropped at once.
-
-        Counting is ``count += 1`` in Trio's thread, and :meth:`Tally.add` in others.
-        """
-        return self._refused.get(reason) or self._refused.setdefault(reason, Tally())
-
-    def refuse(self, reason: str, count: int = 1) -> None:
-        """Events were not taken. From any thread."""
-        self.refusals(reason).add(count)
-
-    @property
-    def refused(self) -> dict[str, int]:
-        """How many events were not taken, by reason."""
-        refused = self._refused.copy()  # in one step, whatever runs in between
-        return {reason: count for reason, tally in refused.items() if (count := tally.total)}
-
     # -- waiting
 
-    @property
-    def waiting(self) -> int:
-        """How many events take room in the buffer."""
-        pushed_out = self._pushed_out.count  # first: an event is never seen leaving before it is seen coming
-        earlier, older, newer = self._recorded
-        return earlier + len(older) + len(newer) + self.handed_in.count - self.moved - self._released - pushed_out
-
-    @property
-    def _in_lists(self) -> int:
-        earlier, older, newer = self._recorded
-        return earlier + len(older) + len(newer)
-
-    @property
-    def excess(self) -> int:
-        """How many of them are as good as evicted, because other threads have recorded newer ones."""
-        return 0 if self.capacity is None else max(0, self.waiting - self.capacity)
-
-    def push_out(self, cohort: Cohort, rows: list[Any] | None = None, at: int = 0) -> None:
-        """A waiting event of the cohort made room: dropped.
+    def open_batch(self, rows: list[Any], due: float = 0.0) -> PendingBatch:
+        """Open the next batch, which has the rows of a watched list.
 
         Args:
-            cohort: the cohort.
-            rows: where the event stands; None takes its place.
-            at: its position there.
+            rows: the list.
+            due: when the batch must be handed over at the latest, by Trio's clock.
         """
-        stretch, flushes = cohort.stretch, self._flushes
-        self._dropped["buffer_full"] += 1  # with no call from here on: it is done whole or not at all
-        self._released += 1
-        cohort.gone += 1
-        cohort.settled += 1
-        flushes.counted[DROPPED] += 1
-        stretch.counts[DROPPED] += 1
-        stretch.remaining -= 1
-        if rows is not None:
-            rows[at] = None
-        if not stretch.remaining:
-            flushes.fold()
+        self._newest += 1
+        batch = self._batches[self._newest] = PendingBatch(rows, self._newest, due)
+        return batch
 
-    def push_out_handed_in(self) -> None:
-        """An event that another thread recorded, and that no batch has yet, made room: dropped."""
-        cell = self._pushed_out.mine()
-        cell.count += 1
+    def open_points(self, rows: list[Any], due: float = 0.0) -> PendingBatch:
+        """Record the points of a collection as a sealed batch, which takes no room in the buffer."""
+        batch = self.open_batch(rows, due)
+        batch.points = True
+        self.recorded.points += len(rows)
+        self.seal(batch)
+        return batch
 
-    def take(self, cohort: Cohort) -> None:
-        """The flush task takes what waits of a sealed cohort: no room in the buffer is used any more."""
-        waiting = cohort.waiting
-        cohort.taken = True
-        if not cohort.points:
-            self._released += waiting
-        self.forget_if_done(cohort)
+    def seal(self, batch: PendingBatch) -> None:
+        """Fix a batch's size: recorders use another list that is watched."""
+        if not batch.sealed:
+            size = batch.size = len(batch.rows)
+            batch.sealed = True  # with no call from here on
+            self._sealed_events += size
 
-    @property
-    def ended(self) -> bool:
-        """Whether everything pending has been given up."""
-        return self._end is not None
+    def evict(self, batch: PendingBatch, at: int | None = None) -> None:
+        """Drop a waiting event, to make room.
+
+        Args:
+            batch: the event's batch.
+            at: the event's position; None takes the place of its row.
+        """
+        section = self._watermarks.section_of(batch.number)
+        self._dropped["buffer_full"] += 1  # with no call from here on: it is done as a whole or not at all
+        self.recorded.released += 1
+        batch.evicted += 1
+        batch.settled += 1
+        section.settled[DROPPED] += 1
+        if at is not None:
+            batch.rows[at] = None
+        self._watermarks.notify()
+
+    def take(self, batch: PendingBatch) -> None:
+        """Note that the flush task takes a sealed batch: its events use no room in the buffer any more."""
+        waiting = batch.waiting
+        batch.taken = True
+        if not batch.points:
+            self.recorded.released += waiting
+        self.forget_if_settled(batch)
 
     # -- taken
 
-    def invalid(self, cohort: Cohort, count: int) -> None:
-        """Events of the cohort that no sink should see: dropped."""
-        if count:
-            self._drop(cohort, "invalid", count)
-            self.forget_if_done(cohort)
+    def invalid(self, batch: PendingBatch, count: int) -> None:
+        """Drop events of the batch that no sink should see."""
+        self._dropped["invalid"] += count
+        batch.settled += count
+        self._watermarks.section_of(batch.number).settled[DROPPED] += count
+        self._watermarks.notify()
+        self.forget_if_settled(batch)
 
-    def reach(self, account: Account, count: int) -> None:
-        """Events reach a sink."""
-        account.total += count
+    def received(self, sink: SinkCounters, count: int) -> None:
+        """Note that events have reached a sink."""
+        sink.total += count
 
-    def merged(self, account: Account, cohort: Cohort, count: int, refused: Collection[int] = ()) -> None:
-        """A series sink has merged the cohort's events.
+    def merged(self, sink: SinkCounters, batch: PendingBatch, count: int, refused: Collection[int] = ()) -> None:
+        """Note that a series sink has merged the batch's events, which it owes an outcome for.
 
         Args:
-            account: the sink's.
-            cohort: the cohort.
+            sink: the sink.
+            batch: the batch.
             count: how many events reached the sink.
-            refused: the positions of those that it has refused; rejected.
+            refused: the positions of those that it has refused: rejected.
         """
+        sink.merged_through = batch.number
         if count > len(refused):
-            account.unpushed += count - len(refused)
-            cohort.series[account] = account.epoch
-        self._refuse_merge(account, cohort, refused)
-
-    def not_merged(self, account: Account, cohort: Cohort, count: int) -> None:
-        """A series sink failed to merge some of the cohort's events: given up, all of them."""
-        account.add(Verdict.FAILED, count, "merge")
-        cohort.worst = FAILED
-
-    def scraped(self, account: Account, cohort: Cohort, count: int, refused: Collection[int] = ()) -> None:
-        """Events stand in the series that a scrape reads: delivered; as :meth:`merged` otherwise."""
-        account.add(Verdict.DELIVERED, count - len(refused), "")
-        self._refuse_merge(account, cohort, refused)
-
-    def _refuse_merge(self, account: Account, cohort: Cohort, refused: Collection[int]) -> None:
+            sink.unpushed += count - len(refused)
+            batch.owing |= {sink}
         if refused:
-            account.add(Verdict.REJECTED, len(refused), "")
-            if not cohort.refused:
-                cohort.refused = {}
-            for at in refused:
-                cohort.refused[at] = cohort.refused.get(at, _NOBODY) | {account}
+            self._refuse(sink, batch, refused)
 
-    def hand_over(self, cohort: Cohort, count: int, now: datetime) -> None:
-        """The cohort's events reach every event sink; merging them into the series sinks has ended."""
-        for account in self.accounts:
-            if not account.series:
-                account.total += count
+    def merge_failed(self, sink: SinkCounters, batch: PendingBatch, count: int) -> None:
+        """Note that a series sink failed to merge some of the batch's events: all of them have failed there."""
+        sink.merged_through = batch.number
+        sink.settle(Verdict.FAILED, count, "merge")
+        batch.at_least = FAILED
+
+    def scraped(self, sink: SinkCounters, batch: PendingBatch, count: int, refused: Collection[int] = ()) -> None:
+        """Note that events stand in the series that a scrape reads: delivered. Otherwise as :meth:`merged`."""
+        sink.delivered += count - len(refused)
+        if refused:
+            self._refuse(sink, batch, refused)
+
+    def _refuse(self, sink: SinkCounters, batch: PendingBatch, refused: Collection[int]) -> None:
+        sink.rejected += len(refused)
+        for at in refused:
+            batch.refuse(at, sink)
+
+    def hand_over(self, batch: PendingBatch, count: int, now: datetime) -> None:
+        """Note that the batch's events reach every event sink; the series sinks have merged them."""
+        for sink in self._event_sinks:
+            sink.total += count
         self.batch_count += 1
         self.last_flush_time = now
-        if self._event_sinks > 1 or (self._event_sinks and cohort.refused):
-            cohort.fates = bytearray([3 * self._event_sinks]) * count
-            for at in cohort.refused:
-                cohort.fates[at] += FAILED
-        elif self._event_sinks == 0:
-            self._have_outcome(cohort, PROCESSED, count - len(cohort.refused))
-            for at in tuple(cohort.refused):
-                self._have_outcome(cohort, FAILED, 1, cohort.refused[at])
+        event_sinks = len(self._event_sinks)
+        if event_sinks > 1 or (event_sinks and batch.refused):
+            batch.outcomes = bytearray([3 * event_sinks]) * count
+            for at in batch.refused:
+                batch.outcomes[at] += FAILED
+        elif event_sinks == 0:
+            self._settle(batch, PROCESSED, count - len(batch.refused))
+            for at in tuple(batch.refused):
+                self._settle(batch, FAILED, 1, batch.refused[at])
+
+    # -- handed over
 
     def settle(
-        self, account: Account, cohort: Cohort, start: int, stop: int, verdict: Verdict, reason: str = ""
+        self, sink: SinkCounters, batch: PendingBatch, start: int, stop: int, verdict: Verdict, reason: str = ""
     ) -> None:
-        """An event sink settles the events ``start:stop`` of a cohort, each for the first time.
+        """Settle the events ``start:stop`` of a batch for an event sink, each for the first time.
 
         Args:
-            account: the sink's.
-            cohort: the cohort.
+            sink: the sink.
+            batch: the batch.
             start: the first event's position among those handed over.
             stop: one past the last's.
             verdict: how.
             reason: why they failed.
         """
-        account.add(verdict, stop - start, reason)
-        if cohort.fates is None:
-            self._have_outcome(cohort, verdict.outcome, stop - start)
+        sink.settle(verdict, stop - start, reason)
+        if batch.outcomes is None:
+            self._settle(batch, verdict.outcome, stop - start)
             return
-        settled = cohort.fates[start:stop].translate(SETTLING[verdict.outcome])
-        cohort.fates[start:stop] = settled
-        for at in cohort.refused.keys() & range(start, stop) if cohort.refused else ():
+        settled = batch.outcomes[start:stop].translate(_SETTLING[verdict.outcome])
+        batch.outcomes[start:stop] = settled
+        for at in batch.refused.keys() & range(start, stop) if batch.refused else ():
             if settled[at - start] == FAILED:
-                settled[at - start] = 3  # counted here, since fewer sinks hold it than the others
-                self._have_outcome(cohort, FAILED, 1, cohort.refused[at])
+                settled[at - start] = 3  # counted here, since fewer sinks owe an outcome for it than for the others
+                self._settle(batch, FAILED, 1, batch.refused[at])
         for outcome in (PROCESSED, SPOOLED, FAILED):
             if count := settled.count(outcome):
-                self._have_outcome(cohort, outcome, count)
+                self._settle(batch, outcome, count)
 
-    # -- series
+    def _settle(
+        self, batch: PendingBatch, outcome: int, count: int, refused_by: frozenset[SinkCounters] = _NOBODY
+    ) -> None:
+        """Settle events that every event sink has settled: for good, unless series sinks owe an outcome."""
+        outcome = max(outcome, batch.at_least)
+        section = self._watermarks.section_of(batch.number)
+        owing = batch.owing
+        if owing:
+            owing = frozenset([s for s in owing if s.pushed_through < batch.number and s not in refused_by])
+        batch.settled += count
+        if owing:
+            section.owe(owing, outcome, count)
+        else:
+            self._settled[outcome] += count
+            section.settled[outcome] += count
+            self._watermarks.notify()
+        self.forget_if_settled(batch)
 
-    def begin_push(self, account: Account) -> None:
-        """A snapshot is taken that contains all that the sink has merged."""
-        account.epoch += 1
-        account.covered += account.unpushed
-        account.unpushed = 0
-        self._change_tails(lambda holder, epoch: (holder, 0) if holder is account else (holder, epoch))
+    # -- pushes
 
-    def pushed(self, account: Account) -> None:
-        """The push of the last snapshot succeeded: delivered."""
-        account.add(Verdict.DELIVERED, account.covered, "")
-        account.covered = 0
-        for cohort in tuple(self._cohorts):
-            if cohort.series.get(account, account.epoch) < account.epoch:
-                del cohort.series[account]
-        self._change_tails(
-            lambda holder, epoch: None if holder is account and epoch < account.epoch else (holder, epoch)
-        )
+    def begin_push(self, sink: SinkCounters) -> None:
+        """Note that a snapshot is taken which contains all that the sink has merged."""
+        sink.snapshots += 1
+        sink.in_snapshot += sink.unpushed
+        sink.unpushed = 0
+        self._watermarks.begin_push(sink)
+
+    def pushed(self, sink: SinkCounters) -> None:
+        """Note that the push of the last snapshot succeeded: its events are delivered."""
+        sink.delivered += sink.in_snapshot
+        sink.in_snapshot = 0
+        for outcome, count in enumerate(self._watermarks.pushed(sink)):
+            self._settled[outcome] += count
+        self._watermarks.notify()
+
+    # -- flushes
+
+    def add_waiter(self, notify: Callable[[], object]) -> FlushWaiter:
+        """Wait for everything that is pending in batches, all of which are sealed.
+
+        Args:
+            notify: called once nothing of it is pending; at once, if nothing is.
+        """
+        return self._watermarks.add_waiter(notify, self._newest, self._sealed_events)
+
+    def remove_waiter(self, waiter: FlushWaiter) -> None:
+        """Let a flush wait no more."""
+        self._watermarks.remove_waiter(waiter)
+
+    def report(self, waiter: FlushWaiter) -> FlushReport:
+        """Return what has become of the events that a flush waits for, so far."""
+        return self._watermarks.report(waiter)
 
     # -- the end, and questions
 
     def fail_rest(self, reason: str) -> None:
-        """Everything pending is given up, overall and for each sink."""
-        for account in self.accounts:
-            if account.pending:
-                account.add(Verdict.FAILED, account.pending, reason)
-            account.unpushed = account.covered = 0
-        if self._end is None:
-            self._end = (self._in_lists, self.handed_in.count)  # those that come later count as closed
-        if excess := self.excess:
+        """Give up everything pending, overall and for each sink: failed."""
+        for sink in self.sinks:
+            if sink.pending:
+                sink.settle(Verdict.FAILED, sink.pending, reason)
+            sink.unpushed = sink.in_snapshot = 0
+        self.recorded.end()
+        if excess := self.recorded.excess:
             self._dropped["buffer_full"] += excess
-            self._released += excess
+            self.recorded.released += excess
         self._settled[FAILED] += self.pending
-        self._cohorts.clear()
-        self._tails.clear()
-        self._released = sum(self._end) - self.moved - self._pushed_out.count
-        self._flushes.settle_rest(FAILED)
-
-    def watch(self, done: Callable[[], object]) -> Watch:
-        """Wait for all that is pending in sealed cohorts; there is no other one. See :meth:`Flushes.watch`."""
-        return self._flushes.watch(done)
-
-    def unwatch(self, watch: Watch) -> None:
-        """A flush waits no more."""
-        if self._flushes.unwatch(watch):
-            self._change_tails(lambda holder, epoch: (holder, epoch))
-
-    def report(self, watch: Watch) -> FlushReport:
-        """Return what has become of what a flush waits for, so far."""
-        return self._flushes.report(watch)
+        for batch in self._batches.values():
+            self.seal(batch)
+        self._batches.clear()
+        self.recorded.release_all()
+        self._watermarks.fail_rest(self._sealed_events)
 
     @property
     def held(self) -> int:
-        """How many things it remembers beside its counters; 0 once everything has settled."""
-        return len(self._cohorts) + len(self._tails) + len(self._flushes)
+        """How many things it remembers besides its counters; 0 once everything has settled."""
+        return len(self._batches) + len(self._watermarks)
 
     @property
     def pending(self) -> int:
         """How many events are recorded and not settled."""
         return self.snapshot(None).pending_events
 
+    def forget_if_settled(self, batch: PendingBatch) -> None:
+        """Keep a batch no longer, once each of its events is settled."""
+        if batch.settled == batch.size and batch.sealed:
+            self._batches.pop(batch.number, None)
+
     def snapshot(self, time_since_last_flush: float | None) -> BatchMetricsStats:
-        """Return the books as they stand.
+        """Return all counts as they stand.
 
         Args:
             time_since_last_flush: seconds, for the field of that name.
         """
         # Against the way that events take: another thread's are never seen at a sink before they are seen recorded.
-        sinks = {account.name: account.snapshot() for account in self.accounts}
+        sinks = {sink.name: sink.snapshot() for sink in self.sinks}
         processed, spooled, failed = self._settled
-        dropped, refused = dict(self._dropped), self.refused
-        pushed_out = self._pushed_out.count
-        if pushed_out:
-            dropped["buffer_full"] = dropped.get("buffer_full", 0) + pushed_out
-        recorded, late = self._read_recorded()
+        dropped, refused = dict(self._dropped), self.recorded.refused
+        evicted = self.recorded.evicted_in_queue.count
+        if evicted:
+            dropped["buffer_full"] = dropped.get("buffer_full", 0) + evicted
+        recorded, late = self.recorded.read()
         if late:
             refused["closed"] = refused.get("closed", 0) + late
-        released = self._released + pushed_out  # as `excess`, of what has been read: it may be another number by now
-        if self.capacity is not None and (excess := recorded - released - self.capacity) > 0:
+        released = self.recorded.released + evicted  # as `excess`, of what was read: it may be another number by now
+        capacity = self.recorded.capacity
+        if capacity is not None and (excess := recorded - released - capacity) > 0:
             dropped["buffer_full"] = dropped.get("buffer_full", 0) + excess
-        recorded += self._points
+        recorded += self.recorded.points
         all_dropped = sum(dropped.values()) + sum(refused.values())
         return BatchMetricsStats(
             total_events=recorded + sum(refused.values()),
@@ -377,72 +342,9 @@ class Ledger:
             last_flush_time=self.last_flush_time,
             time_since_last_flush=time_since_last_flush,
             dropped={
-                reason: dropped.get(reason, 0) + refused.get(reason, 0)
+                reason: count
                 for reason in sorted(dropped.keys() | refused.keys())
+                if (count := dropped.get(reason, 0) + refused.get(reason, 0))
             },
             sinks=sinks,
         )
-
-    # -- inside
-
-    def _read_recorded(self) -> tuple[int, int]:
-        """Return how many events, points excepted, were recorded, and how many after the end, by other threads.
-
-        In another thread than Trio's, events may be moved meanwhile; then it reads again. Should that happen each time,
-        those that were moved last are counted twice.
-        """
-        recorded = late = 0
-        for _ in range(_READINGS):
-            moved, carried = self.moved, self._carried  # first: the count of what is moved never runs ahead
-            recorded, end = self._in_lists + self.handed_in.count, self._end
-            late = 0 if end is None else max(0, recorded - sum(end))  # by threads that had looked before the end
-            recorded -= late + moved
-            if self.moved == moved and self._carried == carried:
-                break
-        return recorded, late
-
-    def forget_if_done(self, cohort: Cohort) -> None:
-        """Keep a cohort no longer, if each of its events has an outcome."""
-        if cohort.unsettled == 0:
-            self._cohorts.pop(cohort, None)
-
-    def _drop(self, cohort: Cohort, reason: str, count: int) -> None:
-        self._dropped[reason] += count
-        cohort.settled += count
-        self._flushes.settle(cohort.stretch, DROPPED, count)
-
-    def _have_outcome(self, cohort: Cohort, outcome: int, count: int, refused_by: frozenset[Account] = _NOBODY) -> None:
-        """Events are settled by every event sink: final, unless series sinks hold them."""
-        outcome = max(outcome, cohort.worst)
-        holders: frozenset[tuple[Account, int]] = frozenset()
-        if cohort.series:
-            holders = frozenset(pair for pair in cohort.series.items() if pair[0] not in refused_by)
-        if holders:
-            self._keep((holders, cohort.stretch), outcome, count)
-        elif count:
-            self._finish(cohort.stretch, outcome, count)
-        cohort.settled += count
-        self.forget_if_done(cohort)
-
-    def _keep(self, key: _TailKey, outcome: int, count: int) -> None:
-        self._tails.setdefault(key, [0, 0, 0])[outcome] += count
-
-    def _finish(self, stretch: Stretch, outcome: int, count: int) -> None:
-        self._settled[outcome] += count
-        self._flushes.settle(stretch, outcome, count)
-
-    def _change_tails(self, change: Callable[[Account, int], tuple[Account, int] | None]) -> None:
-        """Make each tail anew by what has become of its holders; one without holders is settled."""
-        tails, self._tails = self._tails, {}
-        finished: list[tuple[Stretch, list[int]]] = []
-        for (holders, stretch), counts in tails.items():
-            left = frozenset(pair for holder in holders if (pair := change(*holder)) is not None)
-            if not left:
-                finished.append((stretch, counts))
-                continue
-            for outcome, count in enumerate(counts):
-                self._keep((left, stretch.current()), outcome, count)
-        for stretch, counts in finished:
-            for outcome, count in enumerate(counts):
-                if count:
-                    self._finish(stretch.current(), outcome, count)

@@ -51,59 +51,71 @@ def inform(message: str, *args: object) -> None:
 class LossReporter:
     """Says what was lost, once in a while."""
 
-    def __init__(self, ledger: Ledger, waker: Waker, invalid: InvalidEvents) -> None:
-        """Report from this ledger, and why events are invalid."""
+    def __init__(
+        self,
+        ledger: Ledger,
+        waker: Waker,
+        invalid: InvalidEvents,
+        overflowing: Callable[[], Collection[str]] = tuple,
+    ) -> None:
+        """Report losses.
+
+        Args:
+            ledger: where they are counted.
+            waker: wakes the reporter's task.
+            invalid: knows why events are invalid.
+            overflowing: returns the instruments that have more label sets than ``max_series``.
+        """
         self._ledger = ledger
         self._invalid = invalid
         self._waker = waker
         self._thread = get_ident()
-        self.noticed: bool = False
-        """Whether calling :meth:`trouble` again would do nothing."""
-        self.overflowing: Callable[[], Collection[str]] = tuple
-        """Returns the instruments that have more label sets than ``max_series``."""
+        self.notified: bool = False
+        """Whether calling :meth:`notify` again would do nothing."""
+        self._now_overflowing = overflowing
         self._overflowing: set[str] = set()
         self._ended = False
-        self._trouble = trio.Event()
-        self._told = BatchMetricsStats()
+        self._signal = trio.Event()
+        self._reported = BatchMetricsStats()
 
-    def trouble(self) -> None:
+    def notify(self) -> None:
         """Something was lost or has failed; called from anywhere, often."""
-        if self.noticed:
+        if self.notified:
             return
         if not self._ended:
             self._waker(self._wake)
-            self.noticed = True  # not before: asking may fail, where the stack is used up
+            self.notified = True  # not before: asking may fail, where the stack is used up
         elif self._may_log():
-            self.noticed = True
+            self.notified = True
             warn("metrics: recorded after the collector's block was left; counted as closed")
 
     def _may_log(self) -> bool:
         """Return whether to log is to wait for nobody: it takes locks, which a thread that records may hold."""
         return get_ident() == self._thread and (trio.lowlevel.in_trio_task() or not trio.lowlevel.in_trio_run())
 
-    def be_still(self) -> None:
+    def mute(self) -> None:
         """Say nothing more, in a forked child."""
-        self.noticed = True
+        self.notified = True
 
     def _wake(self) -> None:
-        self._trouble.set()
+        self._signal.set()
 
     @trio.lowlevel.enable_ki_protection
     async def run(self) -> None:
         """Report until cancelled."""
-        self._waker.fragile.add(trio.lowlevel.current_task())
+        self._waker.woken.add(trio.lowlevel.current_task())
         while True:
-            await self._trouble.wait()
-            self._tell()
+            await self._signal.wait()
+            self._report()
             await trio.sleep(_QUIET)
-            self._trouble = trio.Event()
-            self.noticed = False
-            if self._news() or not self._overflowing.issuperset(self.overflowing()):
-                self.trouble()
+            self._signal = trio.Event()
+            self.notified = False
+            if self._news() or not self._overflowing.issuperset(self._now_overflowing()):
+                self.notify()
 
     def _news(self) -> list[str]:
         """Return what happened since the last message."""
-        now, before = self._ledger.snapshot(None), self._told
+        now, before = self._ledger.snapshot(None), self._reported
         news = _grown("dropped", now.dropped, before.dropped)
         for name, sink in now.sinks.items():
             old = before.sinks.get(name)
@@ -114,23 +126,23 @@ class LossReporter:
                 news.append(f"{name}: {sink.last_error}")
         return news
 
-    def _tell_overflow(self) -> None:
-        for name in self.overflowing():
+    def _report_overflow(self) -> None:
+        for name in self._now_overflowing():
             if name not in self._overflowing:
                 self._overflowing.add(name)
                 warn("metrics: %r has more label sets than max_series; the rest share its overflow series", name)
 
-    def _tell(self) -> None:
-        self._tell_overflow()
+    def _report(self) -> None:
+        self._report_overflow()
         self._invalid.log()
         if news := self._news():
-            self._told = self._ledger.snapshot(None)
+            self._reported = self._ledger.snapshot(None)
             warn("metrics: %s", "; ".join(news))
 
-    def tell_at_the_end(self) -> None:
+    def report_at_the_end(self) -> None:
         """Say in one line what was lost of all that was recorded, if anything was."""
-        self._ended, self.noticed = True, False
-        self._tell_overflow()
+        self._ended, self.notified = True, False
+        self._report_overflow()
         self._invalid.log()
         stats = self._ledger.snapshot(None)
         if stats.dropped_events + stats.failed_events:

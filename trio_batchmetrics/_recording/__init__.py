@@ -3,6 +3,7 @@
 ::
 
     recorder     Recorder, ThreadRecorder: record() and the recorders of built-in events
+    host         what recorders and instruments need of their collector
     instruments  the registry of counters, gauges and histograms, and their collection
     bound        BoundCounter, BoundGauge, BoundHistogram: updated in place, collected every flush interval
     bound_cells  how threads update one instrument without a lock
@@ -10,23 +11,24 @@
     families     what an instrument's name means, and which label sets it has
     spans        with histogram.time(), with gauge.track(), and both as decorators
 
-Imports ``_buffer``, ``_config``, ``_concurrency`` and ``_events``. ``_runtime`` creates recorders and instruments, and
-collects the latter.
+Imports ``_buffer``, ``_config``, ``_concurrency``, ``_events`` and ``_ledger``. ``_runtime`` creates recorders and
+instruments, and collects the latter.
 """
 
 from __future__ import annotations
 
 from .bound import BoundCounter, BoundGauge, BoundHistogram
+from .host import Host
 from .instruments import Instruments
 from .observable import ObservableGauge, Observation
-from .recorder import IntakeRecorder, Recorder, ThreadRecorder
+from .recorder import Recorder, ThreadRecorder
 
 __all__ = [
     "BoundCounter",
     "BoundGauge",
     "BoundHistogram",
+    "Host",
     "Instruments",
-    "IntakeRecorder",
     "ObservableGauge",
     "Observation",
     "Recorder",

@@ -26,15 +26,16 @@ from bisect import bisect_left
 from collections.abc import Mapping
 from datetime import timedelta
 from types import MappingProxyType
-from typing import Any, Protocol
+from typing import Any
 
 import trio
 
-from .._events import Counter, Gauge, HistogramPoint, InvalidError, Measure, Row, fault_of, number
+from .._events import Counter, Gauge, HistogramPoint, Measure, Row, fault_of, number
 from .._reprs import tolerant_repr
+from .host import Host
 from .spans import Timing, Tracking
 
-__all__ = ["MOST", "QUICK_INT", "Bound", "BoundCounter", "BoundGauge", "BoundHistogram", "Host"]
+__all__ = ["MOST", "QUICK_INT", "Bound", "BoundCounter", "BoundGauge", "BoundHistogram"]
 
 MOST = sys.float_info.max
 """What a sum may come to: what a float holds. Compared without a call."""
@@ -47,31 +48,6 @@ _LARGE_SUM = 1e307
 """Values up to the former may be added to a sum up to the latter for longer than a process lives."""
 
 _CLOSED = -math.inf
-
-
-class Host(Protocol):
-    """What instruments need of their collector."""
-
-    @property
-    def state(self) -> str:
-        """``open``, ``closed`` (updates count as closed) or ``disabled`` (they do nothing)."""
-        ...
-
-    def refuse_from_thread(self, reason: str, fault: InvalidError | None = None) -> None:
-        """Count an event that is not taken, in any thread; ``fault``: what makes it invalid, to be logged."""
-        ...
-
-    def wake(self, call: Any) -> None:
-        """Make a call that touches Trio, as soon as that is safe."""
-        ...
-
-    def trouble(self) -> None:
-        """Have the log looked after, soon: something happened that it should say."""
-        ...
-
-    def now(self) -> float:
-        """Return the time by the clock of the collector's Trio run, also after it."""
-        ...
 
 
 @tolerant_repr
@@ -114,12 +90,12 @@ class Bound:
         """Return a valid value, or None for one that is not to be taken (and is counted as it should be)."""
         if not self._open:
             if self._host.state != "disabled":
-                self._host.refuse_from_thread("closed")
+                self._host.refuse("closed")
             return None
         good = number(value, self._measure)
         if good is None:
             fault = fault_of(self._measure.kind.name.title(), "value", value, self._measure, self.name)
-            self._host.refuse_from_thread("invalid", fault)
+            self._host.refuse("invalid", fault)
         return good
 
     def collect(self) -> Row | None:
@@ -128,7 +104,7 @@ class Bound:
 
     def _not_taken(self) -> None:
         """Leave the sum alone: no float could hold it with this value, or another thread has closed the collector."""
-        self._host.refuse_from_thread("invalid" if self._open else "closed")
+        self._host.refuse("invalid" if self._open else "closed")
 
 
 class BoundCounter(Bound):

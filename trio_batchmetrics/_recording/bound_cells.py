@@ -27,7 +27,8 @@ import trio
 
 from .._concurrency import Cells
 from .._events import Counter, Gauge, HistogramPoint, Measure, Row
-from .bound import MOST, QUICK_INT, BoundCounter, BoundGauge, BoundHistogram, Host
+from .bound import MOST, QUICK_INT, BoundCounter, BoundGauge, BoundHistogram
+from .host import Host
 
 __all__ = ["CellCounter", "CellGauge", "CellHistogram"]
 

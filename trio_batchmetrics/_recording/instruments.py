@@ -18,9 +18,10 @@ import trio
 from .._concurrency import gil_enabled
 from .._config import BatchMetricsConfig
 from .._events import OVERFLOW, Kind, Measure, Row, captured, checked_bounds, text
-from .bound import Bound, BoundCounter, BoundGauge, BoundHistogram, Host
+from .bound import Bound, BoundCounter, BoundGauge, BoundHistogram
 from .bound_cells import CellCounter, CellGauge, CellHistogram
 from .families import Family, Identity, identity_of
+from .host import Host
 from .observable import ObservableGauge, Observation, checked_callback
 
 __all__ = ["BoundCounter", "BoundGauge", "BoundHistogram", "Instruments", "ObservableGauge", "Observation"]
@@ -221,7 +222,7 @@ class Instruments:
         if family.name not in self._overflowing:
             self._overflowing[family.name] = family
             if not self._closed:
-                self._host.trouble()
+                self._host.report()
 
 
 def _checked_labels(labels: object) -> dict[str, Any]:

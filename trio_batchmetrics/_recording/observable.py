@@ -12,8 +12,8 @@ from typing import Any, cast
 from .._events import OVERFLOW, Gauge, InvalidError, Row, captured, fault_of, number
 from .._ledger import warn
 from .._reprs import tolerant_repr
-from .bound import Host
 from .families import Family, Identity, identity_of
+from .host import Host
 from .spans import is_async
 
 __all__ = ["ObservableGauge", "Observation", "checked_callback"]
@@ -144,7 +144,7 @@ class ObservableGauge:
         return values
 
     def _refuse(self, value: object) -> None:
-        self._host.refuse_from_thread("invalid", fault_of("Gauge", "value", value, self._measure, self.name))
+        self._host.refuse("invalid", fault_of("Gauge", "value", value, self._measure, self.name))
 
     def _add_pair(self, values: dict[Identity, tuple[dict[str, Any], float]], pair: object) -> None:
         parts = cast("list[Any]", pair) if isinstance(pair, tuple | list) else []
@@ -157,7 +157,7 @@ class ObservableGauge:
             return
         if not isinstance(own, dict):
             fault = InvalidError("Gauge", "labels", "must be a mapping", parts[0], self.name)
-            self._host.refuse_from_thread("invalid", fault)
+            self._host.refuse("invalid", fault)
             return
         labels: dict[str, Any] = {**self._labels, **own}
         identity = identity_of(labels)

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import inspect
-import time
 from collections.abc import Callable, Mapping
 from datetime import timedelta
-from functools import update_wrapper
+from gc import is_tracked
+from time import time_ns
 from types import MethodType
 from typing import Any, ParamSpec
 
 import trio
 
-from .._buffer import Intake
+from .._buffer import Buffer
 from .._events import (
     BackendRequest,
     CacheMetric,
@@ -24,6 +24,7 @@ from .._events import (
     InvalidError,
     MetricEvent,
     Row,
+    UnusualRow,
     by_value,
     captured,
     compiled_recorder,
@@ -31,8 +32,9 @@ from .._events import (
     is_event,
     not_an_event,
 )
+from .host import Host
 
-__all__ = ["IntakeRecorder", "Recorder", "ThreadRecorder"]
+__all__ = ["Recorder", "ThreadRecorder"]
 
 _P = ParamSpec("_P")
 
@@ -45,15 +47,15 @@ class Recorder:
     middle of a record. They work in any thread, and wait for no lock. The time is taken at the call.
     """
 
-    def __init__(self, put: Callable[[Row], None], refuse: Callable[[str, InvalidError], None]) -> None:
+    def __init__(self, buffer: Buffer, host: Host) -> None:
         """Made by the collector.
 
         Args:
-            put: takes a row, or refuses and counts it.
-            refuse: counts an event that is none, by reason, and has it logged.
+            buffer: takes the rows.
+            host: counts events that are refused before they are rows, and has them logged.
         """
-        self._put = put
-        self._refuse = refuse
+        self._buffer = buffer
+        self._host = host
 
     @trio.lowlevel.enable_ki_protection
     def record(self, event: MetricEvent | object) -> None:
@@ -63,9 +65,9 @@ class Recorder:
             event: any :class:`MetricEvent`; anything else counts as ``invalid``.
         """
         if is_event(event):
-            self._put(event_by_value(event))
+            self._buffer.put(event_by_value(event))
         else:
-            self._refuse("invalid", not_an_event(event))
+            self._host.refuse("invalid", not_an_event(event))
 
     def make_recorder(self, event_class: Callable[_P, object]) -> Callable[_P, None]:
         """Return a recorder of one class of events: the quickest way to record a user's own.
@@ -96,9 +98,11 @@ class Recorder:
         """
         if not isinstance(event_class, type) or not issubclass(event_class, MetricEvent):
             raise TypeError(f"make_recorder() takes an event class, made by @metric_event (got {event_class!r})")
-        return self._recorder(event_class)
+        compiled = compiled_recorder(event_class)
+        return self._uncompiled_recorder(event_class) if compiled is None else MethodType(compiled, self)
 
-    def _recorder(self, event_class: type[MetricEvent]) -> Callable[..., None]:
+    def _uncompiled_recorder(self, event_class: type[MetricEvent]) -> Callable[..., None]:
+        """Return a recorder of a class whose constructor does more than to keep the values that it is given."""
         signature = inspect.signature(event_class)
 
         @trio.lowlevel.enable_ki_protection
@@ -107,9 +111,9 @@ class Recorder:
             try:
                 event = event_class(*args, **fields)
             except Exception as exc:  # noqa: BLE001 - a validator of the class: the event is as bad as one with a bad value
-                self._refuse("invalid", InvalidError(event_class.__name__, "", "must accept its fields", exc))
+                self._host.refuse("invalid", InvalidError(event_class.__name__, "", "must accept its fields", exc))
             else:
-                self._put(event_by_value(event))
+                self._buffer.put(event_by_value(event))
 
         return record
 
@@ -123,7 +127,22 @@ class Recorder:
             status_code: the answer's status.
             duration: how long it took, in seconds or as a ``timedelta``, >= 0.
         """
-        self._put((HttpRequest, time.time_ns(), by_value(method), by_value(path), by_value(status_code), duration))
+        buffer = self._buffer
+        if not (buffer.gate or buffer.admits()):
+            return
+        if type(method) is str and type(path) is str and type(status_code) is int:
+            row: Row = (HttpRequest, time_ns(), method, path, status_code, duration)
+        else:
+            row = UnusualRow(
+                (HttpRequest, time_ns(), by_value(method), by_value(path), by_value(status_code), duration)
+            )
+        if buffer.gate:
+            rows = buffer.rows
+            rows.append(row)
+            if len(rows) >= buffer.limit:
+                buffer.maintain()
+        else:
+            buffer.put_slowly(row)
 
     @trio.lowlevel.enable_ki_protection
     def record_backend_request(
@@ -138,8 +157,35 @@ class Recorder:
             latency: how long it took, in seconds or as a ``timedelta``, >= 0.
             error_type: what went wrong, in a word; None where nothing did.
         """
-        labels = by_value(provider), by_value(model), by_value(success)
-        self._put((BackendRequest, time.time_ns(), *labels, latency, by_value(error_type)))
+        buffer = self._buffer
+        if not (buffer.gate or buffer.admits()):
+            return
+        if (
+            type(provider) is str
+            and type(model) is str
+            and type(success) is bool
+            and (error_type is None or type(error_type) is str)
+        ):
+            row: Row = (BackendRequest, time_ns(), provider, model, success, latency, error_type)
+        else:
+            row = UnusualRow(
+                (
+                    BackendRequest,
+                    time_ns(),
+                    by_value(provider),
+                    by_value(model),
+                    by_value(success),
+                    latency,
+                    by_value(error_type),
+                )
+            )
+        if buffer.gate:
+            rows = buffer.rows
+            rows.append(row)
+            if len(rows) >= buffer.limit:
+                buffer.maintain()
+        else:
+            buffer.put_slowly(row)
 
     @trio.lowlevel.enable_ki_protection
     def record_health_check(self, backend: str, healthy: bool, duration: float | timedelta) -> None:
@@ -150,7 +196,20 @@ class Recorder:
             healthy: whether it is well.
             duration: how long the check took, in seconds or as a ``timedelta``, >= 0.
         """
-        self._put((HealthCheck, time.time_ns(), by_value(backend), healthy, duration))
+        buffer = self._buffer
+        if not (buffer.gate or buffer.admits()):
+            return
+        if type(backend) is str:
+            row: Row = (HealthCheck, time_ns(), backend, healthy, duration)
+        else:
+            row = UnusualRow((HealthCheck, time_ns(), by_value(backend), healthy, duration))
+        if buffer.gate:
+            rows = buffer.rows
+            rows.append(row)
+            if len(rows) >= buffer.limit:
+                buffer.maintain()
+        else:
+            buffer.put_slowly(row)
 
     @trio.lowlevel.enable_ki_protection
     def record_cache_metric(self, cache_type: str, operation: str) -> None:
@@ -160,7 +219,20 @@ class Recorder:
             cache_type: which cache.
             operation: ``hit``, ``miss`` or ``eviction``.
         """
-        self._put((CacheMetric, time.time_ns(), by_value(cache_type), by_value(operation)))
+        buffer = self._buffer
+        if not (buffer.gate or buffer.admits()):
+            return
+        if type(cache_type) is str and type(operation) is str:
+            row: Row = (CacheMetric, time_ns(), cache_type, operation)
+        else:
+            row = UnusualRow((CacheMetric, time_ns(), by_value(cache_type), by_value(operation)))
+        if buffer.gate:
+            rows = buffer.rows
+            rows.append(row)
+            if len(rows) >= buffer.limit:
+                buffer.maintain()
+        else:
+            buffer.put_slowly(row)
 
     @trio.lowlevel.enable_ki_protection
     def record_counter(self, name: str, labels: Mapping[str, Any], value: float) -> None:
@@ -171,8 +243,18 @@ class Recorder:
             labels: label values by name, copied at the call.
             value: how much to add, an int or float >= 0.
         """
-        copied = captured(labels)
-        self._put((Counter, time.time_ns(), name, copied, value))
+        buffer = self._buffer
+        if not (buffer.gate or buffer.admits()):
+            return
+        copied = labels.copy() if type(labels) is dict and not is_tracked(labels) else captured(labels)
+        row = (Counter, time_ns(), name, copied, value)
+        if buffer.gate:
+            rows = buffer.rows
+            rows.append(row)
+            if len(rows) >= buffer.limit:
+                buffer.maintain()
+        else:
+            buffer.put_slowly(row)
 
     @trio.lowlevel.enable_ki_protection
     def record_histogram(self, name: str, labels: Mapping[str, Any], value: float) -> None:
@@ -183,8 +265,18 @@ class Recorder:
             labels: label values by name, copied at the call.
             value: the value, an int or float.
         """
-        copied = captured(labels)
-        self._put((Histogram, time.time_ns(), name, copied, value))
+        buffer = self._buffer
+        if not (buffer.gate or buffer.admits()):
+            return
+        copied = labels.copy() if type(labels) is dict and not is_tracked(labels) else captured(labels)
+        row = (Histogram, time_ns(), name, copied, value)
+        if buffer.gate:
+            rows = buffer.rows
+            rows.append(row)
+            if len(rows) >= buffer.limit:
+                buffer.maintain()
+        else:
+            buffer.put_slowly(row)
 
     @trio.lowlevel.enable_ki_protection
     def record_gauge(self, name: str, labels: Mapping[str, Any], value: float) -> None:
@@ -195,46 +287,18 @@ class Recorder:
             labels: label values by name, copied at the call.
             value: the value, an int or float.
         """
-        copied = captured(labels)
-        self._put((Gauge, time.time_ns(), name, copied, value))
-
-
-class IntakeRecorder(Recorder):
-    """A recorder whose methods are compiled, so that recording in Trio's thread costs no second call."""
-
-    def __init__(self, intake: Intake, refuse: Callable[[str, InvalidError], None]) -> None:
-        """Made by the collector.
-
-        Args:
-            intake: takes the rows.
-            refuse: counts an event that is none, by reason, and has it logged.
-        """
-        super().__init__(intake.put, refuse)
-        self._intake = intake
-
-    def _recorder(self, event_class: type[MetricEvent]) -> Callable[..., None]:
-        compiled = compiled_recorder(event_class, timestamp=True)
-        return super()._recorder(event_class) if compiled is None else MethodType(compiled, self)
-
-
-def _compile(recorders: dict[str, type[MetricEvent]]) -> None:
-    for name, event_class in recorders.items():
-        compiled = compiled_recorder(event_class, name, timestamp=False)
-        assert compiled is not None  # noqa: S101 - the built-in events keep what they are given
-        setattr(IntakeRecorder, name, update_wrapper(compiled, getattr(Recorder, name)))
-
-
-_compile(
-    {
-        "record_http_request": HttpRequest,
-        "record_backend_request": BackendRequest,
-        "record_health_check": HealthCheck,
-        "record_cache_metric": CacheMetric,
-        "record_counter": Counter,
-        "record_histogram": Histogram,
-        "record_gauge": Gauge,
-    }
-)
+        buffer = self._buffer
+        if not (buffer.gate or buffer.admits()):
+            return
+        copied = labels.copy() if type(labels) is dict and not is_tracked(labels) else captured(labels)
+        row = (Gauge, time_ns(), name, copied, value)
+        if buffer.gate:
+            rows = buffer.rows
+            rows.append(row)
+            if len(rows) >= buffer.limit:
+                buffer.maintain()
+        else:
+            buffer.put_slowly(row)
 
 
 class ThreadRecorder(Recorder):

@@ -6,6 +6,8 @@
     metrics       BatchMetricsCollector: what an application holds
     engine        the parts of one collector, and the nursery that their tasks run in
     flush_task    moves batches from the buffer to every sink
+    collection    collects the bound instruments every flush interval
+    fork          every engine of this process, and what a forked child does with them
     named_sinks   what a user may give as sinks=
     process_name  what this process is called where several report
 

@@ -13,9 +13,9 @@ from .._recording import (
     BoundCounter,
     BoundGauge,
     BoundHistogram,
-    IntakeRecorder,
     ObservableGauge,
     Observation,
+    Recorder,
     ThreadRecorder,
 )
 from .._reprs import tolerant_repr
@@ -25,7 +25,7 @@ __all__ = ["BatchMetricsCollector"]
 
 
 @tolerant_repr
-class BatchMetricsCollector(IntakeRecorder):
+class BatchMetricsCollector(Recorder):
     """Records events and keeps account of them; made by :func:`collector`.
 
     Every synchronous call works in any thread, in a signal handler, in ``__del__`` and in a logging handler. Only
@@ -35,11 +35,11 @@ class BatchMetricsCollector(IntakeRecorder):
     def __init__(self, engine: Engine) -> None:
         """Made by :func:`collector`."""
         self._engine = engine
-        super().__init__(engine.intake, engine.refuse_from_thread)
+        super().__init__(engine.buffer, engine.host)
 
     def __repr__(self) -> str:
         """Show whether it is open, and its account."""
-        return f"<BatchMetricsCollector {self._engine.state}: {self.stats()}>"
+        return f"<BatchMetricsCollector {self._engine.host.state}: {self.stats()}>"
 
     @trio.lowlevel.enable_ki_protection
     async def arecord(self, event: MetricEvent | object) -> None:
@@ -55,7 +55,7 @@ class BatchMetricsCollector(IntakeRecorder):
             WrongThreadError: called from another thread than Trio's.
         """
         if self._engine.config.enabled and is_event(event):
-            await self._engine.intake.put_when_room(event_by_value(event))
+            await self._engine.buffer.put_when_room(event_by_value(event))
             return
         await trio.lowlevel.checkpoint_if_cancelled()
         self.record(event)
@@ -63,7 +63,7 @@ class BatchMetricsCollector(IntakeRecorder):
 
     def from_thread(self) -> ThreadRecorder:
         """Return a recorder for other threads. It may be kept, shared, and used after the block."""
-        return ThreadRecorder(self._engine.intake.put, self._engine.refuse_from_thread)
+        return ThreadRecorder(self._engine.buffer, self._engine.host)
 
     @trio.lowlevel.enable_ki_protection
     def counter(

@@ -1,0 +1,74 @@
+"""The signal that wakes the flush task: a memory channel."""
+
+from __future__ import annotations
+
+import trio
+
+from .._concurrency import Turn, Waker
+from .._ledger import PendingBatch
+from .waiting_batches import WaitingBatches
+
+__all__ = ["FlushSignal"]
+
+
+class FlushSignal:
+    """Wakes the flush task where it is parked, by sending it the oldest batch.
+
+    The flush task looks for batches before it parks, so one message is enough, and sending never blocks.
+    """
+
+    def __init__(self, batches: WaitingBatches, capacity: int, waker: Waker, turn: Turn) -> None:
+        """Create the signal; the flush task starts out parked.
+
+        Args:
+            batches: the batches that wait.
+            capacity: of the channel.
+            waker: makes calls that touch Trio.
+            turn: the flush task's.
+        """
+        self._batches = batches
+        self._send, self._receive = trio.open_memory_channel[PendingBatch](capacity)
+        self._waker = waker
+        self._turn = turn
+        self._closed = False
+        self.parked: bool = True
+        """Whether the flush task waits, or is about to. Otherwise it is awake, and looks for batches by itself."""
+
+    def notify(self) -> None:
+        """Wake the flush task, if it is parked. From anywhere."""
+        if self.parked:
+            self._waker(self._wake)
+
+    def _wake(self) -> None:
+        batch = self._batches.first
+        if not self.parked or batch is None or self._closed:
+            return
+        self.parked = False
+        try:
+            self._send.send_nowait(batch)
+            self._turn.wanted()
+        except trio.WouldBlock:  # there is a message already
+            pass
+        except BaseException:  # a signal handler's: the next batch notifies again
+            self.parked = True
+            raise
+
+    async def wait(self) -> bool:
+        """Park until there is a batch. Returns False once the signal is closed."""
+        self.parked = True
+        try:
+            if self._batches.first is not None:  # whoever appends one from here on notifies
+                await trio.lowlevel.checkpoint()
+            else:
+                await self._receive.receive()
+        except trio.EndOfChannel:
+            return False
+        finally:
+            self.parked = False
+            self._turn.begin()
+        return True
+
+    def close(self) -> None:
+        """Wake the flush task for good: it never waits again. Call it from a task."""
+        self._closed = True
+        self._send.close()

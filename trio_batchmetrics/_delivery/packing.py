@@ -1,0 +1,126 @@
+"""Taking events from a queue and encoding them, within the limits of the sink."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Collection
+from typing import Any
+
+from .._concurrency import Turn
+from ..abc import EventSink, Payload
+from .in_flight import Request
+from .receipts import describe
+from .slices import SliceQueue
+
+__all__ = ["CHUNK", "Packer", "next_chunk"]
+
+CHUNK = 500
+"""Events that are worked on between two looks at the time: about 0.5 ms of encoding."""
+
+
+def next_chunk(room: float, bytes_each: float) -> int:
+    """Return how many events to encode next.
+
+    Args:
+        room: the bytes that are left in the payload.
+        bytes_each: the average size of the events encoded last; 0 if none were.
+    """
+    return int(min(CHUNK, max(room, 0) / bytes_each)) if bytes_each else CHUNK
+
+
+class Packer:
+    """Makes payloads of one event sink."""
+
+    def __init__(self, sink: EventSink[Any], key: str, reject: Callable[[SliceQueue, str], object]) -> None:
+        """Make payloads.
+
+        Args:
+            sink: the sink.
+            key: the start of payload keys.
+            reject: called with an event that cannot be encoded, and why.
+        """
+        self.turn: Turn = Turn()
+        self._sink = sink
+        self._encodes = type(sink).encode is not EventSink[Any].encode
+        self._key = key
+        self._reject = reject
+        self._payloads = 0
+        self._bytes_each = 0.0
+
+    @property
+    def takes_at_once(self) -> bool:
+        """Whether a payload takes everything that is queued, up to ``max_events``, whatever its encoded size."""
+        return not self._encodes or self._sink.max_payload_bytes is None
+
+    async def take(self, queue: SliceQueue, limit: float) -> Request:
+        """Take the oldest events of a queue.
+
+        Args:
+            queue: the queue.
+            limit: how many events at most; ``max_payload_bytes`` may allow for fewer.
+        """
+        if self.takes_at_once:
+            return Request(queue.pop(limit))
+        taken, parts, size = SliceQueue(), list[Any](), 0
+        max_bytes = self._sink.max_payload_bytes or math.inf
+        step = next_chunk(max_bytes, self._bytes_each) or 1
+        self.turn.begin()
+        while queue.count and step and taken.count < limit:
+            if taken.count:
+                await self._yield_if_due()
+            good, encoded = self._encode(queue.pop(min(step, limit - taken.count)))
+            more = sum(map(_bytes_of, encoded))
+            if good.count:
+                self._bytes_each = more / good.count
+            if size + more > max_bytes and (taken.count or good.count > 1):
+                queue.push_front(good)
+                step = min(next_chunk(max_bytes - size, self._bytes_each), good.count - 1) or (0 if taken.count else 1)
+                continue
+            taken.extend(good)
+            parts += encoded
+            size += more
+            step = next_chunk(max_bytes - size, self._bytes_each)
+        return Request(taken, payload=self._payload(taken, parts))
+
+    async def pack(self, request: Request) -> Payload[Any]:
+        """Encode the events of a request; those that cannot be encoded are left out of it."""
+        events, parts = request.events, list[Any]()
+        if self._encodes and events.count > CHUNK:
+            rest, events = events, SliceQueue()
+            self.turn.begin()
+            while rest.count:
+                if events.count:
+                    await self._yield_if_due()
+                good, encoded = self._encode(rest.pop(CHUNK))
+                events.extend(good)
+                parts += encoded
+        elif self._encodes and events.count:
+            events, parts = self._encode(events)
+        request.events = events
+        request.payload = payload = self._payload(events, parts)
+        return payload
+
+    async def _yield_if_due(self) -> None:
+        if self.turn.over or not self.turn.extended:
+            await self.turn.give_way()
+
+    def _payload(self, events: SliceQueue, parts: Collection[Any]) -> Payload[Any]:
+        self._payloads += 1
+        return Payload(events.events(), tuple(parts), f"{self._key}-{self._payloads}")
+
+    def _encode(self, events: SliceQueue) -> tuple[SliceQueue, list[Any]]:
+        """Encode events; those that cannot be encoded are rejected. Returns the others, and their parts."""
+        try:
+            return events, [self._sink.encode(events.events())]
+        except Exception as exc:  # noqa: BLE001 - whatever encode raises is the fault of one event or more; find and count them
+            if events.count == 1:
+                self._reject(events, f"cannot be encoded: {describe(exc)}")
+                return SliceQueue(), []
+        good, parts = self._encode(events.pop(events.count // 2))
+        more_good, more_parts = self._encode(events)
+        good.extend(more_good)
+        return good, parts + more_parts
+
+
+def _bytes_of(part: object) -> int:
+    return len(part) if isinstance(part, bytes | bytearray | str) else 0

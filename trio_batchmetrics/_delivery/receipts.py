@@ -1,0 +1,71 @@
+"""What a sink returns, made sure of: a receipt of plain values that fits the payload."""
+
+from __future__ import annotations
+
+from typing import cast
+
+from ..abc import Receipt
+
+__all__ = ["DELIVERED", "describe", "normalized_receipt"]
+
+DELIVERED = Receipt()
+"""What nearly every attempt comes back with."""
+
+_ERROR_MAX_CHARS = 500
+
+
+def describe(error: BaseException | str) -> str:
+    """Return an error as one short line; a group as the errors in it."""
+    if isinstance(error, str):
+        return error[:_ERROR_MAX_CHARS]
+    if isinstance(error, BaseExceptionGroup):
+        group = cast("BaseExceptionGroup[BaseException]", error)
+        return "; ".join(map(describe, group.exceptions))[:_ERROR_MAX_CHARS]
+    try:
+        message = " ".join(str(error).split())
+    except Exception:  # noqa: BLE001 - the str() of a sink's error may raise
+        message = ""
+    line = f"{type(error).__name__}: {message}" if message else type(error).__name__
+    return line[:_ERROR_MAX_CHARS]
+
+
+def normalized_receipt(returned: object, items: int) -> Receipt:
+    """Return the receipt that a sink returned; one that asks for a retry, where that makes no sense.
+
+    Args:
+        returned: what ``send()`` returned; None means delivered.
+        items: how many events the payload has.
+    """
+    if returned is None:
+        return DELIVERED
+    if not isinstance(returned, Receipt):
+        return Receipt(retry=True, error=f"send() must return None or a Receipt (got {type(returned).__name__})")
+    try:
+        return _validated(returned, items)
+    except Exception as exc:  # noqa: BLE001 - a sink's receipt may hold any objects
+        return Receipt(retry=True, error=f"send() returned a Receipt that makes no sense: {describe(exc)}")
+
+
+def _validated(receipt: Receipt, items: int) -> Receipt:
+    """Return a receipt of plain values that fit the payload.
+
+    Raises:
+        Exception: of any kind, where there is none.
+    """
+    rejected = {at: str(reason) for at, reason in receipt.rejected.items()}
+    retry = receipt.retry if isinstance(receipt.retry, bool) else tuple(receipt.retry)
+    named = [*rejected, *(() if isinstance(retry, bool) else retry)]
+    if not all(type(at) is int and 0 <= at < items for at in named):
+        raise ValueError(f"it names items that the payload of {items} does not have")
+    if len(set(named)) != len(named):
+        raise ValueError("it names an item twice")
+    if not isinstance(receipt.retry_after, int | float | None):
+        raise TypeError(f"retry_after must be seconds (got {receipt.retry_after!r})")
+    return Receipt(
+        rejected=rejected,
+        retry=retry or False,
+        retry_after=receipt.retry_after,
+        too_large=bool(receipt.too_large),
+        error=None if receipt.error is None else str(receipt.error),
+        uncertain=bool(receipt.uncertain),
+    )

@@ -1,0 +1,121 @@
+"""Runs of events of pending batches, on their way to one sink."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterable, Sequence
+from itertools import groupby
+
+from .._events import Batch
+from .._ledger import Ledger, PendingBatch, SinkCounters, Verdict
+
+__all__ = ["Slice", "SliceQueue"]
+
+
+class Slice:
+    """The events ``start:stop`` of a batch that was handed over."""
+
+    __slots__ = ("batch", "start", "stop")
+
+    def __init__(self, batch: PendingBatch, start: int, stop: int) -> None:
+        """Create a slice; it is never changed."""
+        self.batch: PendingBatch = batch
+        self.start: int = start
+        self.stop: int = stop
+
+    @property
+    def serials(self) -> range:
+        """The serial numbers of its events."""
+        return range(self.batch.first_serial + self.start, self.batch.first_serial + self.stop)
+
+
+class SliceQueue:
+    """A FIFO of slices: the queue of a sink, or the events of a payload."""
+
+    __slots__ = ("_slices", "count")
+
+    def __init__(self, slices: Iterable[Slice] = ()) -> None:
+        """Start with these slices, none of which is empty."""
+        self._slices: deque[Slice] = deque(slices)
+        self.count: int = sum([one.stop - one.start for one in self._slices])
+        """How many events it holds."""
+
+    @property
+    def first(self) -> int:
+        """How many events the first slice has."""
+        first = self._slices[0]
+        return first.stop - first.start
+
+    @property
+    def oldest(self) -> int:
+        """The serial number of the first event."""
+        return self._slices[0].serials.start
+
+    def append(self, batch: PendingBatch) -> None:
+        """Put all events of a batch at the end."""
+        size = len(batch.rows)
+        self._slices.append(Slice(batch, 0, size))
+        self.count += size
+
+    def extend(self, other: SliceQueue) -> None:
+        """Put another queue's events at the end."""
+        self._slices.extend(other._slices)
+        self.count += other.count
+
+    def push_front(self, other: SliceQueue) -> None:
+        """Put events back at the front."""
+        self._slices.extendleft(reversed(other._slices))
+        self.count += other.count
+
+    def pop(self, limit: float) -> SliceQueue:
+        """Take the first events out, at most so many."""
+        popped = SliceQueue()
+        if limit >= self.count:
+            popped._slices, self._slices = self._slices, popped._slices
+            popped.count, self.count = self.count, 0
+            return popped
+        while popped.count < limit:
+            first, left = self._slices.popleft(), int(limit) - popped.count
+            if first.stop - first.start > left:
+                cut = first.start + left
+                self._slices.appendleft(Slice(first.batch, cut, first.stop))
+                first = Slice(first.batch, first.start, cut)
+            popped._slices.append(first)
+            popped.count += first.stop - first.start
+        self.count -= popped.count
+        return popped
+
+    def partition(self, labels: Sequence[int], labels_count: int) -> list[SliceQueue]:
+        """Divide the events by label.
+
+        Args:
+            labels: one per event, from 0 on.
+            labels_count: how many labels there are.
+        """
+        parts: list[list[Slice]] = [[] for _ in range(labels_count)]
+        offset = 0
+        for one in self._slices:
+            start = one.start
+            for label, run in groupby(labels[offset : offset + one.stop - one.start]):
+                stop = start + sum(1 for _ in run)
+                parts[label].append(Slice(one.batch, start, stop))
+                start = stop
+            offset += one.stop - one.start
+        return [SliceQueue(slices) for slices in parts]
+
+    def events(self) -> Batch:
+        """Return the events as sinks see them."""
+        if len(self._slices) == 1:
+            only = self._slices[0]
+            batch, start, stop = only.batch, only.start, only.stop
+            rows = batch.rows if stop - start == len(batch.rows) else batch.rows[start:stop]
+            serials = range(batch.first_serial + start, batch.first_serial + stop)
+            return Batch(rows, None, (serials,), plain=batch.plain)
+        rows = [row for one in self._slices for row in one.batch.rows[one.start : one.stop]]
+        plain = all(one.batch.plain for one in self._slices)
+        return Batch(rows, None, [one.serials for one in self._slices] or (range(0),), plain=plain)
+
+    def settle(self, ledger: Ledger, counters: SinkCounters, verdict: Verdict, reason: str = "") -> None:
+        """Settle all events one way."""
+        for one in self._slices:
+            ledger.settle(counters, one.batch, one.start, one.stop, verdict, reason)

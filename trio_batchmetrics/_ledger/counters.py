@@ -1,0 +1,102 @@
+"""One sink's counters, and the verdicts that change them."""
+
+from __future__ import annotations
+
+import enum
+from collections import defaultdict
+from datetime import datetime
+
+from .stats import SinkStats
+
+__all__ = ["DROPPED", "FAILED", "PROCESSED", "SPOOLED", "SinkCounters", "Verdict"]
+
+PROCESSED, SPOOLED, FAILED, DROPPED = range(4)
+"""The outcomes of an event, from good to bad. An event has the worst that any sink reports."""
+
+
+class Verdict(enum.Enum):
+    """How a sink settles an event."""
+
+    DELIVERED = PROCESSED
+    SPOOLED = SPOOLED
+    FAILED = FAILED
+    REJECTED = -1
+
+    def __init__(self, value: int) -> None:
+        """Derive the event's outcome."""
+        self.outcome: int = FAILED if value < 0 else value
+        """The event's own outcome, if this sink's is the worst."""
+
+
+# CPython 3.11 takes 0.2 µs to look up a member of an enum.
+_DELIVERED, _REJECTED, _SPOOLED = Verdict.DELIVERED, Verdict.REJECTED, Verdict.SPOOLED
+
+
+class SinkCounters:
+    """One sink's counters. Only the ledger changes them, except ``retries``, ``last_error`` and ``last_success``."""
+
+    total: int = 0
+    delivered: int = 0
+    rejected: int = 0
+    failed: int = 0
+    spooled: int = 0
+    unpushed: int = 0
+    """Events merged since the last snapshot."""
+    in_snapshot: int = 0
+    """Events in the last snapshot, until a push of it or of a later one succeeds."""
+    merged_through: int = 0
+    """Watermark: the number of the last batch that the sink has merged or failed to merge."""
+    snapshot_through: int = 0
+    """Watermark: the number of the last batch that is in the last snapshot."""
+    pushed_through: int = 0
+    """Watermark: the number of the last batch that was pushed. A snapshot includes all earlier batches."""
+    snapshots: int = 0
+    """How many snapshots were taken."""
+    retries: int = 0
+    last_error: str | None = None
+    last_success: datetime | None = None
+
+    def __init__(self, name: str, *, series: bool) -> None:
+        """Start at zero.
+
+        Args:
+            name: the sink's key in ``stats().sinks``.
+            series: whether it is a series sink.
+        """
+        self.name: str = name
+        self.series: bool = series
+        self.failures: defaultdict[str, int] = defaultdict(int)
+
+    @property
+    def pending(self) -> int:
+        """Events that have reached the sink and aren't settled."""
+        return self.total - self.delivered - self.rejected - self.failed - self.spooled
+
+    def settle(self, verdict: Verdict, count: int, reason: str) -> None:
+        """Settle so many events of this sink."""
+        if verdict is _DELIVERED:
+            self.delivered += count
+        elif verdict is _REJECTED:
+            self.rejected += count
+        elif verdict is _SPOOLED:
+            self.spooled += count
+        else:
+            self.failed += count
+            self.failures[reason] += count
+
+    def snapshot(self) -> SinkStats:
+        """Return the counters as they stand."""
+        delivered, rejected, failed, spooled = self.delivered, self.rejected, self.failed, self.spooled
+        total = self.total
+        return SinkStats(
+            total=total,
+            delivered=delivered,
+            rejected=rejected,
+            failed=failed,
+            spooled=spooled,
+            pending=total - delivered - rejected - failed - spooled,
+            retries=self.retries,
+            failures=dict(self.failures),
+            last_error=self.last_error,
+            last_success=self.last_success,
+        )
