@@ -20,8 +20,10 @@ from trio.testing import MockClock, wait_all_tasks_blocked
 
 from tests.helpers import MANY, assert_full_jitter, balanced, ids, report_balanced
 from trio_batchmetrics import Batch, BatchMetricsCollector, BatchMetricsConfig, MetricEvent, SinkStats, collector
+from trio_batchmetrics._concurrency.turns import Turn
 from trio_batchmetrics._delivery.attempts import Attempts
 from trio_batchmetrics._delivery.event_delivery import EventDelivery
+from trio_batchmetrics._delivery.room import RoomSignal
 from trio_batchmetrics._ledger.counters import SinkCounters
 from trio_batchmetrics._ledger.ledger import Ledger
 from trio_batchmetrics.abc import EventSink, Payload, Receipt
@@ -481,7 +483,7 @@ async def test_a_forked_child_does_not_close_what_is_its_parents(monkeypatch: py
             Ledger([counters]),
             capacity=1,
             run_id="",
-            on_room=lambda: None,
+            room=RoomSignal(Turn()),
             report=lambda: None,
         )
         delivery.finish()

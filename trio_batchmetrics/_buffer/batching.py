@@ -69,7 +69,6 @@ class Batching:
         "_refusals",
         "_reporter",
         "_room",
-        "_signal",
         "_thread",
         "_turn",
         "_waiters",
@@ -80,6 +79,7 @@ class Batching:
         "gate",
         "limit",
         "rows",
+        "signal",
     )
 
     def __init__(
@@ -141,7 +141,7 @@ class Batching:
         self._current: PendingBatch | None = None
         """The batch that the flush task looks at; its events still wait."""
         self._batches = WaitingBatches(ledger)
-        self._signal = FlushSignal(self._batches, config.buffer_size, waker, turn)
+        self.signal: FlushSignal = FlushSignal(self._batches, config.buffer_size, waker, turn)
         self._waiters = Waiters()
         self._kept: Row | None = None
         """The row that arecord() is putting: what re-enters must not take its place."""
@@ -247,7 +247,7 @@ class Batching:
             self.limit = limit if limit > filled else filled + 1
         if self._cut_short:
             self._cut_short = False
-            self._signal.notify()
+            self.signal.notify()
 
     # -- batches
 
@@ -262,7 +262,7 @@ class Batching:
         """Open a batch for the first row of a list and seal it with its last; do both again for further rows."""
         batch = self._open
         if batch is not None and (batch.rows is not self.rows or batch.number > self._batches.newest):
-            self._announce(batch)  # the rest of a change that was cut short
+            self.signal.announce(batch)  # the rest of a change that was cut short
             if batch.rows is not self.rows:
                 self._seal()
         while self.rows:
@@ -270,17 +270,11 @@ class Batching:
             if batch is None:
                 due = self._clock.current_time() + self._flush_interval
                 self._open = batch = self._ledger.open_batch(self.rows, due)
-                self._announce(batch)
+                self.signal.announce(batch)
             if len(self.rows) < self._batch_size:
                 return
             batch.mark_ready(self._waker, self._turn)
             self._seal()
-
-    def _announce(self, batch: PendingBatch) -> None:
-        """Let a batch wait where the flush task finds it, and wake that task if it is parked."""
-        self._batches.append(batch)
-        if self._signal.parked:
-            self._signal.notify()
 
     def _seal(self) -> None:
         """Seal the open batch. A call that was cut short goes on."""

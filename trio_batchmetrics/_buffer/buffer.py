@@ -126,10 +126,6 @@ class Buffer(Batching):
 
     # -- the flush task
 
-    async def wait(self) -> bool:
-        """Wait until there may be a batch. Returns False once the buffer is closed."""
-        return await self._signal.wait()
-
     @property
     def newest(self) -> int:
         """The number of the newest batch."""
@@ -159,7 +155,7 @@ class Buffer(Batching):
             self._maintain_now()  # the oldest events are evicted before the others are taken
         with self._change:
             self._current = None
-            self._batches.take(batch, self._open)
+            self._batches.take(batch)
         while self._waiters.rows and self._recorded.waiting < self._buffer_size:
             task, row = self._waiters.first()
             self._kept = row
@@ -185,7 +181,7 @@ class Buffer(Batching):
     def _seal_ready(self) -> None:
         if self._open is not None:
             self._open.mark_ready(self._waker, self._turn)
-            self._signal.notify()
+            self.signal.notify()
             self._seal()
 
     def add_waiter(self, notify: Callable[[], object]) -> FlushWaiter:
@@ -210,7 +206,7 @@ class Buffer(Batching):
             for start in range(0, len(points), self._batch_size):
                 batch = self._ledger.open_points(points[start : start + self._batch_size], self._clock.current_time())
                 batch.ready = True
-                self._announce(batch)
+                self.signal.announce(batch)
 
     def close(self) -> None:
         """Refuse all further rows as ``closed``, those of waiting tasks too, and seal the open batch. From a task."""
@@ -220,7 +216,7 @@ class Buffer(Batching):
         self._mark_closed()
         self.seal_open_batch()
         self._reject_waiters()
-        self._signal.close()
+        self.signal.close()
 
     def _mark_closed(self) -> None:
         self._refusals = self._recorded.refusals("closed").mine()

@@ -34,8 +34,14 @@ class FlushSignal:
         self.parked: bool = True
         """Whether the flush task waits, or is about to. Otherwise it is awake, and looks for batches by itself."""
 
+    def announce(self, batch: PendingBatch) -> None:
+        """Let a batch wait where the flush task finds it, and wake that task if it is parked."""
+        self._batches.append(batch)
+        if self.parked:
+            self._waker(self._wake)
+
     def notify(self) -> None:
-        """Wake the flush task, if it is parked. From anywhere."""
+        """Wake the flush task, as soon as that is safe, if it is parked."""
         if self.parked:
             self._waker(self._wake)
 

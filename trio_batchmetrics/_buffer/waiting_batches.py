@@ -50,17 +50,12 @@ class WaitingBatches:
         """Whether points wait."""
         return bool(self._points)
 
-    def take(self, batch: PendingBatch, current: PendingBatch | None) -> None:
-        """Remove the oldest batch, for the flush task; it may have been evicted as a whole.
-
-        Args:
-            batch: the batch.
-            current: the open batch.
-        """
+    def take(self, batch: PendingBatch) -> None:
+        """Remove the oldest batch, for the flush task; it may have been removed already, evicted as a whole."""
         self._ledger.take(batch)
-        if batch.points:
-            self._points.popleft()
-        self._forget_empty(current)
+        batches = self._points if batch.points else self._batches
+        if batches and batches[0] is batch:
+            batches.popleft()
 
     def evict_oldest(self, current: PendingBatch | None) -> PendingBatch | None:
         """Evict the oldest waiting event; return its batch, or None if no event waits.

@@ -80,7 +80,16 @@ class Attempts:
         receipt: Receipt | None = None
         try:
             with trio.move_on_after(self.sink.timeout):
-                returned = await self._send(payload)
+                try:
+                    returned = await self.sink.send(payload)
+                except (Exception, trio.Cancelled) as exc:  # noqa: ASYNC103 - the sink's own failure: noted, retried
+                    returned = _failure(exc)
+                    if returned is None:
+                        raise
+                except BaseExceptionGroup as group:
+                    # Cut by a deadline, a sink with a nursery may raise Cancelled together with errors of its own. Only
+                    # the former may go on, and only if the rest is nothing that must leave the block.
+                    raise self.only_cancelled(group) from None
                 receipt = DELIVERED if returned is None else normalized_receipt(returned, len(payload.events))
         except (trio.Cancelled, BaseExceptionGroup) as exc:
             silent = self._counters.last_error is last_error  # else it is what the sink said itself
@@ -94,21 +103,6 @@ class Attempts:
         if receipt.retry is True and self._down_since is None:
             self._down_since = began
         return receipt
-
-    async def _send(self, payload: Payload[Any]) -> object:
-        try:
-            return await self.sink.send(payload)
-        except Exception as exc:  # noqa: BLE001 - whatever a sink raises is its own failed attempt, noted and retried
-            return Receipt(retry=True, error=describe(exc))
-        except trio.Cancelled:  # noqa: ASYNC103 - swallowed only where it is none of ours
-            if trio.current_effective_deadline() == -math.inf:
-                raise
-            # It belongs to a scope that the sink has left: the attempt has failed, and nothing here was cancelled.
-            return Receipt(retry=True, error="Cancelled, of another scope")  # noqa: ASYNC104
-        except BaseExceptionGroup as group:
-            # Cut by a deadline, a sink with a nursery may raise Cancelled together with errors of its own. Only the
-            # former may go on, and only if the rest is nothing that must leave the block.
-            raise self.only_cancelled(group) from None
 
     def only_cancelled(self, group: BaseExceptionGroup[BaseException]) -> BaseException:
         """Return a group's Cancelled, and note what else is in it; the whole group if that must leave the block."""
@@ -178,6 +172,16 @@ class Attempts:
             return
         with trio.move_on_at(deadline):
             await self._shutdown.wait()
+
+
+def _failure(error: BaseException) -> Receipt | None:
+    """Return the receipt of an attempt in which the sink has raised; None if the task is cancelled."""
+    if isinstance(error, Exception):
+        return Receipt(retry=True, error=describe(error))
+    if trio.current_effective_deadline() == -math.inf:
+        return None
+    # It belongs to a scope that the sink has left: the attempt has failed, and nothing here was cancelled.
+    return Receipt(retry=True, error="Cancelled, of another scope")
 
 
 def _only_cancelled(error: BaseException) -> bool:

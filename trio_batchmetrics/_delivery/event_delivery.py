@@ -32,6 +32,7 @@ from .base import Delivery
 from .in_flight import MAX_REQUESTS, InFlight, Request, SetAside
 from .packing import Packer
 from .receipts import DELIVERED
+from .room import RoomSignal
 from .slices import SliceQueue
 
 __all__ = ["EventDelivery"]
@@ -54,7 +55,7 @@ class EventDelivery(Delivery):
         *,
         capacity: int,
         run_id: str,
-        on_room: Callable[[], object],
+        room: RoomSignal,
         report: Callable[[], object],
     ) -> None:
         """Deliver to a sink.
@@ -65,13 +66,13 @@ class EventDelivery(Delivery):
             ledger: where events are settled.
             capacity: most events in the queue, alongside those in flight.
             run_id: the start of payload keys.
-            on_room: called when the queue has become shorter.
+            room: notified when the queue has become shorter.
             report: called when an attempt has failed or events were given up.
         """
         super().__init__(sink, counters, ledger, run_id=run_id, report=report)
         self._sink = sink
         self._capacity = capacity
-        self._on_room = on_room
+        self._room = room
         self._packer = Packer(sink, f"{run_id}-{counters.name}", self._reject)
         self._queue = SliceQueue()
         self._aside = SetAside()
@@ -88,7 +89,7 @@ class EventDelivery(Delivery):
         """How many events fit into the queue, alongside the attempt in flight, or the one about to begin."""
         queued, aside = self._queue.count, self._aside.count
         room = self._capacity - queued - aside
-        if self._in_flight is None and not aside and self._packer.takes_at_once:
+        if self._in_flight is None and not aside and self._packer.any_size:
             room += min(queued, self._capacity, self._sink.max_events or self._capacity)
         return room
 
@@ -132,8 +133,9 @@ class EventDelivery(Delivery):
                     await trio.lowlevel.checkpoint()  # before it takes events: those that come in this pass go along
                     self._attempts.just_resumed = True
                 self._in_flight = InFlight([])
-                self._in_flight.requests.append(await self._packer.take(self._queue, self._next_limit()))
-                self._on_room()
+                self._in_flight.requests.append(await self._take())
+                if self._room.awaited:
+                    self._room.notify()
                 return True
             if self._finished and not self._aside.count:
                 return False
@@ -147,13 +149,15 @@ class EventDelivery(Delivery):
                 self._idle = False
             self._attempts.just_resumed = True
 
-    def _next_limit(self) -> float:
-        """Return how many events the next payload may have."""
+    async def _take(self) -> Request:
+        """Take the oldest events of the queue, as many as go in one payload."""
         limit = self._sink.max_events or math.inf
         if self._one_by_one:
             self._one_by_one -= 1
             limit = min(limit, self._queue.first)
-        return limit
+        if self._packer.any_size:
+            return Request(self._queue.pop(limit))
+        return await self._packer.take(self._queue, limit)
 
     def _resume_set_aside(self) -> bool:
         """Take events that were set aside and go on now, if there are any; give up those that have no time left."""
@@ -166,7 +170,7 @@ class EventDelivery(Delivery):
         # At the end of the block, what is set aside goes first in any case.
         self._in_flight = self._aside.take(-math.inf if queue_goes_first else now)
         if self._aside.count < before:
-            self._on_room()
+            self._room.notify()
         return self._in_flight is not None
 
     async def _deliver(self) -> None:

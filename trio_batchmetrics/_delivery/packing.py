@@ -7,6 +7,7 @@ from collections.abc import Callable, Collection
 from typing import Any
 
 from .._concurrency import Turn
+from .._events import Batch
 from ..abc import EventSink, Payload
 from .in_flight import Request
 from .receipts import describe
@@ -42,25 +43,20 @@ class Packer:
         self.turn: Turn = Turn()
         self._sink = sink
         self._encodes = type(sink).encode is not EventSink[Any].encode
+        self.any_size: bool = sink.max_payload_bytes is None or not self._encodes
+        """Whether a payload takes all that is queued, up to ``max_events``, whatever its encoded size."""
         self._key = key
         self._reject = reject
         self._payloads = 0
         self._bytes_each = 0.0
 
-    @property
-    def takes_at_once(self) -> bool:
-        """Whether a payload takes everything that is queued, up to ``max_events``, whatever its encoded size."""
-        return not self._encodes or self._sink.max_payload_bytes is None
-
     async def take(self, queue: SliceQueue, limit: float) -> Request:
-        """Take the oldest events of a queue.
+        """Take the oldest events of a queue that fit into ``max_payload_bytes``.
 
         Args:
             queue: the queue.
-            limit: how many events at most; ``max_payload_bytes`` may allow for fewer.
+            limit: how many events at most.
         """
-        if self.takes_at_once:
-            return Request(queue.pop(limit))
         taken, parts, size = SliceQueue(), list[Any](), 0
         max_bytes = self._sink.max_payload_bytes or math.inf
         step = next_chunk(max_bytes, self._bytes_each) or 1
@@ -84,7 +80,7 @@ class Packer:
 
     async def pack(self, request: Request) -> Payload[Any]:
         """Encode the events of a request; those that cannot be encoded are left out of it."""
-        events, parts = request.events, list[Any]()
+        events, parts, batch = request.events, list[Any](), None
         if self._encodes and events.count > CHUNK:
             rest, events = events, SliceQueue()
             self.turn.begin()
@@ -95,23 +91,24 @@ class Packer:
                 events.extend(good)
                 parts += encoded
         elif self._encodes and events.count:
-            events, parts = self._encode(events)
-        request.events = events
-        request.payload = payload = self._payload(events, parts)
+            batch = events.events()
+            events, parts = self._encode(events, batch)
+        payload = self._payload(events, parts, batch if events is request.events else None)
+        request.events, request.payload = events, payload
         return payload
 
     async def _yield_if_due(self) -> None:
         if self.turn.over or not self.turn.extended:
             await self.turn.give_way()
 
-    def _payload(self, events: SliceQueue, parts: Collection[Any]) -> Payload[Any]:
+    def _payload(self, events: SliceQueue, parts: Collection[Any], batch: Batch | None = None) -> Payload[Any]:
         self._payloads += 1
-        return Payload(events.events(), tuple(parts), f"{self._key}-{self._payloads}")
+        return Payload(events.events() if batch is None else batch, tuple(parts), f"{self._key}-{self._payloads}")
 
-    def _encode(self, events: SliceQueue) -> tuple[SliceQueue, list[Any]]:
+    def _encode(self, events: SliceQueue, batch: Batch | None = None) -> tuple[SliceQueue, list[Any]]:
         """Encode events; those that cannot be encoded are rejected. Returns the others, and their parts."""
         try:
-            return events, [self._sink.encode(events.events())]
+            return events, [self._sink.encode(events.events() if batch is None else batch)]
         except Exception as exc:  # noqa: BLE001 - whatever encode raises is the fault of one event or more; find and count them
             if events.count == 1:
                 self._reject(events, f"cannot be encoded: {describe(exc)}")

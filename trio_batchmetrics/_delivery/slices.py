@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Iterable, Sequence
 from itertools import groupby
+from typing import NamedTuple
 
 from .._events import Batch
 from .._ledger import Ledger, PendingBatch, SinkCounters, Verdict
@@ -12,16 +13,12 @@ from .._ledger import Ledger, PendingBatch, SinkCounters, Verdict
 __all__ = ["Slice", "SliceQueue"]
 
 
-class Slice:
+class Slice(NamedTuple):
     """The events ``start:stop`` of a batch that was handed over."""
 
-    __slots__ = ("batch", "start", "stop")
-
-    def __init__(self, batch: PendingBatch, start: int, stop: int) -> None:
-        """Create a slice; it is never changed."""
-        self.batch: PendingBatch = batch
-        self.start: int = start
-        self.stop: int = stop
+    batch: PendingBatch
+    start: int
+    stop: int
 
     @property
     def serials(self) -> range:
@@ -37,7 +34,7 @@ class SliceQueue:
     def __init__(self, slices: Iterable[Slice] = ()) -> None:
         """Start with these slices, none of which is empty."""
         self._slices: deque[Slice] = deque(slices)
-        self.count: int = sum([one.stop - one.start for one in self._slices])
+        self.count: int = sum([one.stop - one.start for one in self._slices]) if self._slices else 0
         """How many events it holds."""
 
     @property

@@ -93,9 +93,9 @@ class Batch(Sequence[MetricEvent]):
         if isinstance(index, slice):
             return Batch(self._rows[index], None, _runs(self.serials[index]), plain=self._plain)
         row = self._rows[index]
-        if type(row) is tuple:
+        if isinstance(row, tuple):
             row = self._rows[index] = event_of(row)
-        return event_of(row)
+        return row
 
     def __iter__(self) -> Iterator[MetricEvent]:
         """Yield the events in recording order."""

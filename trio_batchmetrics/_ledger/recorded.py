@@ -53,10 +53,11 @@ class Recorded:
 
     def list_after(self, rows: list[Any]) -> list[Any]:
         """Return the list that is watched after this one: a new one from now on, unless there is one already."""
-        newest = self._lists[2]
+        earlier, older, newest = self._lists
         if newest is rows:
-            newest = []
-            self.watch_rows(newest)
+            fresh: list[Any] = []
+            self._lists = (earlier + len(older), newest, fresh)
+            return fresh
         return newest
 
     def carry_over(self, older: list[Any], size: int, newer: list[Any]) -> None:

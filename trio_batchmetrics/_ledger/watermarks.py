@@ -131,6 +131,15 @@ class Watermarks:
         sections = self._sections
         return sections[bisect_left(sections, number, key=_through)] if len(sections) > 1 else sections[0]
 
+    def settle(self, number: int, outcome: int, count: int) -> None:
+        """Settle events of a batch, and notify the flushes that waited for them."""
+        sections = self._sections
+        if len(sections) == 1:
+            sections[0].settled[outcome] += count
+            return
+        self.section_of(number).settled[outcome] += count
+        self.notify()
+
     # -- pushes
 
     def begin_push(self, sink: SinkCounters) -> None:

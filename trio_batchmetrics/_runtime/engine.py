@@ -24,13 +24,13 @@ import trio
 from .._buffer import Buffer
 from .._concurrency import Turn, Waker
 from .._config import BatchMetricsConfig
-from .._delivery import EventDelivery, SeriesDelivery
+from .._delivery import EventDelivery, RoomSignal, SeriesDelivery
 from .._events import InvalidEvents, ReadOnlyDict, text
 from .._ledger import BatchMetricsStats, FlushReport, Ledger, LossReporter, SinkCounters, warn
 from .._recording import Host, Instruments
 from ..abc import EventSink, SinkContext
 from .collection import Collection
-from .flush_task import FlushTask, RoomSignal
+from .flush_task import FlushTask
 from .fork import forget_at_fork, instance_name
 
 __all__ = ["Engine"]
@@ -98,7 +98,7 @@ class Engine:
                         self.ledger,
                         capacity=self.config.buffer_size,
                         run_id=run_id,
-                        on_room=room.notify,
+                        room=room,
                         report=report,
                     )
                 )

@@ -9,35 +9,11 @@ import trio
 
 from .._buffer import Buffer
 from .._concurrency import Turn, Waker
-from .._delivery import CHUNK, EventDelivery, SeriesDelivery
+from .._delivery import CHUNK, EventDelivery, RoomSignal, SeriesDelivery
 from .._events import Batch, InvalidEvents, is_plain, rows_and_groups, valid
 from .._ledger import Ledger, PendingBatch
 
-__all__ = ["FlushTask", "RoomSignal"]
-
-
-class RoomSignal:
-    """Wakes the flush task where it waits for room in the sinks' queues."""
-
-    def __init__(self, turn: Turn) -> None:
-        """Create the signal.
-
-        Args:
-            turn: the flush task's.
-        """
-        self._turn = turn
-        self._event = trio.Event()
-
-    def notify(self) -> None:
-        """Have the flush task look again: there may be room."""
-        self._turn.wanted()
-        self._event.set()
-
-    async def wait(self) -> None:
-        """Wait until the next :meth:`notify`."""
-        self._event = trio.Event()
-        await self._event.wait()
-        self._turn.begin()
+__all__ = ["FlushTask"]
 
 
 class FlushTask:
@@ -99,7 +75,7 @@ class FlushTask:
         try:
             self._turn.begin()
             await self._hand_over_all()  # those recorded before this task began
-            while await self._buffer.wait():
+            while await self._buffer.signal.wait():
                 await self._hand_over_all()
             await self._hand_over_all()  # those that came when the signal was closed already
             for sink in (*self._event_sinks, *self._series_sinks):
@@ -117,21 +93,16 @@ class FlushTask:
                 self._turn.begin()
             if not batch.sealed:
                 buffer.seal(batch)
-            if not self._sinks_have_room(batch):
-                await self._wait_for_room(batch)
+            for sink in self._event_sinks:
+                if sink.room < batch.size - batch.evicted:
+                    await self._wait_for_room(batch)
+                    break
             await self._hand_over(batch)
             self._handed_over_through = batch.number
             if self._progress:
                 self._progress.unpark_all()
             if self._turn.over:
                 await self._turn.give_way()
-
-    def _sinks_have_room(self, batch: PendingBatch) -> bool:
-        count = batch.waiting
-        for sink in self._event_sinks:  # noqa: SIM110 - done for each batch, and three times as quick as all()
-            if count > sink.room:
-                return False
-        return True
 
     async def _wait_for_room(self, batch: PendingBatch) -> None:
         """Wait while every sink's queue is full. The batch still waits in the buffer, and may be evicted from it."""
@@ -144,12 +115,14 @@ class FlushTask:
 
     async def _hand_over(self, batch: PendingBatch) -> None:
         chunks = await self._take(batch)
-        parts = [rows_and_groups(chunk)[0] for chunk in chunks]
-        batch.rows = rows = parts[0] if len(parts) == 1 else [row for part in parts for row in part]
+        if len(chunks) == 1:
+            batch.rows, batch.plain = rows_and_groups(chunks[0])[0], is_plain(chunks[0])
+        else:
+            batch.rows = [row for chunk in chunks for row in rows_and_groups(chunk)[0]]
+            batch.plain = all(map(is_plain, chunks))
+        rows, batch.first_serial = batch.rows, self._serial
         if not rows:
             return
-        batch.first_serial = self._serial
-        batch.plain = all(map(is_plain, chunks))
         for series_sink in self._series_sinks:
             await series_sink.merge(batch, chunks, len(rows), self._turn)
         self._ledger.hand_over(batch, len(rows), datetime.now(UTC))
@@ -164,13 +137,15 @@ class FlushTask:
         """Take a batch and return its valid events."""
         rows = self._buffer.take(batch)
         chunks: list[Batch] = []
+        bad = len(rows)
         for start in range(0, len(rows), CHUNK):
             if start and self._turn.over:
                 await self._turn.give_way()
-            if chunk := valid(rows[start : start + CHUNK] if len(rows) > CHUNK else rows, self._invalid.note):
+            chunk = valid(rows[start : start + CHUNK] if len(rows) > CHUNK else rows, self._invalid.note)
+            if good := len(chunk):
+                bad -= good
                 chunks.append(chunk)
             self._invalid.log()
-        bad = len(rows) - sum(map(len, chunks))
         if bad:
             self._ledger.invalid(batch, bad)
             self._buffer.report_loss()
