@@ -111,7 +111,7 @@ class LedgerMachine(RuleBasedStateMachine):
         for _ in range(count):
             self.rows.append(self._new())
         if self.open_group is None:
-            self.open_group = Group(self.ledger.open_batch(self.rows), self.rows)
+            self.open_group = Group(self.ledger.batches.open(self.rows), self.rows)
             self.groups.append(self.open_group)
 
     @rule(count=st.integers(1, 3))
@@ -135,7 +135,7 @@ class LedgerMachine(RuleBasedStateMachine):
         assert group is not None
         self.rows = []
         self.ledger.recorded.watch_rows(self.rows)
-        self.ledger.seal(group.batch)
+        self.ledger.batches.seal(group.batch)
 
     @rule(data=st.data())
     @precondition(lambda self: any(group.stage == "waiting" for group in self.groups))
@@ -510,9 +510,9 @@ def test_the_last_of_many_sinks_settles_an_event(count: int) -> None:
     ledger = Ledger(accounts)
     rows = [1, 2]
     ledger.recorded.watch_rows(rows)
-    batch = ledger.open_batch(rows)
+    batch = ledger.batches.open(rows)
     ledger.recorded.watch_rows([])
-    ledger.seal(batch)
+    ledger.batches.seal(batch)
     ledger.take(batch)
     now: Any = None
     ledger.hand_over(batch, 2, now)

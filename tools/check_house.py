@@ -1,7 +1,7 @@
 """House rules for the package that no ready-made checker knows.
 
-Usage: ``python tools/check_house.py trio_batchmetrics [USER_FOLDER ...]``. Prints one line a fault, ``file:line: [rule]
-what and how to mend it``, and exits with 1 if there is any. The source is parsed, never imported.
+Usage: ``python tools/check_house.py trio_batchmetrics [USER_FOLDER ...]``. It prints one line per fault, ``file:line:
+[rule] what is wrong, and how to fix it``, and exits with 1 if there is any. The source is parsed, never imported.
 
 The rules:
 
@@ -11,7 +11,7 @@ The rules:
                private modules, private classes and overrides too. Exempt: what is defined inside a function, and the
                stubs of ``@overload``.
     public     The user folders (the examples) import no private module and no private name of the package.
-    size       The median module has at most 150 lines, the longest at most 450.
+    size       The median module has at most 130 lines, the longest at most 300 (except `TOO_LONG`).
 """
 
 import ast
@@ -21,8 +21,10 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
-MAX_MEDIAN_LINES = 150
-MAX_LINES = 450
+MAX_MEDIAN_LINES = 130
+MAX_LINES = 300
+TOO_LONG = ("_events.compiled", "_events.schema", "_events.validation", "_series.store")
+"""Modules that are still longer. Don't add to them: they are about to be replaced."""
 
 
 class Fault(NamedTuple):
@@ -159,7 +161,7 @@ def check_public(folder: Path, package: str) -> Iterator[Fault]:
 def check_sizes(package: Path, modules: dict[str, Module]) -> Iterator[Fault]:
     """Yield a fault for each module that is too long, and one if the median module is."""
     for module in modules.values():
-        if module.lines > MAX_LINES:
+        if module.lines > MAX_LINES and module.name not in TOO_LONG:
             text = f"{module.lines} lines, at most {MAX_LINES}: split it"
             yield Fault(module.file, module.lines, "size", text)
     median = statistics.median(module.lines for module in modules.values())

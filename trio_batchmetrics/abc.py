@@ -15,7 +15,6 @@ thread.
 
 from __future__ import annotations
 
-import math
 from abc import ABC, abstractmethod
 from collections.abc import Collection, Mapping, Sequence
 from datetime import timedelta
@@ -23,10 +22,10 @@ from typing import Generic, TypeVar
 
 import attrs
 
-from ._events import Batch, Kind, Limits, Measure, MetricEvent, as_float, fields_of, json_form, json_line, labels_of
-from ._exceptions import ConfigError
+from ._events import Batch, Kind, Limits, Measure, MetricEvent, fields_of, json_form, json_line, labels_of
 from ._reprs import tolerant_repr
 from ._series import Metric, Point, SeriesStore, SinkContext
+from ._sink_settings import check_settings, seconds
 
 __all__ = [
     "EventSink",
@@ -131,10 +130,10 @@ class Sink:
             ConfigError: (a ``ValueError``) a duration is not finite and above 0.
         """
         self.name = name
-        self.timeout = _seconds("timeout", timeout)
-        self.retry_budget = _seconds("retry_budget", retry_budget)
-        self.backoff = _seconds("backoff", backoff)
-        self.max_backoff = _seconds("max_backoff", max_backoff)
+        self.timeout = seconds("timeout", timeout)
+        self.retry_budget = seconds("retry_budget", retry_budget)
+        self.backoff = seconds("backoff", backoff)
+        self.max_backoff = seconds("max_backoff", max_backoff)
 
     def bind(self, context: SinkContext) -> None:
         """Take what the collector tells as it opens. Synchronous, no I/O; what it raises, ``collector()`` raises."""
@@ -145,38 +144,6 @@ class Sink:
 
         It may be called in a cancelled scope, like Trio's own ``aclose``: then release without waiting.
         """
-
-
-def check_settings(sink: Sink) -> None:
-    """Look at a sink's delivery settings, however they were set; a ``timedelta`` becomes float seconds.
-
-    Raises:
-        ConfigError: (a ``ValueError``) a duration isn't finite and above 0, ``max_events`` or ``max_payload_bytes``
-            isn't an int >= 1, or the name isn't a str or is empty.
-    """
-    if sink.name is not None and (not isinstance(sink.name, str) or not sink.name):
-        raise ConfigError(f"name must be a str that is not empty, or None (got {sink.name!r})")
-    for setting in ("timeout", "backoff", "max_backoff", "retry_budget", "refresh"):
-        given: object = getattr(sink, setting, None)
-        if given is None and setting == "refresh":  # of series sinks
-            continue
-        seconds = _seconds(setting, given)
-        if isinstance(given, timedelta):
-            setattr(sink, setting, seconds)
-    for setting in ("max_events", "max_payload_bytes"):
-        most: object = getattr(sink, setting, None)
-        if most is not None and (isinstance(most, bool) or not isinstance(most, int) or most < 1):
-            raise ConfigError(f"{setting} must be an int >= 1 or None (got {most!r})")
-
-
-def _seconds(setting: str, value: object) -> float:
-    number = as_float(value.total_seconds() if isinstance(value, timedelta) else value)
-    rule = "a finite number of seconds > 0, or a timedelta"
-    if setting == "refresh":
-        number, rule = (math.inf if value == math.inf else number), "seconds > 0, a timedelta > 0 or None"
-    if number is None or number <= 0:
-        raise ConfigError(f"{setting} must be {rule} (got {value!r})")
-    return number
 
 
 class EventSink(Sink, ABC, Generic[PartT]):
@@ -298,7 +265,7 @@ class SeriesSink(Sink, ABC, Generic[PartT]):
         super().__init__(
             name=name, timeout=timeout, retry_budget=retry_budget, backoff=backoff, max_backoff=max_backoff
         )
-        self.refresh = None if refresh is None else _seconds("refresh", refresh)
+        self.refresh = None if refresh is None else seconds("refresh", refresh)
         check_settings(self)
 
     @property

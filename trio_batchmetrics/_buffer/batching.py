@@ -46,41 +46,12 @@ class _Change:
 class Batching:
     """Waiting events, in batches. Only Trio's thread calls its methods, except :meth:`maintain`."""
 
-    __slots__ = (  # CPython 3.11 looks attributes up faster only where there are at most 30, or slots
-        "_asked",
-        "_batch_size",
-        "_batches",
-        "_buffer_size",
-        "_change",
-        "_clock",
-        "_current",
-        "_cut_short",
-        "_direct",
-        "_drop_oldest",
-        "_enabled",
-        "_flush_interval",
-        "_full",
-        "_handed_in",
-        "_kept",
-        "_ledger",
-        "_on_current_evicted",
-        "_open",
-        "_recorded",
-        "_refusals",
-        "_reporter",
-        "_room",
-        "_thread",
-        "_turn",
-        "_waiters",
-        "_waker",
-        "again",
-        "busy",
-        "closed",
-        "gate",
-        "limit",
-        "rows",
-        "signal",
-    )
+    # CPython 3.11 looks attributes up faster only where there are at most 30, or slots.
+    __slots__ = (
+        "_asked _batch_size _batches _buffer_size _change _clock _current _cut_short _direct _drop_oldest "
+        "_enabled _flush_interval _full _handed_in _kept _ledger _on_current_evicted _open _recorded "
+        "_refusals _reporter _room _thread _turn _waiters _waker again busy closed gate limit rows signal"
+    ).split()
 
     def __init__(
         self,
@@ -269,7 +240,7 @@ class Batching:
             batch = self._open
             if batch is None:
                 due = self._clock.current_time() + self._flush_interval
-                self._open = batch = self._ledger.open_batch(self.rows, due)
+                self._open = batch = self._ledger.batches.open(self.rows, due)
                 self.signal.announce(batch)
             if len(self.rows) < self._batch_size:
                 return
@@ -286,7 +257,7 @@ class Batching:
             self.limit = 1
         if len(batch.rows) > self._batch_size:  # other threads have appended
             self._recorded.carry_over(batch.rows, self._batch_size, self.rows)
-        self._ledger.seal(batch)
+        self._ledger.batches.seal(batch)
         self._open = None
 
     # -- room

@@ -88,4 +88,4 @@ class WaitingBatches:
     def _forget_empty(self, current: PendingBatch | None) -> None:
         """Forget batches at the front in which no event waits. The flush task keeps the one that it looks at."""
         while self._batches and self._batches[0] is not current and not self._batches[0].waiting:
-            self._ledger.forget_if_settled(self._batches.popleft())
+            self._ledger.batches.forget_if_settled(self._batches.popleft())

@@ -36,27 +36,17 @@ from datetime import datetime
 from typing import Any
 
 from .counters import DROPPED, FAILED, PROCESSED, SPOOLED, SinkCounters, Verdict
-from .pending_batch import PendingBatch
+from .pending_batch import MAX_EVENT_SINKS, SETTLING, PendingBatch, PendingBatches
 from .recorded import Recorded
 from .stats import BatchMetricsStats, FlushReport
 from .watermarks import FlushWaiter, Watermarks
 
-__all__ = ["MAX_EVENT_SINKS", "Ledger"]
-
-MAX_EVENT_SINKS = 80
-"""A batch's byte per event holds 3 × sinks + 2."""
+__all__ = ["Ledger"]
 
 _NOBODY: frozenset[SinkCounters] = frozenset()
 
 
-def _settling(outcome: int) -> bytes:
-    """Return the table that settles an event's byte for one sink."""
-    return bytes(3 * (value // 3 - 1) + max(value % 3, outcome) if value >= 3 else value for value in range(256))
-
-
 _DELIVERED = Verdict.DELIVERED  # CPython 3.11 takes 0.2 µs to look up a member of an enum
-
-_SETTLING = tuple(_settling(outcome) for outcome in (PROCESSED, SPOOLED, FAILED))
 
 
 class Ledger:
@@ -71,41 +61,19 @@ class Ledger:
         self.recorded: Recorded = Recorded()
         self._dropped: defaultdict[str, int] = defaultdict(int)
         self._settled = [0, 0, 0]
-        self._batches: dict[int, PendingBatch] = {}
-        self._newest = 0
-        self._sealed_events = 0
-        """How many events all sealed batches hold: the running sum that flushes compare with."""
+        self.batches: PendingBatches = PendingBatches()
         self._watermarks = Watermarks(tuple(sink for sink in sinks if sink.series))
         self.batch_count: int = 0
         self.last_flush_time: datetime | None = None
 
     # -- waiting
 
-    def open_batch(self, rows: list[Any], due: float = 0.0) -> PendingBatch:
-        """Open the next batch, which has the rows of a watched list.
-
-        Args:
-            rows: the list.
-            due: when the batch must be handed over at the latest, by Trio's clock.
-        """
-        self._newest += 1
-        batch = self._batches[self._newest] = PendingBatch(rows, self._newest, due)
-        return batch
-
     def open_points(self, rows: list[Any], due: float = 0.0) -> PendingBatch:
         """Record the points of a collection as a sealed batch, which takes no room in the buffer."""
-        batch = self.open_batch(rows, due)
-        batch.points = True
+        batch = self.batches.open(rows, due, points=True)
         self.recorded.points += len(rows)
-        self.seal(batch)
+        self.batches.seal(batch)
         return batch
-
-    def seal(self, batch: PendingBatch) -> None:
-        """Fix a batch's size: recorders use another list that is watched."""
-        if not batch.sealed:
-            size = batch.size = len(batch.rows)
-            batch.sealed = True  # with no call from here on
-            self._sealed_events += size
 
     def evict(self, batch: PendingBatch, at: int | None = None) -> None:
         """Drop a waiting event, to make room.
@@ -130,7 +98,7 @@ class Ledger:
         if not batch.points:
             self.recorded.released += batch.size - batch.evicted
         if batch.evicted:
-            self.forget_if_settled(batch)
+            self.batches.forget_if_settled(batch)
 
     # -- taken
 
@@ -139,7 +107,7 @@ class Ledger:
         self._dropped["invalid"] += count
         batch.settled += count
         self._watermarks.settle(batch.number, DROPPED, count)
-        self.forget_if_settled(batch)
+        self.batches.forget_if_settled(batch)
 
     def received(self, sink: SinkCounters, count: int) -> None:
         """Note that events have reached a sink."""
@@ -216,7 +184,7 @@ class Ledger:
         if batch.outcomes is None:
             self._settle(batch, verdict.outcome, stop - start)
             return
-        settled = batch.outcomes[start:stop].translate(_SETTLING[verdict.outcome])
+        settled = batch.outcomes[start:stop].translate(SETTLING[verdict.outcome])
         batch.outcomes[start:stop] = settled
         for at in batch.refused.keys() & range(start, stop) if batch.refused else ():
             if settled[at - start] == FAILED:
@@ -241,7 +209,7 @@ class Ledger:
             self._settled[outcome] += count
             self._watermarks.settle(batch.number, outcome, count)
         if batch.settled == batch.size:
-            self._batches.pop(batch.number, None)
+            self.batches.pending.pop(batch.number, None)
 
     # -- pushes
 
@@ -268,7 +236,7 @@ class Ledger:
         Args:
             notify: called once nothing of it is pending; at once, if nothing is.
         """
-        return self._watermarks.add_waiter(notify, self._newest, self._sealed_events)
+        return self._watermarks.add_waiter(notify, self.batches.newest, self.batches.sealed_events)
 
     def remove_waiter(self, waiter: FlushWaiter) -> None:
         """Let a flush wait no more."""
@@ -291,26 +259,19 @@ class Ledger:
             self._dropped["buffer_full"] += excess
             self.recorded.released += excess
         self._settled[FAILED] += self.pending
-        for batch in self._batches.values():
-            self.seal(batch)
-        self._batches.clear()
+        self.batches.clear()
         self.recorded.release_all()
-        self._watermarks.fail_rest(self._sealed_events)
+        self._watermarks.fail_rest(self.batches.sealed_events)
 
     @property
     def held(self) -> int:
         """How many things it remembers besides its counters; 0 once everything has settled."""
-        return len(self._batches) + len(self._watermarks)
+        return len(self.batches.pending) + len(self._watermarks)
 
     @property
     def pending(self) -> int:
         """How many events are recorded and not settled."""
         return self.snapshot(None).pending_events
-
-    def forget_if_settled(self, batch: PendingBatch) -> None:
-        """Keep a batch no longer, once each of its events is settled."""
-        if batch.settled == batch.size and batch.sealed:
-            self._batches.pop(batch.number, None)
 
     def snapshot(self, time_since_last_flush: float | None) -> BatchMetricsStats:
         """Return all counts as they stand.
@@ -321,33 +282,17 @@ class Ledger:
         # Against the way that events take: another thread's are never seen at a sink before they are seen recorded.
         sinks = {sink.name: sink.snapshot() for sink in self.sinks}
         processed, spooled, failed = self._settled
-        dropped, refused = dict(self._dropped), self.recorded.refused
-        evicted = self.recorded.evicted_in_queue.count
-        if evicted:
-            dropped["buffer_full"] = dropped.get("buffer_full", 0) + evicted
-        recorded, late = self.recorded.read()
-        if late:
-            refused["closed"] = refused.get("closed", 0) + late
-        released = self.recorded.released + evicted  # as `excess`, of what was read: it may be another number by now
-        capacity = self.recorded.capacity
-        if capacity is not None and (excess := recorded - released - capacity) > 0:
-            dropped["buffer_full"] = dropped.get("buffer_full", 0) + excess
-        recorded += self.recorded.points
-        all_dropped = sum(dropped.values()) + sum(refused.values())
+        recorded, dropped = self.recorded.snapshot(self._dropped)
         return BatchMetricsStats(
-            total_events=recorded + sum(refused.values()),
+            total_events=recorded,
             processed_events=processed,
-            dropped_events=all_dropped,
+            dropped_events=sum(dropped.values()),
             failed_events=failed,
             spooled_events=spooled,
             pending_events=recorded - sum(dropped.values()) - processed - spooled - failed,
             batch_count=self.batch_count,
             last_flush_time=self.last_flush_time,
             time_since_last_flush=time_since_last_flush,
-            dropped={
-                reason: count
-                for reason in sorted(dropped.keys() | refused.keys())
-                if (count := dropped.get(reason, 0) + refused.get(reason, 0))
-            },
+            dropped=dropped,
             sinks=sinks,
         )

@@ -7,9 +7,21 @@ from typing import Any
 import trio
 
 from .._concurrency import Turn, Waker
-from .counters import PROCESSED, SinkCounters
+from .counters import FAILED, PROCESSED, SPOOLED, SinkCounters
 
-__all__ = ["PendingBatch"]
+__all__ = ["MAX_EVENT_SINKS", "SETTLING", "PendingBatch", "PendingBatches"]
+
+MAX_EVENT_SINKS = 80
+"""A batch's byte per event holds 3 × sinks + 2."""
+
+
+def _settling(outcome: int) -> bytes:
+    """Return the table that settles an event's byte for one sink."""
+    return bytes(3 * (value // 3 - 1) + max(value % 3, outcome) if value >= 3 else value for value in range(256))
+
+
+SETTLING = tuple(_settling(outcome) for outcome in (PROCESSED, SPOOLED, FAILED))
+"""By outcome: the table for ``bytes.translate`` that settles the events of :attr:`PendingBatch.outcomes`."""
 
 _NONE_REFUSED: dict[int, frozenset[SinkCounters]] = {}
 """Shared by all batches of which no event was refused. Never changed."""
@@ -96,11 +108,6 @@ class PendingBatch:
             return 0
         return (self.size if self.sealed else len(self.rows)) - self.evicted
 
-    @property
-    def unsettled(self) -> int:
-        """How many of its events an event sink still owes an outcome for."""
-        return (self.size if self.sealed else len(self.rows)) - self.settled
-
     def refuse(self, at: int, counters: SinkCounters) -> None:
         """Note that a series sink has refused the event at a position."""
         if not self.refused:
@@ -127,3 +134,46 @@ class PendingBatch:
         with trio.move_on_at(self.due):
             if not self.ready:  # a signal handler may have filled it by now, and found no signal to set
                 await self._signal.wait()
+
+
+class PendingBatches:
+    """All batches that are pending, and the running sum that flushes compare with."""
+
+    def __init__(self) -> None:
+        """Start without batches."""
+        self.pending: dict[int, PendingBatch] = {}
+        """By number."""
+        self.newest: int = 0
+        """The number of the newest batch."""
+        self.sealed_events: int = 0
+        """How many events all sealed batches hold, those included that are settled."""
+
+    def open(self, rows: list[Any], due: float = 0.0, *, points: bool = False) -> PendingBatch:
+        """Open the next batch, which has the rows of a list.
+
+        Args:
+            rows: the list.
+            due: when the batch must be handed over at the latest, by Trio's clock.
+            points: whether it holds points of bound instruments.
+        """
+        self.newest += 1
+        batch = self.pending[self.newest] = PendingBatch(rows, self.newest, due, points=points)
+        return batch
+
+    def seal(self, batch: PendingBatch) -> None:
+        """Fix a batch's size: recorders use another list that is watched."""
+        if not batch.sealed:
+            size = batch.size = len(batch.rows)
+            batch.sealed = True  # with no call from here on
+            self.sealed_events += size
+
+    def forget_if_settled(self, batch: PendingBatch) -> None:
+        """Keep a batch no longer, once each of its events is settled."""
+        if batch.settled == batch.size and batch.sealed:
+            self.pending.pop(batch.number, None)
+
+    def clear(self) -> None:
+        """Keep no batch, at the end; those that are open are sealed."""
+        for batch in self.pending.values():
+            self.seal(batch)
+        self.pending.clear()

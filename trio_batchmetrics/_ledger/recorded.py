@@ -9,6 +9,7 @@ They are counted by two numbers, handed in and moved, so that a move changes not
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from .._concurrency import SharedCount, shared_count
@@ -125,7 +126,26 @@ class Recorded:
         """Let nothing wait any more, after the end."""
         self.released = sum(self._end or ()) - self.moved - self.evicted_in_queue.count
 
-    def read(self) -> tuple[int, int]:
+    def snapshot(self, dropped_waiting: Mapping[str, int]) -> tuple[int, dict[str, int]]:
+        """Return how many events were recorded, and how many of them were dropped, by reason, sorted by reason.
+
+        Args:
+            dropped_waiting: how many events of batches were dropped, by reason.
+        """
+        dropped, refused = dict(dropped_waiting), self.refused
+        evicted = self.evicted_in_queue.count
+        recorded, late = self._read()
+        released = self.released + evicted  # as `excess`, of what was read: it may be another number by now
+        excess = 0 if self.capacity is None else max(0, recorded - released - self.capacity)
+        counts = {"buffer_full": evicted + excess, "closed": late}
+        dropped_all = {
+            reason: dropped.get(reason, 0) + refused.get(reason, 0) + counts.get(reason, 0)
+            for reason in sorted(dropped.keys() | refused.keys() | counts.keys())
+        }
+        total = recorded + self.points + sum(refused.values()) + late
+        return total, {reason: count for reason, count in dropped_all.items() if count}
+
+    def _read(self) -> tuple[int, int]:
         """Return how many events, points excepted, were recorded, and how many after the end, by other threads.
 
         In another thread than Trio's, events may be moved meanwhile; then it reads again. Should that happen each time,

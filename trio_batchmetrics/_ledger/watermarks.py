@@ -235,6 +235,8 @@ class Watermarks:
             known = section.waiters[0].target if section.waiters else target if section.through == math.inf else 0
             section.settled[FAILED] += max(0, known - sum(self._settled_through(section.through)))
         self.notify()
+        self._before = self._settled_through(math.inf)
+        self._sections = [Section(math.inf)]
 
     # -- inside
 

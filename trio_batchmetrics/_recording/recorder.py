@@ -1,4 +1,4 @@
-"""The recorders: one method an event, whoever puts the rows where."""
+"""The recorders: one method per event class. Those of built-in events are ``Buffer.put``, written out to save a call."""
 
 from __future__ import annotations
 
@@ -48,12 +48,7 @@ class Recorder:
     """
 
     def __init__(self, buffer: Buffer, host: Host) -> None:
-        """Made by the collector.
-
-        Args:
-            buffer: takes the rows.
-            host: counts events that are refused before they are rows, and has them logged.
-        """
+        """Record into a buffer; the host counts and logs values that are no event."""
         self._buffer = buffer
         self._host = host
 
@@ -133,9 +128,8 @@ class Recorder:
         if type(method) is str and type(path) is str and type(status_code) is int:
             row: Row = (HttpRequest, time_ns(), method, path, status_code, duration)
         else:
-            row = UnusualRow(
-                (HttpRequest, time_ns(), by_value(method), by_value(path), by_value(status_code), duration)
-            )
+            labels = by_value(method), by_value(path), by_value(status_code)
+            row = UnusualRow((HttpRequest, time_ns(), *labels, duration))
         if buffer.gate:
             rows = buffer.rows
             rows.append(row)
@@ -168,17 +162,8 @@ class Recorder:
         ):
             row: Row = (BackendRequest, time_ns(), provider, model, success, latency, error_type)
         else:
-            row = UnusualRow(
-                (
-                    BackendRequest,
-                    time_ns(),
-                    by_value(provider),
-                    by_value(model),
-                    by_value(success),
-                    latency,
-                    by_value(error_type),
-                )
-            )
+            labels = by_value(provider), by_value(model), by_value(success)
+            row = UnusualRow((BackendRequest, time_ns(), *labels, latency, by_value(error_type)))
         if buffer.gate:
             rows = buffer.rows
             rows.append(row)
@@ -246,8 +231,10 @@ class Recorder:
         buffer = self._buffer
         if not (buffer.gate or buffer.admits()):
             return
-        copied = labels.copy() if type(labels) is dict and not is_tracked(labels) else captured(labels)
-        row = (Counter, time_ns(), name, copied, value)
+        copied: Any = (  # pyright: ignore[reportUnknownVariableType]
+            labels.copy() if type(labels) is dict and not is_tracked(labels) else captured(labels)
+        )
+        row: Row = (Counter, time_ns(), name, copied, value)
         if buffer.gate:
             rows = buffer.rows
             rows.append(row)
@@ -268,8 +255,10 @@ class Recorder:
         buffer = self._buffer
         if not (buffer.gate or buffer.admits()):
             return
-        copied = labels.copy() if type(labels) is dict and not is_tracked(labels) else captured(labels)
-        row = (Histogram, time_ns(), name, copied, value)
+        copied: Any = (  # pyright: ignore[reportUnknownVariableType]
+            labels.copy() if type(labels) is dict and not is_tracked(labels) else captured(labels)
+        )
+        row: Row = (Histogram, time_ns(), name, copied, value)
         if buffer.gate:
             rows = buffer.rows
             rows.append(row)
@@ -290,8 +279,10 @@ class Recorder:
         buffer = self._buffer
         if not (buffer.gate or buffer.admits()):
             return
-        copied = labels.copy() if type(labels) is dict and not is_tracked(labels) else captured(labels)
-        row = (Gauge, time_ns(), name, copied, value)
+        copied: Any = (  # pyright: ignore[reportUnknownVariableType]
+            labels.copy() if type(labels) is dict and not is_tracked(labels) else captured(labels)
+        )
+        row: Row = (Gauge, time_ns(), name, copied, value)
         if buffer.gate:
             rows = buffer.rows
             rows.append(row)

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any, cast
 
-from ..abc import EventSink, SeriesSink, Sink, check_settings
+from .._sink_settings import check_settings
+from ..abc import EventSink, SeriesSink, Sink
 from ..sinks._function import FunctionSink, SinkFunction
 
 __all__ = ["AnySink", "named_sinks"]
@@ -40,7 +41,7 @@ def named_sinks(sinks: Iterable[AnySink]) -> dict[str, EventSink[Any] | SeriesSi
 
 def _sink(position: int, given: Any) -> EventSink[Any] | SeriesSink[Any]:
     if isinstance(given, EventSink | SeriesSink):
-        check_settings(given)  # pyright: ignore[reportUnknownArgumentType]
+        check_settings(given)
         return given  # pyright: ignore[reportUnknownVariableType]
     if isinstance(given, type) or not callable(given):
         raise TypeError(f"sinks[{position}] must be a sink or an async function (got {given!r})")

@@ -24,7 +24,23 @@ from contextlib import closing
 from itertools import chain, count
 from pathlib import Path
 
-__all__ = ["DatabaseFile", "check_log", "identity"]
+__all__ = ["BUSY", "LASTING", "DatabaseFile", "check_log", "identity"]
+
+BUSY = frozenset({sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED})
+
+LASTING = frozenset(
+    {
+        sqlite3.SQLITE_ERROR,
+        sqlite3.SQLITE_PERM,
+        sqlite3.SQLITE_READONLY,
+        sqlite3.SQLITE_CORRUPT,
+        sqlite3.SQLITE_CONSTRAINT,
+        sqlite3.SQLITE_MISMATCH,
+        sqlite3.SQLITE_AUTH,
+        sqlite3.SQLITE_NOTADB,
+    }
+)
+"""Result codes (sqlite.org/rescode.html) that do not change by waiting; any other may be tried again."""
 
 _Identity = tuple[int, int]
 _Look = tuple[tuple[int, int, int, int] | None, _Identity | None, _Identity | None]

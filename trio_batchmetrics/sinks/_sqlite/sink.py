@@ -11,7 +11,7 @@ progress handler cannot do this: it may be asked once more when a commit has gon
 interrupted.)
 
 After the commit, the rows are copied from the log into the database, so that the file is complete by itself: it may be
-renamed, copied or replaced at any time. ``_database_file.py`` has the reasons.
+renamed, copied or replaced at any time. ``database_file.py`` has the reasons.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ from ..._events import MetricEvent, as_float, checked_limits, labels_of
 from ..._exceptions import ConfigError
 from ...abc import EventSink, Limits, Payload, Receipt
 from .._paths import file_path, why_not_opened
-from .database_file import DatabaseFile, check_log, identity
+from .database_file import BUSY, LASTING, DatabaseFile, check_log, identity
 from .table import COLUMNS, EXPIRE, INDEX, INSERT, TABLE, Row, row
 
 __all__ = ["SQLiteSink"]
@@ -49,22 +49,6 @@ _EVER = 1e10
 
 _TRIES = 3
 """How many files an attempt writes to, if each is removed under its hands."""
-
-_BUSY = frozenset({sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED})
-
-_FOREVER = frozenset(
-    {
-        sqlite3.SQLITE_ERROR,
-        sqlite3.SQLITE_PERM,
-        sqlite3.SQLITE_READONLY,
-        sqlite3.SQLITE_CORRUPT,
-        sqlite3.SQLITE_CONSTRAINT,
-        sqlite3.SQLITE_MISMATCH,
-        sqlite3.SQLITE_AUTH,
-        sqlite3.SQLITE_NOTADB,
-    }
-)
-"""Result codes (sqlite.org/rescode.html) that do not change by waiting; any other may be tried again."""
 
 _logger = logging.getLogger("trio_batchmetrics")
 
@@ -275,7 +259,7 @@ class SQLiteSink(EventSink[list[Row]]):
         """Say what an error of SQLite's means for the payload."""
         extended = getattr(error, "sqlite_errorcode", sqlite3.SQLITE_ERROR)
         code = extended & 0xFF  # the low byte is the primary code: sqlite.org/rescode.html
-        if code in _BUSY:
+        if code in BUSY:
             return Receipt(retry=True, error=f"{self._path}: {error}")
         self._close()
         if code == sqlite3.SQLITE_TOOBIG:
@@ -283,7 +267,7 @@ class SQLiteSink(EventSink[list[Row]]):
         if code == sqlite3.SQLITE_CANTOPEN and (reason := why_not_opened(self._path)) is not None:
             return Receipt(error=f"{self._path}: {reason}")
         moved = extended == sqlite3.SQLITE_READONLY_DBMOVED
-        return Receipt(retry=moved or code not in _FOREVER, error=f"{self._path}: {error}")
+        return Receipt(retry=moved or code not in LASTING, error=f"{self._path}: {error}")
 
 
 def _until_cancelled(parts: Iterable[list[Row]]) -> Iterator[Row]:

@@ -1,0 +1,49 @@
+"""The delivery settings of a sink: timeout, backoff and the like, made sure of."""
+
+from __future__ import annotations
+
+import math
+from datetime import timedelta
+from typing import Any
+
+from ._events import as_float
+from ._exceptions import ConfigError
+
+__all__ = ["check_settings", "seconds"]
+
+
+def check_settings(sink: Any) -> None:
+    """Look at a sink's delivery settings, however they were set; a ``timedelta`` becomes float seconds.
+
+    Raises:
+        ConfigError: (a ``ValueError``) a duration isn't finite and above 0, ``max_events`` or ``max_payload_bytes``
+            isn't an int >= 1, or the name isn't a str or is empty.
+    """
+    if sink.name is not None and (not isinstance(sink.name, str) or not sink.name):
+        raise ConfigError(f"name must be a str that is not empty, or None (got {sink.name!r})")
+    for setting in ("timeout", "backoff", "max_backoff", "retry_budget", "refresh"):
+        given: object = getattr(sink, setting, None)
+        if given is None and setting == "refresh":  # of series sinks
+            continue
+        number = seconds(setting, given)
+        if isinstance(given, timedelta):
+            setattr(sink, setting, number)
+    for setting in ("max_events", "max_payload_bytes"):
+        most: object = getattr(sink, setting, None)
+        if most is not None and (isinstance(most, bool) or not isinstance(most, int) or most < 1):
+            raise ConfigError(f"{setting} must be an int >= 1 or None (got {most!r})")
+
+
+def seconds(setting: str, value: object) -> float:
+    """Return a duration of a sink as seconds.
+
+    Raises:
+        ConfigError: (a ``ValueError``) it isn't finite and above 0.
+    """
+    number = as_float(value.total_seconds() if isinstance(value, timedelta) else value)
+    rule = "a finite number of seconds > 0, or a timedelta"
+    if setting == "refresh":
+        number, rule = (math.inf if value == math.inf else number), "seconds > 0, a timedelta > 0 or None"
+    if number is None or number <= 0:
+        raise ConfigError(f"{setting} must be {rule} (got {value!r})")
+    return number
