@@ -1,4 +1,4 @@
-"""The recorders: one method per event class. Those of built-in events have ``Buffer.put`` written out, to save a call."""
+"""The recorders: one method per event class. Those of built-in events have ``Buffer.put`` written out, for speed."""
 
 from __future__ import annotations
 
