@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import logging
 import signal
+import sys
 import threading
 import time
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from typing import Any
 
 import attrs
@@ -523,6 +524,53 @@ def test_the_last_of_many_sinks_settles_an_event(count: int) -> None:
     ledger.settle(accounts[-1], batch, 1, 2, Verdict.SPOOLED)
     stats = balanced(ledger.snapshot(None))
     assert (stats.processed_events, stats.spooled_events, stats.pending_events) == (1, 1, 0)
+
+
+def steps_beside(pending: int) -> tuple[int, int]:
+    """Return how many lines of code a flush and a push take while so many batches are pending at an event sink."""
+    event, series = SinkCounters("event", series=False), SinkCounters("series", series=True)
+    ledger = Ledger([event, series])
+    now: Any = None
+    for _ in range(pending):
+        rows: list[Any] = [1]
+        ledger.recorded.watch_rows(rows)
+        batch = ledger.batches.open(rows)
+        ledger.batches.seal(batch)
+        ledger.take(batch)
+        ledger.merged(series, batch, 1)
+        ledger.hand_over(batch, 1, now)
+    lines = 0
+
+    def trace(_frame: object, kind: str, _argument: object) -> Any:
+        nonlocal lines
+        lines += kind == "line"
+        return trace
+
+    def steps(*calls: Callable[[], object]) -> int:
+        nonlocal lines
+        lines = 0
+        sys.settrace(trace)
+        try:
+            for call in calls:
+                call()
+        finally:
+            sys.settrace(None)
+        return lines
+
+    def flush() -> None:
+        waiter = ledger.add_waiter(lambda: None)
+        assert ledger.report(waiter).pending == pending
+        ledger.remove_waiter(waiter)
+
+    flushing = steps(flush)
+    pushing = steps(lambda: ledger.begin_push(series), lambda: ledger.pushed(series))
+    assert series.delivered == pending
+    return flushing, pushing
+
+
+def test_a_flush_and_a_push_cost_the_same_however_many_batches_are_pending() -> None:
+    """Counted in lines of code that run."""
+    assert steps_beside(10) == steps_beside(1_000)
 
 
 def test_a_trio_run_is_not_needed_to_read_the_books() -> None:
