@@ -19,6 +19,8 @@ VENV_CHECK ?= .venv-check
 VENV_OLDEST ?= .venv-oldest
 VENV_BENCH ?= .venv-bench
 PYTEST_ARGS ?=
+# Tests run in as many processes as there are cores, and one more: the servers' tests, all in one process, mostly wait.
+WORKERS ?= $(shell $(PYTHON) -c 'import os; print(min(os.cpu_count() or 1, 8) + 1)')
 BENCH_ARGS ?=
 QUICK ?=
 comma := ,
@@ -45,8 +47,9 @@ servers: $(VENV)/pip.stamp
 	$(VENV)/bin/python -m tests.servers
 
 # `pytest`, not `python -m pytest`: the latter puts the working copy before the wheel.
+IN_PARALLEL := --numprocesses=$(WORKERS) --dist=loadgroup
 test: $(VENV)/test.stamp servers
-	TEST_THE_WHEEL=1 $(VENV)/bin/pytest $(PYTEST_ARGS)
+	TEST_THE_WHEEL=1 $(VENV)/bin/pytest $(IN_PARALLEL) $(PYTEST_ARGS)
 
 # The servers that `make test` leaves out, since they take so long to build.
 test-servers: export TEST_SLOW_SERVERS = 1
@@ -55,12 +58,12 @@ test-servers: $(VENV)/test.stamp servers
 
 coverage: $(VENV)/test.stamp servers
 	$(VENV)/bin/coverage erase
-	TEST_THE_WHEEL=1 $(VENV)/bin/coverage run $(VENV)/bin/pytest $(PYTEST_ARGS)
+	TEST_THE_WHEEL=1 $(VENV)/bin/coverage run $(VENV)/bin/pytest $(IN_PARALLEL) $(PYTEST_ARGS)
 	$(VENV)/bin/coverage combine --quiet
 	$(VENV)/bin/coverage report
 
 test-oldest: $(VENV_OLDEST)/test.stamp servers
-	TEST_THE_WHEEL=1 $(VENV_OLDEST)/bin/pytest $(PYTEST_ARGS)
+	TEST_THE_WHEEL=1 $(VENV_OLDEST)/bin/pytest $(IN_PARALLEL) $(PYTEST_ARGS)
 
 bench: $(VENV_BENCH)/bench.stamp servers
 	$(VENV_BENCH)/bin/python -m benchmarks $(if $(QUICK),--quick) $(BENCH_ARGS)

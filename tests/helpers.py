@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dis
+import re
 import sys
 from collections.abc import Callable, Generator, Sequence
 from contextlib import contextmanager
@@ -35,6 +36,7 @@ __all__ = [
     "interrupted_at",
     "report_balanced",
     "run_at_every_point",
+    "stable_id",
 ]
 
 PACKAGE = str(Path(package_file).parent)
@@ -210,3 +212,8 @@ def run_at_every_point(play: Callable[[int], Any], least: int, *, stride: int = 
     while trio.run(play, point, clock=MockClock(autojump_threshold=0)) > point:
         point += stride
     assert point >= least, "the scenario did not run the library's code"
+
+
+def stable_id(value: object) -> str:
+    """Return an object's text as the id of a test: the same in each process, without addresses and the time."""
+    return re.sub(r" at 0x[0-9a-f]+|, timestamp=[0-9]{19}", "", str(value))

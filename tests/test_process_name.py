@@ -205,7 +205,8 @@ async def test_many_collectors_that_open_in_many_threads_have_different_names() 
         async def main() -> None:
             async with collector(sinks=[sink]):
                 ready()
-                await trio.sleep(0.2)
+                while len(opened) < len(sinks):
+                    await trio.sleep(0.01)
 
         trio.run(main)
 

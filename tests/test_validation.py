@@ -24,6 +24,7 @@ from tests.bad_values import (
     Unprintable,
     shown,
 )
+from tests.helpers import stable_id
 from trio_batchmetrics import (
     BackendRequest,
     CacheMetric,
@@ -260,7 +261,7 @@ def test_labels_must_be_a_mapping_that_can_be_read(kind: type[MetricEvent], labe
         UserDict({"a": "b"}),
         {"surrogate": "\ud800"},
     ],
-    ids=str,
+    ids=stable_id,
 )
 def test_labels_may_be_anything_that_has_a_text(labels: Any) -> None:
     """Any mapping, any value."""
@@ -284,7 +285,7 @@ def test_a_timestamp_must_be_an_int(timestamp: object) -> None:
     assert not row_is_valid(CacheMetric, "redis", "hit", timestamp=timestamp)
 
 
-@pytest.mark.parametrize("event", ["hit", None, 3, {}, object(), CacheMetric, ["GET", "/"]], ids=str)
+@pytest.mark.parametrize("event", ["hit", None, 3, {}, object(), CacheMetric, ["GET", "/"]], ids=stable_id)
 def test_what_is_no_event_is_invalid(event: Any) -> None:
     """A class of events is none either."""
     assert checked(event) is None

@@ -25,6 +25,8 @@ from tests.servers.victoriametrics import VictoriaMetrics, VictoriaMetrics151
 
 __all__: list[str] = []  # pytest looks for fixtures and hooks by itself
 
+_FOLDER = Path(__file__).parent
+
 _left_out = pytest.StashKey[dict[str, set[str]]]()
 """Why tests were left out: the rest of a line to the servers that it is about."""
 
@@ -50,6 +52,9 @@ def pytest_configure(config: pytest.Config) -> None:
 @pytest.hookimpl(trylast=True)  # behind -k and -m: what these leave out needs no server
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Leave out the tests whose servers are not installed, or refuse to run at all."""
+    for item in items:
+        if _needs(item) or _FOLDER in item.path.parents:
+            item.add_marker(pytest.mark.xdist_group("servers"))  # one worker has them all: they are started once
     wanted = {*wanted_servers()}
     missing = {server for server in wanted if not is_installed(server)}
     _leave_out(config, items, SERVERS.keys() - wanted, "slow to build (make test-servers)")

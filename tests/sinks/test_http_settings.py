@@ -13,7 +13,7 @@ import pytest
 import trio
 from trio.testing import MockClock
 
-from tests.helpers import balanced
+from tests.helpers import balanced, stable_id
 from tests.sinks.test_http import LinesSink, Server, record
 from tests.sinks.test_http_connections import AUTHORITY, deliver, serving
 from trio_batchmetrics import BatchMetricsConfig, collector
@@ -94,7 +94,7 @@ def test_credentials_given_twice_are_refused(tmp_path: Path) -> None:
 @pytest.mark.parametrize("sink", SINKS)
 @pytest.mark.parametrize("auth", [*(odd for odd in ODD), "", "tökens3cret", "s3\x00cret", ("ann",), ("ann", None),
                                   ("ann", "b", "c"), ("a:b", "s3cret"), ("ann", "s3cret\n"), ("ann", "s3cret\udcff")],
-                         ids=repr)  # fmt: skip
+                         ids=stable_id)  # fmt: skip
 def test_authentication_that_is_none_is_refused_and_not_shown(sink: str, auth: Any) -> None:
     """A list, bytes, a dict, a token that no header can carry: better said at once than at each attempt."""
     with pytest.raises(ValueError, match=r"^auth must ") as caught:
@@ -118,7 +118,7 @@ def test_authentication_that_is_none_is_refused_and_not_shown(sink: str, auth: A
         {7: "s3cret"},
         {"Content-Length": "7"},
     ],
-    ids=repr,
+    ids=stable_id,
 )
 def test_headers_that_no_request_can_carry_are_refused_and_not_shown(sink: str, headers: Any) -> None:
     """The message names the header, and has nothing of its value."""
@@ -132,7 +132,7 @@ def test_headers_that_no_request_can_carry_are_refused_and_not_shown(sink: str, 
 @pytest.mark.parametrize(
     "value",
     [0, -1, -0.5, math.nan, math.inf, -math.inf, 10**400, True, "30", None, [], timedelta(0), timedelta(seconds=-1)],
-    ids=repr,
+    ids=stable_id,
 )
 def test_a_duration_that_cannot_be_one_is_refused(sink: str, setting: str, value: Any) -> None:
     """By name and value, whatever the sink."""

@@ -12,6 +12,7 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
+from tests.helpers import stable_id
 from tests.sinks.contract import AWKWARD, SAMPLES
 from tests.sinks.prometheus_parsing import OPENMETRICS, Parsed, labelled, parsed
 from tests.tally import DEFAULT, Tally
@@ -429,7 +430,7 @@ def test_the_cap_counts_series_as_prometheus_sees_them() -> None:
         (Histogram("a", {}, 1), Counter("a.count", {}, 2)),
         (Declared(1, 2, 3, 4, 5), Gauge("declared.speed.bytes.per.second", {}, 6)),
     ],
-    ids=str,
+    ids=stable_id,
 )
 def test_an_instrument_whose_names_another_has_is_refused(
     first: MetricEvent, second: MetricEvent, caplog: pytest.LogCaptureFixture
