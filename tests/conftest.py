@@ -14,6 +14,7 @@ import sysconfig
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 
@@ -28,6 +29,12 @@ pytest.register_assert_rewrite(
         if file.name not in ("__init__.py", "conftest.py")
     )
 )
+
+# `pytest --hypothesis-profile=dev` for a first look, `nightly` to search for long. A test that asks for more or fewer
+# examples than others gets as many times more or fewer in each profile (`tests.helpers.examples`).
+for profile, max_examples in {"dev": 25, "ci": 100, "nightly": 2_000}.items():
+    settings.register_profile(profile, max_examples=max_examples, deadline=None)
+settings.load_profile("ci")
 
 # What the tests have of real servers: fixtures, the mark `server`.
 pytest_plugins = ["tests.servers.plugin"]

@@ -13,6 +13,7 @@ from types import CodeType, FrameType
 from typing import Any
 
 import trio
+from hypothesis import settings
 from trio.testing import MockClock
 
 from trio_batchmetrics import (
@@ -32,6 +33,7 @@ __all__ = [
     "assert_full_jitter",
     "assert_goes_on",
     "balanced",
+    "examples",
     "ids",
     "interrupted_at",
     "report_balanced",
@@ -217,3 +219,8 @@ def run_at_every_point(play: Callable[[int], Any], least: int, *, stride: int = 
 def stable_id(value: object) -> str:
     """Return an object's text as the id of a test: the same in each process, without addresses and the time."""
     return re.sub(r" at 0x[0-9a-f]+|, timestamp=[0-9]{19}", "", str(value))
+
+
+def examples(count: int) -> int:
+    """Return how many examples a test runs that runs so many in CI: more or fewer in other profiles of Hypothesis."""
+    return max(1, count * settings.default.max_examples // 100) if settings.default is not None else count

@@ -5,6 +5,7 @@ import shutil
 import socket
 import subprocess
 import sys
+import threading
 from collections import Counter
 from collections.abc import Callable
 from contextlib import AsyncExitStack
@@ -200,13 +201,13 @@ input()
 async def test_many_collectors_that_open_in_many_threads_have_different_names() -> None:
     """Each thread has a Trio run of its own."""
     sinks = [NamedSink() for _ in range(20)]
+    everybody_is_open = threading.Barrier(20)
 
     def run(sink: NamedSink, ready: Callable[[], None]) -> None:
         async def main() -> None:
             async with collector(sinks=[sink]):
                 ready()
-                while len(opened) < len(sinks):
-                    await trio.sleep(0.01)
+                everybody_is_open.wait(10)
 
         trio.run(main)
 

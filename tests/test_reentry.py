@@ -203,7 +203,7 @@ def test_a_record_in_the_middle_of_waiting_for_room_is_counted() -> None:
         assert [event_id for event_id in ids(sink.events) if event_id > 100] == [101, 102, 103]
         return passed[0]
 
-    run_at_every_point(play, least=50)
+    run_at_every_point(play, least=50, stride=STRIDE)
 
 
 def test_updates_of_an_instrument_in_the_middle_of_an_update_all_count() -> None:
