@@ -37,7 +37,10 @@ import trio_batchmetrics.testing
 REPOSITORY = Path(__file__).resolve().parent.parent
 DOCS = REPOSITORY / "docs"
 PAGES = [REPOSITORY / "README.md", *sorted(DOCS.rglob("*.md"))]
-LINKING = [*PAGES, REPOSITORY / "CONTRIBUTING.md", REPOSITORY / "CHANGELOG.md"]
+LINKING = [
+    *PAGES,
+    *(REPOSITORY / f"{name}.md" for name in ("CONTRIBUTING", "CHANGELOG", "SECURITY", "CODE_OF_CONDUCT")),
+]
 PUBLIC = (trio_batchmetrics, trio_batchmetrics.abc, trio_batchmetrics.testing, trio_batchmetrics.sinks)
 MODULES = sorted(module.name for module in pkgutil.walk_packages(trio_batchmetrics.__path__, "trio_batchmetrics."))
 
