@@ -1,4 +1,4 @@
-"""Where InfluxDB's lines go."""
+"""Where lines are written to."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ __all__ = ["Target"]
 
 @attrs.frozen
 class Target:
-    """Where to write: a database or a bucket, by which API."""
+    """A database or a bucket, and the API to write to it."""
 
     database: str | None = None
     bucket: str | None = None
@@ -24,10 +24,10 @@ class Target:
     api: Literal[3] | None = None
 
     def __attrs_post_init__(self) -> None:
-        """Check that it is one.
+        """Check the combination of settings.
 
         Raises:
-            ConfigError: it is none.
+            ConfigError: it is invalid.
         """
         if (self.database is None) == (self.bucket is None):
             raise ConfigError("database or bucket must be given, and only one of them")
@@ -58,7 +58,7 @@ class Target:
 
     @property
     def params(self) -> dict[str, str]:
-        """The query."""
+        """The query parameters."""
         if self.bucket is not None:
             return {"bucket": self.bucket, **({"org": self.org} if self.org else {}), "precision": "ns"}
         database = {"db": self.database or ""}
@@ -68,5 +68,5 @@ class Target:
 
     @property
     def scheme(self) -> str:
-        """How the token is sent: as ``Token`` with a bucket, which InfluxDB 1.8 takes too, else as ``Bearer``."""
+        """The token's scheme: ``Token`` with a bucket, which InfluxDB 1.8 also accepts, else ``Bearer``."""
         return "Bearer" if self.bucket is None else "Token"
