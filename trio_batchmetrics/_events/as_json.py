@@ -1,4 +1,4 @@
-"""An event's labels as text, and the JSON form in which events are stored everywhere."""
+"""An event's labels as text, and the JSON form in which sinks store events."""
 
 from __future__ import annotations
 

@@ -7,8 +7,8 @@ no response, 408, 425, 429, 5xx                  retried, after ``Retry-After`` 
 any other                                        given up, with the server's text in the error
 ===============================================  =========================================
 
-By then, 307 and 308 within one origin have been followed. For any other redirect, the error names the origin that it
-points to: a redirected POST would arrive as a GET, or take its credentials elsewhere.
+Redirects with 307 and 308 within one origin have already been followed. For any other redirect, the error names the
+origin that it points to: a redirected POST would arrive as a GET, or take its credentials elsewhere.
 """
 
 from __future__ import annotations

@@ -108,7 +108,7 @@ async def _decoded(content: bytes, encoding: str) -> Body:
     except zlib.error:
         return Body(b"".join(pieces), f"a body that is not {encoding}")
     if size <= MAX_BYTES and not inflate.complete:
-        return Body(b"".join(pieces), f"a body that is not all of its {encoding}")
+        return Body(b"".join(pieces), f"an incomplete {encoding} body")
     return _bounded(b"".join(pieces))
 
 

@@ -85,7 +85,7 @@ class Endpoint:
         try:
             httpx2.URL(self._base)
         except (httpx2.InvalidURL, UnicodeEncodeError):
-            raise ConfigError("url must be an http or https URL (got one with characters that none has)") from None
+            raise ConfigError("url must be an http or https URL (got one with invalid characters)") from None
         # identity: responses are small, and most of them are never read.
         usual = {"user-agent": "trio-batchmetrics", "accept-encoding": "identity"}
         own: Mapping[str, str] = {} if headers is None else headers
@@ -173,7 +173,7 @@ class Endpoint:
             answer = await ask(body)
             if answer.status < 400:
                 self.compress = False
-                _logger.warning("metrics: %s does not take %s; sent uncompressed from now on", self._host, self._codec)
+                _logger.warning("metrics: %s refuses %s; sending uncompressed from now on", self._host, self._codec)
         elif answer.status < 300:
             self._compression_taken = True
         return answer

@@ -31,7 +31,7 @@ class Redirect:
 
 
 def redirect_of(url_class: Any, asked: str, status: int, location: str | None) -> Redirect | None:
-    """Return where a response points; None if it isn't a redirect.
+    """Return where a response redirects to; None if it points to no other URL.
 
     Args:
         url_class: ``httpx2.URL``.

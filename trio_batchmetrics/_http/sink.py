@@ -37,7 +37,7 @@ class HTTPSink(Sink):
         return f"<{type(self).__name__} {'not set up' if server is None else server.host}>"
 
     def bind(self, context: SinkContext) -> None:
-        """Take the collector's context.
+        """Bind the sink to a collector's context.
 
         Raises:
             RuntimeError: the application's client has connections of another process.

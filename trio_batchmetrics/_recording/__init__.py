@@ -11,8 +11,8 @@
     families     what an instrument's name means, and its label sets
     spans        with histogram.time(), with gauge.track(), and both as decorators
 
-Imports ``_buffer``, ``_config``, ``_concurrency``, ``_events`` and ``_ledger``. ``_runtime`` creates recorders and
-instruments, and collects the latter.
+Imports ``_buffer``, ``_config``, ``_concurrency``, ``_events``, ``_ledger`` and ``_reprs``. ``_runtime`` creates
+recorders and instruments, and collects the latter.
 """
 
 from __future__ import annotations

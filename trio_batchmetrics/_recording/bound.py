@@ -45,7 +45,7 @@ QUICK_INT = 1 << 29
 
 _QUICK_FLOAT = 1e290
 _LARGE_SUM = 1e307
-"""Adding values up to the former to a sum up to the latter takes longer than a process lives to overflow it."""
+"""Values up to the former, added to a sum up to the latter, cannot overflow it within a process's life."""
 
 _CLOSED = -math.inf
 

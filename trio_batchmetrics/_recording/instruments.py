@@ -39,7 +39,7 @@ _BY_THREAD: dict[Kind, type[Bound]] = {
 
 
 class Instruments:
-    """All instruments of a collector. Its methods may be called in any thread, except :meth:`collect`: Trio's only."""
+    """All instruments of a collector. Its methods may be called in any thread, :meth:`collect` only in Trio's."""
 
     def __init__(self, config: BatchMetricsConfig, host: Host, *, by_thread: bool | None = None) -> None:
         """Create a registry without instruments.

@@ -44,7 +44,8 @@ class Recorder:
 
     A full buffer, a closed collector and an invalid value are counted by reason and logged once in a while. Recorders
     aren't checkpoints. They are re-entrant: a signal handler, ``__del__``, a logging handler or a labels mapping may
-    record in the middle of a record. They work in any thread, and wait for no lock. The time is taken at the call.
+    record while another record is in progress. They work in any thread, and wait for no lock. The timestamp is taken at
+    the call.
     """
 
     def __init__(self, buffer: Buffer, host: Host) -> None:

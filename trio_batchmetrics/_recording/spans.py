@@ -1,7 +1,7 @@
 """Spans around a piece of work: ``with histogram.time():``, ``with gauge.track():``, and both as decorators.
 
 One span may be used any number of times, also concurrently: nested, in many tasks and threads, in generators. The state
-that a ``with`` block keeps from entry to exit is stored by the block's frame, the only thing that its entry and exit
+that a ``with`` block keeps from entry to exit is keyed by the block's frame, the only thing that its entry and exit
 share with each other and with no other block. Blocks in one frame end in reverse order, which blocks of one task don't
 (two of its generators may take turns). A decorator's state is kept in the frame of the call itself.
 """
@@ -57,7 +57,7 @@ class Span:
         raise NotImplementedError
 
     def _forget(self, begun: float) -> None:
-        """Undo a beginning that turned out not to be the work's."""
+        """Discard a start that turned out not to be the work's."""
         raise NotImplementedError
 
     @trio.lowlevel.enable_ki_protection

@@ -17,7 +17,7 @@ _URL = re.compile(r"file:|[A-Za-z][A-Za-z0-9+.-]+://", re.IGNORECASE)
 _NAMES = {
     "": "it is empty",
     "-": "pass sys.stdout for the standard output",
-    ":memory:": "nobody could read a database in memory; use a file, or trio_batchmetrics.testing.RecordingSink()",
+    ":memory:": "no other process could read it; use a file, or trio_batchmetrics.testing.RecordingSink()",
 }
 """Texts that other programs don't treat as the name of a file."""
 
@@ -45,13 +45,13 @@ def _why_not(path: str) -> str | None:
     if path in _NAMES:
         return _NAMES[path]
     if _URL.match(path):
-        return "URLs are not read; pass the path alone"
+        return "URLs are not supported; pass only the path"
     if "\0" in path:
-        return "no file name has a NUL in it"
+        return "a file name cannot contain a NUL"
     try:
         os.fsencode(path)
     except UnicodeEncodeError:
-        return "the file system has no name for its characters"
+        return "the file system cannot encode its characters"
     if path.endswith(("/", os.sep)):
         return "it ends like a folder; add the name of the file"
     return None

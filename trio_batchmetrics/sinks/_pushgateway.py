@@ -77,7 +77,7 @@ class PushgatewaySink(HTTPSink, SeriesSink[bytes]):
             method: ``PUT`` replaces the whole group; ``POST`` replaces only metrics of the same name, so that several
                 sinks may push to one group, each its own metrics.
             delete_on_exit: delete the group when the block ends, after the last push.
-            settings: of the server and the delivery.
+            settings: connection and delivery settings.
 
         Raises:
             ValueError: a setting is invalid; the message names it.
@@ -107,7 +107,7 @@ class PushgatewaySink(HTTPSink, SeriesSink[bytes]):
         return Page(self.context, time.time_ns, None, reserved=self._grouping, limits=self._limits, taken=_OWN)
 
     def bind(self, context: SinkContext) -> None:
-        """Take the collector's context."""
+        """Bind the sink to a collector's context."""
         super().bind(context)
         self._path = self._grouped_path()
         self._page = self._empty()

@@ -48,7 +48,7 @@ def receipt_of_items(body: bytes, items: int, action: str, scrubbed: Callable[[s
     try:
         results = _results(json.loads(body), items)
     except (ValueError, TypeError, RecursionError) as exc:
-        words = scrubbed(f"an answer that _bulk does not give: {exc}")[:_REASON_MAX_CHARS]
+        words = scrubbed(f"not a _bulk response: {exc}")[:_REASON_MAX_CHARS]
         return Receipt(retry=True, uncertain=True, error=words)
     again: list[int] = []
     rejected: dict[int, str] = {}

@@ -23,7 +23,7 @@ _NDJSON = "application/x-ndjson"
 
 
 _UNREADABLE = 5
-"""Maximum number of responses with unreadable bodies to one payload; then it is given up: further ones would be too."""
+"""Number of unreadable responses after which a payload is given up: further ones would be unreadable, too."""
 
 
 class ElasticsearchSink(HTTPSink, EventSink[bytes]):
@@ -84,7 +84,7 @@ class ElasticsearchSink(HTTPSink, EventSink[bytes]):
             data_stream: the name is a data stream's, and the template makes it one.
             action: ``create`` leaves an existing document unchanged; data streams accept nothing else. ``index``
                 writes it again, which increments its version; for servers and pipelines that cannot ``create``.
-            settings: of the server and the delivery.
+            settings: connection and delivery settings.
 
         Raises:
             ValueError: a setting is invalid; the message names it.
@@ -115,7 +115,7 @@ class ElasticsearchSink(HTTPSink, EventSink[bytes]):
         return BulkBody(self._action, self._index.at, run_id, static, self._limits)
 
     def bind(self, context: SinkContext) -> None:
-        """Take the collector's context."""
+        """Bind the sink to a collector's context."""
         super().bind(context)
         self._body = self._empty()
         self._template_due = bool(self._template)
@@ -163,7 +163,7 @@ class ElasticsearchSink(HTTPSink, EventSink[bytes]):
                 answer = await self._put(labels)
         receipt = receipt_of(answer, self.server)
         if receipt.error is not None and not receipt.retry:
-            message = "metrics: %s refuses the index template, events are written without it: %s"
+            message = "metrics: %s refuses the index template; events are written without it: %s"
             _logger.warning(message, self.server.host, receipt.error)
         return receipt
 

@@ -52,7 +52,7 @@ class LineIdentity(Identity):
         return series_key("", labels, self._dialect, _fields(family)).text
 
     def broken_limit(self, family: Family, labels: Mapping[str, str]) -> str | None:
-        """Return a description of the server's limit that a series exceeds; of VictoriaMetrics', if it may be that."""
+        """Return the limit that a series exceeds, in words: the server's, or VictoriaMetrics' if it may be that."""
         name, fields = family.measure.name, _fields(family)
         key = series_key(name, labels, self._dialect or "influxdb", fields).text
         broken = self.tag_limits.broken_by(name, labels, fields, key)

@@ -62,7 +62,7 @@ class InfluxDBSeriesSink(InfluxDBServer, SeriesSink[bytes]):
             retention_policy: the database's retention policy, if not its default.
             api: 3 for ``/api/v3/write_lp``.
             dialect: as for :class:`InfluxDBSink`.
-            settings: of the connection and the delivery.
+            settings: connection and delivery settings.
 
         Raises:
             ConfigError: the settings contradict each other or are invalid; the message shows no credential.
@@ -75,7 +75,7 @@ class InfluxDBSeriesSink(InfluxDBServer, SeriesSink[bytes]):
         self._empty()
 
     def bind(self, context: SinkContext) -> None:
-        """Take the collector's context, and start without series."""
+        """Bind the sink to a collector's context, and start without series."""
         super().bind(context)
         self._begin()
         self._empty()

@@ -48,7 +48,7 @@ class InfluxDBSink(InfluxDBServer, EventSink[bytes]):
     field of its line (for VictoriaMetrics also ``__name__``) gets a ``_`` at its end.
 
     **No event overwrites another.** InfluxDB keeps one point per series and timestamp. So if two events of a series
-    have the same nanosecond, the later one moves to the next free one, and always to the same one. The sink remembers
+    have the same nanosecond, the later one moves to the next free nanosecond, always the same. The sink remembers
     the last 50 000 lines for this (fewer if more than 20 MB of their names and labels are new). A repeated attempt
     therefore changes nothing on the server.
 
@@ -115,7 +115,7 @@ class InfluxDBSink(InfluxDBServer, EventSink[bytes]):
             api: 3 to write to a database of InfluxDB 3 by ``/api/v3/write_lp``.
             dialect: ``"influxdb"`` (1 and 2), ``"influxdb3"`` or ``"victoriametrics"``: how the server reads a
                 backslash. None to ask the server, if it ever matters.
-            settings: of the connection and the delivery.
+            settings: connection and delivery settings.
 
         Raises:
             ConfigError: the settings contradict each other or are invalid; the message shows no credential.
@@ -129,7 +129,7 @@ class InfluxDBSink(InfluxDBServer, EventSink[bytes]):
         self._begin()
 
     def bind(self, context: SinkContext) -> None:
-        """Take the collector's context."""
+        """Bind the sink to a collector's context."""
         super().bind(context)
         self._timestamps.renew()
         self._partly = -1

@@ -39,13 +39,13 @@ class Target:
             if not isinstance(value, str) or not value:
                 raise ConfigError(f"{name} must be a str that is not empty (got {shown})")
             if name != "token" and text(value) != value:
-                raise ConfigError(f"{name} must be text that UTF-8 has a form for (got {shown})")
+                raise ConfigError(f"{name} must be text that UTF-8 can encode (got {shown})")
         if self.api not in (None, 3):
             raise ConfigError(f"api must be None or 3 (got {self.api!r})")
         if self.database is None and (self.api == 3 or self.retention_policy is not None):
             raise ConfigError("api=3 and retention_policy go with a database, not with a bucket")
         if self.api == 3 and self.retention_policy is not None:
-            raise ConfigError("retention_policy is of InfluxDB 1: api=3 has none")
+            raise ConfigError("retention_policy belongs to InfluxDB 1: api=3 has none")
         if self.bucket is None and self.org is not None:
             raise ConfigError("org goes with a bucket")
 

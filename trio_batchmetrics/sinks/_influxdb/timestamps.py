@@ -178,7 +178,7 @@ class Timestamps:
             passed.append(slot)
             stamp = self._skips.get(slot, stamp + 1)
         if stamp > LATEST:
-            raise ValueError("timestamp must be below the last that there is: others of the series have those")
+            raise ValueError("timestamp must be earlier: its series has no free one after it")
         self._skips.update(dict.fromkeys(passed, stamp))
         return stamp
 

@@ -3,7 +3,7 @@
 How this works
 ==============
 
-All calls but the closing run in a worker thread, one at a time. A payload is written, cut off and rotated under an
+All calls except closing run in a worker thread, one at a time. A payload is written, cut off and rotated under an
 advisory lock on the file (``flock``), so that several processes may write to one path. Under the lock:
 
 * the sink compares its open file with the one at the path. If that is another file, the sink opens it instead;
@@ -88,7 +88,7 @@ class LineFile:
             with self._locked() as file:
                 if self._is_ready(file, size) and self._append(file, payload, size):
                     return
-        raise OSError(errno.EAGAIN, "it is replaced or emptied again and again")
+        raise OSError(errno.EAGAIN, "it keeps being replaced or emptied")
 
     def close(self) -> None:
         """Close the file if this process opened it."""
@@ -115,7 +115,7 @@ class LineFile:
             return False
         self._cut_off(file)
         if self._cut is not None:
-            raise OSError(errno.EIO, "what a failed write left cannot be cut off")
+            raise OSError(errno.EIO, "the rest of a failed write cannot be cut off")
         found = os.fstat(file.fileno()).st_size
         if found != self._end:
             self._end = _mended(file, is_new=self._end == _UNKNOWN)
@@ -173,7 +173,7 @@ class LineFile:
         if stat.S_ISDIR(mode):
             raise UnusableError("it is a folder")
         if not stat.S_ISREG(mode):
-            raise UnusableError("it is no ordinary file; open it and give the stream")
+            raise UnusableError("it is not a regular file; open it and pass the stream")
         self._file = self._path.open("a+b", buffering=0)
         self._pid, self._end, self._cut = os.getpid(), _UNKNOWN, None
         return self._file
@@ -241,7 +241,7 @@ def _mended(file: FileIO, *, is_new: bool) -> int:
         return size
     # A power cut may leave zeros at the end of a file whose start shows that it is ours.
     if not any(_BEGINNING.startswith(_read(file, start, len(_BEGINNING))) for start in (good, 0)):
-        raise UnusableError("it does not end with a line, nor with a half line of this sink's")
+        raise UnusableError("it ends with neither a line nor a half line of this sink")
     if not _is_object(_read(file, good, size - good)):
         file.truncate(good)
         return good

@@ -107,7 +107,9 @@ class JSONLinesSink(EventSink[bytes]):
         limits: Limits | None = None,
         **settings: Any,
     ) -> None:
-        """Create a sink for a stream or a file. No I/O: the file need not exist; its folder must by the first payload.
+        """Create a sink for a stream, or for a file, which need not exist. No I/O here.
+
+        The file's folder must exist by the first payload.
 
         Args:
             path_or_stream: the file's path (a relative one is resolved against the current directory now), or anything
@@ -140,7 +142,7 @@ class JSONLinesSink(EventSink[bytes]):
         self._limiter = trio.CapacityLimiter(1)  # its own: an application that uses up Trio's must not block this sink
 
     def bind(self, context: SinkContext) -> None:
-        """Take the collector's context."""
+        """Bind the sink to a collector's context."""
         super().bind(context)
         self._limiter = trio.CapacityLimiter(1)  # a thread abandoned in an earlier run never returns its token
 

@@ -3,8 +3,9 @@
 How this works
 ==============
 
-The first request does the work, in its own task; requests that come meanwhile wait for it. If it is cancelled, or runs
-out of its own time, one of the waiting requests does the work again. So no request fails because of another.
+The first request does the work, in its own task; requests that come meanwhile wait for it. If that request is
+cancelled, or runs out of its own time, one of the waiting requests does the work again. So no request fails because of
+another.
 """
 
 from __future__ import annotations

@@ -59,7 +59,7 @@ class PrometheusIdentity(Identity):
     def refusal(self, measure: Measure) -> str | None:
         """Return why the back-end refuses an instrument with this name: its own metric would replace it."""
         name = metric_name(measure.name, measure.unit, measure.kind)
-        return f"the back-end has a metric of its own that is called {name!r}" if name in self._taken else None
+        return f"the back-end has its own metric named {name!r}" if name in self._taken else None
 
     def labels(self, family: Family, labels: Mapping[str, str]) -> Mapping[str, str]:
         """Return the exposed labels, sorted by name."""

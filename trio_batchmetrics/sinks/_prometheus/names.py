@@ -3,7 +3,7 @@
 The translation is that of Prometheus 3 for OTLP input with default settings: the Go package
 ``github.com/prometheus/otlptranslator`` 1.0.0 with suffixes on, UTF-8 not allowed, ``key`` put before a label that
 starts with one underscore, and several underscores kept in labels (in metric names they become one). So a metric has
-the same name whichever way it arrives. That package refuses a name of which nothing legal is left. An application
+the same name whichever way it arrives. That package refuses a name without any legal character. An application
 cannot rename metrics at run time, so this module spells such a name out, like Prometheus's "values" escaping (``U__``
 and code points): the result is legal, stable and unique.
 """

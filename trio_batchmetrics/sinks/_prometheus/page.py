@@ -4,7 +4,7 @@ How this works
 ==============
 
 In Trio's thread, the store decides which series there are: those that Prometheus can distinguish
-(:mod:`trio_batchmetrics.sinks._prometheus.identity`). It announces each series when that begins; from then on the
+(:mod:`trio_batchmetrics.sinks._prometheus.identity`). It announces each series when it begins; from then on the
 series is on every page until the store forgets it. Any thread can write a page, by iterating over families and series.
 Nothing can be on a page twice.
 """

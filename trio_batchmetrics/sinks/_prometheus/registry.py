@@ -65,8 +65,8 @@ class Owner(Protocol):
 class Membership:
     """Our collector in a registry: it shows the series of the sink that joined last.
 
-    No lock is held while the registry's own code runs. Conflicts are resolved by order: the first in a list wins, among
-    those that are open.
+    No lock is held while the registry's own code runs. Order resolves conflicts: among the open ones in a list, the
+    first wins.
     """
 
     def __init__(self, registry: Registry, client: Any) -> None:

@@ -113,7 +113,9 @@ class SQLiteSink(EventSink[list[Row]]):
         limits: Limits | None = None,
         **settings: Any,
     ) -> None:
-        """Create a sink for a file. No I/O here: the file need not exist; its folder must, by the first payload.
+        """Create a sink for a file, which need not exist. No I/O here.
+
+        The file's folder must exist by the first payload.
 
         Args:
             path: the database; a relative path is resolved against the current directory now.
@@ -183,7 +185,7 @@ class SQLiteSink(EventSink[list[Row]]):
             return Receipt(retry=True, error=f"{self._path}: {exc}")
         except sqlite3.Error as exc:
             return self._receipt(exc)
-        return Receipt(retry=True, error=f"{self._path}: it is removed again and again")
+        return Receipt(retry=True, error=f"{self._path}: it keeps being removed")
 
     def _write(self, connection: sqlite3.Connection, file: DatabaseFile, parts: Iterable[list[Row]]) -> bool:
         """Commit the rows; return whether they are in a file (False: they were removed with it)."""
@@ -215,7 +217,7 @@ class SQLiteSink(EventSink[list[Row]]):
         """Return a connection to the database that is at the path now."""
         if self._file is not None and not self._file.is_unchanged():
             if not self._file.can_leave():
-                raise _MovedError("its log was removed while another process is reading it")
+                raise _MovedError("its log was removed while another process was reading it")
             if (message := self._close()) is not None:
                 raise _MovedError(message)
         if self._connection is None or self._file is None:
@@ -235,7 +237,7 @@ class SQLiteSink(EventSink[list[Row]]):
         try:
             columns = {name for (name,) in connection.execute("SELECT name FROM pragma_table_info('events')")}
             if columns and (missing := [name for name in COLUMNS if name not in columns]):
-                raise _UnusableError(f"its table 'events' is another's (it has no {', '.join(missing)})")
+                raise _UnusableError(f"its table 'events' is not this sink's (it has no {', '.join(missing)})")
             [mode] = connection.execute("PRAGMA journal_mode").fetchone()
             if mode != "wal":
                 connection.execute("PRAGMA journal_mode = WAL").fetchone()
