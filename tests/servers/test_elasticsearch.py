@@ -300,7 +300,7 @@ async def test_a_template_that_is_refused_is_logged_and_costs_nothing(
     server.ask("DELETE", f"/_index_template/{namespace}-other")
     assert stats.processed_events == 3
     [message] = caplog.messages
-    assert "refuses the index template, events are written without it: HTTP 400: " in message
+    assert "refuses the index template; events are written without it: HTTP 400: " in message
 
 
 async def test_a_data_stream(opensearch: OpenSearch, namespace: str) -> None:
@@ -322,7 +322,7 @@ async def test_a_server_without_data_streams_says_so(
     stats = await write(counters(2), elasticsearch.url, index=namespace, template=True, data_stream=True)
     assert stats.processed_events == 2
     [message] = caplog.messages
-    assert "refuses the index template, events are written without it: HTTP 400: " in message
+    assert "refuses the index template; events are written without it: HTTP 400: " in message
 
 
 # ------------------------------------------------------------------------------------------------- bodies and limits

@@ -381,7 +381,7 @@ def test_an_answer_of_another_kind_leaves_all_to_be_sent_again(data: bytes) -> N
     receipt = read(data, 1)
     assert receipt.retry is True
     assert receipt.error is not None
-    assert receipt.error.startswith("an answer that _bulk does not give: ")
+    assert receipt.error.startswith("not a _bulk response: ")
     assert len(receipt.error) <= 300
     assert receipt.rejected == {}
 

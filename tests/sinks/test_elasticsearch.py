@@ -580,7 +580,7 @@ async def test_a_template_that_is_refused_for_good_costs_no_events(
     assert balanced(metrics.stats()).processed_events == 3
     assert [request.method for request in cluster.requests] == ["PUT", "POST", "POST", "POST"]
     [message] = caplog.messages
-    assert message.startswith("metrics: search.example refuses the index template, events are written without it: HTTP")
+    assert message.startswith("metrics: search.example refuses the index template; events are written without it: HTTP")
     assert f"HTTP {status}" in message
 
 

@@ -375,7 +375,7 @@ async def test_a_server_that_does_not_take_it_gets_it_uncompressed_from_then_on(
     assert (stats.sinks["lines"].delivered, stats.sinks["lines"].retries) == (3000, 0)
     assert ["content-encoding" in request.headers for request in server.requests] == [True, False, False, False]
     assert [record.message for record in caplog.records if record.levelno == logging.WARNING] == [
-        "metrics: metrics.example does not take gzip; sent uncompressed from now on"
+        "metrics: metrics.example refuses gzip; sending uncompressed from now on"
     ]
 
 

@@ -279,7 +279,7 @@ async def test_a_write_goes_where_it_should(
         ({"database": "d", "api": 2}, r"api must be None or 3 \(got 2\)"),
         ({"bucket": "b", "api": 3}, "api=3 and retention_policy go with a database"),
         ({"bucket": "b", "retention_policy": "r"}, "api=3 and retention_policy go with a database"),
-        ({"database": "d", "api": 3, "retention_policy": "r"}, "retention_policy is of InfluxDB 1"),
+        ({"database": "d", "api": 3, "retention_policy": "r"}, "retention_policy belongs to InfluxDB 1"),
         ({"database": "d", "org": "o"}, "org goes with a bucket"),
         (
             {"database": "d", "dialect": "graphite"},

@@ -305,7 +305,7 @@ async def test_a_file_that_is_not_its_own_stays_untouched(path: Path, content: b
     async with collector(sinks=[JSONLinesSink(path)]) as metrics:
         record(metrics, range(3))
     account = balanced(metrics.stats()).sinks["jsonlines"]
-    reason = "it does not end with a line, nor with a half line of this sink's"
+    reason = "it ends with neither a line nor a half line of this sink"
     assert (account.failed, account.retries, account.last_error) == (3, 0, f"{path}: {reason}")
     assert get(path) == content
 
@@ -371,7 +371,7 @@ async def test_what_could_not_be_cut_off_is_cut_off_before_anything_else(path: P
     assert scope.cancelled_caught
     assert get(path) == encoded[:300]
     again = Payload(Batch(events), (encoded,), "key 1")
-    error = f"{path}: what a failed write left cannot be cut off"
+    error = f"{path}: the rest of a failed write cannot be cut off"
     assert await sink.send(again) == Receipt(retry=True, error=error)
     assert get(path) == encoded[:300]
     assert await sink.send(again) is None
@@ -515,7 +515,7 @@ async def test_what_is_no_file_is_not_opened(path: Path, kind: str) -> None:
         record(metrics, range(3))
     account = balanced(metrics.stats()).sinks["jsonlines"]
     assert (account.failed, account.retries) == (3, 0)
-    assert account.last_error == f"{target}: it is no ordinary file; open it and give the stream"
+    assert account.last_error == f"{target}: it is not a regular file; open it and pass the stream"
 
 
 async def test_once_its_folder_is_there_events_arrive(path: Path) -> None:

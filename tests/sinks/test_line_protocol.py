@@ -432,7 +432,7 @@ def test_the_ends_of_time_are_written() -> None:
 def test_there_is_nothing_behind_the_end_of_time() -> None:
     """Two events at the last nanosecond cannot both be written."""
     events = [CacheMetric("a", "b", timestamp=2**63 - 2) for _ in range(2)]
-    with pytest.raises(ValueError, match="timestamp must be below the last"):
+    with pytest.raises(ValueError, match="timestamp must be earlier"):
         writer().write(events)
 
 

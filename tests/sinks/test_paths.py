@@ -18,18 +18,18 @@ SINKS = [(SQLiteSink, "path"), (JSONLinesSink, "path_or_stream")]
     [
         (
             ":memory:",
-            "nobody could read a database in memory; use a file, or trio_batchmetrics.testing.RecordingSink()",
+            "no other process could read it; use a file, or trio_batchmetrics.testing.RecordingSink()",
         ),
         ("", "it is empty"),
         ("-", "pass sys.stdout for the standard output"),
-        ("file:events.db", "URLs are not read; pass the path alone"),
-        ("file:/var/lib/events.db?mode=rwc", "URLs are not read; pass the path alone"),
-        ("FILE:events.db", "URLs are not read; pass the path alone"),
-        ("sqlite:///events.db", "URLs are not read; pass the path alone"),
-        ("https://host/events", "URLs are not read; pass the path alone"),
+        ("file:events.db", "URLs are not supported; pass only the path"),
+        ("file:/var/lib/events.db?mode=rwc", "URLs are not supported; pass only the path"),
+        ("FILE:events.db", "URLs are not supported; pass only the path"),
+        ("sqlite:///events.db", "URLs are not supported; pass only the path"),
+        ("https://host/events", "URLs are not supported; pass only the path"),
         ("data/", "it ends like a folder; add the name of the file"),
-        ("a\0b", "no file name has a NUL in it"),
-        ("events\ud800.db", "the file system has no name for its characters"),
+        ("a\0b", "a file name cannot contain a NUL"),
+        ("events\ud800.db", "the file system cannot encode its characters"),
     ],
 )
 def test_a_text_that_names_no_file_is_refused_at_construction(

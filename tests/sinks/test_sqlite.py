@@ -412,7 +412,7 @@ async def test_a_file_that_is_not_its_own_stays_untouched(path: Path, make: Call
     assert (account.failed, account.retries) == (3, 0)
     reason = "file is not a database"
     if make is _foreign_table:
-        reason = "its table 'events' is another's (it has no id, timestamp, kind, name, labels, fields)"
+        reason = "its table 'events' is not this sink's (it has no id, timestamp, kind, name, labels, fields)"
     assert account.last_error == f"{path}: {reason}"
     assert state(path) == before
 

@@ -1,22 +1,22 @@
-"""What an event is: its class, its values, and the batch it travels in.
+"""The definition of an event: its class, its values, and the batch it travels in.
 
 ::
 
     schema      MetricEvent, label(), measure(), @metric_event: how an event class is declared
     builtin     the event classes that come with the library
-    batch       Batch: a read-only sequence of events, made from rows as they are looked at
+    batch       Batch: a read-only sequence of events, built from rows on access
     compiled    recorder and checks, compiled from an event class's declaration
     validation  which events are valid; their values normalized
     measured    which values count as numbers
     points      the check of histogram points
-    invalid     why an event is invalid, and the line in the log
+    invalid     why an event is invalid, and its log line
     values      label values: captured by value, read-only, as text
-    numbers     numbers as given, and as text
-    bounds      bucket bounds of histograms, as given
-    limits      the largest labels that a back-end takes
+    numbers     the user's numbers, checked, and numbers as text
+    bounds      the user's bucket bounds for histograms
+    limits      the largest labels that a back-end accepts
     as_json     labels and measured fields as text, and the JSON form of an event
 
-Imports ``_exceptions`` and ``_reprs``. Recorders, series and sinks read events with it; it knows nothing of where an
+Imports ``_exceptions`` and ``_reprs``. Recorders, series and sinks use it to read events; it does not know where an
 event waits or goes.
 """
 

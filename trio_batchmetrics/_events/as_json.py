@@ -1,4 +1,4 @@
-"""An event's labels as text, and the JSON form that an event has wherever events are kept."""
+"""An event's labels as text, and the JSON form in which sinks store events."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def labels_of(event: MetricEvent, static: Mapping[str, str] | None = None) -> di
 
     Args:
         event: the event.
-        static: labels on everything; the event's own win. A label whose value is None is as good as not there.
+        static: labels on every event; the event's own take precedence. A label whose value is None counts as absent.
     """
     schema = _schema(event)
     labels = dict(static) if static else {}
@@ -38,7 +38,7 @@ def labels_of(event: MetricEvent, static: Mapping[str, str] | None = None) -> di
 
 
 def fields_of(event: MetricEvent) -> dict[str, Any]:
-    """Return an event's measured fields by field name, every number a float."""
+    """Return an event's measured fields by field name, with every number as a float."""
     schema = _schema(event)
     if schema.buckets:
         point: Any = event
@@ -79,7 +79,7 @@ def compact_json(value: object) -> str:
 
 
 def json_line(event: MetricEvent, static: Mapping[str, str] | None = None) -> str:
-    """Return the JSON form of an event as one line, without its end."""
+    """Return the JSON form of an event as one line, without a line end."""
     return _ENCODER.encode(json_form(event, static))
 
 

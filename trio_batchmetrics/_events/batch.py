@@ -1,4 +1,4 @@
-"""Events on their way to a sink, and where each of them is accounted."""
+"""Batches: events on their way to a sink, with their serial numbers."""
 
 from __future__ import annotations
 
@@ -13,25 +13,25 @@ from .schema import MetricEvent
 __all__ = ["Batch", "Groups", "Row", "UnusualRow", "event_of", "is_plain", "plain_as_they_stand", "rows_and_groups"]
 
 Row = tuple[Any, ...] | MetricEvent
-"""What a recorder leaves behind: ``(class, timestamp, *fields)``, or an event that the application made."""
+"""A recorder's output: ``(class, timestamp, *fields)``, or an event that the application built."""
 
 
 class UnusualRow(tuple[Any, ...]):
-    """A row whose timestamp was given, or with a label of another type than was declared; a plain one once checked."""
+    """A row with an explicit timestamp, or with a label of another type than declared; validation makes it plain."""
 
     __slots__ = ()
 
 
 Groups = dict[type[MetricEvent], list[tuple[Any, ...]]]
-"""Plain rows by class, in recording order: the labels in them are equal only where their texts are."""
+"""Plain rows by class, in recording order: two of their labels are equal only if their texts are."""
 
 
 def event_of(row: Row) -> MetricEvent:
-    """Return the event that a row stands for."""
+    """Return the event that a row represents."""
     if type(row) is tuple:
         event: MetricEvent = row[0](*row[2:], timestamp=row[1])
         return event
-    assert isinstance(row, MetricEvent)  # noqa: S101 - a row is one or the other
+    assert isinstance(row, MetricEvent)  # noqa: S101 - a row is either a tuple or an event
     return row
 
 
@@ -39,7 +39,7 @@ def event_of(row: Row) -> MetricEvent:
 class Batch(Sequence[MetricEvent]):
     """A sequence of events in recording order.
 
-    Events are made when they are looked at, once each; counting them by kind makes none. Immutable.
+    Events are built on first access, once each; counting them by kind builds none. Immutable.
 
     Example:
         >>> from trio_batchmetrics import CacheMetric
@@ -59,13 +59,13 @@ class Batch(Sequence[MetricEvent]):
         *,
         plain: bool = False,
     ) -> None:
-        """Make a batch of rows; a list is kept, not copied, and its rows become events as they are looked at.
+        """Create a batch of rows; a list is kept, not copied, and its rows become events on access.
 
         Args:
             rows: the events, in recording order.
-            groups: the same by class, where they have been sorted.
+            groups: the same events by class, if they have been grouped.
             runs: the serial numbers of the events; by default from 0 on.
-            plain: whether the rows have passed the check, and those that are tuples are plain.
+            plain: whether the rows have passed validation, and those that are tuples are plain.
         """
         self._rows: list[Row] = rows if isinstance(rows, list) else list(rows)
         self._groups: Groups | None = groups
@@ -74,14 +74,14 @@ class Batch(Sequence[MetricEvent]):
 
     @property
     def serials(self) -> Sequence[int]:
-        """The serial number of each event: its own within the collector's life, the same each time it is encoded.
+        """The serial number of each event: unique within the collector's life, and the same each time it is encoded.
 
-        With :attr:`SinkContext.run_id` it names the event wherever it is sent.
+        Together with :attr:`SinkContext.run_id` it identifies the event wherever it is sent.
         """
         return self._runs[0] if len(self._runs) == 1 else [*chain.from_iterable(self._runs)]
 
     def __len__(self) -> int:
-        """Return how many events it holds."""
+        """Return the number of events."""
         return len(self._rows)
 
     @overload
@@ -89,7 +89,7 @@ class Batch(Sequence[MetricEvent]):
     @overload
     def __getitem__(self, index: slice) -> Batch: ...
     def __getitem__(self, index: int | slice) -> MetricEvent | Batch:
-        """Return one event, or a batch of some."""
+        """Return one event, or a batch of several."""
         if isinstance(index, slice):
             return Batch(self._rows[index], None, _runs(self.serials[index]), plain=self._plain)
         row = self._rows[index]
@@ -102,7 +102,7 @@ class Batch(Sequence[MetricEvent]):
         return map(self.__getitem__, range(len(self._rows)))
 
     def __eq__(self, other: object) -> bool:
-        """Compare with another sequence of events, a list or tuple included."""
+        """Compare with another sequence of events; a list or tuple is fine."""
         if not isinstance(other, Batch | list | tuple):
             return NotImplemented
         return list(self) == list(cast("Sequence[object]", other))
@@ -110,7 +110,7 @@ class Batch(Sequence[MetricEvent]):
     __hash__: ClassVar[None] = None  # type: ignore[assignment]  # pyright: ignore[reportIncompatibleMethodOverride]
 
     def __repr__(self) -> str:
-        """Show how many events of which kinds it holds."""
+        """Show the number of events of each kind."""
         kinds = ", ".join(f"{count} {kind}" for kind, count in self.kinds().items())
         return f"<Batch of {len(self)}: {kinds}>" if kinds else "<Batch of 0>"
 
@@ -127,16 +127,16 @@ def _runs(serials: Sequence[int]) -> Sequence[range]:
 
 
 def plain_as_they_stand(batch: Batch) -> list[tuple[Any, ...]] | None:
-    """Return the rows of a batch if they are plain and nobody has looked at its events yet, else None."""
-    rows: list[Any] = batch._rows  # pyright: ignore[reportPrivateUsage]  # the library's own; not for users
+    """Return a batch's rows if they are all plain and none of its events has been accessed yet; else None."""
+    rows: list[Any] = batch._rows  # pyright: ignore[reportPrivateUsage]  # for the library; not for users
     return rows if batch._plain and {*map(type, rows)} == {tuple} else None  # pyright: ignore[reportPrivateUsage]
 
 
 def rows_and_groups(batch: Batch) -> tuple[list[Row], Groups | None]:
-    """Return the rows of a batch, which are its own, and the same by class where they have been sorted."""
-    return batch._rows, batch._groups  # pyright: ignore[reportPrivateUsage]  # the library's own; not for users
+    """Return a batch's rows (its own list, not a copy), and the same by class if they have been grouped."""
+    return batch._rows, batch._groups  # pyright: ignore[reportPrivateUsage]  # for the library; not for users
 
 
 def is_plain(batch: Batch) -> bool:
-    """Tell whether those of a batch's rows that are tuples are plain."""
-    return batch._plain  # pyright: ignore[reportPrivateUsage]  # the library's own; not for users
+    """Return whether those of a batch's rows that are tuples are plain."""
+    return batch._plain  # pyright: ignore[reportPrivateUsage]  # for the library; not for users

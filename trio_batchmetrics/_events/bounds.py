@@ -1,4 +1,4 @@
-"""Bucket bounds of histograms, as a user gives them."""
+"""The user's bucket bounds for histograms."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ def checked_bounds(field: str, values: object) -> tuple[float, ...]:
     """Return bucket bounds as floats.
 
     Args:
-        field: what the error calls them.
+        field: the setting's name in the error.
         values: finite numbers, strictly increasing, at least one.
 
     Raises:
-        ConfigError: they are something else.
+        ConfigError: they are anything else.
     """
     rule = "finite numbers, strictly increasing, at least one"
     if isinstance(values, str | bytes) or not isinstance(values, Iterable):

@@ -1,4 +1,4 @@
-"""The built-in events, declared through the same ``@metric_event`` as a user's own."""
+"""The built-in events, declared with the same ``@metric_event`` as user-defined ones."""
 
 from __future__ import annotations
 
@@ -25,56 +25,56 @@ __all__ = [
 
 @metric_event
 class Counter(MetricEvent):
-    """Something that happened ``value`` times; a counter of that name adds it up."""
+    """Something that happened ``value`` times; a counter with that name adds it up."""
 
     name: str = instrument_name()
     """The instrument's name."""
     labels: Mapping[str, Any] = label_set(read_only)
-    """Label values as given, by value; read-only."""
+    """The application's label values, captured by value; read-only."""
     value: float = value_of(Kind.COUNTER)
-    """How much to add; never negative."""
+    """The amount to add; never negative."""
 
 
 @metric_event
 class Histogram(MetricEvent):
-    """A value observed; a histogram of that name counts it by bucket."""
+    """An observed value; a histogram with that name counts it by bucket."""
 
     name: str = instrument_name()
     """The instrument's name."""
     labels: Mapping[str, Any] = label_set(read_only)
-    """Label values as given, by value; read-only."""
+    """The application's label values, captured by value; read-only."""
     value: float = value_of(Kind.HISTOGRAM)
-    """The value observed."""
+    """The observed value."""
 
 
 @metric_event
 class Gauge(MetricEvent):
-    """A value as it is now; a gauge of that name keeps the last."""
+    """A current value; a gauge with that name keeps the last one."""
 
     name: str = instrument_name()
     """The instrument's name."""
     labels: Mapping[str, Any] = label_set(read_only)
-    """Label values as given, by value; read-only."""
+    """The application's label values, captured by value; read-only."""
     value: float = value_of(Kind.GAUGE)
     """The value."""
 
 
 @metric_event
 class HistogramPoint(MetricEvent):
-    """What a bound histogram observed since its last collection, counted by bucket."""
+    """The values that a bound histogram observed since its last collection, counted by bucket."""
 
     name: str = instrument_name()
     """The instrument's name."""
     labels: Mapping[str, Any] = label_set(read_only)
-    """Label values as given, by value; read-only."""
+    """The application's label values, captured by value; read-only."""
     count: int = value_of(Kind.HISTOGRAM)
-    """How many values."""
+    """The number of values."""
     sum: float = value_of(Kind.HISTOGRAM)
     """Their sum."""
     bounds: tuple[float, ...] = value_of(Kind.HISTOGRAM)
-    """Upper bounds of the buckets, rising; a value equal to a bound belongs to that bound's bucket."""
+    """Upper bounds of the buckets, increasing; a value equal to a bound belongs to that bound's bucket."""
     counts: tuple[int, ...] = value_of(Kind.HISTOGRAM)
-    """How many values in each bucket, not cumulative; one more than ``bounds``, for what is above the last."""
+    """The number of values in each bucket, not cumulative; one more than ``bounds``, for values above the last."""
 
 
 assert HistogramPoint.__metric_schema__ is not None  # noqa: S101 - made one line above
@@ -90,7 +90,7 @@ class HttpRequest(MetricEvent):
     path: str = label("http.route")
     """The route's template, such as ``/users/{id}``, never the raw path."""
     status_code: int = label("http.response.status_code")
-    """The answer's status."""
+    """The response's status."""
     duration: float = measure(
         Histogram, "http.server.request.duration", unit="s", description="Duration of HTTP server requests."
     )
@@ -99,14 +99,14 @@ class HttpRequest(MetricEvent):
 
 @metric_event
 class BackendRequest(MetricEvent):
-    """A request that this service made to a provider behind it."""
+    """A request from this service to a provider behind it."""
 
     provider: str = label("provider")
-    """Who was asked."""
+    """The provider that the request went to."""
     model: str = label("model")
-    """What was asked for."""
+    """The model that it asked for."""
     success: bool = label("success")
-    """Whether it worked."""
+    """Whether it succeeded."""
     latency: float = measure(
         Histogram,
         "backend.request.duration",
@@ -115,17 +115,17 @@ class BackendRequest(MetricEvent):
     )
     """How long it took, in seconds."""
     error_type: str | None = label("error.type", default=None)
-    """What went wrong, in a word; None where nothing did."""
+    """The kind of error, in a word; None if there was none."""
 
 
 @metric_event
 class HealthCheck(MetricEvent):
-    """A look at whether a backend is well."""
+    """A check of a backend's health."""
 
     backend: str = label("backend")
-    """Which backend."""
+    """The backend's name."""
     healthy: bool = measure(Gauge, "backend.health", description="1 while a backend is healthy, else 0.")
-    """Whether it is well."""
+    """Whether it is healthy."""
     duration: float = measure(
         Histogram, "backend.health_check.duration", unit="s", description="Duration of health checks."
     )
@@ -134,9 +134,9 @@ class HealthCheck(MetricEvent):
 
 @metric_event(counts="cache.operations")
 class CacheMetric(MetricEvent):
-    """Something a cache did."""
+    """A cache operation."""
 
     cache_type: str = label("cache.type")
-    """Which cache."""
+    """The cache's name or type."""
     operation: str = label("cache.operation")
     """``hit``, ``miss`` or ``eviction``."""

@@ -1,6 +1,7 @@
-"""Why an event is invalid, and the line in the log that says so.
+"""Why an event is invalid, and the log line about it.
 
-A fault is noted wherever it is found (in a recorder too: no lock, no logging) and logged by one of the library's tasks.
+A fault is recorded wherever it is found (even in a recorder: no lock, no logging) and logged by one of the library's
+tasks.
 """
 
 from __future__ import annotations
@@ -17,40 +18,40 @@ from .values import Unreadable
 __all__ = ["InvalidError", "InvalidEvents", "not_an_event"]
 
 _QUIET = 60.0
-"""Seconds between two lines about the same class, field and rule."""
+"""Seconds between two log lines about the same class, field and rule."""
 
 _MOST_LINES = 1000
-"""Most lines that wait to be logged; the flush task logs them at least once for every 500 events."""
+"""Maximum number of lines waiting to be logged; the flush task logs them at least once for every 500 events."""
 
 _MOST_KINDS = 1000
-"""Most classes, fields and rules that are remembered; where there are more, further ones are logged as often as they
-come to be the first again."""
+"""Maximum number of combinations of class, field and rule that are remembered. Beyond that, all are forgotten and may
+be logged again."""
 
 _START = 40
-"""How many characters of a value are shown."""
+"""Maximum number of a value's characters that are shown."""
 
 _logger = logging.getLogger("trio_batchmetrics")
 
 _shown = reprlib.Repr()
 _shown.maxlevel = 2
-_shown.maxstring = _shown.maxother = _shown.maxlong = 100_000  # below that it would show the end too
+_shown.maxstring = _shown.maxother = _shown.maxlong = 100_000  # with a smaller limit it would show the end, too
 
 
 class InvalidError(Exception):
     """A value that makes an event invalid.
 
-    Prints as ``HttpRequest.duration must be a number (got NoneType)``. It refers to the value: not to be kept.
+    Prints as ``HttpRequest.duration must be a number (got NoneType)``. It refers to the value, so don't keep it.
     """
 
     def __init__(self, kind: str, field: str, rule: str, value: object, instrument: str = "") -> None:
-        """Say what is wrong.
+        """Create the error.
 
         Args:
             kind: the name of the event's class.
-            field: the field; empty if it is the event as a whole.
-            rule: what the value must be, as ``must be …``.
-            value: the value that is not.
-            instrument: the name of the instrument, where the event carries it.
+            field: the field; empty if the event as a whole is invalid.
+            rule: the rule that the value breaks, as ``must be …``.
+            value: the value that breaks it.
+            instrument: the name of the instrument, if the event carries it.
         """
         super().__init__(kind, field, rule)
         self.kind: str = kind
@@ -67,12 +68,12 @@ class InvalidError(Exception):
 
 
 def not_an_event(value: object) -> InvalidError:
-    """Return the fault of something recorded that isn't an event."""
+    """Return the fault of a recorded object that isn't an event."""
     return InvalidError("record()", "", "takes a MetricEvent", value)
 
 
 def _described(value: Any) -> str:
-    """Return a value's type and its start, whatever code of its own the value runs."""
+    """Return a value's type and the start of its repr; errors in the value's own code are caught."""
     if type(value) is Unreadable:
         return f"{value.type_name}, which raised {value.error}"
     name = type_name(value)
@@ -80,7 +81,7 @@ def _described(value: Any) -> str:
         return name
     try:
         start = _one_line(_shown.repr(value[:_START] if type(value) in (str, bytes, bytearray) else value))[:_START]
-    except Exception:  # noqa: BLE001 - a repr may run any code; its type has to do. The event is counted as invalid
+    except Exception:  # noqa: BLE001 - a repr may run any code; the type has to suffice. The event counts as invalid
         return name
     return f"{name}: {start}"
 
@@ -90,13 +91,13 @@ def _one_line(shown: str) -> str:
 
 
 class InvalidEvents:
-    """Logs why events are invalid: a WARNING once a minute for each class, field and rule; at DEBUG, all of them."""
+    """Logs why events are invalid: a WARNING once a minute per class, field and rule; at DEBUG, all of them."""
 
     def __init__(self, clock: Callable[[], float]) -> None:
-        """Have nothing to log.
+        """Create a log without lines.
 
         Args:
-            clock: tells seconds; callable in any thread.
+            clock: returns the time in seconds; callable in any thread.
         """
         self._clock = clock
         self._lines: deque[tuple[int, str]] = deque(maxlen=_MOST_LINES)
@@ -104,9 +105,9 @@ class InvalidEvents:
         self._every = _logger.isEnabledFor(logging.DEBUG)
 
     def note(self, fault: InvalidError) -> None:
-        """Note a fault, to be logged if it is due. In any thread; may be re-entered; waits for nothing, never raises.
+        """Record a fault, to be logged if it is due. Safe in any thread; re-entrant; waits for nothing, never raises.
 
-        It makes the text now, since the value may change: so it may run the value's ``__repr__``.
+        It builds the text now, since the value may change later: so it may run the value's ``__repr__``.
         """
         now, key = self._clock(), (fault.kind, fault.field, fault.rule)
         last = self._logged.get(key)
@@ -119,8 +120,8 @@ class InvalidEvents:
             self._lines.append((logging.DEBUG, str(fault)))
 
     def log(self) -> None:
-        """Log what was noted. In a task of the library, since a logging handler may run any code."""
-        for _ in range(len(self._lines)):  # a handler may record something invalid: that is for the next time
+        """Log the recorded faults. Called in a task of the library, since a logging handler may run any code."""
+        for _ in range(len(self._lines)):  # if a handler records something invalid, the next call logs it
             _log(*self._lines.popleft())
         self._every = _logger.isEnabledFor(logging.DEBUG)
 
@@ -128,5 +129,5 @@ class InvalidEvents:
 def _log(level: int, line: str) -> None:
     try:
         _logger.log(level, "metrics: invalid: %s", line)
-    except Exception:  # noqa: BLE001, S110 - logging that is broken must not break the application; the loss is counted
+    except Exception:  # noqa: BLE001, S110 - broken logging must not break the application; the loss is counted
         pass

@@ -1,4 +1,4 @@
-"""The largest labels that a back-end takes."""
+"""The largest labels that a back-end accepts."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from .._reprs import tolerant_repr
 __all__ = ["LIMITS", "Limits", "checked_limits"]
 
 LIMITS = "limits"
-"""The reason that an event is rejected for."""
+"""The reason for which the event is rejected."""
 
 
 def _size(_: object, field: attrs.Attribute[int | None], value: object) -> None:
@@ -23,7 +23,7 @@ def _size(_: object, field: attrs.Attribute[int | None], value: object) -> None:
 @tolerant_repr
 @attrs.frozen
 class Limits:
-    """The largest labels that a back-end takes; a sink rejects an event that exceeds one, before it is sent.
+    """The largest labels that a back-end accepts; a sink rejects an event that exceeds one before it sends it.
 
     Example:
         >>> from trio_batchmetrics.abc import Limits
@@ -32,17 +32,17 @@ class Limits:
     """
 
     label_value_bytes: int | None = attrs.field(default=None, validator=_size)
-    """Longest value of a label, in bytes of UTF-8; None: no limit."""
+    """Maximum length of a label's value, in bytes of UTF-8; None: no limit."""
     label_name_bytes: int | None = attrs.field(default=None, validator=_size)
-    """Longest name of a label, in bytes of UTF-8; None: no limit."""
+    """Maximum length of a label's name, in bytes of UTF-8; None: no limit."""
     labels: int | None = attrs.field(default=None, validator=_size)
-    """Most labels of a series, static ones included; None: no limit."""
+    """Maximum number of labels of a series, static ones included; None: no limit."""
 
     def broken_by(self, labels: Mapping[str, str]) -> str | None:
-        """Return in words which limit labels exceed; None if they keep all.
+        """Return a description of the limit that labels exceed; None if they exceed none.
 
         Args:
-            labels: as the back-end gets them, static ones included; an empty value counts as no label.
+            labels: the labels that the back-end will get, static ones included; an empty value counts as no label.
         """
         given = {name: value for name, value in labels.items() if value}
         if self.labels is not None and len(given) > self.labels:
@@ -58,17 +58,17 @@ class Limits:
         """Raise if labels exceed a limit; see :meth:`broken_by`.
 
         Raises:
-            ValueError: they do. Where ``encode`` raises it, the event is rejected (``limits``).
+            ValueError: they exceed one. When ``encode`` raises it, the event is rejected (``limits``).
         """
         if (broken := self.broken_by(labels)) is not None:
             raise ValueError(f"{LIMITS}: {broken}")
 
 
 def checked_limits(limits: object) -> Limits | None:
-    """Return a sink's setting.
+    """Return a sink's ``limits`` setting.
 
     Raises:
-        ConfigError: it is something else.
+        ConfigError: it is anything else.
     """
     if limits is not None and not isinstance(limits, Limits):
         raise ConfigError(f"limits must be a Limits or None (got {limits!r})")

@@ -1,4 +1,4 @@
-"""What may be measured: a number, or whatever converts to one, within the limits of its instrument."""
+"""Measured values: a number, or anything that converts to one, within its instrument's limits."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ NO_NUMBER = "must be a number"
 
 
 def fault_of(kind: str, field: str, value: object, measure: Measure, instrument: str = "") -> InvalidError | None:
-    """Return what makes a measured value invalid; None if nothing does.
+    """Return what makes a measured value invalid; None if it is valid.
 
     Args:
         kind: the name of the event's class.
         field: the event's field.
         value: the value.
         measure: how it is measured.
-        instrument: the name of the instrument, where the event carries it.
+        instrument: the name of the instrument, if the event carries it.
     """
     try:
         _number(value, measure)
@@ -36,12 +36,12 @@ def fault_of(kind: str, field: str, value: object, measure: Measure, instrument:
 def number(value: object, measure: Measure) -> float | None:
     """Return a measured value if it is valid (durations as float seconds), else None. Never raises.
 
-    What isn't an int or float is converted by its ``__index__`` or ``__float__`` (NumPy's scalars, ``Decimal``,
-    ``Fraction``); text, bytes and None are not numbers, and a bool is one only for a declared gauge.
+    A value that isn't an int or float is converted by its ``__index__`` or ``__float__`` (NumPy's scalars, ``Decimal``,
+    ``Fraction``). Text, bytes and None aren't numbers, and a bool is one only for a declared gauge.
     """
     try:
         return _number(value, measure)
-    except Exception:  # noqa: BLE001 - a fault; or the value may run any code, and be too large for a float
+    except Exception:  # noqa: BLE001 - a fault; or the value runs its own code, or is too large for a float
         return None
 
 
@@ -49,8 +49,8 @@ def _number(value: Any, measure: Measure) -> float:
     """Return a measured value as an int or float.
 
     Raises:
-        InvalidError: it is invalid; class and field are the caller's to name.
-        Exception: of any kind, where it is invalid because it raises.
+        InvalidError: it is invalid; the caller adds class and field.
+        Exception: of any kind: it is invalid because its own code raises.
     """
     if type(value) is float:
         good: float = value
@@ -72,14 +72,14 @@ def _number(value: Any, measure: Measure) -> float:
 
 
 def _converted(value: Any, *, whole: bool) -> float:
-    """Return what isn't a float as one; an int as an int, if whole numbers are asked for."""
+    """Convert a value that isn't a float to one; or to an int, if it is whole and ``whole`` is set."""
     kind = type(cast("object", value))
     try:
         if issubclass(kind, float) or not hasattr(kind, "__index__"):
             if not hasattr(kind, "__float__"):
                 raise InvalidError("", "", NO_NUMBER, value)
             return float(value)
-        as_int, as_float = int(operator.index(value)), float(value)  # sinks will ask an event for the latter
+        as_int, as_float = int(operator.index(value)), float(value)  # sinks will convert the event's value to a float
     except OverflowError:
         raise InvalidError("", "", "must fit into a float", value) from None
     return as_int if whole else as_float

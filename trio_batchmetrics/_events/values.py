@@ -1,8 +1,9 @@
-"""Label values as an application gives them: captured by value at the call, read-only afterwards, text in the end.
+"""Label values: captured by value at the call, read-only afterwards, and text in the end.
 
-Most labels are text and numbers, which nothing can change. To find out costs a recorder 15 ns: CPython's garbage
+Most labels are text and numbers, which nothing can change. It takes a recorder 15 ns to find out: CPython's garbage
 collector does not track a dict of such objects (:func:`gc.is_tracked`; from 3.14 on it tracks every dict, so each one
-is looked through). What it does not track but can change, as bytearrays and NumPy's arrays can, is not noticed there.
+is searched). This check misses objects that it does not track although they can change, such as bytearrays and NumPy's
+arrays.
 """
 
 from __future__ import annotations
@@ -21,16 +22,16 @@ _KeyT = TypeVar("_KeyT")
 _ValueT = TypeVar("_ValueT")
 
 UNCHANGING = frozenset({str, int, float, bool, type(None), bytes, complex, Decimal})
-"""Types of label values that need no closer look. From 3.14 on, CPython's garbage collector tracks a ``Decimal``."""
+"""Types of label values that need no further check. From 3.14 on, CPython's garbage collector tracks a ``Decimal``."""
 
 _KEPT = (str, enum.Enum)
-"""Text of a subclass of ``str`` is that of the ``str``; members of an ``enum`` are made once."""
+"""A subclass of ``str`` is used for its text as a ``str``; members of an ``enum`` are created only once."""
 
 
 def text(value: object) -> str | None:
     """Return a label value as text: bools as ``true`` and ``false``, None as None (the label is left out).
 
-    A half of a surrogate pair, which no encoding can carry, becomes U+FFFD. Names become text by the same function.
+    A lone surrogate, which no encoding can carry, becomes U+FFFD. Names are converted by the same function.
     """
     if value is None:
         return None
@@ -56,7 +57,7 @@ _refused: Any = _refuse
 
 
 class ReadOnlyDict(dict[_KeyT, _ValueT], Generic[_KeyT, _ValueT]):
-    """A dict that cannot be changed. Prints and compares as a dict, pickles and copies; ``copy()`` makes a plain dict.
+    """A dict that cannot be changed. Prints and compares like a dict, pickles and copies; ``copy()`` is a plain dict.
 
     Example:
         >>> from trio_batchmetrics import Counter
@@ -78,12 +79,12 @@ class ReadOnlyDict(dict[_KeyT, _ValueT], Generic[_KeyT, _ValueT]):
 
 
 class Unreadable:
-    """Stands for labels, or the value of one, that raised when they were read: the event is invalid."""
+    """Replaces labels, or a label's value, that raised when they were read: the event is invalid."""
 
     __slots__ = ("error", "type_name")
 
     def __init__(self, given: object, error: Exception) -> None:
-        """Note what was given, by its type only, and what it raised."""
+        """Keep the type of the object, and of the error that it raised."""
         self.type_name: str = type_name(given)
         self.error: str = type_name(error)
 
@@ -95,9 +96,9 @@ class Unreadable:
 
 
 def by_value(value: object) -> Any:
-    """Return a label value as it is if nothing can change it, else its text as of now. Never raises.
+    """Return a label value itself if nothing can change it, else its present text. Never raises.
 
-    Numbers, text, dates and members of an ``enum`` are unchanging.
+    Numbers, text, dates and members of an ``enum`` cannot change.
     """
     try:
         if type(value) in UNCHANGING or isinstance(value, _KEPT):
@@ -117,8 +118,8 @@ def captured(labels: Any) -> Any:
     """Return a copy of a mapping of labels, by value. Never raises.
 
     Returns:
-        A plain dict. An object that isn't a mapping is returned as it is, and an :class:`Unreadable` in place of one
-        that raises while it is read; validation refuses both.
+        A plain dict. An object that isn't a mapping is returned itself, and one that raises while it is read is
+        replaced by an :class:`Unreadable`; validation refuses both.
     """
     try:
         copied = _copied(labels)
@@ -132,13 +133,13 @@ def captured(labels: Any) -> Any:
 
 
 def _copied(labels: Any) -> Any:
-    """Return a mapping as a plain dict, what is none as it is."""
+    """Return a mapping as a plain dict, and any other object itself."""
     kind: type = labels.__class__
     return dict(labels) if kind is dict or issubclass(kind, Mapping) else labels
 
 
 def read_only(labels: Any) -> Any:
-    """Return a copy of a mapping of labels, by value and read-only; else as :func:`captured`."""
+    """Return a read-only copy of a mapping of labels, by value; for other objects, see :func:`captured`."""
     if type(labels) is dict and not is_tracked(cast("object", labels)):
         return ReadOnlyDict(cast("Any", labels))
     copied = captured(labels)

@@ -1,18 +1,23 @@
-"""What every sink over HTTP shares: one server, who we are to it, and what its answers mean.
+"""The parts that all HTTP sinks share: one server, the credentials for it, and the meaning of its responses.
 
 ::
 
     sink         HTTPSink: a sink whose back-end is one HTTP server
-    settings     the keyword arguments that all of them take
-    endpoint     Endpoint: one server and one client that keeps its connections
-    answers      Answer, NoAnswer, and what an answer means for the payload
-    bodies       reading a body: decoded, bounded, and never more important than the status
-    redirects    where a redirect points
+    settings     the keyword arguments that every HTTP sink takes
+    endpoint     Endpoint: one server, and one client that keeps its connections
+    url          checking and splitting the base URL
+    answers      Answer (a response), NoAnswer (its absence), and what either means for the payload
+    bodies       reading a response's body: decoded, bounded, and never more important than the status
+    redirects    where a redirect points, and whether it is followed
+    compression  compressing request bodies, in a worker thread if they are large
     credentials  the headers and the authentication of every request
-    scrubbing    taking secrets, paths and queries out of any text
-    tls          certificates
-    quiet        what the HTTP client's own loggers must not show
-    url          the base URL
+    tls          which certificates are trusted
+    scrubbing    removing secrets, paths and queries from any text
+    unescaping   finding a secret that a text shows escaped
+    quiet        keeping our requests out of the HTTP client's own log
+
+Imports ``abc``, ``_events`` and ``_exceptions``. ``sinks._elasticsearch``, ``sinks._influxdb`` and
+``sinks._pushgateway`` build on it; nothing else imports it.
 """
 
 from __future__ import annotations

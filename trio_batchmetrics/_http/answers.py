@@ -1,14 +1,14 @@
-"""Answers, and what they mean for a payload.
+"""Responses, and what they mean for a payload.
 
 ===============================================  =========================================
 2xx                                              delivered, whatever its body is
-no answer, 408, 425, 429, 5xx                    tried again, after ``Retry-After`` if given
+no response, 408, 425, 429, 5xx                  retried, after ``Retry-After`` if given
 413                                              halved; an event that is too large alone is rejected
-any other                                        given up, with the server's words
+any other                                        given up, with the server's text in the error
 ===============================================  =========================================
 
-307 and 308 within one origin have been followed before this is asked. For any other redirect the error says which
-origin it points to: a POST that is redirected arrives as a GET, or takes its credentials elsewhere.
+Redirects with 307 and 308 within one origin have already been followed. For any other redirect, the error names the
+origin that it points to: a redirected POST would arrive as a GET, or take its credentials elsewhere.
 """
 
 from __future__ import annotations
@@ -27,51 +27,51 @@ from ..abc import Receipt
 __all__ = ["Answer", "NoAnswer", "receipt_of", "retry_after"]
 
 _WORDS = 300
-"""Most characters of a server's answer in an error."""
+"""Maximum number of characters of a server's response in an error."""
 
 _LOOKED_AT = 20_000
-"""Bytes of an answer in which its words are looked for."""
+"""Number of bytes at the start of a response from which the excerpt is taken."""
 
 _RETRYABLE = frozenset({408, 425, 429})
 """Statuses below 500 after which the same request may succeed (RFC 9110 §15.5.9, RFC 8470 §5.2, RFC 6585 §4)."""
 
 _NOT_TAKEN = frozenset({425, 429, 503})
-"""Those that say that the request was not carried out; after 408, 500, 502 or 504 it may have been."""
+"""Statuses that say that the request was not carried out; after 408, 500, 502 or 504 it may have been."""
 
 
 @attrs.frozen
 class Answer:
-    """What a server answered."""
+    """A server's response."""
 
     status: int
     headers: Mapping[str, str]
-    """By name; any case will do."""
+    """By name, in any case."""
     body: bytes
-    """As far as it was read, decoded."""
+    """The decoded body, as far as it was read."""
     unread: str | None = None
-    """Why that is not all of it."""
+    """Why the body is incomplete; None if it is complete."""
     too_long: bool = False
-    """Whether that is because it is too long."""
+    """Whether it is incomplete because it is too long."""
     points_to: str | None = None
     """The origin that a redirect points to."""
 
     @property
     def words(self) -> str:
-        """The body as one line, as far as it is worth looking at: to be scrubbed, and then cut.
+        """The start of the body as one line, still to be scrubbed and then cut.
 
-        Without the NULs of UTF-16, between which nothing would be found that people still read.
+        The NULs of UTF-16 are removed: they would hide a secret from the scrubber but not from a reader.
         """
         return " ".join(self.body[:_LOOKED_AT].replace(b"\0", b"").decode(errors="replace").split())
 
 
-class NoAnswer(Exception):  # noqa: N818 - it is none: whether the request arrived is unknown
-    """The server did not answer; what was sent may have arrived, unless ``uncertain`` is False."""
+class NoAnswer(Exception):  # noqa: N818 - not always an error: whether the request arrived is unknown
+    """The server did not respond; the payload is in doubt unless ``uncertain`` is False."""
 
     def __init__(self, error: str, *, uncertain: bool = True) -> None:
-        """Say why.
+        """Create the exception.
 
         Args:
-            error: in words, without a credential.
+            error: the reason, without credentials.
             uncertain: whether anything may have been sent.
         """
         super().__init__(error)
@@ -79,24 +79,24 @@ class NoAnswer(Exception):  # noqa: N818 - it is none: whether the request arriv
 
     @property
     def receipt(self) -> Receipt:
-        """What that means for the payload."""
+        """The receipt for the payload."""
         return Receipt(retry=True, uncertain=self.uncertain, error=str(self))
 
 
 class Scrubbing(Protocol):
-    """Whatever takes credentials out of words."""
+    """An object that removes credentials from text."""
 
     def scrubbed(self, words: str) -> str:
-        """Return words without a credential."""
+        """Return the text without credentials."""
         ...
 
 
 def receipt_of(answer: Answer, endpoint: Scrubbing) -> Receipt:
-    """Say what an answer means for the whole payload.
+    """Return the receipt that a response means for the whole payload.
 
     Args:
-        answer: the server's.
-        endpoint: takes credentials out of the server's words.
+        answer: the server's response.
+        endpoint: removes credentials from the server's text.
     """
     status = answer.status
     if 200 <= status < 300:
@@ -104,7 +104,7 @@ def receipt_of(answer: Answer, endpoint: Scrubbing) -> Receipt:
     what = f"HTTP {status}"
     if answer.points_to is not None:
         scheme, mark, host = answer.points_to.partition("://")
-        what = f"{what} to {scheme}{mark}{endpoint.scrubbed(host)}"  # the server's words, too
+        what = f"{what} to {scheme}{mark}{endpoint.scrubbed(host)}"  # the host is the server's text, too
     words = endpoint.scrubbed(answer.words)[:_WORDS]
     error = f"{what}: {words}" if words else what
     if status == 413:
@@ -116,11 +116,11 @@ def receipt_of(answer: Answer, endpoint: Scrubbing) -> Receipt:
 
 
 def retry_after(header: str | None) -> float | None:
-    """Return the seconds that ``Retry-After`` asks for, given as a number or a date (RFC 9110 §10.2.3).
+    """Return the number of seconds that ``Retry-After`` asks for, as a number or a date (RFC 9110 §10.2.3).
 
-    None where there is no such header, or it makes no sense. A date in the past is 0 or less. A date without a zone, as
-    C's ``asctime`` writes it, and one with ``-0000`` are UTC (RFC 9110 §5.6.7). The delivery engine caps what is too
-    long.
+    None if there is no such header, or it makes no sense. A date in the past gives 0 or less. A date without a zone, as
+    C's ``asctime`` writes it, and one with ``-0000`` are in UTC (RFC 9110 §5.6.7). The delivery engine caps pauses that
+    are too long.
     """
     if header is None:
         return None

@@ -1,7 +1,7 @@
-"""Reading an answer's body: decoded, bounded, and never more important than the status.
+"""Reading a response's body: decoded, bounded, and never more important than the status.
 
-Where a body cannot be decoded, or is too long, the answer says so, and its status counts all the same: that a server
-has taken a payload does not depend on how it says so. Only a message that breaks off isn't an answer (RFC 9112 §8).
+If a body cannot be decoded, or is too long, the response says so, and its status still counts: whether a server has
+taken a payload does not depend on the body. Only a message that breaks off isn't a response (RFC 9112 §8).
 """
 
 from __future__ import annotations
@@ -16,39 +16,39 @@ import trio
 __all__ = ["MAX_BYTES", "Body", "read_body"]
 
 MAX_BYTES = 4_000_000
-"""Most bytes of a body, decoded: one to 5000 events, each of them refused in 500 bytes, has 3 MB."""
+"""Maximum size of a decoded body: a response that refuses 5000 events with 500 bytes each has 3 MB."""
 
 _PIECE = 64_000
-"""Bytes that are decoded between two checkpoints: 0.2 ms (measured, gzip)."""
+"""Number of bytes decoded between two checkpoints: 0.2 ms (measured, gzip)."""
 
 _CHUNKS = 64
-"""Pieces that are read between two checkpoints; httpx2 makes none where they have arrived already."""
+"""Number of chunks read between two checkpoints; httpx2 makes none if the chunks have arrived already."""
 
 _ENCODINGS = frozenset({"gzip", "x-gzip", "deflate"})
-"""Those that are decoded (RFC 9110 §8.4.1). None is asked for; some servers and proxies use one all the same."""
+"""Supported encodings (RFC 9110 §8.4.1). Requests ask for none, but some servers and proxies use one anyway."""
 
 _ANY = 32 + zlib.MAX_WBITS
-"""``wbits`` that make zlib read gzip and zlib alike (zlib.net/manual.html, inflateInit2)."""
+"""``wbits`` that make zlib read both gzip and zlib (zlib.net/manual.html, inflateInit2)."""
 
 
 _GZIP = b"\x1f"
-"""What a member of gzip's begins with (RFC 1952 §2.3.1)."""
+"""The first byte of a gzip member (RFC 1952 §2.3.1)."""
 
 
 @attrs.frozen
 class Body:
-    """What there is of a body."""
+    """A body, as far as it could be read."""
 
     content: bytes
-    """As far as it was read, decoded."""
+    """The decoded bytes."""
     unread: str | None = None
-    """Why that is not all of it."""
+    """Why the body is incomplete; None if it is complete."""
     too_long: bool = False
-    """Whether that is because it is too long."""
+    """Whether it is incomplete because it is too long."""
 
 
 async def read_body(response: Any) -> Body:
-    """Read an answer's body. Checkpoints as it must.
+    """Read a response's body. A checkpoint whenever it has to wait.
 
     Args:
         response: an ``httpx2.Response`` whose stream is open.
@@ -56,7 +56,7 @@ async def read_body(response: Any) -> Body:
     Raises:
         Exception: of any kind: the message broke off.
     """
-    if response.is_stream_consumed:  # a transport that has read it already
+    if response.is_stream_consumed:  # the transport has already read it
         return _bounded(response.content)
     content = await _raw(response)
     encoding = response.headers.get("content-encoding", "").strip().lower()
@@ -74,10 +74,10 @@ def _bounded(content: bytes) -> Body:
 
 
 async def _raw(response: Any) -> bytes:
-    """Return a body as it was sent, up to the chunk that makes it too long.
+    """Return a body as it was sent, up to and including the chunk that makes it too long.
 
-    httpx2's generators have to be run to their ends, or Trio warns of what is left half done. So what is too long is
-    left by a cancellation, which comes where they wait, and no checkpoint here can be cancelled.
+    httpx2's generators have to run to their ends, or Trio warns about unfinished ones. So a cancellation ends the
+    reading of a body that is too long: it arrives where the generators wait, and the checkpoints here are shielded.
     """
     chunks: list[bytes] = []
     size = count = 0
@@ -108,34 +108,34 @@ async def _decoded(content: bytes, encoding: str) -> Body:
     except zlib.error:
         return Body(b"".join(pieces), f"a body that is not {encoding}")
     if size <= MAX_BYTES and not inflate.complete:
-        return Body(b"".join(pieces), f"a body that is not all of its {encoding}")
+        return Body(b"".join(pieces), f"an incomplete {encoding} body")
     return _bounded(b"".join(pieces))
 
 
 class _Inflate:
-    """Decodes gzip (of any number of members) and deflate, a piece at a time, whatever it grows to."""
+    """Decodes gzip (with any number of members) and deflate in small pieces, whatever the total size."""
 
     def __init__(self) -> None:
         self._stream: Any = None
 
     @property
     def complete(self) -> bool:
-        """Whether it ended where it should; nothing at all is complete as well."""
+        """Whether the data ended where it should; no data at all is complete, too."""
         return self._stream is None or self._stream.eof
 
     def pieces(self, data: bytes) -> Iterator[bytes]:
-        """Yield what data decodes to, at most 64 kB each, and nothing for a member that is empty.
+        """Yield the decoded data, in pieces of at most 64 kB; an empty member gives an empty piece.
 
         Raises:
-            zlib.error: it is not what its encoding says.
+            zlib.error: the data isn't in this encoding.
         """
         while data:
             if self._stream is None or self._stream.eof:
-                # Some servers send deflate without zlib's header: its first byte tells (RFC 1950 §2.2).
+                # Some servers send deflate without zlib's header; the first byte distinguishes them (RFC 1950 §2.2).
                 raw = data[:1] != _GZIP and data[0] & 0x0F != zlib.DEFLATED
                 self._stream = zlib.decompressobj(-zlib.MAX_WBITS if raw else _ANY)
             piece = self._stream.decompress(data, _PIECE)
             yield piece
             data = self._stream.unconsumed_tail
-            if self._stream.eof and self._stream.unused_data[:1] == _GZIP:  # another member; else it is padding
+            if self._stream.eof and self._stream.unused_data[:1] == _GZIP:  # another member; anything else is padding
                 data = self._stream.unused_data

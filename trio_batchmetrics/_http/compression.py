@@ -1,4 +1,4 @@
-"""Compressing what is sent: only where it pays, and off the event loop where that pays."""
+"""Compression of request bodies: only where it pays, and in a worker thread where that pays."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ from .._exceptions import ConfigError
 __all__ = ["WORTHWHILE", "compressed", "compressor", "gzipped"]
 
 WORTHWHILE = 1400
-"""Bytes: what is smaller fits into one packet as it is."""
+"""Minimum number of bytes: a smaller body fits into one packet uncompressed."""
 
 _OFF_LOOP = {"gzip": 20_000, "zstd": 64_000}
-"""Bytes from which on a worker thread costs less than the pause: 0.2 ms at 100 and 260 MB/s (measured, level 1)."""
+"""Bytes from which a worker thread costs less than blocking: 0.2 ms at 100 and 260 MB/s (measured, level 1)."""
 
 _GZIP = 16 + zlib.MAX_WBITS
 """``wbits`` that make zlib write gzip's header and trailer (zlib.net/manual.html, deflateInit2)."""
@@ -31,13 +31,13 @@ def gzipped(data: bytes) -> bytes:
 
 
 def compressor(codec: str) -> Callable[[bytes], bytes]:
-    """Return the function that compresses.
+    """Return the function that compresses with a codec.
 
     Args:
         codec: ``gzip``, or ``zstd`` (in Python from 3.14 on, else with the extra ``zstd``).
 
     Raises:
-        ConfigError: there is no such codec here.
+        ConfigError: the codec isn't available.
     """
     if codec == "gzip":
         return gzipped
@@ -54,12 +54,12 @@ def compressor(codec: str) -> Callable[[bytes], bytes]:
 
 
 async def compressed(codec: str, data: bytes, limiter: trio.CapacityLimiter) -> bytes:
-    """Return data compressed; a checkpoint if it is large. Cancelled, it does not wait for the thread.
+    """Return compressed data. A checkpoint if the data is large; cancellation does not wait for the thread.
 
     Args:
         codec: ``gzip`` or ``zstd``.
-        data: what to compress.
-        limiter: whose place to take in a worker thread.
+        data: the data to compress.
+        limiter: the limiter for the worker thread.
     """
     compress = compressor(codec)
     if len(data) < _OFF_LOOP[codec]:

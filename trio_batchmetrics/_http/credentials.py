@@ -1,4 +1,4 @@
-"""Who we are to a server: the headers and the authentication of every request."""
+"""Credentials: the headers and the authentication of every request."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ _NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 """A header's name (RFC 9110 §5.1)."""
 
 _VALUE = re.compile(r"(?:[!-~](?:[\t -~]*[!-~])?)?")
-"""A header's value (RFC 9110 §5.5): ASCII, neither beginning nor ending with a blank. A line end above all is refused:
-it comes along where a token is read from a file."""
+"""A header's value (RFC 9110 §5.5): ASCII, without a blank at either end. Above all, this refuses a line end, which
+comes along when a token is read from a file."""
 
 _OURS = frozenset({"content-length", "transfer-encoding", "content-encoding"})
-"""Headers that describe the body that the sink sends."""
+"""Headers that describe the sink's own body, so the user may not set them."""
 
 _CONTROL = re.compile(r"[\x00-\x1f\x7f\ud800-\udfff]")
-"""What basic authentication cannot carry (RFC 7617 §2)."""
+"""Characters that basic authentication cannot carry (RFC 7617 §2)."""
 
 _TOKEN_MAX_BYTES = 65_536
 
@@ -46,26 +46,26 @@ class Credentials:
         auth_class: type[Any],
         scheme: str = "Bearer",
     ) -> None:
-        """Take what the user gave.
+        """Check the user's settings.
 
         Args:
             auth: ``(user, password)``, a bearer token, an instance of ``auth_class``, or None.
-            headers: over the usual ones, whatever their case.
+            headers: they override the usual ones, whatever their case.
             token: sent with the scheme, or None.
             token_file: a file with a token, or None.
             auth_class: ``httpx2.Auth``.
-            scheme: of the token, or of one in a file that names none.
+            scheme: the scheme of the token, or of a token in a file that names none.
 
         Raises:
-            ConfigError: something is not what it should be, or no request can carry it; the message names the setting
-                and does not show the value.
+            ConfigError: a setting is invalid, or no request can carry it; the message names the setting and does not
+                show the value.
         """
         self.headers: dict[str, str] = {}
-        """By names in lower case."""
+        """By lower-case name."""
         self.auth: Any = None
-        """For httpx2; None where a header says it all."""
+        """The ``auth`` for httpx2; None if a header carries all of it."""
         self.pair: tuple[str, str] | None = None
-        """User and password of basic authentication."""
+        """User and password for basic authentication."""
         self._scheme = scheme
         self._file = None if token_file is None else _checked_file(token_file)
         if token is not None:
@@ -87,25 +87,26 @@ class Credentials:
             raise ConfigError("token_file and other credentials are both given")
 
     def forget(self) -> None:
-        """Read the token anew before the next request."""
+        """Have the token read again before the next request."""
         if self._file is not None:
             self.headers.pop("authorization", None)
 
     async def load(self, limiter: trio.CapacityLimiter) -> None:
-        """Read the token from its file unless that was done. A checkpoint if it reads.
+        """Read the token from its file, unless that was already done. A checkpoint if it reads.
 
         Raises:
-            NoAnswer: it cannot be read; nothing was sent.
+            NoAnswer: the file cannot be read; nothing was sent.
         """
         if self._file is None or "authorization" in self.headers:
             return
         self.headers["authorization"] = await self._read(limiter)
 
     async def renewed(self, limiter: trio.CapacityLimiter) -> bool:
-        """Read the token again; tell whether it is another.
+        """Read the token again and return whether it has changed.
 
         Raises:
-            NoAnswer: it cannot be read, perhaps because it is being written just now. Nothing was taken without it.
+            NoAnswer: the file cannot be read, perhaps because it is just being written. The request with the old token
+                was refused, so nothing was taken.
         """
         if self._file is None:
             return False
@@ -128,8 +129,8 @@ def _token_in(path: Any) -> str:
     """Return the token in a file.
 
     Raises:
-        OSError: it cannot be read.
-        ConfigError: (a ``ValueError``) there is no token in it.
+        OSError: the file cannot be read.
+        ConfigError: (a ``ValueError``) it contains no valid token.
     """
     with Path(path).open("rb") as file:
         content = file.read(_TOKEN_MAX_BYTES + 1)
@@ -148,7 +149,7 @@ def _checked_file(path: Any) -> Path:
             raise ConfigError("it is not a regular file")
         found.open("rb").close()
     except (OSError, ValueError, TypeError) as exc:
-        # The path is not shown: it is the token itself where somebody has mistaken the one for the other.
+        # The path is not shown: if the user has passed the token by mistake, it would be the token.
         raise ConfigError(f"token_file must be a file that can be read ({_reason(exc)})") from None
     return found
 

@@ -4,8 +4,8 @@ How this works
 ==============
 
 An :class:`Endpoint` makes one request and returns an :class:`~.answers.Answer`, or raises :class:`~.answers.NoAnswer`.
-Nothing that belongs to a process or to a Trio run is made before the block opens: the client at the first request, the
-limiter in :meth:`Endpoint.begin`. Calls never overlap.
+It creates nothing that belongs to a process or a Trio run before the block opens: it creates the client at the first
+request, and the limiter in :meth:`Endpoint.begin`. Calls never overlap.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ __all__ = ["Endpoint"]
 _logger = logging.getLogger("trio_batchmetrics")
 
 _IDLE_SECONDS = 60.0
-"""How long a connection is kept for the next payload: longer than most flush intervals."""
+"""How long an idle connection is kept for the next payload: longer than most flush intervals."""
 
 
 class Endpoint:
@@ -58,22 +58,22 @@ class Endpoint:
         trust_env: bool = False,
         codec: str = "gzip",
     ) -> None:
-        """Know a server; no I/O but on files that the settings name.
+        """Configure the endpoint. The only I/O is on files that the settings name.
 
         Args:
-            url: its base URL; ``user:password@`` in it is basic authentication.
-            headers: of every request.
+            url: the server's base URL; ``user:password@`` in it is basic authentication.
+            headers: headers of every request.
             auth: basic, bearer, or an ``httpx2.Auth``.
-            token: sent with the scheme of ``token_scheme``.
+            token: a token to send with the scheme in ``token_scheme``.
             token_file: a file with a token.
-            token_scheme: of the token, or of one in a file that names none.
-            verify: of the server's certificate.
-            client: to be used instead of one of our own.
+            token_scheme: the scheme of the token, or of a token in a file that names none.
+            verify: how to verify the server's certificate.
+            client: a client to use instead of our own.
             trust_env: whether to use the environment's proxies.
-            codec: to compress with.
+            codec: the codec to compress with.
 
         Raises:
-            ConfigError: a bad setting; the message names it, and shows no credential and no URL.
+            ConfigError: a setting is invalid; the message names it and shows neither a credential nor a URL.
             ImportError: httpx2 is not installed.
         """
         try:
@@ -85,8 +85,8 @@ class Endpoint:
         try:
             httpx2.URL(self._base)
         except (httpx2.InvalidURL, UnicodeEncodeError):
-            raise ConfigError("url must be an http or https URL (got one with characters that none has)") from None
-        # identity: answers are small, and most are never looked at.
+            raise ConfigError("url must be an http or https URL (got one with invalid characters)") from None
+        # identity: responses are small, and most of them are never read.
         usual = {"user-agent": "trio-batchmetrics", "accept-encoding": "identity"}
         own: Mapping[str, str] = {} if headers is None else headers
         self._credentials = Credentials(
@@ -109,24 +109,24 @@ class Endpoint:
         self._client: Any = client
         self._quiet = Quiet()
         self._sent: list[tuple[Any, Mapping[str, str]]] = []
-        """URL and headers of the last attempt's requests, as they were sent: a server may repeat them."""
+        """URL and headers of the last attempt's requests as they were sent: the server's text may repeat them."""
         self._scrubber: Scrubber | None = None
         self._compression_taken = False
         self._limiter = trio.CapacityLimiter(1)
         self.compress: bool = False
-        """Whether to compress bodies; no more once the server has refused one."""
+        """Whether to compress bodies; False once the server has refused a compressed one."""
 
     def __repr__(self) -> str:
-        """Show which server it is, without credentials or path; also where ``__init__`` has not got that far."""
+        """Show the server's host, without credentials or path; works even if ``__init__`` did not complete."""
         return f"<Endpoint {getattr(self, '_host', 'not set up')}>"
 
     @property
     def host(self) -> str:
-        """Host and port."""
+        """The server's host and port."""
         return self._host
 
     def begin(self, *, compress: bool) -> None:
-        """Begin anew, as a block opens: with a limiter of this Trio run, and the token as it is now.
+        """Start over when a block opens: with a limiter for this Trio run, and a token that is yet to be read.
 
         Args:
             compress: whether to compress bodies.
@@ -152,17 +152,17 @@ class Endpoint:
         params: Mapping[str, str] | None = None,
         content_type: str | None = None,
     ) -> Answer:
-        """Make one request: compressed if that is asked for, and again uncompressed if the server does not take that.
+        """Make one request: compressed if asked for, and again uncompressed if the server does not accept that.
 
         Args:
-            method: such as ``POST``.
-            path: below the base URL, already quoted; begins with a slash.
-            body: what to send.
-            params: the query.
-            content_type: of the body.
+            method: the HTTP method, such as ``POST``.
+            path: the quoted path below the base URL; begins with a slash.
+            body: the body to send.
+            params: the query parameters.
+            content_type: the body's media type.
 
         Raises:
-            NoAnswer: there was none.
+            NoAnswer: there was no response.
         """
         ask = partial(self._ask, method, self._base + path, params, content_type)
         if body is None or not self.compress or len(body) < WORTHWHILE:
@@ -173,7 +173,7 @@ class Endpoint:
             answer = await ask(body)
             if answer.status < 400:
                 self.compress = False
-                _logger.warning("metrics: %s does not take %s; sent uncompressed from now on", self._host, self._codec)
+                _logger.warning("metrics: %s refuses %s; sending uncompressed from now on", self._host, self._codec)
         elif answer.status < 300:
             self._compression_taken = True
         return answer
@@ -187,7 +187,7 @@ class Endpoint:
         body: bytes | None,
         encoding: str | None = None,
     ) -> Answer:
-        """Ask, and again with another token if the one that was in the file is refused."""
+        """Make the request; on a 401, repeat it if the token file has another token by now."""
         described = {"content-type": content_type, "content-encoding": encoding}
         own = {name: value for name, value in described.items() if value is not None}
         await self._credentials.load(self._limiter)
@@ -199,7 +199,7 @@ class Endpoint:
     async def _follow(
         self, method: str, url: str, params: Mapping[str, str] | None, headers: Mapping[str, str], body: bytes | None
     ) -> Answer:
-        """Ask, and go where the answer points if that is the same server."""
+        """Make the request, and follow redirects within the same origin."""
         if self._client is None:
             self._client = await self._made()
         self._sent, self._scrubber = [], None
@@ -227,24 +227,24 @@ class Endpoint:
                 ) as response:
                     self._note(*(one.request for one in response.history), response.request)
                     return response.status_code, response.headers, await read_body(response)
-        except self._httpx.HTTPStatusError as exc:  # of a hook of the application's client: it is an answer
+        except self._httpx.HTTPStatusError as exc:  # from a hook of the application's client: it is a response
             self._note(exc.request)
             return exc.response.status_code, exc.response.headers, Body(b"")
         except Exception as exc:
-            self._note(getattr(exc, "_request", None))  # the property raises where there is none
+            self._note(getattr(exc, "_request", None))  # the property raises if there is none
             raise NoAnswer(self.scrubbed(_why(exc))) from exc
 
     def _note(self, *requests: Any) -> None:
-        """Remember what was sent, without the bodies."""
+        """Keep the URL and headers that were sent, without the bodies."""
         self._sent += [(request.url, request.headers) for request in requests if request is not None]
 
     async def _made(self) -> Any:
-        """Make a client of our own; reading the system's certificates takes a while, so in a thread.
+        """Create our own client. Reading the system's certificates takes a while, so a thread does that.
 
         Raises:
-            NoAnswer: the certificates cannot be read any more, or the environment's proxy is none; nothing was sent.
+            NoAnswer: the certificates can no longer be read, or the environment's proxy is invalid; nothing was sent.
         """
-        verify: Any = False  # what is not encrypted needs no certificates
+        verify: Any = False  # a connection without TLS needs no certificates
         if self._base.startswith("https:") and self._verify is not False:
             make = partial(tls_context, self._httpx, self._verify)
             try:
@@ -258,7 +258,7 @@ class Endpoint:
                 trust_env=self._trust_env,
                 timeout=None,
                 limits=self._httpx.Limits(max_connections=2, keepalive_expiry=_IDLE_SECONDS),
-                cookies=CookieJar(DefaultCookiePolicy(allowed_domains=[])),  # none: they would pile up
+                cookies=CookieJar(DefaultCookiePolicy(allowed_domains=[])),  # keeps none: they would pile up
             )
         except Exception as exc:
             raise NoAnswer(self.scrubbed(_why(exc)), uncertain=False) from exc
@@ -266,7 +266,7 @@ class Endpoint:
         return client
 
     def scrubbed(self, words: str) -> str:
-        """Return words without a credential, a path or a query in them; to be done before they are cut."""
+        """Return text without credentials, paths and queries. Do this before cutting the text."""
         if self._scrubber is None:
             self._scrubber = Scrubber(self._secrets())
         return self._scrubber(words)
@@ -282,7 +282,7 @@ class Endpoint:
             yield from proxy_secrets(self._httpx.URL)
 
     async def aclose(self) -> None:
-        """Close our own client's connections; the application's is left open."""
+        """Close our own client's connections; the application's client stays open."""
         client, self._client = self._client, self._given
         if client is not None and client is not self._given:
             self._quiet.remove()
@@ -290,7 +290,7 @@ class Endpoint:
 
 
 def _why(error: Exception) -> str:
-    """Return what kind of error it was, and in words what went wrong, which may stand in what caused it."""
+    """Return the error's type, and the first message among the error and its causes."""
     cause: BaseException | None = error
     while cause is not None and not str(cause):
         cause = cause.__cause__ or cause.__context__

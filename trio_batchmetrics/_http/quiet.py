@@ -1,9 +1,9 @@
-"""What the HTTP client's own loggers must not show.
+"""Keeping our own requests out of the HTTP client's log.
 
-httpx2 logs the URL of each request at INFO, and httpcore2 the headers of each answer and a proxy's credentials at
-DEBUG. A path may hold a token, and metrics are pushed every few seconds, so records about our own requests are left
-out. The loggers' levels, handlers and propagation stay as the application set them, and so do all records about
-requests of other clients.
+httpx2 logs each request's URL at INFO, and httpcore2 logs each response's headers and a proxy's credentials at DEBUG. A
+path may contain a token, and metrics are pushed every few seconds, so this filter drops records about our own requests.
+The loggers' levels, handlers and propagation stay as the application set them, and so do all records about other
+clients' requests.
 """
 
 from __future__ import annotations
@@ -23,31 +23,31 @@ _LOGGERS = (
 
 
 class Quiet(logging.Filter):
-    """Leaves out records that are logged in a task while it makes a request of ours."""
+    """A filter that drops records logged in a task while the task makes one of our requests."""
 
     def __init__(self) -> None:
-        """Leave out nothing yet."""
+        """Create a filter that drops nothing yet."""
         super().__init__()
         self._tasks: set[trio.lowlevel.Task] = set()
 
     def filter(self, record: logging.LogRecord) -> bool:
-        """Tell whether a record is about somebody else's request. From any thread."""
+        """Return whether a record is about another client's request. Called in any thread."""
         return not (self._tasks and trio.lowlevel.in_trio_task() and trio.lowlevel.current_task() in self._tasks)
 
     def install(self) -> None:
-        """Look at what the client's loggers log."""
+        """Add the filter to the HTTP client's loggers."""
         for logger in map(logging.getLogger, _LOGGERS):
-            # A new list: another thread may be going through the old one, and would leave out one of its filters.
+            # A new list: another thread may be iterating over the old one, and would skip one of its filters.
             logger.filters = [*logger.filters, self]
 
     def remove(self) -> None:
-        """Look at it no more."""
+        """Remove the filter."""
         for logger in map(logging.getLogger, _LOGGERS):
             logger.filters = [one for one in logger.filters if one is not self]
 
     @contextmanager
     def request(self) -> Generator[None, None, None]:
-        """Leave out what this task logs."""
+        """Drop the records that this task logs within the block."""
         task = trio.lowlevel.current_task()
         self._tasks.add(task)
         try:

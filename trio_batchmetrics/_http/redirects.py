@@ -9,42 +9,42 @@ import attrs
 __all__ = ["MAX_HOPS", "Redirect", "redirect_of"]
 
 MAX_HOPS = 5
-"""Most redirects that a request follows (the advice of RFC 2068 §10.3; more are a loop)."""
+"""Maximum number of redirects that a request follows (the advice of RFC 2068 §10.3; more are a loop)."""
 
 _REDIRECTS = range(300, 400)
 
 _KEPT = frozenset({307, 308})
-"""Those that keep method and body (RFC 9110 §15.4.8, §15.4.9)."""
+"""Statuses that keep method and body (RFC 9110 §15.4.8, §15.4.9)."""
 
 
 @attrs.frozen
 class Redirect:
-    """Where an answer points."""
+    """The target of a redirect."""
 
     url: str = attrs.field(repr=False)
-    """The whole URL; not to be shown."""
+    """The whole URL; it must not be shown."""
     origin: str
     """Scheme, host and port."""
     followed: bool
-    """Whether to make the same request there: method and body stay, and so does the origin, to which the credentials
-    belong."""
+    """Whether to repeat the request there: the status keeps method and body, and the origin, to which the credentials
+    belong, is the same."""
 
 
 def redirect_of(url_class: Any, asked: str, status: int, location: str | None) -> Redirect | None:
-    """Return where an answer points, if it does.
+    """Return where a response redirects to; None if it points to no other URL.
 
     Args:
         url_class: ``httpx2.URL``.
-        asked: the URL of the request.
-        status: the answer's.
-        location: its header of that name.
+        asked: the request's URL.
+        status: the response's status.
+        location: the response's ``Location`` header.
     """
     if status not in _REDIRECTS or location is None:
         return None
     try:
         start = url_class(asked)
-        target = start.join(location).copy_with(username=None, password=None)  # the server's own words, not credentials
-    except Exception:  # noqa: BLE001 - a server's words, to be read by httpx2: what it raises isn't a URL, and points nowhere
+        target = start.join(location).copy_with(username=None, password=None)  # the server's text, not credentials
+    except Exception:  # noqa: BLE001 - the server's text, parsed by httpx2: anything it refuses isn't a URL, and points nowhere
         return None
     if target.scheme not in ("http", "https") or not target.host:
         return None
@@ -53,5 +53,5 @@ def redirect_of(url_class: Any, asked: str, status: int, location: str | None) -
 
 
 def _origin(url: Any) -> str:
-    """Return scheme, host and port, without a port that is the scheme's own (``netloc`` has no user and password)."""
+    """Return scheme, host and port, without the scheme's default port (``netloc`` has no user and password)."""
     return f"{url.scheme}://{url.netloc.decode('ascii', 'replace')}"

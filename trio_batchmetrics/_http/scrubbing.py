@@ -1,8 +1,8 @@
-"""Keeping secrets, paths and queries out of what people read.
+"""Removing secrets, paths and queries from text that people read.
 
-A server may repeat the request that it refuses, and an exception may show it. What must not be shown is looked for
-where it is: in the settings, in the client that was given, and in the requests as they were sent, so that whatever an
-``httpx2.Auth`` put into them is found too.
+A server may repeat the request that it refuses, and an exception may show it. The scrubber collects the secrets from
+the settings, from the application's client and from the requests as they were sent. So it also finds whatever an
+``httpx2.Auth`` put into them.
 """
 
 from __future__ import annotations
@@ -30,28 +30,28 @@ _PLAIN = frozenset(
 """Headers that hold no secret."""
 
 _SHORTEST = 4
-"""Characters of the shortest text that is looked for: to replace what is shorter would leave nothing readable."""
+"""Minimum number of characters that are searched for: replacing shorter text would leave nothing readable."""
 
 _PARAMETER = re.compile(r'([\w-]+)="([^"]*)"')
 """A parameter of an ``Authorization`` header (RFC 9110 §11.4)."""
 
 _HELD_MAX = 500
-"""Most things that are looked at in those that an ``httpx2.Auth`` holds."""
+"""Maximum number of objects examined per level inside an ``httpx2.Auth``."""
 
 _PUBLIC = frozenset({"realm", "qop", "algorithm", "nc", "opaque", "charset"})
-"""Parameters of digest authentication that the server gave, or that tell nothing (RFC 7616 §3.4)."""
+"""Digest authentication parameters that come from the server or reveal nothing (RFC 7616 §3.4)."""
 
 
 class Scrubber:
-    """Takes texts out of words, in every spelling in which they may be repeated."""
+    """Removes secrets from text, in every spelling in which it may repeat them."""
 
     def __init__(self, texts: Iterable[str]) -> None:
-        """Know the texts; those of less than four characters are let through."""
+        """Create a scrubber for these secrets; those with fewer than four characters are ignored."""
         self._texts = sorted({*_spellings(texts)}, key=len, reverse=True)
         self._plain = [found for found in {*map(plain, self._texts)} if len(found) >= _SHORTEST]
 
     def __call__(self, words: str) -> str:
-        """Return words without any of the texts. To be done before they are cut: half a secret is one too."""
+        """Return text without any of the secrets. Do this before cutting the text: half a secret is a secret, too."""
         for text in self._texts:
             words = words.replace(text, "…")
         pieces: list[str] = []
@@ -64,7 +64,7 @@ class Scrubber:
 
 
 def _spellings(texts: Iterable[str]) -> Iterator[str]:
-    """Yield each text as it may be repeated: as it is, escaped for Python, JSON or a URL, or the other way round."""
+    """Yield each secret as a text may repeat it: unchanged, escaped for Python, JSON or a URL, and unescaped."""
     for text in texts:
         escaped = (repr(text)[1:-1], json.dumps(text)[1:-1], _quoted(text, quote), _quoted(text, quote_plus))
         for spelling in (text, *escaped, unquote(text), unquote_plus(text), " ".join(text.split())):
@@ -91,7 +91,7 @@ def request_secrets(url: Any, headers: Mapping[str, str]) -> Iterator[str]:
 
     Args:
         url: an ``httpx2.URL``.
-        headers: by names in lower case.
+        headers: by lower-case name.
     """
     for name, value in headers.items():
         yield from _of_header(name, value)
@@ -109,7 +109,7 @@ def client_secrets(client: Any) -> Iterator[str]:
     yield from _of_url(client.base_url)
     yield from client.params.values()
     yield from (cookie.value or "" for cookie in client.cookies.jar)
-    # httpx2 says nothing in public about a client's proxies.
+    # httpx2 has no public interface to a client's proxies.
     transports = [getattr(client, "_transport", None), *getattr(client, "_mounts", {}).values()]
     for transport in transports:
         pool = getattr(transport, "_pool", None)
@@ -163,9 +163,9 @@ def _of_header(name: str, value: str) -> Iterator[str]:
 
 
 def _of_auth(auth: object) -> Iterator[str]:
-    """Yield every text that an ``httpx2.Auth`` holds, also in what it holds: which of them is a secret cannot be told.
+    """Yield every text that an ``httpx2.Auth`` holds, directly or in objects inside it: any of them may be a secret.
 
-    Texts of less than eight characters count only if it holds them itself: those of an object in it may be anything.
+    Texts with fewer than eight characters count only if it holds them directly: those inside an object may be anything.
     """
     level = [*_held(auth)]
     for least in (0, 8, 8):
@@ -177,9 +177,9 @@ def _of_auth(auth: object) -> Iterator[str]:
 
 
 def _held(value: object) -> Iterable[object]:
-    """Return what an object has in it, running no code of its own."""
+    """Return the objects that an object holds, without running any of its code."""
     if isinstance(value, dict):
-        plain: Any = dict  # not the method of its own class
+        plain: Any = dict  # not the method of the object's own class
         return [*plain.values(value)]
     if isinstance(value, list | tuple | set | frozenset):
         return [*cast("Iterable[object]", value)]
@@ -188,6 +188,6 @@ def _held(value: object) -> Iterable[object]:
     slots = [each for kind in type(value).__mro__ for each in kind.__dict__.values() if type(each) is _Slot]
     found: list[object] = [*cast("dict[str, object]", getattr(value, "__dict__", {})).values()]
     for slot in slots:
-        with suppress(AttributeError):  # it is empty
+        with suppress(AttributeError):  # the slot is empty
             found.append(slot.__get__(value))
     return found

@@ -15,15 +15,15 @@ _ENDPOINT = {"headers", "auth", "token", "token_file", "token_scheme", "verify",
 
 
 class HTTPSink(Sink):
-    """A sink whose back-end is one HTTP server: to be inherited alongside ``EventSink`` or ``SeriesSink``."""
+    """A sink whose back-end is one HTTP server. Inherit from it alongside ``EventSink`` or ``SeriesSink``."""
 
     def __init__(self, url: str, settings: HTTPSettings, **own: Any) -> None:
-        """Set up the server and the delivery.
+        """Configure the server and the delivery.
 
         Args:
             url: the server's base URL.
-            settings: as the user gave them.
-            own: of these, what the sink itself decides (``token=``, ``token_scheme=``).
+            settings: the user's settings.
+            own: settings that the sink itself decides (``token=``, ``token_scheme=``).
         """
         given: dict[str, Any] = {**settings, **own}
         theirs = {key: given.pop(key) for key in _ENDPOINT & given.keys()}
@@ -32,15 +32,15 @@ class HTTPSink(Sink):
         self.server: Endpoint = Endpoint(url, **theirs)
 
     def __repr__(self) -> str:
-        """Show what it speaks to, without credentials or path; also where ``__init__`` has not got that far."""
+        """Show the server's host, without credentials or path; works even if ``__init__`` did not complete."""
         server = getattr(self, "server", None)
         return f"<{type(self).__name__} {'not set up' if server is None else server.host}>"
 
     def bind(self, context: SinkContext) -> None:
-        """Take what the collector tells.
+        """Bind the sink to a collector's context.
 
         Raises:
-            RuntimeError: the client that was given has the connections of another process.
+            RuntimeError: the application's client has connections of another process.
         """
         super().bind(context)
         self.server.begin(compress=context.enable_compression)

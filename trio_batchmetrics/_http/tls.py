@@ -1,4 +1,4 @@
-"""Which certificates are trusted."""
+"""TLS: which certificates are trusted."""
 
 from __future__ import annotations
 
@@ -13,24 +13,24 @@ from .._exceptions import ConfigError
 __all__ = ["Verify", "checked_verify", "tls_context"]
 
 Verify = bool | str | os.PathLike[str] | ssl.SSLContext
-"""Whether to check certificates, or whom to trust."""
+"""Whether to check certificates, or which ones to trust."""
 
 _ENVIRONMENT = ("SSL_CERT_FILE", "SSL_CERT_DIR")
-"""What names the certificates of Python's default context (``ssl.get_default_verify_paths``)."""
+"""Environment variables that name the certificates of Python's default context (``ssl.get_default_verify_paths``)."""
 
 
 def checked_verify(verify: Any) -> Verify:
-    """Return ``verify=`` as it was given, once it is sure that a TLS context can be made of it.
+    """Return ``verify=``, once it is certain that a TLS context can be built from it.
 
     Raises:
-        ConfigError: it is none of the kinds, or a path without certificates; the message has the path and the reason.
+        ConfigError: it has the wrong type, or is a path without certificates; the message has the path and the reason.
     """
     if isinstance(verify, bool | ssl.SSLContext):
         return verify
     if not isinstance(verify, str | os.PathLike):
         raise ConfigError(f"verify must be a bool, a path or an ssl.SSLContext (got {type(verify).__name__})")
     path = cast("str | os.PathLike[str]", verify)
-    if not os.fspath(path):  # pathlib would take it for the current folder
+    if not os.fspath(path):  # pathlib would treat it as the current folder
         raise ConfigError("verify must be a file or folder of certificates (got '')")
     try:
         if not Path(path).is_dir() and not stat.S_ISREG(Path(path).stat().st_mode):
@@ -43,11 +43,11 @@ def checked_verify(verify: Any) -> Verify:
 
 
 def tls_context(httpx: Any, verify: Verify) -> ssl.SSLContext:
-    """Return a TLS context; reads files.
+    """Return a TLS context. Reads files.
 
     Args:
         httpx: the module httpx2, which knows where this system keeps its certificates.
-        verify: whom to trust.
+        verify: which certificates to trust.
 
     Raises:
         OSError: the certificates cannot be read.
@@ -57,7 +57,7 @@ def tls_context(httpx: Any, verify: Verify) -> ssl.SSLContext:
     if not isinstance(verify, bool):
         return _context_of(verify)
     if verify and any(os.environ.get(name) for name in _ENVIRONMENT):
-        return ssl.create_default_context()  # reads both, as OpenSSL does
+        return ssl.create_default_context()  # reads both variables, as OpenSSL does
     made: ssl.SSLContext = httpx.create_ssl_context(verify=verify, trust_env=False)
     return made
 

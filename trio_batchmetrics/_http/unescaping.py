@@ -1,8 +1,8 @@
-r"""Finding a text in words that show it escaped, in whatever mixture of ways.
+r"""Finding secrets in text that shows them escaped, in any mixture of ways.
 
-Each language has its own idea of what must be escaped: Go's JSON writes ``&`` as ``\u0026``, PHP's ``/`` as ``\/``,
-JavaScript leaves ``!`` as it is in a URL where Python has ``%21``, and a page of HTML has ``&amp;``. So it is not the
-text that is written in all of these ways: the escapes in the words are undone, and what is found is traced back.
+Each language has its own rules for what to escape: Go's JSON writes ``&`` as ``\u0026``, PHP's writes ``/`` as ``\/``,
+JavaScript leaves ``!`` unchanged in a URL where Python writes ``%21``, and an HTML page has ``&amp;``. So this module
+does not write a secret in all of these ways. It undoes the escapes in the text, and traces each match back.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 __all__ = ["found", "plain"]
 
 _LEVELS = 3
-"""Most escapes that are inside one another: JSON in JSON in a page of HTML."""
+"""Maximum depth of nested escapes: JSON in JSON in an HTML page."""
 
 _HEX = "[0-9a-fA-F]"
 _ESCAPE = re.compile(
@@ -23,23 +23,23 @@ _ESCAPE = re.compile(
 )
 _NOT_ASCII = re.compile(r"[^\x00-\x7f]+")
 _BLANKS = re.compile(r"[+\s]+")
-"""A plus is a space in a form; and the words of an answer have single spaces."""
+"""A plus is a space in a form; and the excerpt of a response has single spaces."""
 
 
 def plain(text: str) -> str:
-    """Return a text as :func:`found` looks for it: in UTF-8, a character for each byte, with single spaces."""
+    """Return a secret in the form that :func:`found` searches for: a character per UTF-8 byte, with single spaces."""
     return _BLANKS.sub(" ", _bytes(text)).strip(" ")
 
 
 def found(texts: Sequence[str], words: str) -> Iterator[tuple[int, int]]:
-    """Yield where any of the texts stands in words that have escapes: the places of its beginning and its end.
+    """Yield the start and end of every place where one of the secrets occurs in a text with escapes.
 
     Args:
-        texts: as :func:`plain` returns them; none of them empty.
-        words: what to look through. Where they have no escapes, nothing is looked for: the texts stand there as they
-            are.
+        texts: the secrets as :func:`plain` returns them; none of them empty.
+        words: the text to search. If it has no escapes, the function yields nothing: a plain replacement finds the
+            secrets there.
     """
-    if not _are_in(texts, words):  # nearly always, and there may be thousands of reasons to look through
+    if not _are_in(texts, words):  # nearly always; a response may have thousands of reasons to search
         return
     view = _View(words).with_each(_NOT_ASCII, lambda match: _bytes(match[0]))
     for _ in range(_LEVELS):
@@ -62,7 +62,7 @@ def _are_in(texts: Sequence[str], words: str) -> bool:
 
 
 class _View:
-    """Words with something replaced, and where each character comes from."""
+    """A text with replacements, and the original position of each character."""
 
     def __init__(self, text: str, starts: Sequence[int] | None = None, ends: Sequence[int] | None = None) -> None:
         self._text = text
@@ -70,7 +70,7 @@ class _View:
         self._ends: Sequence[int] = range(1, len(text) + 1) if ends is None else ends
 
     def with_each(self, pattern: re.Pattern[str], instead: Callable[[re.Match[str]], str]) -> _View:
-        """Return a view in which each match is replaced; every character of what comes instead stands for all of it."""
+        """Return a view with each match replaced; every character of a replacement maps to the whole match."""
         pieces: list[str] = []
         starts: list[int] = []
         ends: list[int] = []
@@ -89,7 +89,7 @@ class _View:
         )
 
     def places(self, texts: Iterable[str]) -> Iterator[tuple[int, int]]:
-        """Yield where texts stand."""
+        """Yield the start and end of each occurrence."""
         for text in texts:
             at = self._text.find(text)
             while at >= 0:

@@ -11,18 +11,18 @@ from .._exceptions import ConfigError
 __all__ = ["parsed_url"]
 
 _BLANK = re.compile(r"[\x00-\x20\x7f\s]")
-"""What stands in no URL (RFC 3986 §2): a space, a line end or another control character."""
+"""Characters that no URL contains (RFC 3986 §2): a space, a line end or another control character."""
 
 
 def parsed_url(url: str, auth: Any) -> tuple[str, str, Any]:
-    """Return a base URL without credentials and last slash, its host and port, and the credentials.
+    """Return a base URL without credentials and final slash, its host and port, and the credentials.
 
     Args:
-        url: as the user gave it.
-        auth: given alongside it.
+        url: the user's URL.
+        auth: the separate ``auth=``, if any.
 
     Raises:
-        ConfigError: it can be no base URL; the message does not show it.
+        ConfigError: it cannot be a base URL; the message does not show it.
     """
     if not isinstance(url, str):
         raise ConfigError(f"url must be an http or https URL (got {type(url).__name__})")

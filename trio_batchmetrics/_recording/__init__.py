@@ -1,18 +1,18 @@
-"""What an application records with.
+"""The recording interface: recorders, bound and observable instruments, and spans.
 
 ::
 
     recorder     Recorder, ThreadRecorder: record() and the recorders of built-in events
-    host         what recorders and instruments need of their collector
+    host         the interface from recorders and instruments back to their collector
     instruments  the registry of counters, gauges and histograms, and their collection
     bound        BoundCounter, BoundGauge, BoundHistogram: updated in place, collected every flush interval
     bound_cells  how threads update one instrument without a lock
     observable   ObservableGauge: read at each collection
-    families     what an instrument's name means, and which label sets it has
+    families     what an instrument's name means, and its label sets
     spans        with histogram.time(), with gauge.track(), and both as decorators
 
-Imports ``_buffer``, ``_config``, ``_concurrency``, ``_events`` and ``_ledger``. ``_runtime`` creates recorders and
-instruments, and collects the latter.
+Imports ``_buffer``, ``_config``, ``_concurrency``, ``_events``, ``_ledger`` and ``_reprs``. ``_runtime`` creates
+recorders and instruments, and collects the latter.
 """
 
 from __future__ import annotations

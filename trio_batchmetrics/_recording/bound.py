@@ -3,18 +3,18 @@
 How this works
 ==============
 
-Each update has a quick way, for an exact int or float that is valid, while the block is open; and a slow one, which
-finds out what is wrong, if anything is. ``_most`` is the largest value that the quick way takes; minus infinity: none.
+Each update has a fast path, for a valid, exact int or float while the block is open, and a slow path, which determines
+what is wrong, if anything. ``_most`` is the largest value that the fast path accepts; minus infinity disables it.
 
-Neither locks, nor asks which thread it is in. In the middle of an update a signal handler may run, or another thread,
-that updates the same instrument. CPython lets them after a call, at function entry and when it jumps back; and no
-update makes a call between looking whether the block is open, reading a sum and writing it. A collection exchanges all
-of it without a call, and without making a tuple: to make one may run the garbage collector, and with it anything.
-So updates are safe by construction, where there is a global interpreter lock; where there is none,
-:mod:`.bound_cells` takes the place of these classes.
+Neither path takes a lock or checks which thread it runs in. A signal handler or another thread may run in the middle of
+an update and update the same instrument. CPython switches only after a call, at function entry and on a backward jump,
+and no update makes a call between checking that the block is open, reading a sum and writing it. A collection exchanges
+all values without a call and without creating a tuple, since creating one may run the garbage collector and therefore
+any code. So updates are safe by construction where there is a global interpreter lock; where there is none, the classes
+in :mod:`.bound_cells` replace these.
 
-A collection makes its calls before it takes anything, or keeps what it took until its row is complete: should a call
-raise (the stack may be too deep for it), nothing is lost.
+A collection makes its calls before it takes anything, or keeps the values that it took until its row is complete. If a
+call raises (the stack may be too deep for it), nothing is lost.
 """
 
 from __future__ import annotations
@@ -38,21 +38,21 @@ from .spans import Timing, Tracking
 __all__ = ["MOST", "QUICK_INT", "Bound", "BoundCounter", "BoundGauge", "BoundHistogram"]
 
 MOST = sys.float_info.max
-"""What a sum may come to: what a float holds. Compared without a call."""
+"""The largest sum: the largest finite float. Compared without a call."""
 
 QUICK_INT = 1 << 29
-"""Ints up to here are one digit to CPython, and quickly compared; no number of them overflows a float."""
+"""CPython stores ints up to here in one digit and compares them quickly; no number of them overflows a float."""
 
 _QUICK_FLOAT = 1e290
 _LARGE_SUM = 1e307
-"""Values up to the former may be added to a sum up to the latter for longer than a process lives."""
+"""Values up to the former, added to a sum up to the latter, cannot overflow it within a process's life."""
 
 _CLOSED = -math.inf
 
 
 @tolerant_repr
 class Bound:
-    """What the three kinds share."""
+    """The part that counters, gauges and histograms share."""
 
     __slots__ = ("_host", "_labels", "_least", "_measure", "_most", "_open", "_touched", "_zero", "labels", "name")
 
@@ -60,12 +60,12 @@ class Bound:
     _title: str
 
     def __init__(self, measure: Measure, labels: dict[str, Any], host: Host) -> None:
-        """Made by the collector.
+        """Created by the collector.
 
         Args:
-            measure: what it measures; a histogram's with its bounds.
-            labels: the instrument's own dictionary of them.
-            host: the collector.
+            measure: what the instrument measures; a histogram's includes its bounds.
+            labels: the labels, in a dictionary that belongs to the instrument.
+            host: the interface to the collector.
         """
         self.name: str = measure.name
         self.labels: Mapping[str, Any] = MappingProxyType(labels)
@@ -73,7 +73,7 @@ class Bound:
         self._measure = measure
         self._host = host
         self._open = host.state == "open"
-        self._zero = 0.0 if measure.seconds else 0  # seconds are handed on as a float
+        self._zero = 0.0 if measure.seconds else 0  # adding it makes seconds a float
         self._least = -_QUICK_FLOAT if measure.negative else 0.0
         self._most = self._quick if self._open else _CLOSED
         self._touched = False
@@ -82,12 +82,12 @@ class Bound:
         return f"<{self._title} {self.name!r} {self._labels!r}>"
 
     def close(self) -> None:
-        """Take no more updates: they count as closed."""
+        """Refuse further updates: they count as closed."""
         self._open = False
         self._most = _CLOSED
 
     def _checked(self, value: object) -> Any:
-        """Return a valid value, or None for one that is not to be taken (and is counted as it should be)."""
+        """Return the value if it is valid; else count it as refused, for the right reason, and return None."""
         if not self._open:
             if self._host.state != "disabled":
                 self._host.refuse("closed")
@@ -99,16 +99,16 @@ class Bound:
         return good
 
     def collect(self) -> Row | None:
-        """Take what came since the last collection; None if nothing did. In Trio's thread."""
+        """Take the updates since the last collection, as one row; None if there were none. Runs in Trio's thread."""
         raise NotImplementedError
 
     def _not_taken(self) -> None:
-        """Leave the sum alone: no float could hold it with this value, or another thread has closed the collector."""
+        """Count a refusal: the sum would overflow a float, or another thread has closed the collector."""
         self._host.refuse("invalid" if self._open else "closed")
 
 
 class BoundCounter(Bound):
-    """A counter with its labels."""
+    """A counter for one label set."""
 
     __slots__ = ("_sum", "_whole")
 
@@ -116,7 +116,7 @@ class BoundCounter(Bound):
     _title = "BoundCounter"
 
     def __init__(self, measure: Measure, labels: dict[str, Any], host: Host) -> None:
-        """Made by ``collector.counter()``."""
+        """Created by ``collector.counter()``."""
         super().__init__(measure, labels, host)
         self._whole = 0
         self._sum: float = 0
@@ -125,7 +125,7 @@ class BoundCounter(Bound):
     def add(self, value: float = 1) -> None:
         """Add a value, an int or float >= 0. Safe in any thread.
 
-        A bad one counts as one ``invalid`` event and leaves the sum alone; after the block, as one ``closed`` event.
+        A bad value counts as one ``invalid`` event and leaves the sum alone; after the block, as one ``closed`` event.
         """
         if type(value) is int and 0 <= value <= self._most:
             self._whole += value
@@ -141,7 +141,7 @@ class BoundCounter(Bound):
                 self._not_taken()
 
     def collect(self) -> Row | None:
-        """Take what was added since the last collection; None if nothing was."""
+        """Take the sum added since the last collection; None if there were no updates."""
         if not self._touched:
             return None
         now = time.time_ns()
@@ -154,7 +154,7 @@ class BoundCounter(Bound):
 
 
 class BoundGauge(Bound):
-    """A gauge with its labels."""
+    """A gauge for one label set."""
 
     __slots__ = ("_value",)
 
@@ -162,7 +162,7 @@ class BoundGauge(Bound):
     _title = "BoundGauge"
 
     def __init__(self, measure: Measure, labels: dict[str, Any], host: Host) -> None:
-        """Made by ``collector.gauge()``."""
+        """Created by ``collector.gauge()``."""
         super().__init__(measure, labels, host)
         self._value: float = 0
 
@@ -170,7 +170,7 @@ class BoundGauge(Bound):
     def set(self, value: float) -> None:
         """Set the value, an int or float. Safe in any thread.
 
-        A bad one counts as one ``invalid`` event and leaves the value alone; after the block, as one ``closed`` event.
+        A bad value counts as one ``invalid`` event and changes nothing; after the block, as one ``closed`` event.
         """
         if type(value) is float and self._least <= value <= self._most:
             self._value = value
@@ -186,20 +186,20 @@ class BoundGauge(Bound):
 
     @trio.lowlevel.enable_ki_protection
     def inc(self, value: float = 1) -> None:
-        """Add to the value, which starts at 0. As :meth:`set` otherwise."""
+        """Add to the value, which starts at 0. Otherwise like :meth:`set`."""
         good = value if type(value) is int and 0 <= value <= QUICK_INT else self._checked(value)
         if good is not None:
             self._change(good)
 
     @trio.lowlevel.enable_ki_protection
     def dec(self, value: float = 1) -> None:
-        """Subtract from the value, which starts at 0. As :meth:`set` otherwise."""
+        """Subtract from the value, which starts at 0. Otherwise like :meth:`set`."""
         good = value if type(value) is int and 0 <= value <= QUICK_INT else self._checked(value)
         if good is not None:
             self._change(-good)
 
     def _change(self, by: float) -> None:
-        """Change the value by so much; it is read and written here, without a call in between."""
+        """Add ``by`` to the value; no call comes between the read and the write."""
         total = self._value + by
         if self._open and -MOST <= total <= MOST:
             self._value = total
@@ -208,11 +208,11 @@ class BoundGauge(Bound):
             self._not_taken()
 
     def track(self) -> Tracking:
-        """Return what counts as in flight: ``with gauge.track():``, or as a decorator (see :class:`Span`)."""
+        """Return a span that counts work in flight: ``with gauge.track():``, or a decorator (see :class:`Span`)."""
         return Tracking(self.inc, self.dec)
 
     def collect(self) -> Row | None:
-        """Return the value; None if it was not touched since the last collection."""
+        """Return the value; None if there were no updates since the last collection."""
         if not self._touched:
             return None
         now = time.time_ns()
@@ -221,7 +221,7 @@ class BoundGauge(Bound):
 
 
 class BoundHistogram(Bound):
-    """A histogram with its labels."""
+    """A histogram for one label set."""
 
     __slots__ = ("_counts", "_sum", "_taken", "_taken_sum", "bounds")
 
@@ -229,20 +229,20 @@ class BoundHistogram(Bound):
     _title = "BoundHistogram"
 
     def __init__(self, measure: Measure, labels: dict[str, Any], host: Host) -> None:
-        """Made by ``collector.histogram()``."""
+        """Created by ``collector.histogram()``."""
         super().__init__(measure, labels, host)
         self.bounds: tuple[float, ...] = measure.default_bounds
         self._counts = [0] * (len(self.bounds) + 1)
         self._sum: float = 0
-        self._taken: list[int] | None = None  # by a collection that has yet to hand it on
+        self._taken: list[int] | None = None  # by a collection that hasn't returned its row yet
         self._taken_sum: float = 0
 
     @trio.lowlevel.enable_ki_protection
     def observe(self, value: float | timedelta) -> None:
-        """Count a value, an int or float; in seconds, where that is the unit, also a ``timedelta``, and never negative.
+        """Count a value, an int or float. If the unit is seconds, it may be a ``timedelta``, and must not be negative.
 
-        A bad one counts as one ``invalid`` event and leaves the counts alone; after the block, as one ``closed`` event.
-        Safe in any thread.
+        A bad value counts as one ``invalid`` event and leaves the counts alone; after the block, as one ``closed``
+        event. Safe in any thread.
         """
         if type(value) is float:
             bucket = bisect_left(self.bounds, value)
@@ -260,20 +260,20 @@ class BoundHistogram(Bound):
                 self._sum = total
                 self._touched = True
                 if not -_LARGE_SUM <= total <= _LARGE_SUM:
-                    self._most = _CLOSED  # until the next collection each update looks whether the sum overflows
+                    self._most = _CLOSED  # until the next collection, each update checks for overflow
             else:
                 self._not_taken()
 
     def time(self) -> Timing:
-        """Return what observes how long something takes: ``with histogram.time():``, or as a decorator.
+        """Return a span that observes how long work takes: ``with histogram.time():``, or a decorator.
 
-        By Trio's clock, however it ends; in the histogram's unit, if that is one of time, else in seconds. See
-        :class:`Span`.
+        It measures by Trio's clock, however the work ends, in the histogram's unit if that is a unit of time, else in
+        seconds. See :class:`Span`.
         """
         return Timing(self.observe, self._host, self._measure.unit)
 
     def collect(self) -> Row | None:
-        """Take what was observed since the last collection; None if nothing was."""
+        """Take the values observed since the last collection; None if there were none."""
         if self._taken is None:
             if not self._touched:
                 return None

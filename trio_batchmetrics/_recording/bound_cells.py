@@ -1,18 +1,18 @@
-"""Bound instruments with a cell for each thread: safe without a global interpreter lock.
+"""Bound instruments with one cell per thread: safe without a global interpreter lock.
 
 How this works
 ==============
 
-Each thread adds to a cell of its own, which nobody else writes (:mod:`trio_batchmetrics._concurrency`). Cells are
-cumulative and never reset; a collection, in Trio's thread, reads all of them and hands on the difference from the last
-one. A gauge's value is the one last set, with the changes since: setting it notes where the changes stand, in one
-reference that the last to set it writes.
+Each thread adds to its own cell, which no other thread writes (:mod:`trio_batchmetrics._concurrency`). Cells are
+cumulative and never reset: a collection, in Trio's thread, reads them all and hands over the difference from the
+previous one. A gauge's value is the last one set, plus the changes since. Setting it stores the value together with the
+totals of the changes at that moment, in one reference, which the last thread to set the gauge writes.
 
-Within its thread an update is safe as :mod:`.bound` says. A reader sees by ``writing`` that an update
-is under way, and by ``updates`` that one has been completed meanwhile; it reads again, a bounded number of times, and
-never waits. What it misses comes with the next collection.
+Within its thread, an update is safe for the reasons given in :mod:`.bound`. A reader sees from ``writing`` that an
+update is under way, and from ``updates`` that one has been completed in the meantime. It then reads again, a bounded
+number of times, and never waits. Updates that it misses come with the next collection.
 
-The overflow series is one of these with a global interpreter lock too: it has to count its updates, the others not.
+The overflow series uses these classes even with a global interpreter lock: only it has to count its updates.
 """
 
 from __future__ import annotations
@@ -33,11 +33,11 @@ from .host import Host
 __all__ = ["CellCounter", "CellGauge", "CellHistogram"]
 
 _READINGS = 100
-"""How often a cell is read at most, while its thread goes on updating it; then what was read last is taken."""
+"""How often a collection reads a cell at most while its thread keeps updating it; then the last reading counts."""
 
 
 class _Cell:
-    """What one thread at a time writes."""
+    """The state of one cell, which one thread at a time writes."""
 
     __slots__ = ("updates", "writing")
 
@@ -47,7 +47,7 @@ class _Cell:
 
 
 class _Sums(_Cell):
-    """A cell of a counter or gauge: whole numbers, which stay exact, and the rest."""
+    """A cell of a counter or gauge: whole numbers, which stay exact, and all other values."""
 
     __slots__ = ("rest", "whole")
 
@@ -57,7 +57,7 @@ class _Sums(_Cell):
         self.rest: float = 0
 
     def read(self) -> tuple[int, float]:
-        """Return the whole numbers, and the rest."""
+        """Return the sum of the whole numbers, and the sum of the rest."""
         return self.whole, self.rest
 
 
@@ -72,7 +72,7 @@ class _Buckets(_Cell):
         self.sum: float = 0
 
     def read(self) -> tuple[list[int], float]:
-        """Return the counts, and the sum."""
+        """Return the count of each bucket, and the sum."""
         return self.counts.copy(), self.sum
 
 
@@ -81,12 +81,12 @@ _T = TypeVar("_T")
 
 
 def _updates(cells: Cells[_CellT]) -> int:
-    """Return how many updates were taken."""
+    """Return the number of updates in all cells."""
     return sum([cell.updates for cell in cells.all()])
 
 
 def _between_updates(cell: _CellT, read: Callable[[_CellT], _T]) -> _T:
-    """Read a cell between two updates, or as near to that as a bounded number of readings comes."""
+    """Read a cell between two updates, or as close to that as a bounded number of readings allows."""
     reading = read(cell)
     for _ in range(_READINGS):
         updates = cell.updates
@@ -98,7 +98,7 @@ def _between_updates(cell: _CellT, read: Callable[[_CellT], _T]) -> _T:
 
 
 class _Adding:
-    """What counters and gauges share: adding to the calling thread's cell."""
+    """The part that counters and gauges share: adding to the calling thread's cell."""
 
     __slots__ = ()
 
@@ -107,13 +107,13 @@ class _Adding:
 
     @property
     def updates(self) -> int:
-        """How many updates it has taken."""
+        """The number of updates so far."""
         return _updates(self._cells)
 
     def _added(self, good: float) -> bool:
-        """Add, while the instrument is open and a float holds the sum; tell whether that was so."""
+        """Add, if the instrument is open and the sum fits a float; return whether that was the case."""
         cell = self._cells.mine()
-        cell.writing += 1  # from here on no call
+        cell.writing += 1  # no calls from here on
         taken = False
         if type(good) is int and -QUICK_INT <= good <= QUICK_INT:
             if self._open:
@@ -130,12 +130,12 @@ class _Adding:
 
 
 class CellCounter(_Adding, BoundCounter):
-    """A counter with its labels, with a cell for each thread."""
+    """A counter for one label set, with one cell per thread."""
 
     __slots__ = ("_cells", "_taken_rest", "_taken_updates", "_taken_whole")
 
     def __init__(self, measure: Measure, labels: dict[str, Any], host: Host) -> None:
-        """Made by ``collector.counter()``."""
+        """Created by ``collector.counter()``."""
         super().__init__(measure, labels, host)
         self._cells = Cells(_Sums)
         self._taken_updates = 0
@@ -144,15 +144,15 @@ class CellCounter(_Adding, BoundCounter):
 
     @trio.lowlevel.enable_ki_protection
     def add(self, value: float = 1) -> None:
-        """Add a value. As :meth:`BoundCounter.add`."""
+        """Add a value. Like :meth:`BoundCounter.add`."""
         good = value if type(value) is int and 0 <= value <= QUICK_INT else self._checked(value)
         if good is not None and not self._added(good):
             self._not_taken()
 
     def collect(self) -> Row | None:
-        """Take what was added since the last collection; None if nothing was."""
+        """Take the sum added since the last collection; None if there were no updates."""
         cells = self._cells.all()
-        updates = sum([cell.updates for cell in cells])  # before the sums: what comes in between is seen the next time
+        updates = sum([cell.updates for cell in cells])  # before the sums: the next collection sees later updates
         if updates == self._taken_updates:
             return None
         readings = [_between_updates(cell, _Sums.read) for cell in cells]
@@ -172,20 +172,20 @@ class CellCounter(_Adding, BoundCounter):
 
 
 class CellGauge(_Adding, BoundGauge):
-    """A gauge with its labels, with a cell for each thread."""
+    """A gauge for one label set, with one cell per thread."""
 
     __slots__ = ("_cells", "_last_set", "_sets", "_taken_updates")
 
     def __init__(self, measure: Measure, labels: dict[str, Any], host: Host) -> None:
-        """Made by ``collector.gauge()``."""
+        """Created by ``collector.gauge()``."""
         super().__init__(measure, labels, host)
         self._cells = Cells(_Sums)
         self._taken_updates = 0
-        self._last_set: tuple[float, int, float] = (0, 0, 0)  # the value, and the changes until then
+        self._last_set: tuple[float, int, float] = (0, 0, 0)  # the value, and the totals of the changes by then
 
     @trio.lowlevel.enable_ki_protection
     def set(self, value: float) -> None:
-        """Set the value; of several at once, the last wins. As :meth:`BoundGauge.set`."""
+        """Set the value; of several concurrent calls, the last wins. Like :meth:`BoundGauge.set`."""
         good = value if type(value) is int and 0 <= value <= QUICK_INT else self._checked(value)
         if good is None:
             return
@@ -205,7 +205,7 @@ class CellGauge(_Adding, BoundGauge):
         return sum([cell.whole for cell in cells]), sum([cell.rest for cell in cells])
 
     def collect(self) -> Row | None:
-        """Return the value; None if it was not touched since the last collection."""
+        """Return the value; None if there were no updates since the last collection."""
         updates = _updates(self._cells)
         if updates == self._taken_updates:
             return None
@@ -220,12 +220,12 @@ class CellGauge(_Adding, BoundGauge):
 
 
 class CellHistogram(BoundHistogram):
-    """A histogram with its labels, with a cell for each thread."""
+    """A histogram for one label set, with one cell per thread."""
 
     __slots__ = ("_cells", "_handed_on")
 
     def __init__(self, measure: Measure, labels: dict[str, Any], host: Host) -> None:
-        """Made by ``collector.histogram()``."""
+        """Created by ``collector.histogram()``."""
         super().__init__(measure, labels, host)
         buckets = len(self.bounds) + 1
         self._cells = Cells(lambda: _Buckets(buckets))
@@ -233,18 +233,18 @@ class CellHistogram(BoundHistogram):
 
     @property
     def updates(self) -> int:
-        """How many updates it has taken."""
+        """The number of updates so far."""
         return _updates(self._cells)
 
     @trio.lowlevel.enable_ki_protection
     def observe(self, value: float | timedelta) -> None:
-        """Count a value. As :meth:`BoundHistogram.observe`."""
+        """Count a value. Like :meth:`BoundHistogram.observe`."""
         good = value if type(value) is int and 0 <= value <= QUICK_INT else self._checked(value)
         if good is None:
             return
         bucket = bisect_left(self.bounds, good)
         cell = self._cells.mine()
-        cell.writing += 1  # from here on no call
+        cell.writing += 1  # no calls from here on
         total = cell.sum + good
         taken = False
         if self._open and -MOST <= total <= MOST:
@@ -257,7 +257,7 @@ class CellHistogram(BoundHistogram):
             self._not_taken()
 
     def collect(self) -> Row | None:
-        """Take what was observed since the last collection; None if nothing was."""
+        """Take the values observed since the last collection; None if there were none."""
         readings = [_between_updates(cell, _Buckets.read) for cell in self._cells.all()]
         counts, total = [*map(sum, zip(*[reading[0] for reading in readings], strict=True))], 0.0
         if not counts or counts == self._handed_on[0]:

@@ -1,7 +1,7 @@
-"""What a name means, and which label sets it has.
+"""The meaning of an instrument's name, and its label sets.
 
-An instrument's kind, unit and bounds are settled by whoever says them first, in any thread, in the middle of anything:
-``dict.setdefault`` decides in one step, and what has been settled is never changed.
+The first caller settles an instrument's kind, unit and bounds, in any thread and at any point of execution:
+``dict.setdefault`` decides in one step, and a settled value never changes.
 """
 
 from __future__ import annotations
@@ -15,14 +15,14 @@ from .._events import Kind, Measure, text
 __all__ = ["Family", "Identity", "identity_of"]
 
 Identity = frozenset[tuple[str | None, type, object]]
-"""A label set: two are the same where it is equal."""
+"""A label set; two label sets are the same if their identities are equal."""
 
 _COMPARED = frozenset({str, int, bool, float})
-"""Types whose values are compared as they are; any other type's by their text."""
+"""Types whose values are compared directly; values of any other type are compared by their text."""
 
 
 def identity_of(labels: Mapping[str, object]) -> Identity:
-    """Return what identifies a label set: values are the same if they are equal and of one type; None is left out."""
+    """Return the identity of a label set: values are the same if they are equal and of one type; None is left out."""
     pairs = labels.items()
     return frozenset([(text(name), type(value), _compared(value)) for name, value in pairs if value is not None])
 
@@ -30,29 +30,29 @@ def identity_of(labels: Mapping[str, object]) -> Identity:
 def _compared(value: object) -> object:
     if type(value) not in _COMPARED:
         return text(value)
-    return value if value == value else "nan"  # one NaN is as good as another
+    return value if value == value else "nan"  # all NaNs are the same label value
 
 
 class Family:
-    """One name: what it means, and its label sets."""
+    """One instrument name: its meaning, and its label sets."""
 
     def __init__(self, name: str, unit: str, configured: tuple[float, ...] | None, max_series: int) -> None:
-        """Have no label sets yet.
+        """Create a family without label sets.
 
         Args:
             name: the instruments' name.
             unit: their unit.
-            configured: the bounds that the configuration has for them; they win.
-            max_series: how many label sets may have a series of their own.
+            configured: the bounds that the configuration sets for them; they take precedence.
+            max_series: the maximum number of label sets that get a series of their own.
         """
         self.name: str = name
         self.unit: str = unit
         self.members: dict[Identity, Any] = {}
         """The bound instruments."""
         self.overflow: dict[str, Any] = {}
-        """The bound instrument that further label sets share, once there is one; by the name ``overflow``."""
+        """The bound instrument that all further label sets share, once it exists; under the key ``overflow``."""
         self.lost: int = 0
-        """How many values of observable instruments have lost their labels."""
+        """The number of values of observable instruments that have lost their labels."""
         self._observed: dict[Identity, None] = {}
         self._settled: dict[str, Any] = {}
         self._configured = configured
@@ -60,22 +60,22 @@ class Family:
         self._places = count()
         self._spare: list[int] = []
 
-    # -- what it means
+    # -- the meaning
 
     def settle(self, kind: Kind | None, unit: str, description: str, bounds: tuple[float, ...] | None) -> bool:
-        """Settle what is not yet settled.
+        """Settle whatever isn't settled yet.
 
         Args:
-            kind: None for a description, which fits any.
+            kind: the instrument's kind; None for a description, which fits any kind.
             unit: the unit.
-            description: the first one that is not empty is kept.
-            bounds: a histogram's; None: no others than there are.
+            description: the first one that isn't empty is kept.
+            bounds: a histogram's bounds; None keeps those already settled.
 
         Returns:
-            Whether anything was not yet settled.
+            Whether this call settled anything.
 
         Raises:
-            ValueError: something else was settled before.
+            ValueError: it conflicts with what was settled before.
         """
         before = len(self._settled)
         known: Kind | None = self._settled.get("kind")
@@ -91,14 +91,14 @@ class Family:
         if description:
             self._settled.setdefault("description", description)
         if kind is not None and self._settled.setdefault("kind", kind) is not kind:
-            return self.settle(kind, unit, description, bounds)  # another thread was first: that raises
+            return self.settle(kind, unit, description, bounds)  # another thread was first: this call raises
         if bounds is not None and self._settled.setdefault("bounds", bounds) != bounds:
             return self.settle(kind, unit, description, bounds)
         return len(self._settled) != before
 
     @property
     def measure(self) -> Measure:
-        """What it means, as far as that is settled."""
+        """The meaning of the name, as far as it is settled."""
         known: Kind | None = self._settled.get("kind")
         bounds = self._configured or self._settled.get("bounds")
         kind = known or (Kind.GAUGE if bounds is None else Kind.HISTOGRAM)
@@ -107,10 +107,10 @@ class Family:
         description = self._settled.get("description", "")
         return Measure(None, kind, self.name, self.unit, description, bounds, any_kind=known is None)
 
-    # -- its label sets
+    # -- the label sets
 
     def take_place(self) -> int | None:
-        """Return a place among the ``max_series`` label sets; None if there is none left."""
+        """Return one of the ``max_series`` places for label sets; None if none is left."""
         try:
             return self._spare.pop()
         except IndexError:
@@ -118,11 +118,11 @@ class Family:
             return place if place < self._max_series else None
 
     def give_back(self, place: int) -> None:
-        """Return a place that was not needed: another thread has added the same label set."""
+        """Return a place that isn't needed, because another thread has added the same label set."""
         self._spare.append(place)
 
     def observes(self, identity: Identity) -> bool:
-        """Tell whether an observed label set has a place; count what it loses if it has none. In Trio's thread."""
+        """Return whether an observed label set has a place; if not, count the loss of its labels. In Trio's thread."""
         if identity in self._observed:
             return True
         if self.take_place() is None:

@@ -1,4 +1,4 @@
-"""What recorders and instruments need of their collector."""
+"""The interface from recorders and instruments back to their collector."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ __all__ = ["Host"]
 
 
 class Host:
-    """Refuses bad values, wakes tasks and tells the time, for the instruments of one collector."""
+    """Refuses invalid values, wakes tasks and provides the time, for the instruments of one collector."""
 
     def __init__(
         self,
@@ -27,24 +27,24 @@ class Host:
         *,
         enabled: bool,
     ) -> None:
-        """Serve the instruments of one collector.
+        """Create the host for the instruments of one collector.
 
         Args:
-            buffer: where their points go, and which counts refused updates.
+            buffer: receives their points and counts refused updates.
             waker: makes calls that touch Trio.
             reporter: reports losses.
-            invalid: notes why updates are invalid.
-            clock: the Trio run's.
-            enabled: whether the collector is.
+            invalid: records why updates are invalid.
+            clock: the Trio run's clock.
+            enabled: whether the collector is enabled.
         """
         self._buffer = buffer
         self._reporter = reporter
         self._invalid = invalid
         self._enabled = enabled
         self.wake: Callable[[Callable[[], object]], None] = waker
-        """Makes a call that touches Trio, as soon as that is safe."""
+        """Makes a call that touches Trio, as soon as it is safe."""
         self.now: Callable[[], float] = clock.current_time
-        """Returns the time by the clock of the collector's Trio run, also after it."""
+        """Returns the time by the clock of the collector's Trio run, even after that run."""
 
     @property
     def state(self) -> str:
@@ -54,16 +54,16 @@ class Host:
         return "closed" if self._buffer.closed else "open"
 
     def refuse(self, reason: str, fault: InvalidError | None = None) -> None:
-        """Count an event or update that is refused, from any thread; as ``closed`` after the block.
+        """Count a refused event or update, from any thread; after the block it counts as ``closed``.
 
         Args:
-            reason: why it is refused.
-            fault: what makes it invalid, to be logged.
+            reason: the reason for the refusal.
+            fault: what makes it invalid, for the log.
         """
         if fault is not None and self.state == "open":
             self._invalid.note(fault)
         self._buffer.refuse("closed" if self._buffer.closed else reason)
 
     def report(self) -> None:
-        """Have the reporter look, soon: something happened that the log should say. Nothing is logged in the call."""
+        """Wake the reporter: something happened that belongs in the log. This call itself logs nothing."""
         self._reporter.notify()

@@ -1,11 +1,11 @@
 """Bound instruments: labels resolved once, values aggregated in place, collected every ``flush_interval``.
 
-There is nothing to drop. A collection takes what came since the last one and hands it on as events: a ``Counter`` or
-``Gauge``, a ``HistogramPoint`` for a histogram. What was not touched hands on nothing.
+Instruments drop nothing. A collection takes the updates since the last one and hands them over as events: a
+``Counter`` or ``Gauge``, or a ``HistogramPoint`` for a histogram. An instrument without updates hands over nothing.
 
-Instruments are made in any thread, and in the middle of anything (a collection too), without a lock: a new one is there
-for a collection in the same step as for whoever asks for it next, ``dict.setdefault``. What may grow meanwhile is
-copied in one step before it is walked.
+Instruments can be created in any thread and at any point of execution (even during a collection), without a lock. The
+same step, ``dict.setdefault``, makes a new one visible to collections and to later callers. Containers that may grow in
+the meantime are copied in one step before they are iterated over.
 """
 
 from __future__ import annotations
@@ -39,15 +39,15 @@ _BY_THREAD: dict[Kind, type[Bound]] = {
 
 
 class Instruments:
-    """All instruments of a collector. Its methods may be called in any thread, :meth:`collect` in Trio's."""
+    """All instruments of a collector. Its methods may be called in any thread, :meth:`collect` only in Trio's."""
 
     def __init__(self, config: BatchMetricsConfig, host: Host, *, by_thread: bool | None = None) -> None:
-        """Have no instruments yet.
+        """Create a registry without instruments.
 
         Args:
-            config: the collector's.
-            host: the collector.
-            by_thread: whether each thread adds to cells of its own; None: where there is no global interpreter lock.
+            config: the collector's configuration.
+            host: the interface to the collector.
+            by_thread: whether each thread adds to cells of its own; None: if there is no global interpreter lock.
         """
         self._config = config
         self._host = host
@@ -58,30 +58,30 @@ class Instruments:
         self._reading = True
         self._closed = False
         self.declared: dict[str, Measure] = {}
-        """The instruments by name, with the bounds that they have, and what was described."""
+        """The instruments by name, with their effective bounds and descriptions."""
         self.bound: list[tuple[Measure, Mapping[str, Any]]] = []
-        """Each bound instrument with its labels, in the order in which they were made."""
+        """Each bound instrument with its labels, in order of creation."""
         self.first: trio.Event = trio.Event()
         """Set once there is an instrument."""
 
     def counter(self, name: str, labels: Any, unit: str, description: str) -> BoundCounter:
-        """Return the counter of that name and labels."""
+        """Return the counter with this name and these labels."""
         return cast("BoundCounter", self._bound(Kind.COUNTER, name, labels, unit, description))
 
     def gauge(self, name: str, labels: Any, unit: str, description: str) -> BoundGauge:
-        """Return the gauge of that name and labels."""
+        """Return the gauge with this name and these labels."""
         return cast("BoundGauge", self._bound(Kind.GAUGE, name, labels, unit, description))
 
     def histogram(
         self, name: str, labels: Any, unit: str, description: str, bounds: Iterable[float] | None
     ) -> BoundHistogram:
-        """Return the histogram of that name and labels."""
+        """Return the histogram with this name and these labels."""
         return cast("BoundHistogram", self._bound(Kind.HISTOGRAM, name, labels, unit, description, bounds))
 
     def observable_gauge(
         self, name: str, callback: Callable[[], Observation], labels: Any, unit: str, description: str
     ) -> ObservableGauge:
-        """Have a callback read at each collection."""
+        """Register a callback that each collection reads."""
         callback, own = checked_callback(callback), _checked_labels(labels)
         family = self._family(Kind.GAUGE, name, unit, description)
         key = (family.name, identity_of(own))
@@ -97,7 +97,7 @@ class Instruments:
 
     @property
     def overflowed(self) -> dict[str, int]:
-        """By instrument, how many updates have lost their labels to ``max_series``."""
+        """The number of updates that lost their labels to ``max_series``, by instrument."""
         counts: dict[str, int] = {}
         for name, family in self._overflowing.copy().items():
             updates = sum([member.updates for member in list(family.overflow.values())]) + family.lost
@@ -107,35 +107,35 @@ class Instruments:
 
     @property
     def overflowing(self) -> list[str]:
-        """The instruments that have more label sets than ``max_series``."""
+        """The instruments with more label sets than ``max_series``."""
         return list(self._overflowing)
 
     def stop_reading(self) -> None:
-        """Call no callback any more: the block's body has ended."""
+        """Stop calling callbacks: the block's body has ended."""
         self._reading = False
 
     def close(self) -> None:
-        """Take no more updates: they count as closed."""
+        """Refuse further updates: they count as closed."""
         self._reading = False
-        self._closed = True  # first: an instrument that is made meanwhile is found here, or finds this
+        self._closed = True  # first: either this loop finds an instrument created meanwhile, or its creation sees this
         for member in self._members():
             member.close()
 
     def collect(self, rows: list[Row]) -> None:
-        """Take what came since the last collection.
+        """Take the updates since the last collection.
 
-        What one instrument raises ends the collection: what was taken until then is in ``rows``, and all else stays
-        where it is, for the next one.
+        An exception from one instrument ends the collection: ``rows`` has the updates taken so far, and all others stay
+        where they are until the next one.
 
         Args:
-            rows: to append to.
+            rows: the list to append to.
         """
         for member in self._members():
             row = member.collect()
             if row is not None:
                 rows.append(row)
         for observable in list(self._observables.values()):
-            if self._reading and not observable.closed:  # another's callback may have closed it
+            if self._reading and not observable.closed:  # another callback may have closed it
                 observable.collect(rows)
                 family = self._families[observable.name]
                 if family.lost:
@@ -151,10 +151,10 @@ class Instruments:
     def _family(
         self, kind: Kind | None, name: object, unit: object, description: object, bounds: Iterable[float] | None = None
     ) -> Family:
-        """Return what a name means, settled.
+        """Return the family of a name, with its meaning settled.
 
         Raises:
-            ValueError: it means something else, or something isn't a name, unit or bounds.
+            ValueError: the name means something else, or an argument isn't a valid name, unit or bounds.
         """
         if not isinstance(name, str) or not name:
             raise ValueError(f"an instrument's name must be a non-empty str (got {name!r})")
@@ -168,7 +168,7 @@ class Instruments:
             new.settle(kind, unit, description, own)
             family = self._families.setdefault(name, new)
         if family.settle(kind, unit, description, own) or name not in self.declared:
-            while self.declared.get(name) != family.measure:  # as often as another thread settles something meanwhile
+            while self.declared.get(name) != family.measure:  # again if another thread settles something meanwhile
                 self.declared[name] = family.measure
         return family
 
@@ -191,7 +191,7 @@ class Instruments:
 
     def _made(self, family: Family, kind: Kind, identity: Identity, labels: dict[str, Any]) -> Bound:
         place = family.take_place()
-        if place is None:  # perhaps because another thread has just made this very one
+        if place is None:  # perhaps because another thread has just created this very instrument
             return family.members.get(identity) or self._shared(family, kind)
         new = self._classes[kind](family.measure, labels, self._host)
         member: Bound = family.members.setdefault(identity, new)
@@ -202,7 +202,7 @@ class Instruments:
         return member
 
     def _shared(self, family: Family, kind: Kind) -> Bound:
-        """Return the instrument that label sets beyond ``max_series`` share."""
+        """Return the instrument that all label sets beyond ``max_series`` share."""
         shared: Bound | None = family.overflow.get("overflow")
         if shared is None:
             new = _BY_THREAD[kind](family.measure, {**OVERFLOW}, self._host)

@@ -1,4 +1,4 @@
-"""Observable gauges: a callback of the application's, called at each collection."""
+"""Observable gauges: the application's callbacks, which each collection calls."""
 
 from __future__ import annotations
 
@@ -19,17 +19,17 @@ from .spans import is_async
 __all__ = ["ObservableGauge", "Observation", "checked_callback"]
 
 Observation = float | Iterable[tuple[Mapping[str, Any], float]]
-"""What a callback returns: a number, or pairs of labels and a number."""
+"""A callback's return value: a number, or pairs of labels and a number."""
 
 _QUIET = 60.0
-"""Seconds between two messages about one callback."""
+"""Seconds between two log messages about one callback."""
 
 
 def checked_callback(callback: object) -> Callable[[], Observation]:
-    """Return a callback that can be called at a collection.
+    """Return the callback, once it is certain that a collection can call it.
 
     Raises:
-        ValueError: it cannot be called, or it is asynchronous.
+        ValueError: it isn't callable, or it is asynchronous.
     """
     if not callable(callback):
         raise ValueError(f"callback must be callable (got {callback!r})")  # noqa: TRY004 - one error for bad set-up, as the spec has it
@@ -69,14 +69,14 @@ class ObservableGauge:
         host: Host,
         forget: Callable[[], object],
     ) -> None:
-        """Made by ``collector.observable_gauge()``.
+        """Created by ``collector.observable_gauge()``.
 
         Args:
-            family: what its name means.
-            labels: the instrument's own dictionary of them.
-            callback: as :func:`checked_callback` gave it.
-            host: the collector.
-            forget: called once, as it is closed.
+            family: the family of its name.
+            labels: the labels, in a dictionary that belongs to the instrument.
+            callback: a callback that :func:`checked_callback` returned.
+            host: the interface to the collector.
+            forget: called once, when the gauge is closed.
         """
         measure = family.measure
         self.name: str = measure.name
@@ -95,22 +95,22 @@ class ObservableGauge:
 
     @property
     def closed(self) -> bool:
-        """Whether the callback will not be called any more."""
+        """Whether the gauge is closed: no collection calls its callback any more."""
         return not self._open
 
     def close(self) -> None:
-        """Have the callback not called any more. In any thread; again isn't an error.
+        """Stop calling the callback. Safe in any thread; closing again isn't an error.
 
-        The same name and labels may be observed by another callback then.
+        Afterwards another callback may observe the same name and labels.
         """
         try:
-            self._open.pop()  # one step: of two threads, one closes it
+            self._open.pop()  # one step: if two threads close it, only one gets past here
         except IndexError:
             return
         self._forget()
 
     def collect(self, rows: list[Row]) -> None:
-        """Call the callback, and append what it returns; an ``Exception`` it raises is logged, once a minute."""
+        """Call the callback and append its values; an ``Exception`` that it raises is logged, once a minute."""
         try:
             values = self._values(self._callback())
         except Exception as exc:  # noqa: BLE001 - the application's callback: logged and skipped
@@ -123,10 +123,10 @@ class ObservableGauge:
                 rows.append((Gauge, time.time_ns(), self.name, {**OVERFLOW}, value))
 
     def _values(self, observed: object) -> dict[Identity, tuple[dict[str, Any], float]]:
-        """Return what was observed, by label set; what is not valid is counted.
+        """Return the observed values by label set; count those that are invalid.
 
         Raises:
-            Exception: it cannot be read.
+            Exception: the return value cannot be read.
         """
         values: dict[Identity, tuple[dict[str, Any], float]] = {}
         good = number(observed, self._measure)

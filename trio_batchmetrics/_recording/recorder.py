@@ -1,4 +1,4 @@
-"""The recorders: one method per event class. Those of built-in events have ``Buffer.put`` written out, for speed."""
+"""The recorders: one method per event class. Those of built-in events inline ``Buffer.put`` for speed."""
 
 from __future__ import annotations
 
@@ -40,21 +40,22 @@ _P = ParamSpec("_P")
 
 
 class Recorder:
-    """Records events: plain calls that never block, never wait, and never raise for what happens at run time.
+    """Records events with plain calls that never block, never wait, and never raise for run-time conditions.
 
-    A full buffer, a closed collector or a bad value is counted by reason and logged once in a while. Recorders are no
-    checkpoints, and re-entrant: a signal handler, ``__del__``, a logging handler or a labels mapping may record in the
-    middle of a record. They work in any thread, and wait for no lock. The time is taken at the call.
+    A full buffer, a closed collector and an invalid value are counted by reason and logged once in a while. Recorders
+    aren't checkpoints. They are re-entrant: a signal handler, ``__del__``, a logging handler or a labels mapping may
+    record while another record is in progress. They work in any thread, and wait for no lock. The timestamp is taken at
+    the call.
     """
 
     def __init__(self, buffer: Buffer, host: Host) -> None:
-        """Record into a buffer; the host counts and logs values that are no event."""
+        """Create a recorder that puts events into the buffer; the host counts and logs values that aren't events."""
         self._buffer = buffer
         self._host = host
 
     @trio.lowlevel.enable_ki_protection
     def record(self, event: MetricEvent | object) -> None:
-        """Record an event, built-in or a user's own.
+        """Record an event, built-in or user-defined.
 
         Args:
             event: any :class:`MetricEvent`; anything else counts as ``invalid``.
@@ -65,10 +66,10 @@ class Recorder:
             self._host.refuse("invalid", not_an_event(event))
 
     def make_recorder(self, event_class: Callable[_P, object]) -> Callable[_P, None]:
-        """Return a recorder of one class of events: the quickest way to record a user's own.
+        """Return a recorder for one event class: the fastest way to record user-defined events.
 
-        It takes what the class takes, and does what ``record(event_class(...))`` does, but makes no event: that is done
-        where a sink wants to see one. Call this once, and keep the recorder.
+        It takes the same arguments as the class and does what ``record(event_class(...))`` does, but builds no event:
+        the event is built when a sink accesses it. Call this once, and keep the recorder.
 
         Args:
             event_class: a class made by :func:`metric_event`, or a built-in one.
@@ -97,7 +98,7 @@ class Recorder:
         return self._uncompiled_recorder(event_class) if compiled is None else MethodType(compiled, self)
 
     def _uncompiled_recorder(self, event_class: type[MetricEvent]) -> Callable[..., None]:
-        """Return a recorder of a class whose constructor does more than to keep the values that it is given."""
+        """Return a recorder for a class whose constructor does more than store its arguments."""
         signature = inspect.signature(event_class)
 
         @trio.lowlevel.enable_ki_protection
@@ -105,7 +106,7 @@ class Recorder:
             signature.bind(*args, **fields)
             try:
                 event = event_class(*args, **fields)
-            except Exception as exc:  # noqa: BLE001 - a validator of the class: the event is as bad as one with a bad value
+            except Exception as exc:  # noqa: BLE001 - from the class's validator: the event counts as invalid
                 self._host.refuse("invalid", InvalidError(event_class.__name__, "", "must accept its fields", exc))
             else:
                 self._buffer.put(event_by_value(event))
@@ -119,7 +120,7 @@ class Recorder:
         Args:
             method: the request's method.
             path: the route's template, such as ``/users/{id}``, never the raw path.
-            status_code: the answer's status.
+            status_code: the response's status.
             duration: how long it took, in seconds or as a ``timedelta``, >= 0.
         """
         buffer = self._buffer
@@ -142,14 +143,14 @@ class Recorder:
     def record_backend_request(
         self, provider: str, model: str, success: bool, latency: float | timedelta, error_type: str | None = None
     ) -> None:
-        """Record a request that this service made to a provider behind it.
+        """Record a request from this service to a provider behind it.
 
         Args:
-            provider: who was asked.
-            model: what was asked for.
-            success: whether it worked.
+            provider: the provider that the request went to.
+            model: the model that it asked for.
+            success: whether it succeeded.
             latency: how long it took, in seconds or as a ``timedelta``, >= 0.
-            error_type: what went wrong, in a word; None where nothing did.
+            error_type: the kind of error, in a word; None if there was none.
         """
         buffer = self._buffer
         if not (buffer.gate or buffer.admits()):
@@ -174,11 +175,11 @@ class Recorder:
 
     @trio.lowlevel.enable_ki_protection
     def record_health_check(self, backend: str, healthy: bool, duration: float | timedelta) -> None:
-        """Record a look at whether a backend is well.
+        """Record a check of a backend's health.
 
         Args:
-            backend: which backend.
-            healthy: whether it is well.
+            backend: the backend's name.
+            healthy: whether it is healthy.
             duration: how long the check took, in seconds or as a ``timedelta``, >= 0.
         """
         buffer = self._buffer
@@ -198,10 +199,10 @@ class Recorder:
 
     @trio.lowlevel.enable_ki_protection
     def record_cache_metric(self, cache_type: str, operation: str) -> None:
-        """Record something a cache did.
+        """Record a cache operation.
 
         Args:
-            cache_type: which cache.
+            cache_type: the cache's name or type.
             operation: ``hit``, ``miss`` or ``eviction``.
         """
         buffer = self._buffer
@@ -226,7 +227,7 @@ class Recorder:
         Args:
             name: the counter's name, not empty.
             labels: label values by name, copied at the call.
-            value: how much to add, an int or float >= 0.
+            value: the amount to add, an int or float >= 0.
         """
         buffer = self._buffer
         if not (buffer.gate or buffer.admits()):
@@ -245,7 +246,7 @@ class Recorder:
 
     @trio.lowlevel.enable_ki_protection
     def record_histogram(self, name: str, labels: Mapping[str, Any], value: float) -> None:
-        """Record a value observed.
+        """Record an observed value.
 
         Args:
             name: the histogram's name, not empty.
@@ -269,7 +270,7 @@ class Recorder:
 
     @trio.lowlevel.enable_ki_protection
     def record_gauge(self, name: str, labels: Mapping[str, Any], value: float) -> None:
-        """Record a value as it is now.
+        """Record a current value.
 
         Args:
             name: the gauge's name, not empty.
@@ -293,7 +294,7 @@ class Recorder:
 
 
 class ThreadRecorder(Recorder):
-    """A recorder and nothing else, for code that is not to flush or to make instruments; from ``from_thread()``.
+    """A recorder for code that must not flush or create instruments; from ``from_thread()``.
 
     Its events count towards ``buffer_size`` at once. It never raises; after the block its events count as ``closed``.
     """

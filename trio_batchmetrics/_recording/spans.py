@@ -1,9 +1,9 @@
-"""What surrounds a piece of work: ``with histogram.time():``, ``with gauge.track():``, and both as decorators.
+"""Spans around a piece of work: ``with histogram.time():``, ``with gauge.track():``, and both as decorators.
 
-One object may be used any number of times, also at once: nested, in many tasks and threads, in generators. What a
-``with`` block has to remember from its beginning to its end is kept by the frame it stands in, the only thing that a
-``with`` statement has in common with its end and with no other: blocks in one frame end in reverse order, which blocks
-of one task do not (two generators of it may take turns). As a decorator it is kept in the call's own frame.
+One span may be used any number of times, also concurrently: nested, in many tasks and threads, in generators. The state
+that a ``with`` block keeps from entry to exit is keyed by the block's frame, the only thing that its entry and exit
+share with each other and with no other block. Blocks in one frame end in reverse order, which blocks of one task don't
+(two of its generators may take turns). A decorator's state is kept in the frame of the call itself.
 """
 
 from __future__ import annotations
@@ -22,11 +22,11 @@ _P = ParamSpec("_P")
 _T = TypeVar("_T")
 
 _PER_SECOND = {"ms": 1e3, "us": 1e6, "ns": 1e9, "min": 1 / 60, "h": 1 / 3600, "d": 1 / 86_400}
-"""UCUM's units of time: how many of them are a second. Any other unit is taken for seconds."""
+"""UCUM's units of time: how many of each make a second. Any other unit is treated as seconds."""
 
 
 def is_async(function: object) -> bool:
-    """Tell whether calling something gives a coroutine or an async generator, as far as that can be seen before."""
+    """Return whether a call will give a coroutine or an async generator, as far as that is known before the call."""
     for one in (function, getattr(type(function), "__call__", None)):  # noqa: B004 - an object with an async __call__
         if inspect.iscoroutinefunction(one) or inspect.isasyncgenfunction(one):
             return True
@@ -34,20 +34,20 @@ def is_async(function: object) -> bool:
 
 
 class Span:
-    """A context manager and decorator, for any number of uses, one after the other or at once.
+    """A context manager and decorator that can be used any number of times, one after the other or concurrently.
 
-    It may be used in any task and any thread. The work's outcome is passed on as it is: its value, its exception, its
-    cancellation. Entering and leaving it are not checkpoints, and raise nothing.
+    It may be used in any task and any thread. It passes the work's outcome through unchanged: its value, its exception,
+    its cancellation. Entering and leaving it aren't checkpoints, and raise nothing.
 
     As a decorator it takes functions, ``async def`` functions, generators and async generators, and surrounds each call
-    to its end: a coroutine's from its first step to its last, a generator's until it is exhausted or closed. An
+    to its end: a coroutine from its first step to its last, a generator until it is exhausted or closed. An
     ``ExitStack`` enters in one frame and leaves in another: give it a span of its own.
     """
 
     __slots__ = ("_begun",)
 
     def __init__(self) -> None:
-        """Made by an instrument."""
+        """Created by an instrument."""
         self._begun: dict[int, list[float]] = {}
 
     def _begin(self) -> float:
@@ -57,7 +57,7 @@ class Span:
         raise NotImplementedError
 
     def _forget(self, begun: float) -> None:
-        """Leave nothing behind of what began: it was not the work."""
+        """Discard a start that turned out not to be the work's."""
         raise NotImplementedError
 
     @trio.lowlevel.enable_ki_protection
@@ -69,7 +69,7 @@ class Span:
     def __exit__(self, *_: object) -> None:
         frame = id(sys._getframe(1))  # pyright: ignore[reportPrivateUsage]
         begun = self._begun.get(frame)
-        if begun is None:  # left in another frame than it was entered in, by an ExitStack
+        if begun is None:  # an ExitStack leaves it in another frame than it entered it in
             frame, begun = self._begun.popitem()
             self._begun[frame] = begun
         self._end(begun.pop())
@@ -77,7 +77,7 @@ class Span:
             self._begun.pop(frame, None)
 
     def __call__(self, function: Callable[_P, _T]) -> Callable[_P, _T]:
-        """Surround each call of a function."""
+        """Decorate a function: the span surrounds each of its calls."""
         call: Any = function
         while isinstance(call, partial):
             call = call.func
@@ -98,7 +98,7 @@ class Span:
             except BaseException:
                 self._end(begun)
                 raise
-            if inspect.iscoroutine(result):  # another decorator has hidden that it is one
+            if inspect.iscoroutine(result):  # another decorator hides that the function is async
                 self._forget(begun)
                 return cast("_T", self._awaited(result))
             self._end(begun)
@@ -141,15 +141,15 @@ class Span:
                         except StopAsyncIteration:
                             return
                         try:
-                            sent = yield value  # noqa: ASYNC119 - the inner generator is closed below, as this one is
+                            sent = yield value  # noqa: ASYNC119 - the inner generator is closed below, like this one
                         except GeneratorExit:
                             raise
-                        except BaseException as exc:  # noqa: BLE001, ASYNC103 - thrown in: the inner one's to handle
+                        except BaseException as exc:  # noqa: BLE001, ASYNC103 - thrown in: for the inner one to handle
                             step = values.athrow(exc)
                         else:
                             step = values.asend(sent)
                 finally:
-                    await values.aclose()  # noqa: ASYNC102 - whatever the inner generator awaits there, it would without us
+                    await values.aclose()  # noqa: ASYNC102 - any await in there would happen without the span, too
 
         return surrounded
 
@@ -166,12 +166,12 @@ class Timing(Span):
     __slots__ = ("_clock", "_observe", "_per_second")
 
     def __init__(self, observe: Callable[[float], None], clock: _Clock, unit: str) -> None:
-        """Made by ``histogram.time()``.
+        """Created by ``histogram.time()``.
 
         Args:
-            observe: takes how long.
-            clock: tells the time, in seconds.
-            unit: what to observe in; seconds, where it is no unit of time.
+            observe: receives the duration.
+            clock: provides the time, in seconds.
+            unit: the unit to observe in; if it isn't a unit of time, seconds.
         """
         super().__init__()
         self._observe = observe
@@ -189,16 +189,16 @@ class Timing(Span):
 
 
 class Tracking(Span):
-    """Counts the work while it is in flight: one more as it begins, one less as it ends, however it does."""
+    """Counts work in flight: plus one when it begins, minus one when it ends, however it ends."""
 
     __slots__ = ("_dec", "_inc")
 
     def __init__(self, inc: Callable[[], None], dec: Callable[[], None]) -> None:
-        """Made by ``gauge.track()``.
+        """Created by ``gauge.track()``.
 
         Args:
-            inc: one more.
-            dec: one less.
+            inc: adds one.
+            dec: subtracts one.
         """
         super().__init__()
         self._inc = inc

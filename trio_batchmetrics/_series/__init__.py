@@ -1,14 +1,14 @@
-"""Events added up to series, for back-ends that want totals instead of events.
+"""Events aggregated into series, for back-ends that store totals instead of events.
 
 ::
 
     store     SeriesStore: series by instrument and labels, up to a limit
-    cells     one series' value, and what sinks read of it
+    cells     one series' value, and the snapshot of it that sinks read
     columns   where a row has its labels and values
-    identity  which instruments and series a back-end can tell apart
-    context   SinkContext: what a collector tells its sinks
+    identity  which instruments and series a back-end can distinguish
+    context   SinkContext: the information that a collector gives its sinks
 
-Imports ``_events``. Series sinks merge batches into a store; bound instruments do not use it.
+Imports ``_events`` and ``_reprs``. Series sinks merge batches into a store; bound instruments do not use it.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What a collector tells its sinks."""
+"""The information that a collector gives its sinks."""
 
 from __future__ import annotations
 
@@ -16,25 +16,25 @@ __all__ = ["SinkContext"]
 @tolerant_repr
 @attrs.frozen(kw_only=True)
 class SinkContext:
-    """What a collector tells its sinks when it opens."""
+    """The information that a collector gives its sinks when it opens."""
 
     static_labels: Mapping[str, str] = attrs.field(factory=dict[str, str])
     """Labels to add to every event, as text; an event's own label wins."""
     enable_compression: bool = False
-    """Whether payloads are to be compressed."""
+    """Whether to compress payloads."""
     max_series: int = 2000
-    """Distinct label sets an instrument may have."""
+    """Maximum number of distinct label sets per instrument."""
     bounds: Mapping[str, tuple[float, ...]] = attrs.field(factory=dict[str, tuple[float, ...]])
-    """Histogram bucket bounds by instrument name, over the declared ones."""
+    """Histogram bucket bounds by instrument name; they override the declared ones."""
     run_id: str = ""
-    """Names the collector's run, like no other; together with a serial number (``Batch.serials``) an event."""
+    """A unique identifier of the collector's run; with a serial number (``Batch.serials``) it identifies an event."""
     instance: str = ""
-    """Names the process in which the block was entered: ``host:pid``, or ``host:pid:2`` for the second collector that
-    is open in it. In a container, ``host`` has a part that no other container of the same host name has."""
+    """Identifies the process in which the block was entered: ``host:pid``, or ``host:pid:2`` for the second collector
+    that is open in it. In a container, ``host`` has a part that no other container with the same host name has."""
     declared: Mapping[str, Measure] = attrs.field(factory=dict[str, Measure])
-    """Instruments by name, as they are declared: their kind, unit, description and bounds. See ``Measure.of_kind``."""
+    """Declared instruments by name: their kind, unit, description and bounds. See ``Measure.of_kind``."""
     bound: Sequence[tuple[Measure, Mapping[str, Any]]] = ()
     """The bound instruments created so far, with their labels; it only grows."""
     hand_over: Callable[[], Awaitable[None]] | None = None
-    """Collects the bound instruments, and returns once everything recorded before the call is merged; in Trio's thread,
-    while the block is open. None: there is no collector."""
+    """Collects the bound instruments, and returns once everything recorded before the call is merged; to be called in
+    Trio's thread, while the block is open. None: there is no collector."""

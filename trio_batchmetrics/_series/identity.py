@@ -1,8 +1,7 @@
-"""How a back-end tells instruments and series apart.
+"""How a back-end distinguishes instruments and series.
 
-Series that a back-end cannot tell apart are one series: a :class:`~.store.SeriesStore` adds them up.
-What it asks for that is an :class:`Identity`. It is asked once for each combination of labels as the application gave
-them, never for each event.
+Series that a back-end cannot distinguish are one series: a :class:`~.store.SeriesStore` adds them up. It consults an
+:class:`Identity` to decide that: once per combination of the application's original labels, never once per event.
 """
 
 from __future__ import annotations
@@ -16,34 +15,34 @@ __all__ = ["Identity"]
 
 
 class Identity:
-    """Tells instruments apart by name, kind and unit, and series by their labels' texts; to be overridden for others.
+    """Distinguishes instruments by name, kind and unit, and series by their labels' texts. Override it for other rules.
 
-    Where two instruments have a name in common, they are one if their :meth:`terms` are equal; else the later one is
+    If two instruments have a name in common, they are one if their :meth:`terms` are equal; otherwise the later one is
     refused.
     """
 
     def __init__(self, limits: Limits | None = None) -> None:
-        """Tell them apart.
+        """Create the default identity.
 
         Args:
-            limits: the largest labels that the back-end takes; None: any.
+            limits: the largest labels that the back-end accepts; None: any.
         """
         self.limits: Limits = limits or Limits()
 
     def names(self, measure: Measure) -> tuple[Hashable, ...]:
-        """Return every name that an instrument takes; the first is what it is called."""
+        """Return every name that an instrument occupies; the first is its own."""
         return ((measure.name, measure.kind, measure.unit),)
 
     def terms(self, measure: Measure) -> Hashable:
-        """Return what instruments that have a name in common must agree on to be one."""
+        """Return what instruments with a name in common must agree on to be one."""
         return (measure.kind, measure.unit)
 
     def refusal(self, measure: Measure) -> str | None:
-        """Return in words why the back-end takes no instrument of this name; None if it does."""
+        """Return why the back-end refuses an instrument with this name; None if it accepts it."""
         return None
 
     def labels(self, family: Family, labels: Mapping[str, str]) -> Mapping[str, str]:
-        """Return the labels that a series is kept with.
+        """Return the labels with which a series is stored.
 
         Args:
             family: its instrument.
@@ -52,19 +51,19 @@ class Identity:
         return labels
 
     def key(self, family: Family, labels: Mapping[str, str]) -> Hashable:
-        """Return what tells a series from others of its instrument.
+        """Return the key that distinguishes a series from others of its instrument.
 
         Args:
             family: its instrument.
-            labels: as :meth:`labels` returned them.
+            labels: the result of :meth:`labels`.
         """
         return tuple(sorted(labels.items()))
 
     def broken_limit(self, family: Family, labels: Mapping[str, str]) -> str | None:
-        """Return in words which limit a series exceeds; None if it keeps all.
+        """Return a description of the limit that a series exceeds; None if it exceeds none.
 
         Args:
             family: its instrument.
-            labels: as :meth:`labels` returned them.
+            labels: the result of :meth:`labels`.
         """
         return self.limits.broken_by(labels)

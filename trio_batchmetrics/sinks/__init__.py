@@ -1,4 +1,4 @@
-"""The sinks that come with the library, one back-end a module or a folder. Importable without their extras."""
+"""The sinks that come with the library: one module or folder per back-end. Importable without their extras."""
 
 from __future__ import annotations
 

@@ -11,14 +11,14 @@ from ..abc import EventSink, Payload, Receipt
 __all__ = ["FunctionSink", "SinkFunction"]
 
 SinkFunction = Callable[[Batch], Awaitable[Receipt | None]]
-"""``async def my_sink(batch)``: gets all that is queued; returns None once it is delivered."""
+"""``async def my_sink(batch)``: takes all queued events as one batch; returns None once they are delivered."""
 
 
 class FunctionSink(EventSink[None]):
-    """Calls a function with each batch; delivered is what it returned None for. An ``Exception`` is retried."""
+    """Calls a function with each batch; *delivered* means that it returned None. An ``Exception`` is retried."""
 
     def __init__(self, function: SinkFunction) -> None:
-        """Wrap a function.
+        """Create a sink from a function.
 
         Args:
             function: takes a batch; async.
@@ -35,5 +35,5 @@ class FunctionSink(EventSink[None]):
         self._function = function
 
     async def send(self, payload: Payload[None]) -> Receipt | None:
-        """Call the function."""
+        """Call the function with the batch."""
         return await self._function(payload.events)

@@ -1,4 +1,4 @@
-"""The default sink: one line a batch, through the standard library's logging."""
+"""The default sink: one line per batch, through the standard library's logging."""
 
 from __future__ import annotations
 
@@ -13,26 +13,27 @@ __all__ = ["LoggingSink"]
 
 
 _BURST = 100
-"""Lines that may come at once."""
+"""Maximum number of lines at once."""
 
 _LINES_PER_SECOND = 100.0
-"""Short lines that may come for ever: a handler that records each line has the next one logged, in a circle."""
+"""Maximum sustained rate of short lines: a handler that records each line causes the next one, in a circle."""
 
 _WORTH_A_LINE = 100
-"""Events that have a line at once in any case: they come from the application, and must not fill the queue."""
+"""Batches of this size are always logged at once: the application caused them, and they must not fill the queue."""
 
 
 class LoggingSink(EventSink[None]):
     """Logs one summary line per batch: how many events of each kind.
 
-    Delivered means: handed to the logger. What its handlers do with it, logging does not tell. After 100 lines at once
-    there are at most 100 per second about fewer than 100 events each; events that come meanwhile share the next line.
+    *Delivered* means handed to the logger; logging does not report what its handlers do with the line. After 100 lines
+    at once, there are at most 100 per second about fewer than 100 events each; events that come in the meantime share
+    the next line.
     """
 
     def __init__(
         self, logger: logging.Logger | str = "trio_batchmetrics", level: int = logging.INFO, **settings: Any
     ) -> None:
-        """Log to a logger.
+        """Create a sink that logs to a logger.
 
         Args:
             logger: a logger or its name.
@@ -46,7 +47,7 @@ class LoggingSink(EventSink[None]):
         self._last = 0.0
 
     async def send(self, payload: Payload[None]) -> None:
-        """Log the line; a checkpoint where lines come too fast."""
+        """Log the line. A checkpoint if lines come too fast."""
         if len(payload.events) < _WORTH_A_LINE:
             await self._wait_for_room()
         kinds = ", ".join(f"{count} {kind}" for kind, count in payload.events.kinds().items())

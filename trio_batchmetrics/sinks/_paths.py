@@ -1,4 +1,4 @@
-"""Paths of the sinks with files: which ones they accept, and why a file cannot be opened."""
+"""Paths of the file sinks: which ones they accept, and why a file cannot be opened."""
 
 from __future__ import annotations
 
@@ -12,18 +12,18 @@ from .._exceptions import ConfigError
 __all__ = ["file_path", "why_not_opened"]
 
 _URL = re.compile(r"file:|[A-Za-z][A-Za-z0-9+.-]+://", re.IGNORECASE)
-"""The beginning of a URL. A path may contain colons otherwise, and ``C:`` is a drive."""
+"""The start of a URL. Other paths may contain colons, too, and ``C:`` is a drive."""
 
 _NAMES = {
     "": "it is empty",
     "-": "pass sys.stdout for the standard output",
-    ":memory:": "nobody could read a database in memory; use a file, or trio_batchmetrics.testing.RecordingSink()",
+    ":memory:": "no other process could read it; use a file, or trio_batchmetrics.testing.RecordingSink()",
 }
-"""Texts that mean something else than a file of that name to other programs."""
+"""Texts that other programs don't treat as the name of a file."""
 
 
 def file_path(parameter: str, value: str | os.PathLike[str]) -> Path:
-    """Return a path as an absolute one, relative to the current directory at the time of the call. No I/O.
+    """Return an absolute path; a relative one is resolved against the current directory at the call. No I/O.
 
     Args:
         parameter: the name of the sink's parameter, for messages.
@@ -45,20 +45,20 @@ def _why_not(path: str) -> str | None:
     if path in _NAMES:
         return _NAMES[path]
     if _URL.match(path):
-        return "URLs are not read; pass the path alone"
+        return "URLs are not supported; pass only the path"
     if "\0" in path:
-        return "no file name has a NUL in it"
+        return "a file name cannot contain a NUL"
     try:
         os.fsencode(path)
     except UnicodeEncodeError:
-        return "the file system has no name for its characters"
+        return "the file system cannot encode its characters"
     if path.endswith(("/", os.sep)):
         return "it ends like a folder; add the name of the file"
     return None
 
 
 def why_not_opened(path: Path) -> str | None:
-    """Say why a database cannot be opened, as far as one can tell without opening it; None: it may be soon."""
+    """Return why a database cannot be opened, as far as that is known without opening it; None: it may work soon."""
     folder = path.parent
     try:
         if stat.S_ISDIR(path.stat().st_mode):
@@ -67,8 +67,8 @@ def why_not_opened(path: Path) -> str | None:
     except (FileNotFoundError, NotADirectoryError):
         if not folder.is_dir():
             return "its folder does not exist"
-        readable = True  # to be made
+        readable = True  # it will be created
     except PermissionError:
         readable = False
-    # The log stands next to the file, so it is not enough that the file itself is writable.
+    # The log is next to the file, so a writable file is not enough: the folder must be writable, too.
     return None if readable and os.access(folder, os.W_OK | os.X_OK) else "permission denied"

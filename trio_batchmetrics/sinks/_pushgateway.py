@@ -1,4 +1,4 @@
-"""Prometheus' Pushgateway: all series at each push, under the grouping key of this process."""
+"""Prometheus' Pushgateway: each push sends all series, under the grouping key of this process."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ __all__ = ["PushgatewaySink"]
 _CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 _LABEL = re.compile(r"[a-zA-Z_][a-zA-Z0-9_]*")
 _OWN = frozenset({"push_time_seconds", "push_failure_time_seconds"})
-"""What the Pushgateway adds to each group; one that is pushed, it replaces (README, "About timestamps")."""
+"""Metrics that the Pushgateway adds to each group, replacing pushed ones (README, "About timestamps")."""
 
 _NO_KEYS = frozenset({"job", "le", "quantile"})
-"""Labels that no grouping key can have: ``job`` is there already, and a histogram's buckets would have two ``le``."""
+"""Labels that no grouping key can have: ``job`` is always there, and a histogram's buckets would have two ``le``."""
 
 _PLAIN = re.compile(r"[a-zA-Z0-9_~-][a-zA-Z0-9_.~-]*")
 
@@ -32,24 +32,25 @@ _PLAIN = re.compile(r"[a-zA-Z0-9_~-][a-zA-Z0-9_.~-]*")
 class PushgatewaySink(HTTPSink, SeriesSink[bytes]):
     """Pushes cumulative series to a Pushgateway, for jobs that end before anything could scrape them.
 
-    *Delivered* means: the Pushgateway has answered 2xx to a push that contains the event. A push has every series since
-    the block was opened, so none resets a counter, and a failed one loses nothing while a later one succeeds. What the
-    Pushgateway keeps survives its restart only if it was started with ``--persistence.file``; the next push has
-    everything again. There is one every ``refresh`` seconds and one at the end of the block, so that a Pushgateway that
-    has lost its memory is full again by then.
+    *Delivered* means that the Pushgateway has answered 2xx to a push that contains the event. A push has every series
+    since the block was opened, so no push resets a counter, and a failed one loses nothing if a later one succeeds. The
+    Pushgateway's state survives its restart only if it was started with ``--persistence.file``; the next push has
+    everything again. The sink pushes every ``refresh`` seconds and at the end of the block, so that a Pushgateway that
+    has lost its state is complete again by then.
 
-    A push replaces what is under its grouping key: by default ``job`` and ``instance="host:pid"``, taken when the block
-    is entered (``SinkContext.instance``), so that workers do not overwrite each other. The Pushgateway forgets nothing
-    by itself, so groups of processes that have ended stay, until somebody deletes them; ``delete_on_exit`` does that,
-    for those that end well.
+    A push replaces everything under its grouping key: by default ``job`` and ``instance="host:pid"``, taken when the
+    block is entered (``SinkContext.instance``), so that workers do not overwrite each other. The Pushgateway never
+    forgets a group, so groups of processes that have ended stay until they are deleted; ``delete_on_exit`` does that,
+    for processes that end normally.
 
-    A push whose answer did not come in time may still be under way when the next one arrives, and then overtake it; the
-    protocol has nothing against that, and the push after it puts it right. Give ``timeout`` room, so that it is rare.
+    A push whose response did not come in time may still be in flight when the next one arrives, and then overtake it.
+    The protocol does not prevent that; the push after it corrects the state. Choose a generous ``timeout``, so that
+    this is rare.
 
     An instrument whose name would be ``push_time_seconds`` or ``push_failure_time_seconds`` is refused: the Pushgateway
-    has its own of these in each group, and would put them in its place. Its events count as rejected.
+    has its own metrics of these names in each group, and would replace it. Its events count as rejected.
 
-    A label that is called like one of the grouping key becomes ``exported_…``, as Prometheus does it when scraping.
+    A label with the name of a grouping key's label becomes ``exported_…``, as in a Prometheus scrape.
 
     Example:
         >>> from trio_batchmetrics.sinks import PushgatewaySink
@@ -67,19 +68,19 @@ class PushgatewaySink(HTTPSink, SeriesSink[bytes]):
         delete_on_exit: bool = False,
         **settings: Unpack[SeriesSettings],
     ) -> None:
-        """Push to a Pushgateway. No network I/O here.
+        """Create a sink for a Pushgateway. No network I/O here.
 
         Args:
-            url: its base URL.
+            url: the Pushgateway's base URL.
             job: the grouping key's first label.
             grouping_key: its other labels; None: ``{"instance": "host:pid"}``; ``{}``: none.
-            method: ``PUT`` replaces the whole group; ``POST`` only metrics of the same name, so that several may
-                push to one group, each its own metrics.
-            delete_on_exit: delete the group as the block ends, after the last push.
-            settings: of the server and the delivery.
+            method: ``PUT`` replaces the whole group; ``POST`` replaces only metrics of the same name, so that several
+                sinks may push to one group, each its own metrics.
+            delete_on_exit: delete the group when the block ends, after the last push.
+            settings: connection and delivery settings.
 
         Raises:
-            ValueError: a bad setting; the message names it.
+            ValueError: a setting is invalid; the message names it.
             ImportError: httpx2 is not installed.
         """
         super().__init__(url, settings)
@@ -106,22 +107,22 @@ class PushgatewaySink(HTTPSink, SeriesSink[bytes]):
         return Page(self.context, time.time_ns, None, reserved=self._grouping, limits=self._limits, taken=_OWN)
 
     def bind(self, context: SinkContext) -> None:
-        """Take what the collector tells."""
+        """Bind the sink to a collector's context."""
         super().bind(context)
         self._path = self._grouped_path()
         self._page = self._empty()
 
     @property
     def overflowed(self) -> Mapping[str, int]:
-        """How many events of an instrument lost their labels to ``max_series``, by its name."""
+        """By instrument, the number of events that lost their labels to ``max_series``."""
         return self._page.overflowed
 
     def merge(self, events: Sequence[MetricEvent]) -> Mapping[int, str] | None:
-        """Add events to the series; those that are refused are returned, by position."""
+        """Add events to the series; return the reasons for those that are refused, by position."""
         return self._page.merge(events)
 
     def snapshot(self) -> bytes:
-        """Return every series as it stands, in text format 0.0.4, without timestamps: the Pushgateway takes none."""
+        """Return a snapshot of every series, in text format 0.0.4, without timestamps: the Pushgateway accepts none."""
         return self._page.write(openmetrics=False)
 
     async def send(self, payload: Payload[bytes]) -> Receipt:
@@ -133,7 +134,7 @@ class PushgatewaySink(HTTPSink, SeriesSink[bytes]):
         return receipt_of(answer, self.server)
 
     async def aclose(self) -> None:
-        """Delete the group if that is asked for, and close the connections.
+        """Delete the group if that was requested, and close the connections.
 
         Raises:
             RuntimeError: the group is still there, or may be; the sink's ``last_error`` has it.
@@ -154,7 +155,7 @@ def _checked_key(grouping_key: Any) -> Mapping[str, str]:
     """Return a copy of the grouping key.
 
     Raises:
-        ConfigError: it isn't a mapping, or a name or value can be in none.
+        ConfigError: it isn't a mapping, or a name or value cannot be part of one.
     """
     if not isinstance(grouping_key, Mapping):
         raise ConfigError(f"grouping_key must be a mapping of label names to values (got {grouping_key!r})")
@@ -169,15 +170,15 @@ def _checked_key(grouping_key: Any) -> Mapping[str, str]:
 
 
 def _is_text(value: object) -> bool:
-    """Tell whether a value is a str that UTF-8 has a form for."""
+    """Return whether a value is a str that UTF-8 can encode."""
     return isinstance(value, str) and value.encode(errors="replace").decode() == value
 
 
 def _segments(name: str, value: str) -> str:
-    """Return a label of the grouping key as part of a path.
+    """Return a label of the grouping key as path segments.
 
-    What is not plain goes in base64: a slash cannot be quoted there, ``.`` and ``..`` would be resolved, and of nothing
-    only ``=`` is left (https://github.com/prometheus/pushgateway#url).
+    A value that isn't plain is written in base64: a slash cannot be quoted there, ``.`` and ``..`` would be resolved,
+    and an empty value becomes ``=`` (https://github.com/prometheus/pushgateway#url).
     """
     if _PLAIN.fullmatch(value):
         return f"/{name}/{value}"

@@ -1,12 +1,12 @@
-"""Elasticsearch's and OpenSearch's ``_bulk``, and the sink that speaks it.
+"""Elasticsearch's and OpenSearch's ``_bulk`` API, and the sink that uses it.
 
 ::
 
     sink       ElasticsearchSink
-    index      names of indices, and the template
+    index      index names, and the index template
     bulk       events to the body of a request
     documents  how the rows of each event class become documents
-    answer     what an answer says of each event
+    answer     the outcome of each event in a response
 """
 
 from __future__ import annotations

@@ -1,11 +1,11 @@
-"""What the answer to a ``_bulk`` request says of each event in it.
+"""The outcome of each event in the response to a ``_bulk`` request.
 
 ===============================================  =========================================
 2xx                                              delivered
 409, to ``create``                               delivered: it is there already, under its own id
-408, 425, 429, 5xx                               these items alone are tried again
+408, 425, 429, 5xx                               these items alone are retried
 any other                                        these items alone are rejected, with the server's reason
-no status, or not as many items as were sent     tried again: ids make that safe
+no status, or not as many items as were sent     retried: ids make that safe
 ===============================================  =========================================
 """
 
@@ -21,7 +21,7 @@ from ...abc import Receipt
 __all__ = ["FILTER_PATH", "receipt_of_items"]
 
 FILTER_PATH = "errors,items.*.status,items.*.error.type,items.*.error.reason"
-"""What an answer is reduced to. Every item has a status, so none is left out and each stays at its place."""
+"""The requested parts of the response. Every item has a status, so none is left out or changes its position."""
 
 _REASON_MAX_CHARS = 300
 
@@ -29,26 +29,26 @@ _RETRYABLE = frozenset({408, 425, 429})
 """As for whole requests. 429: a full write queue, or a disk that is nearly full; 503: a shard that is not there yet."""
 
 _NOT_TAKEN = frozenset({425, 429, 503})
-"""Those of which the server says that it did not carry them out."""
+"""Statuses that say that the server did not carry the item out."""
 
 _NO_STATUS = 0
 
 
 def receipt_of_items(body: bytes, items: int, action: str, scrubbed: Callable[[str], str]) -> Receipt:
-    """Say what an answer with a 2xx means, item by item.
+    """Return the receipt that a 2xx response means, item by item.
 
     Args:
-        body: the answer's.
-        items: how many events were sent.
+        body: the response's body.
+        items: the number of events that were sent.
         action: ``create`` or ``index``.
-        scrubbed: takes credentials out of the server's words.
+        scrubbed: removes credentials from the server's text.
     """
     if body == _all_created(items, action):
         return Receipt()
     try:
         results = _results(json.loads(body), items)
     except (ValueError, TypeError, RecursionError) as exc:
-        words = scrubbed(f"an answer that _bulk does not give: {exc}")[:_REASON_MAX_CHARS]
+        words = scrubbed(f"not a _bulk response: {exc}")[:_REASON_MAX_CHARS]
         return Receipt(retry=True, uncertain=True, error=words)
     again: list[int] = []
     rejected: dict[int, str] = {}
@@ -71,7 +71,7 @@ def receipt_of_items(body: bytes, items: int, action: str, scrubbed: Callable[[s
 
 
 def _scrubbed(reasons: Collection[str], scrubbed: Callable[[str], str]) -> Iterable[str]:
-    """Return reasons without credentials, and cut. All at once: a server may have 5000 that differ."""
+    """Return reasons without credentials, and cut. All at once: a server may send 5000 different ones."""
     together = "\0".join(reason.replace("\0", " ") for reason in reasons)
     found = scrubbed(together).split("\0") if reasons else []
     if len(found) != len(reasons):
@@ -80,7 +80,7 @@ def _scrubbed(reasons: Collection[str], scrubbed: Callable[[str], str]) -> Itera
 
 
 def _all_created(items: int, action: str) -> bytes:
-    """Return the answer that is nearly always given; to compare it costs a hundredth of what reading it does."""
+    """Return the most frequent response by far; comparing it costs a hundredth of parsing it."""
     item = f'{{"{action}":{{"status":201}}}}'.encode()
     return b'{"errors":false,"items":[%b]}' % b",".join([item] * items)
 
@@ -89,8 +89,8 @@ def _results(answer: Any, expected: int) -> list[tuple[int, object]]:
     """Return each item's status, and its error if there is one.
 
     Raises:
-        TypeError: it has no items.
-        ValueError: it has another number of them.
+        TypeError: the response has no items.
+        ValueError: it has a different number of items.
     """
     items: Any = cast("dict[str, Any]", answer).get("items") if isinstance(answer, dict) else None
     if not isinstance(items, list):

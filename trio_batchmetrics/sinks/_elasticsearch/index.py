@@ -1,4 +1,4 @@
-"""Names of indices, and the template that says how their fields are mapped."""
+"""Index names, and the template that defines the mapping of their fields."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ __all__ = ["LABEL_TYPES", "IndexName", "template_body"]
 
 _DIRECTIVE = re.compile(r"%(.?)", re.DOTALL)
 _FIRST_DIGITS = {"Y": "12", "m": "01", "d": "0123", "H": "012", "j": "0123", "G": "12", "V": "012345"}
-"""The directives of strftime that give digits and no more, the same in every locale; and what these begin with."""
+"""The directives of strftime that give only digits, the same in every locale; and the digits they can start with."""
 _DATE = re.compile(r"%(.)(?:.*%.)?", re.DOTALL)
 
 _ILLEGAL = re.compile(r"""[\\/*?"<>|\s,#:%]""")
@@ -21,31 +21,31 @@ _MAX_BYTES = 255
 """Rules for names: "Create index API" of Elasticsearch, "Index naming restrictions" of OpenSearch."""
 
 _PRIORITY = 500
-"""Elastic advises more than this where a pattern may overlap with those of its own templates ("Index templates")."""
+"""Elastic recommends more than this if a pattern may overlap with those of its own templates ("Index templates")."""
 
 _IGNORE_ABOVE = 8191
-"""Characters. What is longer is kept but not indexed: Lucene refuses a term of more than 32 766 bytes, and a character
-may take four (Elasticsearch, "ignore_above")."""
+"""Maximum number of characters that are indexed; a longer value is stored only. Lucene refuses a term of more than
+32 766 bytes, and a character may take four (Elasticsearch, "ignore_above")."""
 
 LABEL_TYPES: tuple[Mapping[str, Any], ...] = (
     {"type": "flattened", "ignore_above": _IGNORE_ABOVE},
     {"type": "flat_object"},
 )
-"""One field for all labels, whatever they are called: Elasticsearch's from 7.3, OpenSearch's from 2.7 on. A server
-does not know the other's."""
+"""One field for all labels, whatever their names: Elasticsearch's from 7.3, OpenSearch's from 2.7 on. Neither server
+knows the other's."""
 
 
 class IndexName:
-    """The index, or data stream, that an event goes to: a name, or one with the date of the event's timestamp (UTC)."""
+    """An event's index or data stream: a fixed name, or one with the date of the event's timestamp (UTC)."""
 
     def __init__(self, name: str) -> None:
-        """Know the name.
+        """Check the name.
 
         Args:
             name: may have ``%Y``, ``%m``, ``%d``, ``%H``, ``%j`` (day of the year), ``%G`` and ``%V`` (ISO week).
 
         Raises:
-            ConfigError: no server would take it.
+            ConfigError: no server would accept it.
         """
         if not isinstance(name, str):
             raise ConfigError(f"index must be a str (got {name!r})")
@@ -65,7 +65,7 @@ class IndexName:
             raise ConfigError(f"index must have at most {_MAX_BYTES} bytes (got {len(example.encode())})")
 
     def at(self, second: int) -> str:
-        """Return the name for events of a second since 1970."""
+        """Return the name for events in a given second since 1970."""
         if not self._dated:
             return self._name
         moment = time.gmtime(second)
@@ -73,9 +73,9 @@ class IndexName:
 
     @property
     def patterns(self) -> list[str]:
-        """What all the names match, and little else: ``metrics-*`` would be Elastic Agent's data streams too.
+        """Patterns that match all the names, and little else: ``metrics-*`` would match Elastic Agent's data streams.
 
-        From the first directive to the last is a ``*``, but for the digit that a date begins with.
+        A ``*`` replaces everything from the first directive to the last, except the digit that a date starts with.
         """
         date = _DATE.search(self._name)
         if date is None:
@@ -85,7 +85,7 @@ class IndexName:
 
     @property
     def template(self) -> str:
-        """The name of their template."""
+        """The name of the indices' template."""
         return "trio-batchmetrics-" + _DATE.sub("", self._name)
 
 
@@ -93,9 +93,9 @@ def template_body(name: IndexName, labels: Mapping[str, Any] | None, *, data_str
     """Return an index template (``PUT /_index_template``).
 
     Args:
-        name: of the indices; of two templates that match an index, that with the longer pattern is used.
-        labels: the mapping of the field ``labels``; None: a keyword field each.
-        data_stream: whether what is created is a data stream.
+        name: the indices' name; if two templates match an index, the one with the longer pattern applies.
+        labels: the mapping of the field ``labels``; None: a keyword field per label.
+        data_stream: whether the template creates a data stream.
     """
     keyword = {"type": "keyword", "ignore_above": _IGNORE_ABOVE}
     dynamic: list[dict[str, Any]] = [_dynamic("fields.*", "double", {"type": "double"})]

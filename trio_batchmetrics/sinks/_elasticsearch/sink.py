@@ -1,4 +1,4 @@
-"""Elasticsearch and OpenSearch: each event a document."""
+"""Elasticsearch and OpenSearch: one document per event."""
 
 from __future__ import annotations
 
@@ -23,30 +23,30 @@ _NDJSON = "application/x-ndjson"
 
 
 _UNREADABLE = 5
-"""Answers to one payload whose bodies cannot be read, after which it is given up: what comes after them is the same."""
+"""Number of unreadable responses after which a payload is given up: further ones would be unreadable, too."""
 
 
 class ElasticsearchSink(HTTPSink, EventSink[bytes]):
     """Writes events to Elasticsearch or OpenSearch, each as a document in its JSON form, by ``POST /_bulk``.
 
-    *Delivered* means: the server has answered the event's own item with a 2xx, or with 409: it was there already. The
+    *Delivered* means that the server answered the event's own item with a 2xx, or with 409: it was there already. The
     document is then in the translog of the primary shard and of every replica in sync, on disk unless
     ``index.translog.durability`` is ``async`` (Elasticsearch, "Translog"). Searches see it after the next refresh.
 
-    **Exactly once.** A document's id is made of the collector's run and the event's serial number, so that what is sent
-    again, because the outcome of an attempt was unknown, is not there twice. This holds within an index: where an alias
-    or a data stream rolls over between two attempts, the second may create what the first did in the index before.
+    **Exactly once.** A document's id consists of the collector's run and the event's serial number, so an event that is
+    sent again, because it was in doubt, is not stored twice. This holds within an index: if an alias or a data stream
+    rolls over between two attempts, the second may create a document that the first created in the previous index.
 
     **Failures**, item by item:
 
-    * *Tried again alone*: 429 (a full write queue, a disk nearly full) and 5xx (a shard that is not there).
-    * *Rejected alone*: whatever else the server says, such as 400 for a field that does not fit the mapping, 403, 404.
+    * *Retried alone*: 429 (a full write queue, a disk nearly full) and 5xx (a shard that is not there).
+    * *Rejected alone*: any other error, such as 400 for a field that does not fit the mapping, 403, 404.
 
-    A whole request that is refused with 413 is halved; one refused with 400 too, for it may be one event that a proxy
-    or a pipeline cannot bear. 401, 403, 404 are given up.
+    If a whole request is refused with 413, the payload is halved; with 400, too, since a proxy or a pipeline may object
+    to a single event. On 401, 403 and 404 the payload is given up.
 
-    A 2xx whose body cannot be read leaves in doubt what became of each event: it is asked again, up to five times, and
-    then the events have failed. Where the body is too long (4 MB), the payload is halved.
+    A 2xx whose body cannot be read leaves every event in doubt: the sink sends the payload again, up to five times, and
+    then the events have failed. If the body is too long (4 MB), the payload is halved.
 
     Example:
         >>> from trio_batchmetrics.sinks import ElasticsearchSink
@@ -56,8 +56,8 @@ class ElasticsearchSink(HTTPSink, EventSink[bytes]):
 
     max_events: int | None = 5000
     max_payload_bytes: int | None = 5_000_000
-    """Elastic advises 5 to 15 MB; small machines of Amazon's take 10. An event has 300 bytes, so ``max_events`` is
-    reached first; 5000 are encoded in 5 ms and indexed in less than a second."""
+    """Elastic recommends 5 to 15 MB; Amazon's small machines accept 10. An event has 300 bytes, so ``max_events`` is
+    reached first; 5000 events are encoded in 5 ms and indexed in less than a second."""
 
     def __init__(
         self,
@@ -69,25 +69,25 @@ class ElasticsearchSink(HTTPSink, EventSink[bytes]):
         action: Literal["create", "index"] = "create",
         **settings: Unpack[EventSettings],
     ) -> None:
-        """Write to a server. No network I/O here.
+        """Create a sink for a server. No network I/O here.
 
         Args:
-            url: its base URL.
+            url: the server's base URL.
             index: the name of an index, an alias or a data stream; or one with the date of the event's timestamp, in
                 UTC: ``metrics-%Y.%m.%d``, with any of ``%Y %m %d %H %j %G %V``.
             template: put an index template for this name before the first request, so that fields aggregate:
                 ``fields`` as ``double``, ``@timestamp`` as ``date_nanos``, ``kind`` and ``name`` as ``keyword``, and
                 ``labels`` as one field for all of them (``flattened``, ``flat_object``) if the server has that, so that
-                no name of a label is refused. ``"keyword"``: ``labels`` as a ``keyword`` field each. It replaces the
-                template that an earlier run put. If the server refuses it for good, events are written without it, and
-                a warning is logged.
+                no label name is refused. ``"keyword"``: one ``keyword`` field per label. It replaces the template that
+                an earlier run put. If the server refuses it permanently, the sink writes events without it, and logs a
+                warning.
             data_stream: the name is a data stream's, and the template makes it one.
-            action: ``create`` leaves a document that is there as it is; data streams take nothing else. ``index``
-                writes it again, which counts versions up; for servers and pipelines that cannot ``create``.
-            settings: of the server and the delivery.
+            action: ``create`` leaves an existing document unchanged; data streams accept nothing else. ``index``
+                writes it again, which increments its version; for servers and pipelines that cannot ``create``.
+            settings: connection and delivery settings.
 
         Raises:
-            ValueError: a bad setting; the message names it.
+            ValueError: a setting is invalid; the message names it.
             ImportError: httpx2 is not installed.
         """
         super().__init__(url, settings)
@@ -105,9 +105,9 @@ class ElasticsearchSink(HTTPSink, EventSink[bytes]):
         self._data_stream = data_stream
         self._template_due = bool(template)
         self._unreadable = ("", 0)
-        """The payload whose last answers could not be read, and how many."""
+        """The payload whose latest responses could not be read, and their number."""
         self._body = self._empty()
-        # Below the attempt's own timeout, so that one shard that is missing does not hide what became of the others.
+        # Below the attempt's own timeout, so that one missing shard does not hide the outcome of the others.
         self._params = {"filter_path": FILTER_PATH, "timeout": f"{max(1, round(self.timeout * 500))}ms"}
 
     def _empty(self) -> BulkBody:
@@ -115,7 +115,7 @@ class ElasticsearchSink(HTTPSink, EventSink[bytes]):
         return BulkBody(self._action, self._index.at, run_id, static, self._limits)
 
     def bind(self, context: SinkContext) -> None:
-        """Take what the collector tells."""
+        """Bind the sink to a collector's context."""
         super().bind(context)
         self._body = self._empty()
         self._template_due = bool(self._template)
@@ -125,7 +125,7 @@ class ElasticsearchSink(HTTPSink, EventSink[bytes]):
         return self._body.lines(events)
 
     async def send(self, payload: Payload[bytes]) -> Receipt:
-        """Write the payload, after the template if that is due."""
+        """Write the payload, after putting the template if that is due."""
         try:
             if self._template_due:
                 receipt = await self._put_template()
@@ -141,12 +141,12 @@ class ElasticsearchSink(HTTPSink, EventSink[bytes]):
         if 200 <= answer.status < 300:
             return receipt_of_items(answer.body, len(payload.events), self._action, self.server.scrubbed)
         receipt = receipt_of(answer, self.server)
-        # The servers themselves look at documents item by item. But what stands before them may refuse a whole request
-        # for what one event says, and that must not cost the others.
+        # The servers themselves check documents item by item. But a proxy in front of them may refuse a whole request
+        # because of one event, and that must not cost the others.
         return Receipt(too_large=True, error=receipt.error) if answer.status == 400 else receipt
 
     def _in_doubt(self, answer: Answer, payload: Payload[bytes]) -> Receipt:
-        """Say what to do about a 2xx that does not say what became of each event. Ids make it safe to ask again."""
+        """Return the receipt for a 2xx that leaves every event in doubt. Ids make it safe to send the payload again."""
         error = f"HTTP {answer.status} with {answer.unread}"
         if answer.too_long and len(payload.events) > 1:
             return Receipt(too_large=True, uncertain=True, error=error)
@@ -156,14 +156,14 @@ class ElasticsearchSink(HTTPSink, EventSink[bytes]):
         return Receipt(error=error) if count >= _UNREADABLE else Receipt(retry=True, uncertain=True, error=error)
 
     async def _put_template(self) -> Receipt:
-        """Put the template; a refusal for good is logged, and no reason to keep events from being written."""
+        """Put the template; a permanent refusal is logged, and does not keep events from being written."""
         answer = await self._put(None if self._template == "keyword" else LABEL_TYPES[0])
         for labels in (*LABEL_TYPES[1:], None):
             if answer.status == 400 and b"No handler for type" in answer.body:
                 answer = await self._put(labels)
         receipt = receipt_of(answer, self.server)
         if receipt.error is not None and not receipt.retry:
-            message = "metrics: %s refuses the index template, events are written without it: %s"
+            message = "metrics: %s refuses the index template; events are written without it: %s"
             _logger.warning(message, self.server.host, receipt.error)
         return receipt
 

@@ -1,18 +1,20 @@
-"""InfluxDB's line protocol, and the sinks that speak it, to VictoriaMetrics too.
+"""InfluxDB's line protocol, and the sinks that use it, for VictoriaMetrics, too.
 
 ::
 
     sink           InfluxDBSink: events
     series_sink    InfluxDBSeriesSink: cumulative series
-    server         who the server is, and what it makes of lines
-    target         where lines go: a database or a bucket, by which API
-    answers        what the answers to a write mean for each event
+    server         the server: its dialect, and the writes to it
+    target         where lines go: a database or a bucket, and by which API
+    answers        what a response to a write means for each event
     writer         events to lines, fast
     series_lines   series to lines
-    heads          what lines begin with, once for each series
+    heads          the start of a line, built once per series
     fields         values in a line, and whole lines
-    line_protocol  escaping, and what cannot be carried
-    timestamps     that never collide within a series
+    line_protocol  escaping, and characters that cannot be carried
+    timestamps     timestamps that never collide within a series
+    limits         the largest names and labels that the servers accept
+    identity       which instruments and series the servers can distinguish
 """
 
 from __future__ import annotations

@@ -1,25 +1,26 @@
-"""What InfluxDB's answers to a write mean for each event of a payload.
+"""What InfluxDB's response to a write means for each event of a payload.
 
 ==================================================  ===================================================================
-``partial write: unable to parse 'LINE': why``      1.x: the named lines refused, the others stored
-``unable to parse 'LINE': why``                     2.x: the named lines refused, nothing stored: the others again
-``partial write of line protocol occurred``         3.x: lines refused by number, the others stored
-``… field "F" on measurement "M" … dropped=N``      the lines of F and M refused, if there are N; the others again: one
-                                                    shard's refusal hides another's. If not, N counts other fields too,
-                                                    or only some of these lines: each kind again by itself
-``points beyond retention policy dropped=N``        the N oldest lines refused, the others stored; old versions say so
-                                                    with a 500
+``partial write: unable to parse 'LINE': why``      1.x: the quoted lines are refused, the others stored
+``unable to parse 'LINE': why``                     2.x: the quoted lines are refused, nothing stored: resend the others
+``partial write of line protocol occurred``         3.x: lines are refused by number, the others stored
+``… field "F" on measurement "M" … dropped=N``      the lines with F and M are refused, if there are N of them; resend
+                                                    the others: one shard's refusal hides another's. If not, N counts
+                                                    other fields, too, or only some of these lines: resend each kind
+                                                    separately
+``points beyond retention policy dropped=N``        the N oldest lines are refused, the others stored; old versions send
+                                                    this with a 500
 ``points outside retention policy … dropped=N``     1.13, 2.7: the same; the N newest if they are beyond an upper bound
-any other about lines, not about the request        halved, until one event stands alone; it then has the server's words
-                                                    and is rejected; unless nothing was dropped: given up
+any other about lines, not about the request        halved, until one event is alone; then it is rejected with the
+                                                    server's text; but if nothing was dropped: given up
 ==================================================  ===================================================================
 
-1.13 adds to each of them `` for database: D for retention policy: P``, and quotes names as Go does; 2.7 sends 422 where
-1.x sends 400, after words of its own.
+1.13 adds `` for database: D for retention policy: P`` to each of them, and quotes names as Go does; 2.7 sends 422 where
+1.x sends 400, after a text of its own.
 
-To send lines again that are stored already changes nothing: series and timestamp are the same. Sources: ``serveWrite``
+Resending lines that are already stored changes nothing: series and timestamp are the same. Sources: ``serveWrite``
 in ``services/httpd/handler.go``, ``coordinator/points_writer.go`` and ``tsdb/shard.go`` of InfluxDB 1.8.3 and 1.13.2,
-``http/write_handler.go`` and ``v1/coordinator/points_writer.go`` of 2.7.12; tried on these and on 1.6.7.
+``http/write_handler.go`` and ``v1/coordinator/points_writer.go`` of 2.7.12; tested with these and with 1.6.7.
 """
 
 from __future__ import annotations
@@ -41,14 +42,14 @@ __all__ = ["Suspicion", "lines_of", "receipt_for"]
 _ABOUT_LINES = re.compile(
     r"partial write|unable to parse|line protocol|dropped=|incorrect influx line|points beyond retention policy"
 )
-"""Words of 400 and 422 that are about lines; the last ones are VictoriaMetrics' (1.151: it stores nothing then)."""
+"""Texts of a 400 or 422 that are about lines; the last two are from VictoriaMetrics (1.151: it stores nothing then)."""
 
 _TOO_BIG = re.compile(r"too big (?:un)?packed request")
-"""VictoriaMetrics' 413 is a 400 (``-maxInsertRequestSize``)."""
+"""VictoriaMetrics reports a payload that is too large with a 400 (``-maxInsertRequestSize``)."""
 
 _TOO_OLD = re.compile(r"points (?:beyond|outside) retention policy")
 _BOUND = re.compile(r"violates a [A-Za-z ]{,40}(Lower|Upper) Bound at ")
-"""1.13 and 2.7: which bound the oldest and the newest of the lines that were dropped violate."""
+"""1.13 and 2.7: the bound that the oldest and the newest of the dropped lines violate."""
 
 _FOR_DATABASE = " for database: "
 _UNPARSED = "unable to parse '"
@@ -58,15 +59,15 @@ _WORDS = 300
 
 @attrs.frozen(kw_only=True)
 class Suspicion(Receipt):
-    """Some lines are refused, and it cannot be told which, but whose some of them are."""
+    """Some lines are refused. Which ones is unknown, but some of them are among the suspects' lines."""
 
     suspects: frozenset[int]
-    """The positions of events, of some but not all."""
+    """The positions of the suspected events: some of the payload's, but not all."""
 
 
 @attrs.frozen
 class _Sent:
-    """The lines of a payload, and whose they are."""
+    """The lines of a payload, and the event that each belongs to."""
 
     lines: Sequence[str]
     items: Sequence[int]
@@ -76,7 +77,7 @@ class _Sent:
         return {self.items[number]: reason for number in numbers}
 
     def named(self, reason: str) -> list[int]:
-        """Return the numbers of the lines that have the field and the measurement that a reason names."""
+        """Return the numbers of the lines that have the field and the measurement named in a reason."""
         field, _, rest = reason.partition('input field "')[2].partition('" on measurement "')
         measurement, mark, _ = rest.rpartition('" is type')
         for unquoted in (str, _unquoted) if mark else ():
@@ -87,11 +88,11 @@ class _Sent:
         return []
 
     def suspects(self, error: str) -> frozenset[int]:
-        """Return the events some of whose lines are named by an error."""
+        """Return the events that have lines named by an error."""
         return frozenset(self.items[number] for number in self.named(error))
 
     def oldest(self, count: int, *, newest: bool = False) -> list[int] | None:
-        """Return the numbers of so many lines that are the oldest, or newest; None if one that stays is as old."""
+        """Return the numbers of the ``count`` oldest (or newest) lines; None if a line that remains is just as old."""
         times = [(int(line[line.rindex(" ") :]), number) for number, line in enumerate(self.lines)]
         times.sort(reverse=newest)
         if not 0 < count <= len(times) or (count < len(times) and times[count - 1][0] == times[count][0]):
@@ -100,24 +101,24 @@ class _Sent:
 
 
 def receipt_for(answer: Answer, server: Endpoint, body: bytes, events: Sequence[MetricEvent]) -> Receipt:
-    """Say what an answer means.
+    """Return the receipt that a response means.
 
     Args:
-        answer: the server's.
-        server: who it is.
+        answer: the server's response.
+        server: the server.
         body: the lines that were sent.
-        events: whose they are.
+        events: the events that they belong to.
 
     Returns:
-        ``rejected`` with ``retry``: the other lines may not have been stored. To send them again is safe.
-        ``too_large`` with ``uncertain``: some lines are refused, others may be stored, and which cannot be told.
+        ``rejected`` with ``retry``: the other lines may not have been stored. Resending them is safe.
+        ``too_large`` with ``uncertain``: some lines are refused, others may be stored; which ones is unknown.
     """
     plain = receipt_of(answer, server)
     if answer.status not in (400, 422) and not (answer.status == 500 and _TOO_OLD.search(answer.words)):
         return plain
     try:
         return _about_lines(answer, server, body, events, plain)
-    except (ValueError, RecursionError):  # JSON that is too deep, a number that is too long
+    except (ValueError, RecursionError):  # JSON that is nested too deeply, a number that is too long
         return plain
 
 
@@ -133,7 +134,7 @@ def _about_lines(
     found = sent and (_by_number(sent, error, data) or _by_text(sent, error) or _by_count(sent, error))
     if not found:
         if len(events) == 1 and _UNPARSED not in error and (dropped := _dropped(error)) and dropped[1] == 0:
-            return plain  # it is stored, or nobody knows
+            return plain  # the event is stored, or in doubt
         suspects = sent.suspects(error) if sent else frozenset[int]()
         if 0 < len(suspects) < len(events):
             return Suspicion(too_large=True, uncertain=True, error=plain.error, suspects=suspects)
@@ -145,7 +146,7 @@ def _about_lines(
 
 
 def lines_of(items: Collection[int], body: bytes, events: Sequence[MetricEvent]) -> bytes:
-    """Return the lines of some events, by position, from a body that has those of all of them."""
+    """Return the lines of some events, by position, from a body with the lines of all of them."""
     sent = _sent(body, events) or _Sent((), ())
     chosen = {*items}
     lines = [line for line, item in zip(sent.lines, sent.items, strict=True) if item in chosen]
@@ -153,17 +154,17 @@ def lines_of(items: Collection[int], body: bytes, events: Sequence[MetricEvent])
 
 
 _Found = tuple[dict[int, str], bool]
-"""Events with a reason, and whether the others are stored."""
+"""Events with a reason, and whether the other events are stored."""
 
 
 def _names_lines(data: Any) -> bool:
-    """Tell whether what InfluxDB 3 adds to an error is about lines."""
+    """Return whether the data that InfluxDB 3 adds to an error is about lines."""
     entries = cast("Sequence[Any]", data) if isinstance(data, list) else [data]
     return any(isinstance(each, dict) and "line_number" in each for each in entries)
 
 
 def _by_number(sent: _Sent, error: str, data: Any) -> _Found | None:
-    """Read what InfluxDB 3 says: ``[{"line_number": 1, "error_message": "…"}]``, or one of these alone."""
+    """Parse InfluxDB 3's list: ``[{"line_number": 1, "error_message": "…"}]``, or one of these alone."""
     rejected: dict[int, str] = {}
     entries = cast("Sequence[Any]", data) if isinstance(data, list) else [data]
     try:
@@ -178,7 +179,7 @@ def _by_number(sent: _Sent, error: str, data: Any) -> _Found | None:
 
 
 def _by_text(sent: _Sent, error: str) -> _Found | None:
-    """Read the lines that InfluxDB 1 and 2 quote."""
+    """Parse the lines that InfluxDB 1 and 2 quote."""
     lines = _Prefixes(sent.lines)
     rejected: dict[int, str] = {}
     for each in error.removeprefix("partial write: ").split("\n"):
@@ -195,14 +196,14 @@ def _by_text(sent: _Sent, error: str) -> _Found | None:
 
 
 class _Prefixes:
-    """Finds the line that a text begins with, in a time that does not depend on how many there are."""
+    """Finds the line that a text starts with, in a time that does not depend on the number of lines."""
 
     def __init__(self, lines: Sequence[str]) -> None:
-        """Sort the lines: those that a text begins with come next before it, one the beginning of the other."""
+        """Sort the lines: those that a text starts with come before it, each a prefix of the next."""
         self._order = sorted(range(len(lines)), key=lines.__getitem__)
         self._lines = [lines[number] for number in self._order]
         self._shorter: list[int] = []
-        """The place of the longest other line that a line begins with, or -1."""
+        """The index of the longest other line that a line starts with, or -1."""
         for place, line in enumerate(self._lines):
             shorter = place - 1
             while shorter >= 0 and not line.startswith(self._lines[shorter]):
@@ -210,7 +211,7 @@ class _Prefixes:
             self._shorter.append(shorter)
 
     def quoted(self, text: str) -> int | None:
-        """Return the number of the line that a text begins with, before ``': ``; a line may hold that itself."""
+        """Return the number of the line that a text quotes before ``': ``; a line may contain that itself."""
         place = bisect_right(self._lines, text) - 1
         while place >= 0:
             line = self._lines[place]
@@ -221,7 +222,7 @@ class _Prefixes:
 
 
 def _by_count(sent: _Sent, error: str) -> _Found | None:
-    """Read how many lines were dropped, and find out which."""
+    """Parse the number of dropped lines, and determine which ones they are."""
     dropped = _dropped(error)
     if dropped is None or dropped[1] == 0:
         return None
@@ -236,7 +237,7 @@ def _by_count(sent: _Sent, error: str) -> _Found | None:
 
 
 def _unquoted(name: str) -> str:
-    """Return a name that Go has quoted: in what names hold, that is nearly always as JSON does."""
+    """Return a name that Go has quoted; for characters that occur in names, JSON nearly always has the same rules."""
     try:
         return str(json.loads(f'"{name}"'))
     except ValueError:
@@ -244,10 +245,10 @@ def _unquoted(name: str) -> str:
 
 
 def _dropped(error: str) -> tuple[str, int] | None:
-    """Return what stands before ``dropped=N`` at the end, and N; what 1.13 adds behind it is left out.
+    """Return the text before a final ``dropped=N``, and N; the text that 1.13 adds after it is removed.
 
     Raises:
-        ValueError: N is too long to be read.
+        ValueError: N has too many digits.
     """
     reason, mark, rest = error.rpartition("dropped=")
     count = rest.partition(_FOR_DATABASE)[0].rstrip()
@@ -264,7 +265,7 @@ def _sent(body: bytes, events: Sequence[MetricEvent]) -> _Sent | None:
 
 
 def _begins(measurement: str) -> tuple[str, str]:
-    """Return what the lines of a measurement begin with; a name never ends with a backslash."""
+    """Return the two possible starts of a measurement's lines; a name never ends with a backslash."""
     written = measurement.replace(",", "\\,").replace(" ", "\\ ")
     return f"{written},", f"{written} "
 
@@ -272,14 +273,14 @@ def _begins(measurement: str) -> tuple[str, str]:
 def _fields(line: str) -> str:
     """Return the fields of a line.
 
-    They are looked for from its end, where long labels cost nothing: the fields are numbers and have no spaces.
+    The search starts at the end, so that long labels cost nothing: the fields are numbers and have no spaces.
     """
     end = line.rindex(" ")
     return line[line.rindex(" ", 0, end) + 1 : end]
 
 
 def _read(answer: Answer) -> tuple[str, Any]:
-    """Return the error, and what InfluxDB 3 adds to it, of a body that is JSON or text."""
+    """Return the error in a body that is JSON or text, and the data that InfluxDB 3 adds to it."""
     try:
         found: object = json.loads(answer.body)
     except ValueError:

@@ -1,4 +1,4 @@
-"""The values in a line of line protocol, and whole lines."""
+"""The values in a line, and whole lines, in line protocol."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ _INT64 = range(-(2**63), 2**63)
 def field_text(value: float | str, dialect: Dialect = "influxdb") -> str:
     """Return a field's value: ``1.5`` a float, ``2i`` an int, ``true`` a bool, ``"text"`` a string.
 
-    A string may hold anything, but for VictoriaMetrics, which makes a 0 of it, no newline.
+    A string may contain anything; only for VictoriaMetrics, which turns it into a 0, newlines are replaced.
 
     Raises:
-        ValueError: a float that is not finite, or an int beyond 64 bits: no server takes them.
+        ValueError: a float that is not finite, or an int beyond 64 bits: no server accepts them.
     """
     if isinstance(value, bool):
         return "true" if value else "false"
@@ -44,7 +44,7 @@ def line(
     timestamp: int,
     dialect: Dialect = "influxdb",
 ) -> str:
-    r"""Return one line, without its end.
+    r"""Return one line, without a line end.
 
     Raises:
         ValueError: a value cannot be sent, or there is none.
@@ -63,15 +63,15 @@ def line(
 
 @lru_cache(maxsize=256)
 def bucket_names(bounds: tuple[float, ...]) -> list[str]:
-    """Return the names of the fields of a histogram's buckets: their bounds, the last one ``+Inf``."""
+    """Return the field names of a histogram's buckets: their bounds, the last one ``+Inf``."""
     return [*(float.__repr__(bound).removesuffix(".0") for bound in map(float, bounds)), "+Inf"]
 
 
 def bucket_fields(total: float, bounds: tuple[float, ...], counts: Sequence[int]) -> str:
-    """Return what stands behind ``count=`` of a histogram: it, ``sum``, and by bound how many values are not above it.
+    """Return a histogram's fields after ``count=``: the count, ``sum``, and one per bound, with the values up to it.
 
-    As Telegraf writes histograms (its ``parsers/prometheus``), so that what reads those reads these. All are floats: an
-    int would have an ``i`` behind it.
+    The format is Telegraf's for histograms (its ``parsers/prometheus``), so that the same queries work on both. All are
+    floats: an int would have an ``i`` after it.
 
     Example:
         >>> bucket_fields(4.5, (0.5, 2.0), (1, 0, 2))

@@ -1,4 +1,4 @@
-"""What servers can tell apart that read line protocol: measurement, tags, and the fields of a line."""
+"""What line-protocol servers can distinguish: measurement, tags, and the fields of a line."""
 
 from __future__ import annotations
 
@@ -14,20 +14,20 @@ __all__ = ["LineIdentity"]
 
 
 class LineIdentity(Identity):
-    """Tells instruments and series apart by their measurement and tags as they are written.
+    """Distinguishes instruments and series by their measurement and tags as they are written.
 
-    While the dialect is not known, series that are equal in one of them are one, and stay so when it is.
-    VictoriaMetrics labels everything with its database: a series with just that label is one with the series that has
-    no such label. A histogram has other fields than a counter or a gauge, so it is another instrument even where their
-    names are the same.
+    While the dialect is unknown, series that are equal in one of the dialects are one, and stay one when it is known.
+    VictoriaMetrics adds its database as a label to everything: a series with just that label is the same as the series
+    without it. A histogram has other fields than a counter or a gauge, so it is a different instrument even if the
+    names are equal.
     """
 
     def __init__(self, dialect: Dialect | None, limits: TagLimits) -> None:
-        """Tell them apart.
+        """Create an identity for a server.
 
         Args:
-            dialect: the server's; None while it is not known.
-            limits: the largest names and labels that it takes.
+            dialect: the server's; None while it is unknown.
+            limits: the largest names and labels that it accepts.
         """
         super().__init__()
         self._dialect: Dialect | None = dialect
@@ -35,24 +35,24 @@ class LineIdentity(Identity):
         self.tag_limits: TagLimits = limits
         """May be replaced, once the server is known."""
         self.doubts: bool = False
-        """Whether a series was refused because the server may be VictoriaMetrics."""
+        """Whether a series was refused only because the server may be VictoriaMetrics."""
 
     def names(self, measure: Measure) -> tuple[Hashable, ...]:
         """Return the measurement, and whether its lines have buckets."""
         return ((series_key(measure.name, {}, self._dialect).text, measure.kind is Kind.HISTOGRAM),)
 
     def terms(self, measure: Measure) -> Hashable:
-        """Return kind and unit; a unit that is an annotation (``{event}``) is none."""
+        """Return kind and unit; a unit that is an annotation (``{event}``) counts as none."""
         return (measure.kind, "" if measure.unit.startswith("{") else measure.unit)
 
     def key(self, family: Family, labels: Mapping[str, str]) -> Hashable:
-        """Return the tags as they are written; with the label that VictoriaMetrics adds, where it may be that."""
+        """Return the tags as they are written; if the server may be VictoriaMetrics, with the label that it adds."""
         if self._database is not None and not labels.get("db"):
             labels = {**labels, "db": self._database}
         return series_key("", labels, self._dialect, _fields(family)).text
 
     def broken_limit(self, family: Family, labels: Mapping[str, str]) -> str | None:
-        """Return in words which limit of the server a series exceeds; of VictoriaMetrics, while it may be that."""
+        """Return the limit that a series exceeds, in words: the server's, or VictoriaMetrics' if it may be that."""
         name, fields = family.measure.name, _fields(family)
         key = series_key(name, labels, self._dialect or "influxdb", fields).text
         broken = self.tag_limits.broken_by(name, labels, fields, key)

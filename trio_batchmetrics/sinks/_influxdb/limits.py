@@ -1,4 +1,4 @@
-"""The largest names and labels that the servers take that read line protocol."""
+"""The largest names and labels that line-protocol servers accept."""
 
 from __future__ import annotations
 
@@ -11,40 +11,40 @@ __all__ = ["VICTORIAMETRICS", "TagLimits"]
 
 VICTORIAMETRICS = Limits(label_value_bytes=4096, label_name_bytes=256, labels=40)
 """VictoriaMetrics' defaults (``-maxLabelValueLen``, ``-maxLabelNameLen``, ``-maxLabelsPerTimeseries`` of 1.151). It
-answers 204 to a line that exceeds one, and ignores the line."""
+responds 204 to a line that exceeds one, and ignores the line."""
 
 _VICTORIAMETRICS_LONGEST = 65_501
-"""Most bytes of a series in VictoriaMetrics, ``db`` included: its name, and for each label name, value and 2 (tried
-with 1.151, which answers 204 all the same)."""
+"""Maximum size of a series in VictoriaMetrics, ``db`` included: its name, and for each label name, value and 2
+bytes (tested with 1.151, which responds 204 even to more)."""
 
 _LONGEST = 65_535
-"""Most bytes of measurement, tags and field (``models.MaxKeyLength`` of InfluxDB 1 and 2)."""
+"""Maximum number of bytes of measurement, tags and field (``models.MaxKeyLength`` of InfluxDB 1 and 2)."""
 
 _BETWEEN = 4
 """Bytes that InfluxDB puts between a series and its field (``seriesKeySize``)."""
 
 
 class TagLimits:
-    """What one server takes."""
+    """The limits of one server."""
 
     def __init__(self, dialect: Dialect | None, limits: Limits | None = None, database: str | None = None) -> None:
-        """Take what this server takes.
+        """Create the limits for a server.
 
         Args:
-            dialect: the server's; None while it is not known.
-            limits: the user's own; None: those that are known of the dialect.
-            database: what lines are written to; VictoriaMetrics makes a label ``db`` of it.
+            dialect: the server's; None while it is unknown.
+            limits: the user's own; None: the dialect's known limits.
+            database: the database that lines are written to; VictoriaMetrics turns it into a label ``db``.
         """
         self._dialect = dialect
         self._given = limits
         self.database: str | None = database
-        """What lines are written to."""
+        """The database that lines are written to."""
         self._limits = limits or (VICTORIAMETRICS if dialect == "victoriametrics" else Limits())
 
     def broken_by(
         self, measurement: str, labels: Mapping[str, str], fields: Collection[str], key: str | None = None
     ) -> str | None:
-        """Return why the server does not take a series, or None.
+        """Return why the server does not accept a series; None if it does.
 
         Args:
             measurement: its name.
@@ -60,7 +60,7 @@ class TagLimits:
         return self._broken(self._limits, measurement, labels, fields, victoriametrics=is_victoriametrics)
 
     def doubted_by(self, measurement: str, labels: Mapping[str, str], fields: Collection[str]) -> str | None:
-        """Return why VictoriaMetrics does not take a series, should the server be that; None where it is known."""
+        """Return why VictoriaMetrics would not accept a series; None if it would, or if the server is known."""
         if self._dialect is not None:
             return None
         return self._broken(self._given or VICTORIAMETRICS, measurement, labels, fields, victoriametrics=True)

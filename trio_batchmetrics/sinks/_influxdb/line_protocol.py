@@ -1,4 +1,4 @@
-r"""InfluxDB's line protocol: names, labels and values as the servers that speak it read them back.
+r"""InfluxDB's line protocol: names, labels and values, so that each server reads them back unchanged.
 
 How this works
 ==============
@@ -7,24 +7,24 @@ How this works
 
     measurement,key=value,key=value field=1.5,field=2i,field="text",field=true 1795489500123456789
 
-``,``, space and ``=`` are escaped by a backslash. What a backslash itself means is where the servers differ:
+``,``, space and ``=`` are escaped by a backslash. The servers differ in the meaning of a backslash itself:
 
 =====================  ===========================================================================================
-``influxdb`` (1, 2)    A backslash is a character like any other, and is not doubled. None can stand at the end of a
-                       name or value, nor, in a measurement, before ``,``, ``=``, ``"`` or a space. Where one stands
-                       before a space, a ``"`` in the same series may open a string that swallows the lines behind it.
-``influxdb3``          A doubled backslash is one. None can stand at the end; nor can there be a tab anywhere, or a
-                       NUL in a measurement.
-``victoriametrics``    A doubled backslash is one, wherever it stands.
+``influxdb`` (1, 2)    A backslash is an ordinary character, and is not doubled. It cannot be the last character of a
+                       name or value, nor, in a measurement, come before ``,``, ``=``, ``"`` or a space. If one comes
+                       before a space, a ``"`` in the same series may open a string that swallows the lines after it.
+``influxdb3``          A doubled backslash is one. It cannot be the last character. There can't be a tab anywhere, or
+                       a NUL in a measurement.
+``victoriametrics``    A doubled backslash is one, at any position.
 =====================  ===========================================================================================
 
-In none can a name or value hold a newline, nor a measurement begin with ``#``, a tab or NUL. What cannot be carried
-becomes U+FFFD, the character that stands for one that is lost. A text then never ends its line early, and never
-changes another.
+In no dialect can a name or value contain a newline, or a measurement start with ``#``, a tab or NUL. Characters that
+cannot be carried become U+FFFD, the replacement character. So a text never ends its line early, and never changes
+another text.
 
 Sources: ``models/points.go`` of InfluxDB 1.8.3 (``scanLine``, ``scanMeasurement``, ``scanTagsValue``), and every text
 of up to three of ``a \ , = "`` and space, written to InfluxDB 1.6.7 and 1.8.3 and VictoriaMetrics 1.79.5 and read back;
-for InfluxDB 3 its parser ``influxdb_line_protocol`` (not tried).
+for InfluxDB 3 its parser ``influxdb_line_protocol`` (not tested).
 """
 
 from __future__ import annotations
@@ -36,18 +36,18 @@ from typing import Literal, NamedTuple
 __all__ = ["DIALECTS", "LOST", "Dialect", "Key", "series_key", "tag_text"]
 
 Dialect = Literal["influxdb", "influxdb3", "victoriametrics"]
-"""Whose reading of a backslash to write for."""
+"""The server whose reading of a backslash lines are written for."""
 
 DIALECTS: tuple[Dialect, ...] = ("influxdb", "influxdb3", "victoriametrics")
 
 LOST = "\ufffd"
-"""Stands for a character that cannot be carried."""
+"""Replaces a character that cannot be carried."""
 
 _RESERVED = frozenset({"time", "_field", "_measurement"})
-"""Tag keys that a server refuses: the first all of them, the others InfluxDB 2."""
+"""Tag keys that servers refuse: all of them refuse the first, InfluxDB 2 also the others."""
 
 _NAME = "__name__"
-"""What VictoriaMetrics keeps a metric's name under: a tag of that name would be lost."""
+"""The label in which VictoriaMetrics stores a metric's name: a tag with that name would be lost."""
 
 _FIRST = re.compile(r"\A[#\t\0]")
 _UNCARRIED: Mapping[Dialect | None, tuple[re.Pattern[str], re.Pattern[str]]] = {
@@ -56,7 +56,7 @@ _UNCARRIED: Mapping[Dialect | None, tuple[re.Pattern[str], re.Pattern[str]]] = {
     "victoriametrics": (re.compile(r"\n"), re.compile(r"\n")),
     None: (re.compile(r'[\n\t\0]|\\(?=[,= "]|\Z)'), re.compile(r"[\n\t]|\\\Z")),
 }
-"""What cannot be carried, by dialect: in a measurement, and in a tag's key or value. None: what one of them cannot."""
+"""Characters that cannot be carried, by dialect: in a measurement, and in a tag's key or value. None: in any one."""
 
 _ESCAPES = {ord(","): "\\,", ord("="): "\\=", ord(" "): "\\ "}
 _MEASUREMENT_ESCAPES = {ord(","): "\\,", ord(" "): "\\ "}
@@ -70,28 +70,28 @@ _TABLES: Mapping[Dialect | None, tuple[Mapping[int, str], Mapping[int, str]]] = 
 
 
 class Key(NamedTuple):
-    """Measurement and tags, as they stand in a line."""
+    """Measurement and tags, as they appear in a line."""
 
     text: str
     replaced: int
-    """How many characters could not be carried."""
+    """The number of characters that could not be carried."""
     doubtful: bool
-    """Whether the text depends on the dialect: there is a backslash or a tab in it, or a label ``__name__``."""
+    """Whether the text depends on the dialect: it has a backslash or a tab, or there is a label ``__name__``."""
 
 
 def series_key(
     measurement: str, labels: Mapping[str, str], dialect: Dialect | None = "influxdb", fields: Collection[str] = ()
 ) -> Key:
-    """Return measurement and tags, escaped; tags in order of their names, as InfluxDB likes them best.
+    """Return measurement and tags, escaped; tags are in order of their names, as InfluxDB recommends.
 
-    A tag without a name or a value cannot be sent: InfluxDB takes a missing tag as empty. A tag that a server reserves,
-    one that has the name of a field, and one that would be there twice, gets a ``_`` at its end.
+    A tag without a name or a value cannot be sent: to InfluxDB, a missing tag and an empty one are the same. A tag that
+    a server reserves, one with the name of a field, and one that would occur twice, gets a ``_`` at its end.
 
     Args:
         measurement: the measurement's name.
         labels: the tags.
-        dialect: whose reading to write for; None: the text is equal for any two series that one of them cannot tell
-            apart, and not to be sent.
+        dialect: the dialect to write for; None: the text is equal for any two series that are the same in one of the
+            dialects, and must not be sent.
         fields: the names of the line's fields.
     """
     texts = (measurement, *labels, *labels.values())
@@ -133,5 +133,5 @@ def _written(
 
 
 def tag_text(text: str, dialect: Dialect) -> str:
-    """Return a tag's name or value, or a field's name, as it stands in a line."""
+    """Return a tag's name or value, or a field's name, as it appears in a line."""
     return _UNCARRIED[dialect][1].sub(LOST, text).translate(_TABLES[dialect][1])

@@ -24,19 +24,19 @@ class SeriesLines:
     def __init__(
         self, dialect: Dialect | None, context: SinkContext, losses: Losses, limits: TagLimits | None = None
     ) -> None:
-        """Have met no series yet.
+        """Create a writer that has seen no series yet.
 
         Args:
-            dialect: the server's; None while it is not known.
-            context: what the collector told.
-            losses: where to count what line protocol cannot carry.
-            limits: the largest names and labels that the server takes.
+            dialect: the server's; None while it is unknown.
+            context: the collector's context.
+            losses: counts characters that line protocol cannot carry.
+            limits: the largest names and labels that the server accepts.
         """
         self.heads: HeadMaker = HeadMaker(dialect, context, losses, limits)
         self._warned = False
 
     def write(self, metrics: Iterable[Metric], now: int) -> bytes:
-        """Return a line for each series; none for one that has no finite value.
+        """Return one line per series; none for a series without a finite value.
 
         Args:
             metrics: the series.

@@ -22,19 +22,20 @@ __all__ = ["InfluxDBSeriesSink"]
 class InfluxDBSeriesSink(InfluxDBServer, SeriesSink[bytes]):
     """Writes cumulative series to InfluxDB 1, 2 or 3, or to VictoriaMetrics, in line protocol.
 
-    *Delivered* means: contained in a write that the server answered with 2xx. Events are added up, and every series is
-    written each time, with the time of writing: fewer lines than :class:`InfluxDBSink` writes, and none for each event.
+    *Delivered* means contained in a write that the server answered with 2xx. Events are aggregated, and each write has
+    every series, with the time of writing: fewer lines than :class:`InfluxDBSink` writes, and none for single events.
 
     The measurement is the instrument's name, the tags are the labels (static ones included). Counters and gauges have
-    the field ``value``, histograms ``count``, ``sum`` and one by each bucket's bound, as Telegraf writes them: how many
-    values are not above it. Texts are treated as by :class:`InfluxDBSink`.
+    the field ``value``. Histograms have ``count``, ``sum`` and one field per bucket, named after its bound, with the
+    number of values up to it, like Telegraf's. Texts are treated as by :class:`InfluxDBSink`.
 
-    Series that the server cannot tell apart are one, added up; a gauge keeps the latest value. An event is rejected if
-    its instrument has the name of another of another kind or unit, or if its labels exceed what the server takes: those
-    of VictoriaMetrics (``dialect="victoriametrics"``, and while the dialect is not known), or ``limits``.
+    Series that the server cannot distinguish are one, added up; a gauge keeps the latest value. An event is rejected if
+    its instrument has the name of another with a different kind or unit, or if its labels exceed the limits of the
+    server: those of VictoriaMetrics (with ``dialect="victoriametrics"``, and while the dialect is unknown), or
+    ``limits``.
 
-    A write that the server refuses, be it one line of it, is repeated with the state that is current then. A sum that
-    no float holds is left out.
+    If the server refuses a write, even just one line of it, the sink repeats it with the series' state at that time. A
+    sum that overflows a float is left out.
     """
 
     def __init__(
@@ -50,7 +51,7 @@ class InfluxDBSeriesSink(InfluxDBServer, SeriesSink[bytes]):
         dialect: Dialect | None = None,
         **settings: Unpack[SeriesSettings],
     ) -> None:
-        """Write to a database or a bucket. No network I/O here.
+        """Create a sink for a database or a bucket. No network I/O here.
 
         Args:
             url: the server's base URL.
@@ -58,13 +59,13 @@ class InfluxDBSeriesSink(InfluxDBServer, SeriesSink[bytes]):
             bucket: as for :class:`InfluxDBSink`.
             org: the bucket's organisation.
             token: as for :class:`InfluxDBSink`.
-            retention_policy: of the database, if not its default.
+            retention_policy: the database's retention policy, if not its default.
             api: 3 for ``/api/v3/write_lp``.
             dialect: as for :class:`InfluxDBSink`.
-            settings: of the connection and the delivery.
+            settings: connection and delivery settings.
 
         Raises:
-            ConfigError: settings that make no sense; the message shows no credential.
+            ConfigError: the settings contradict each other or are invalid; the message shows no credential.
             ImportError: httpx2 is not installed.
         """
         target = Target(database, bucket, org, token, retention_policy, api)
@@ -74,7 +75,7 @@ class InfluxDBSeriesSink(InfluxDBServer, SeriesSink[bytes]):
         self._empty()
 
     def bind(self, context: SinkContext) -> None:
-        """Take what the collector tells, and have no series yet."""
+        """Bind the sink to a collector's context, and start without series."""
         super().bind(context)
         self._begin()
         self._empty()
@@ -85,15 +86,15 @@ class InfluxDBSeriesSink(InfluxDBServer, SeriesSink[bytes]):
 
     @property
     def overflowed(self) -> Mapping[str, int]:
-        """How many events of an instrument lost their labels to ``max_series``, by its name."""
+        """By instrument, the number of events that lost their labels to ``max_series``."""
         return self._store.overflowed
 
     def merge(self, events: Sequence[MetricEvent]) -> Mapping[int, str] | None:
-        """Add events to the series; those that are refused are returned, by position."""
+        """Add events to the series; return the reasons for those that are refused, by position."""
         return self._store.merge(events)
 
     def snapshot(self) -> bytes:
-        """Return a line for each series, all with the same time, later than that of any snapshot before."""
+        """Return a line for each series, all with the same time, later than that of any earlier snapshot."""
         self._now = max(time.time_ns(), self._now + 1)
         lines = self._lines.write(self._store.snapshot(), self._now)
         return DoubtfulLines(lines) if self._lines.heads.doubts or self._identity.doubts else lines
@@ -114,5 +115,5 @@ class InfluxDBSeriesSink(InfluxDBServer, SeriesSink[bytes]):
         return await self._write_lines(lines, payload.events)
 
     def _begin(self) -> None:
-        """Write anew, in the dialect that is known now."""
+        """Start a new writer, for the dialect that is known now."""
         self._lines = SeriesLines(self._dialect, self.context, self._losses, self._tag_limits)

@@ -1,4 +1,4 @@
-"""The server that InfluxDB's lines go to: who it is, and what it makes of them."""
+"""The server that lines are written to: its dialect, and the writes."""
 
 from __future__ import annotations
 
@@ -25,23 +25,23 @@ _logger = logging.getLogger("trio_batchmetrics")
 
 
 class DoubtfulLines(bytes):
-    """Lines to be written anew should the server prove to read another dialect."""
+    """Lines to write again if the server turns out to have another dialect."""
 
 
 class InfluxDBServer(HTTPSink):
-    """A sink that writes lines: to be inherited beside ``EventSink`` or ``SeriesSink``."""
+    """A sink that writes lines. Inherit from it alongside ``EventSink`` or ``SeriesSink``."""
 
     def __init__(self, url: str, target: Target, dialect: Dialect | None, settings: HTTPSettings) -> None:
-        """Set up the server and the delivery.
+        """Configure the server and the delivery.
 
         Args:
             url: the server's base URL.
             target: where to write.
             dialect: the server's; None to find out.
-            settings: as the user gave them.
+            settings: the user's settings.
 
         Raises:
-            ConfigError: the dialect is none, or there are credentials beside the token.
+            ConfigError: the dialect is invalid, or there are other credentials alongside the token.
         """
         if dialect is not None and dialect not in DIALECTS:
             raise ConfigError(f"dialect must be one of {', '.join(DIALECTS)}, or None (got {dialect!r})")
@@ -56,28 +56,28 @@ class InfluxDBServer(HTTPSink):
 
     @property
     def dialect(self) -> Dialect | None:
-        """Whose reading of backslashes the lines are written for; None: nobody had to know yet."""
+        """The dialect that lines are written in; None: it hasn't mattered yet."""
         return self._dialect
 
     @property
     def replacements(self) -> int:
-        """How many characters were replaced, since line protocol cannot carry them; once in each series."""
+        """The number of characters replaced because line protocol cannot carry them; counted once per series."""
         return self._losses.count
 
     @property
     def _tag_limits(self) -> TagLimits:
-        """The largest names and labels that the server takes, as far as it is known."""
+        """The largest names and labels that the server accepts, as far as the server is known."""
         return TagLimits(self._dialect, self._limits, self._target.database)
 
     async def _write_lines(self, body: bytes, events: Sequence[MetricEvent]) -> Receipt:
-        """Write lines; where some are refused and the others may not have been stored, these again, at once.
+        """Write lines; if some are refused and the others may not have been stored, resend the others at once.
 
-        Where one kind of line is named, and its number does not tell which are refused, that kind and the others are
-        written again one after the other: each then has an answer of its own.
+        If the response names a kind of line, but the number of dropped lines does not match it, that kind and the
+        others are resent separately, so that each gets a response of its own.
 
         Args:
             body: the lines.
-            events: whose they are.
+            events: the events that they belong to.
         """
         if self.replacements and not self._warned:
             self._warned = True
@@ -86,9 +86,9 @@ class InfluxDBServer(HTTPSink):
         rejected: dict[int, str] = {}
         groups = [[*range(len(events))]]
         unsolved: list[int] = []
-        """Events some of which are refused: halved in the next attempt, by themselves, they show which."""
+        """Events of which some are refused: halving them in the next attempt, by themselves, shows which."""
         error: str | None = None
-        enough = trio.current_time() + self.timeout / 2  # what is known by the end of the attempt is lost with it
+        enough = trio.current_time() + self.timeout / 2  # the end of the attempt would lose everything learned so far
         while True:
             items = groups.pop()
             whole = len(items) == len(events)
@@ -111,12 +111,12 @@ class InfluxDBServer(HTTPSink):
         left = sorted(unsolved + [item for items in groups for item in items])
         if len(left) == len(events):
             return receipt
-        # Those that are sent again may be stored already, beside the ones that were refused.
+        # Events that are resent may already be stored, next to the refused ones.
         pause = receipt.retry_after
         return Receipt(rejected=rejected, retry=left or False, retry_after=pause, error=error, uncertain=bool(groups))
 
     async def _post(self, body: bytes, events: Sequence[MetricEvent]) -> Receipt:
-        if not body:  # they measure nothing
+        if not body:  # the events measure nothing
             return Receipt()
         target = self._target
         content_type = "text/plain; charset=utf-8"
@@ -129,14 +129,14 @@ class InfluxDBServer(HTTPSink):
         return receipt_for(answer, self.server, body, events)
 
     async def _find_dialect(self) -> Receipt | None:
-        """Find out which dialect the server reads, if that is not known: ``GET /ping``.
+        """Find out the server's dialect by ``GET /ping``, unless it is known.
 
-        InfluxDB says its version in ``X-Influxdb-Version``, VictoriaMetrics its name in ``X-Server-Hostname``. What
-        says neither may be a proxy whose server is not there yet: lines are then written as for InfluxDB 1 and 2, and
-        the next time it is asked again.
+        InfluxDB sends its version in ``X-Influxdb-Version``, VictoriaMetrics its name in ``X-Server-Hostname``. A
+        response with neither may be from a proxy whose server is not up yet: then lines are written as for InfluxDB 1
+        and 2, and the sink asks again the next time.
 
         Returns:
-            None; or why it cannot be told now.
+            None; or the receipt for the payload, if the dialect cannot be found out now.
         """
         if self._dialect is not None:
             return None

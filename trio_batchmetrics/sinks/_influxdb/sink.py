@@ -3,12 +3,12 @@
 How this works
 ==============
 
-``writer.py`` makes events lines, ``timestamps.py`` sees that none overwrites another, ``line_protocol.py`` escapes,
-``server.py`` knows where lines go, ``answers.py`` what the answers mean. Here they come together.
+``writer.py`` turns events into lines, ``timestamps.py`` ensures that none overwrites another, ``line_protocol.py``
+escapes, ``server.py`` writes the lines, ``answers.py`` interprets the responses. This module combines them.
 
-A backslash means something else to VictoriaMetrics and InfluxDB 3 than to InfluxDB 1 and 2. Lines are written for the
-latter; the first payload with a backslash (or a tab) in a name or label asks the server who it is, once, and is written
-anew if need be.
+A backslash has a different meaning in VictoriaMetrics and InfluxDB 3 than in InfluxDB 1 and 2. Lines are written for
+the latter. At the first payload with a backslash (or a tab) in a name or label, the sink asks the server for its
+dialect, once, and writes the payload again if necessary.
 """
 
 from __future__ import annotations
@@ -31,39 +31,41 @@ from .writer import LineWriter
 __all__ = ["InfluxDBSink"]
 
 _CHUNK = 500
-"""Events that are written between two checkpoints."""
+"""Events written between two checkpoints."""
 
 
 class InfluxDBSink(InfluxDBServer, EventSink[bytes]):
     r"""Writes events to InfluxDB 1, 2 or 3, or to VictoriaMetrics, in line protocol.
 
-    *Delivered* means: the server answered 2xx. InfluxDB has the lines in its write-ahead log by then, and a crash of
-    the server does not lose them; VictoriaMetrics may lose what it took in the last seconds.
+    *Delivered* means that the server answered 2xx. InfluxDB has the lines in its write-ahead log by then, and a crash
+    of the server does not lose them; VictoriaMetrics may lose the lines of the last seconds.
 
     Each measured value of an event is a line of its own: its measurement is the instrument's name, its tags are the
     labels (static ones included), its field is ``value``, always a float, its timestamp the event's. A
-    ``HistogramPoint`` has the fields ``count``, ``sum`` and one by each bucket's bound, as Telegraf writes histograms:
-    how many values are not above it. A class with ``counts=`` has a line ``value=1``. A label that is None or empty is
-    left out: to InfluxDB they are the same. A label named ``time``, ``_field``, ``_measurement`` or as a field of its
-    line (for VictoriaMetrics also ``__name__``) gets a ``_`` at its end.
+    ``HistogramPoint`` has the fields ``count``, ``sum`` and one per bucket, named after its bound, with the number of
+    values up to it, like Telegraf's histograms. A class with ``counts=`` has a line ``value=1``. A label that is None
+    or empty is left out: to InfluxDB they are the same. A label named ``time``, ``_field``, ``_measurement`` or like a
+    field of its line (for VictoriaMetrics also ``__name__``) gets a ``_`` at its end.
 
-    **No event overwrites another.** InfluxDB keeps one point for each series and timestamp, so the later of two events
-    of a series with the same nanosecond moves to the next that is free: each time the same one. This looks back over
-    the last 50 000 lines (fewer where more than 20 MB of names and labels are new among them). An attempt that is
-    repeated changes nothing on the server, then.
+    **No event overwrites another.** InfluxDB keeps one point per series and timestamp. So if two events of a series
+    have the same nanosecond, the later one moves to the next free nanosecond, always the same. The sink remembers
+    the last 50 000 lines for this (fewer if more than 20 MB of their names and labels are new). A repeated attempt
+    therefore changes nothing on the server.
 
-    **No text breaks a line, or another's.** Everything arrives as it is but what line protocol cannot carry, which
-    becomes U+FFFD: a newline; for InfluxDB also a backslash at the end of a name or value, or, in a measurement, before
-    ``,``, ``=``, ``"`` or a space; ``#`` at the beginning of a measurement. ``replacements`` counts these.
+    **No text breaks a line, or another's.** Everything arrives unchanged except for characters that line protocol
+    cannot carry, which become U+FFFD: a newline; for InfluxDB also a backslash at the end of a name or value, or, in a
+    measurement, before ``,``, ``=``, ``"`` or a space; ``#`` at the start of a measurement. ``replacements`` counts
+    these.
 
     Failures:
 
-    * *Tried again*: no answer, 408, 425, 429, 5xx.
+    * *Retried*: no response, 408, 425, 429, 5xx.
     * *Rejected*, exactly the events at fault: a type conflict, older than the retention policy allows, a line that the
       server cannot read, name and labels of more than 65 535 bytes, labels over ``limits`` or, at VictoriaMetrics,
-      over 4096 bytes per value, 256 per name or 40 labels with ``db``. Where it does not tell which they are, the
-      payload is halved until it shows; what may have been stored by then, and is refused for another reason, is failed.
-    * *Given up*, with the server's words: 401, 403, 404 (no such database), and what else is wrong with the request.
+      over 4096 bytes per value, 256 per name or 40 labels with ``db``. If the server does not say which they are, the
+      payload is halved until it shows; an event that may have been stored by then, and is refused for another reason,
+      is failed.
+    * *Given up*, with the server's text: 401, 403, 404 (no such database), and any other error in the request.
     * 413: halved.
 
     Example:
@@ -83,9 +85,9 @@ class InfluxDBSink(InfluxDBServer, EventSink[bytes]):
     """
 
     max_events: int | None = 5_000
-    """InfluxDB's own advice for a batch (docs.influxdata.com, "Optimize writes")."""
+    """InfluxDB's own recommendation for a batch (docs.influxdata.com, "Optimize writes")."""
     max_payload_bytes: int | None = 5_000_000
-    """Half of the smallest limit of a server's: InfluxDB 3 takes 10 MB, 1.x 25 MB, VictoriaMetrics 32 MB."""
+    """Half of the servers' smallest limit: InfluxDB 3 accepts 10 MB, 1.x 25 MB, VictoriaMetrics 32 MB."""
 
     def __init__(
         self,
@@ -100,34 +102,34 @@ class InfluxDBSink(InfluxDBServer, EventSink[bytes]):
         dialect: Dialect | None = None,
         **settings: Unpack[EventSettings],
     ) -> None:
-        """Write to a database or a bucket. No network I/O here.
+        """Create a sink for a database or a bucket. No network I/O here.
 
         Args:
             url: the server's base URL, such as ``http://localhost:8086``.
-            database: of InfluxDB 1, by ``/write``, which InfluxDB 3 and VictoriaMetrics have too.
-            bucket: of InfluxDB 2, by ``/api/v2/write``; in InfluxDB 1.8, ``"database/retention policy"``.
+            database: a database of InfluxDB 1, by ``/write``, which InfluxDB 3 and VictoriaMetrics have, too.
+            bucket: a bucket of InfluxDB 2, by ``/api/v2/write``; in InfluxDB 1.8, ``"database/retention policy"``.
             org: the bucket's organisation.
             token: sent as ``Token`` with a bucket (in InfluxDB 1.8, ``"user:password"``), else as ``Bearer``. User and
                 password go into ``auth=``.
-            retention_policy: of the database, if not its default.
+            retention_policy: the database's retention policy, if not its default.
             api: 3 to write to a database of InfluxDB 3 by ``/api/v3/write_lp``.
             dialect: ``"influxdb"`` (1 and 2), ``"influxdb3"`` or ``"victoriametrics"``: how the server reads a
-                backslash. None to ask it, should that ever matter.
-            settings: of the connection and the delivery.
+                backslash. None to ask the server, if it ever matters.
+            settings: connection and delivery settings.
 
         Raises:
-            ConfigError: settings that make no sense; the message shows no credential.
+            ConfigError: the settings contradict each other or are invalid; the message shows no credential.
             ImportError: httpx2 is not installed.
         """
         target = Target(database, bucket, org, token, retention_policy, api)
         super().__init__(url, target, dialect, settings)
         self._timestamps = Timestamps()
         self._partly = -1
-        """The last serial number in a write of which the server took some lines, and it could not be told which."""
+        """The last serial number in a write of which the server stored some lines, unknown which ones."""
         self._begin()
 
     def bind(self, context: SinkContext) -> None:
-        """Take what the collector tells."""
+        """Bind the sink to a collector's context."""
         super().bind(context)
         self._timestamps.renew()
         self._partly = -1
@@ -174,11 +176,11 @@ class InfluxDBSink(InfluxDBServer, EventSink[bytes]):
         return receipt
 
     def _unless_stored(self, receipt: Receipt, serials: Sequence[int]) -> Receipt:
-        """Say whether lines are refused that may be stored.
+        """Correct a receipt for refused lines that may be stored.
 
-        An event that the server finds fault with, when it is alone, was never stored. One that is too large alone may
-        be, from a write of which the server took some; events are sent in the order of their numbers, but for those of
-        such writes. To take one too many for stored makes it failed instead of rejected.
+        An event that the server refuses when it is alone was never stored. One that is too large alone may be, from a
+        write of which the server stored some lines; events are sent in the order of their serial numbers, except those
+        of such writes. If an event is wrongly assumed to be stored, it counts as failed instead of rejected.
         """
         if not receipt.too_large or receipt.uncertain:
             self._partly = max(self._partly, serials[-1])
@@ -187,11 +189,11 @@ class InfluxDBSink(InfluxDBServer, EventSink[bytes]):
         return Receipt(too_large=True, error=receipt.error) if receipt.too_large else receipt
 
     def _begin(self) -> None:
-        """Write anew, in the dialect that is known now."""
+        """Start a new writer, for the dialect that is known now."""
         self._writer = LineWriter(self._dialect, self.context, self._timestamps, self._losses, self._tag_limits)
 
     async def _anew(self, events: Sequence[MetricEvent]) -> tuple[list[bytes], dict[int, str]]:
-        """Write the events of a payload again; return their lines, and those that the server does not take."""
+        """Write a payload's events again; return their lines, and the events that the server would not accept."""
         parts: list[bytes] = []
         refused: dict[int, str] = {}
         for start in range(0, len(events), _CHUNK):

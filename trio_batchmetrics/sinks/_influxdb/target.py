@@ -1,4 +1,4 @@
-"""Where InfluxDB's lines go."""
+"""Where lines are written to."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ __all__ = ["Target"]
 
 @attrs.frozen
 class Target:
-    """Where to write: a database or a bucket, by which API."""
+    """A database or a bucket, and the API to write to it."""
 
     database: str | None = None
     bucket: str | None = None
@@ -24,10 +24,10 @@ class Target:
     api: Literal[3] | None = None
 
     def __attrs_post_init__(self) -> None:
-        """Check that it is one.
+        """Check the combination of settings.
 
         Raises:
-            ConfigError: it is none.
+            ConfigError: it is invalid.
         """
         if (self.database is None) == (self.bucket is None):
             raise ConfigError("database or bucket must be given, and only one of them")
@@ -39,13 +39,13 @@ class Target:
             if not isinstance(value, str) or not value:
                 raise ConfigError(f"{name} must be a str that is not empty (got {shown})")
             if name != "token" and text(value) != value:
-                raise ConfigError(f"{name} must be text that UTF-8 has a form for (got {shown})")
+                raise ConfigError(f"{name} must be text that UTF-8 can encode (got {shown})")
         if self.api not in (None, 3):
             raise ConfigError(f"api must be None or 3 (got {self.api!r})")
         if self.database is None and (self.api == 3 or self.retention_policy is not None):
             raise ConfigError("api=3 and retention_policy go with a database, not with a bucket")
         if self.api == 3 and self.retention_policy is not None:
-            raise ConfigError("retention_policy is of InfluxDB 1: api=3 has none")
+            raise ConfigError("retention_policy belongs to InfluxDB 1: api=3 has none")
         if self.bucket is None and self.org is not None:
             raise ConfigError("org goes with a bucket")
 
@@ -58,7 +58,7 @@ class Target:
 
     @property
     def params(self) -> dict[str, str]:
-        """The query."""
+        """The query parameters."""
         if self.bucket is not None:
             return {"bucket": self.bucket, **({"org": self.org} if self.org else {}), "precision": "ns"}
         database = {"db": self.database or ""}
@@ -68,5 +68,5 @@ class Target:
 
     @property
     def scheme(self) -> str:
-        """How the token is sent: as ``Token`` with a bucket, which InfluxDB 1.8 takes too, else as ``Bearer``."""
+        """The token's scheme: ``Token`` with a bucket, which InfluxDB 1.8 also accepts, else ``Bearer``."""
         return "Bearer" if self.bucket is None else "Token"

@@ -1,15 +1,15 @@
-"""Timestamps that never collide within a series: InfluxDB keeps one point for each series and timestamp.
+"""Timestamps that never collide within a series: InfluxDB keeps one point per series and timestamp.
 
 How this works
 ==============
 
-Two lines of one series with the same nanosecond would be one point; so the later one moves to the next nanosecond that
-is free. It must be the same one each time the line is made (an attempt that is made again, a half, what is left after a
-partial write), else it would arrive twice: what a line was given is kept with the serial number of its event.
+Two lines of one series with the same nanosecond would be one point; so the later one moves to the next free nanosecond.
+This must be the same one each time the line is written (in a repeated attempt, in a half, in the rest after a partial
+write), else it would be stored twice. So the timestamp that a line was given is kept with its event's serial number.
 
-Recorders take the time as they are called, so the timestamps of a chunk nearly always rise, and from beyond all that
-came before: then nothing can collide, and the chunk is only noted (:meth:`Timestamps.beyond`). Otherwise each line is
-looked up among those that were noted last; chunks whose times are near are indexed for that, once.
+Recorders take the time when they are called, so a chunk's timestamps nearly always increase, and are later than all
+earlier ones. Then nothing can collide, and the chunk is only recorded (:meth:`Timestamps.beyond`). Otherwise each line
+is looked up among the most recent ones; for that, chunks with nearby times are indexed, once.
 """
 
 from __future__ import annotations
@@ -24,45 +24,45 @@ import attrs
 __all__ = ["EARLIEST", "LATEST", "WINDOW", "Timestamps"]
 
 EARLIEST, LATEST = -(2**63) + 2, 2**63 - 2
-"""The timestamps that InfluxDB takes (``models.MinNanoTime``, ``models.MaxNanoTime``)."""
+"""The timestamps that InfluxDB accepts (``models.MinNanoTime``, ``models.MaxNanoTime``)."""
 
 WINDOW = 50_000
-"""Lines that are remembered: ten payloads of the default ``max_events``; 2.5 MB, indexed 15 MB."""
+"""The number of lines remembered: ten payloads of the default ``max_events``; 2.5 MB, 15 MB if indexed."""
 
 _TEXT_MAX_CHARS = 20_000_000
-"""Most characters that were made for the lines that are remembered: 400 for each, if they are all of new series."""
+"""Maximum number of characters built for the remembered lines: 400 for each, if they are all of new series."""
 
 _SMALL = 50
-"""A chunk of fewer lines is joined to the one before, so that there are not too many of them."""
+"""A chunk of fewer lines is joined to the one before, to limit the number of chunks."""
 
 _JOINED = 100
-"""Most lines of chunks that are joined."""
+"""Maximum number of lines in a joined chunk."""
 
 _LINES = 1 << 16
-"""An event's lines are told apart by their number below this."""
+"""The multiplier of an event's serial number: below it, the numbers of the event's lines distinguish them."""
 
 
 @attrs.define(eq=False)
 class _Chunk:
-    """Lines that were made, in a row."""
+    """Consecutive lines."""
 
     heads: Sequence[str]
     stamps: Sequence[int]
-    """Their timestamps as they were given."""
+    """Their assigned timestamps."""
     serials: Sequence[int]
     """Their events."""
     first: int
-    """What identifies a line: this and its event's serial number times ``scale``."""
+    """A line's identifier is this plus its event's serial number times ``scale``."""
     low: int
     high: int
     owned: bool
     """Whether it is indexed."""
     scale: int = _LINES
     text: int = 0
-    """Characters that its series added to those that were there."""
+    """The number of characters that its series added."""
 
     def join(self, other: _Chunk) -> None:
-        """Take another's lines; it is indexed, or not, as this one."""
+        """Append another chunk's lines; both must be indexed, or neither."""
         self.heads = [*self.heads, *other.heads]
         self.stamps = [*self.stamps, *other.stamps]
         self.serials = [*self.ids(), *other.ids()]
@@ -75,18 +75,18 @@ class _Chunk:
         return zip(self.heads, self.stamps, strict=True)
 
     def ids(self) -> list[int]:
-        """Return what identifies each line."""
+        """Return each line's identifier."""
         return [self.first + serial * self.scale for serial in self.serials]
 
 
 class Timestamps:
-    """Gives lines their timestamps."""
+    """Assigns timestamps to lines."""
 
     def __init__(self, window: int = WINDOW) -> None:
-        """Remember no lines yet.
+        """Create an assignment that remembers no lines yet.
 
         Args:
-            window: how many to remember.
+            window: the number of lines to remember.
         """
         self._window = window
         self._chunks: deque[_Chunk] = deque()
@@ -94,21 +94,21 @@ class Timestamps:
         self._text = 0
         self._high = EARLIEST - 1
         self._owners: dict[tuple[str, int], int] = {}
-        """Whose each timestamp of each series is."""
+        """The line that owns each timestamp of each series."""
         self._skips: dict[tuple[str, int], int] = {}
-        """Where to look on from one that is taken, if not at the next."""
+        """Where to continue the search after a taken timestamp, if not at the next one."""
         self._moved: dict[int, tuple[str, int, int]] = {}
-        """Series, own timestamp and timestamp given, of lines that have moved."""
+        """Series, own timestamp and assigned timestamp of lines that have moved."""
         self._run = 0
 
     def beyond(self, stamps: Sequence[int]) -> bool:
-        """Tell whether the timestamps of some events rise, from beyond all that came before.
+        """Return whether the timestamps of some events increase strictly, and are later than all earlier ones.
 
         Args:
-            stamps: at least one.
+            stamps: at least one timestamp.
 
         Raises:
-            ValueError: InfluxDB has no such time.
+            ValueError: InfluxDB does not accept such a time.
         """
         rising = all(map(lt, stamps, islice(stamps, 1, None)))
         low, high = (stamps[0], stamps[-1]) if rising else (min(stamps), max(stamps))
@@ -128,18 +128,18 @@ class Timestamps:
         beyond: bool,
         text: int = 0,
     ) -> Sequence[int]:
-        """Return the timestamps of some lines.
+        """Return the timestamps assigned to some lines.
 
         Args:
             heads: each line's series.
             stamps: each line's own timestamp.
             serials: each line's event.
-            line: which of its event's lines it is, for all of them.
-            beyond: what :meth:`beyond` told about the events.
-            text: how many characters were made for the heads; those that others have as well are the same objects.
+            line: the number of these lines within their events, the same for all of them.
+            beyond: the result of :meth:`beyond` for the events.
+            text: the number of characters built for the heads; a head shared with other lines is the same object.
 
         Raises:
-            ValueError: there is no time left to move to.
+            ValueError: there is no later timestamp to move to.
         """
         first = self._run + line
         if beyond:
@@ -168,22 +168,22 @@ class Timestamps:
         return found
 
     def renew(self) -> None:
-        """Serial numbers begin anew, for other events."""
+        """Start over with serial numbers: from now on they belong to other events."""
         self._run += 1 << 96
 
     def _free(self, head: str, stamp: int) -> int:
-        """Return the next timestamp that no line of a series has; what was passed on the way is skipped next time."""
+        """Return a series' next free timestamp; remember to skip the taken ones next time."""
         passed: list[tuple[str, int]] = []
         while (slot := (head, stamp)) in self._owners:
             passed.append(slot)
             stamp = self._skips.get(slot, stamp + 1)
         if stamp > LATEST:
-            raise ValueError("timestamp must be below the last that there is: others of the series have those")
+            raise ValueError("timestamp must be earlier: its series has no free one after it")
         self._skips.update(dict.fromkeys(passed, stamp))
         return stamp
 
     def _note(self, chunk: _Chunk) -> None:
-        """Remember a chunk, and forget the oldest."""
+        """Remember a chunk, and forget the oldest ones."""
         count, last = len(chunk.heads), self._chunks[-1] if self._chunks else None
         if last is not None and count < _SMALL and count + len(last.heads) <= _JOINED:
             if last.owned != chunk.owned:

@@ -3,13 +3,13 @@
 How this works
 ==============
 
-All of it runs in a worker thread, one call at a time, except for closing. A payload is written, cut off and rotated
-under an advisory lock on the file (``flock``), so that several processes may write to one path. Under the lock:
+All calls except closing run in a worker thread, one at a time. A payload is written, cut off and rotated under an
+advisory lock on the file (``flock``), so that several processes may write to one path. Under the lock:
 
-* the file that is open is compared with the one at the path. If another is there, that one is opened instead;
-* a file that has changed since the last write may end with half a line of a process that was killed: it is cut off;
-* after the write, the file must have grown by the payload, and still have a name. If it was emptied or removed under
-  the write, the payload goes to the file that is at the path now.
+* the sink compares its open file with the one at the path. If that is another file, the sink opens it instead;
+* a file that has changed since the last write may end with half a line from a killed process: the sink cuts it off;
+* after the write, the file must have grown by the payload, and still have a name. If it was emptied or removed during
+  the write, the sink writes the payload to the file that is at the path now.
 
 Where there are no such locks (Windows, some network file systems), only one process at a time may write to a path.
 """
@@ -36,10 +36,10 @@ from ...abc import Payload
 __all__ = ["LineFile", "UnusableError"]
 
 _FILE_PIECE = 1 << 20
-"""Bytes written to a file between two looks for a cancellation: a few milliseconds."""
+"""Bytes written to a file between two cancellation checks: a few milliseconds."""
 
 _BEGINNING = b'{"@timestamp":"'
-"""What every line begins with."""
+"""The start of every line."""
 
 try:
     _fcntl: Any = import_module("fcntl")
@@ -47,7 +47,7 @@ except ImportError:  # Windows
     _fcntl = None
 
 _TRIES = 5
-"""How many files a payload is written to, if each is replaced or emptied under its hands. Rotation takes one."""
+"""Maximum number of files that a payload is written to, if each is replaced or emptied. Rotation takes one."""
 
 _BUSY_SECONDS = 0.05
 """How long to wait for another process's lock, as for SQLite's; the engine's backoff does the rest."""
@@ -56,11 +56,11 @@ _UNKNOWN = -1
 
 
 class UnusableError(Exception):
-    """The sink cannot write there."""
+    """The sink cannot write to this target."""
 
 
 class LineFile:
-    """A file that ends where it says, whatever happens. Used by one thread at a time."""
+    """A file that always ends at a recorded position. Used by one thread at a time."""
 
     def __init__(self, path: Path, max_bytes: int | None, backups: int) -> None:
         self._path = path
@@ -68,19 +68,19 @@ class LineFile:
         self._backups = backups
         self._file: FileIO | None = None
         self._end = _UNKNOWN
-        """The size of the file after the last write; unknown when it has just been opened."""
+        """The size of the file after the last write; unknown just after it was opened."""
         self._cut: int | None = None
-        """The size of the file with something beyond its end that is to be cut off, if there is any."""
+        """The size of the file including the rest of a failed write, which is to be cut off; None if there is none."""
         self._pid = 0
 
     def __str__(self) -> str:
         return str(self._path)
 
     def write(self, payload: Payload[bytes]) -> None:
-        """Append the payload, or nothing.
+        """Append the payload as a whole, or not at all.
 
         Raises:
-            OSError: the system refused, or another process has the lock or replaces the file all the time.
+            OSError: the system refused, or another process has the lock or keeps replacing the file.
             UnusableError: the file must not be written to; it is left as it is.
         """
         size = sum(map(len, payload.parts))
@@ -88,7 +88,7 @@ class LineFile:
             with self._locked() as file:
                 if self._is_ready(file, size) and self._append(file, payload, size):
                     return
-        raise OSError(errno.EAGAIN, "it is replaced or emptied again and again")
+        raise OSError(errno.EAGAIN, "it keeps being replaced or emptied")
 
     def close(self) -> None:
         """Close the file if this process opened it."""
@@ -109,26 +109,26 @@ class LineFile:
             _unlock(file)
 
     def _is_ready(self, file: FileIO, size: int) -> bool:
-        """Say whether the file is at its path, whole, and has room; if not, it is closed: try the next one."""
+        """Return whether the file is at its path, whole, and has room; if not, close it: the caller tries again."""
         if not self._is_at_path(file):
             self.close()
             return False
         self._cut_off(file)
         if self._cut is not None:
-            raise OSError(errno.EIO, "what a failed write left cannot be cut off")
+            raise OSError(errno.EIO, "the rest of a failed write cannot be cut off")
         found = os.fstat(file.fileno()).st_size
         if found != self._end:
             self._end = _mended(file, is_new=self._end == _UNKNOWN)
         if self._max_bytes is None or self._end == 0 or self._end + size <= self._max_bytes:
             return True
         if sys.platform == "win32":
-            self.close()  # a file that is open cannot be renamed there; elsewhere the lock is kept meanwhile
+            self.close()  # Windows cannot rename an open file; elsewhere we keep the lock during the rotation
         self._rotate()
         self.close()
         return False
 
     def _append(self, file: FileIO, payload: Payload[bytes], size: int) -> bool:
-        """Write; say whether the file has the payload now."""
+        """Write the payload; return whether the file has it now."""
         try:
             for part in payload.parts:
                 rest = memoryview(part)
@@ -148,7 +148,7 @@ class LineFile:
         return found.st_nlink > 0 or self._is_at_path(file)  # some file systems don't count names
 
     def _cut_off(self, file: FileIO) -> None:
-        """Cut the file back to its end, if need be; if that fails, it is tried again before anything else is done."""
+        """Cut the file back to its recorded end, if necessary; after a failure, do that before anything else."""
         if self._cut is None:
             return
         try:
@@ -173,13 +173,13 @@ class LineFile:
         if stat.S_ISDIR(mode):
             raise UnusableError("it is a folder")
         if not stat.S_ISREG(mode):
-            raise UnusableError("it is no ordinary file; open it and give the stream")
+            raise UnusableError("it is not a regular file; open it and pass the stream")
         self._file = self._path.open("a+b", buffering=0)
         self._pid, self._end, self._cut = os.getpid(), _UNKNOWN, None
         return self._file
 
     def _rotate(self) -> None:
-        """Rename each file to the next name. A gap, left by a process killed while at it, is filled first."""
+        """Rename each file to the next name. First fill a gap, left by a process that was killed while rotating."""
         free = next((n for n in range(1, self._backups) if not self._backup(n).exists()), self._backups)
         for number in range(free, 0, -1):
             self._backup(number - 1).replace(self._backup(number))
@@ -218,7 +218,7 @@ def _unlock(file: FileIO) -> None:
 
 
 def _end_of_others(file: FileIO, payload: Payload[bytes], end: int, size: int) -> int:
-    """Return where a file ends without the payload, when it was emptied while that was written."""
+    """Return where a file ends without the payload, if it was emptied while the payload was written."""
     tail = _read(file, 0, size)
     return 0 if size <= sum(map(len, payload.parts)) and b"".join(payload.parts).endswith(tail) else end
 
@@ -228,10 +228,10 @@ def _mended(file: FileIO, *, is_new: bool) -> int:
 
     Args:
         file: open for reading and appending.
-        is_new: whether it has not been looked at yet: then its last line must be a JSON object.
+        is_new: whether it has not been checked yet: then its last line must be a JSON object.
 
     Raises:
-        UnusableError: it does not look like a file of this sink's; it is left as it is.
+        UnusableError: it does not look like a file of this sink; it is left as it is.
     """
     size = file.seek(0, os.SEEK_END)
     good = _after_newline(file, size)
@@ -239,18 +239,18 @@ def _mended(file: FileIO, *, is_new: bool) -> int:
         if is_new and size and not _is_object(_read(file, start := _after_newline(file, size - 1), size - start)):
             raise UnusableError("its last line is not a JSON object")
         return size
-    # A power cut may leave zeros at the end of a file that is ours by its beginning.
+    # A power cut may leave zeros at the end of a file whose start shows that it is ours.
     if not any(_BEGINNING.startswith(_read(file, start, len(_BEGINNING))) for start in (good, 0)):
-        raise UnusableError("it does not end with a line, nor with a half line of this sink's")
+        raise UnusableError("it ends with neither a line nor a half line of this sink")
     if not _is_object(_read(file, good, size - good)):
         file.truncate(good)
         return good
-    file.write(b"\n")  # the line is whole, it lacks its end only
+    file.write(b"\n")  # the line is whole; only its end is missing
     return size + 1
 
 
 def _after_newline(file: FileIO, end: int) -> int:
-    """Return where the last line before a position begins; the position itself if a line begins there."""
+    """Return where the last line before a position starts; the position itself if a line starts there."""
     while end:
         start = max(0, end - _FILE_PIECE)
         newline = _read(file, start, end - start).rfind(b"\n")

@@ -1,18 +1,18 @@
-"""One JSON object a line, to a file that is rotated by size, or to a stream.
+"""One JSON object per line, to a file that is rotated by size, or to a stream.
 
 How this works
 ==============
 
-Each attempt is one call in a worker thread; ``_lines.py`` and ``_line_stream.py`` have what runs there.
+Each attempt is one call in a worker thread; ``files.py`` and ``stream.py`` have the code that runs there.
 
-*A file*: the thread is waited for whatever happens, so its outcome is always known. It appends the payload in pieces
-and looks for a cancellation (the attempt's timeout, the shutdown deadline, Ctrl-C) before each. If that or an error
-comes before the last piece is written, the file is cut back to where it was. A process that is killed in between
-cannot do that: the next one mends the end before it writes.
+*A file*: the sink always waits for the thread, so the outcome is always known. The thread appends the payload in pieces
+and checks for a cancellation (the attempt's timeout, the shutdown deadline, Ctrl-C) before each. If a cancellation or
+an error comes before the last piece is written, it cuts the file back to its previous end. A killed process cannot do
+that: the next one repairs the end of the file before it writes.
 
-*A stream* may belong to a reader that does not read (``app | less``), so its thread is left behind when cancelled. It
-holds the limiter's one token until it ends, so that no second one starts meanwhile, and notes how much of which
-payload it wrote, so that the next attempt for that payload goes on from there.
+*A stream* may belong to a reader that does not read (``app | less``), so a cancelled attempt abandons its thread. The
+thread holds the limiter's one token until it ends, so that no second one starts meanwhile. It records how much of which
+payload it wrote, so that the next attempt for that payload continues from there.
 """
 
 from __future__ import annotations
@@ -49,39 +49,40 @@ _FOREVER = frozenset(
         errno.EROFS,
     }
 )
-"""Errors that do not change by waiting; any other (disk full, I/O error, too many open files) may be tried again."""
+"""Errors that waiting does not change; after any other (disk full, I/O error, too many open files) the sink retries."""
 
 
 class JSONLinesSink(EventSink[bytes]):
-    """Writes events as JSON, one object a line, in UTF-8, to a file or a stream.
+    """Writes events as JSON, one object per line, in UTF-8, to a file or a stream.
 
-    *Delivered* means: the operating system has taken the lines (``write`` returned), and the file still had a name
-    afterwards. That survives the end of the process by any means; a crash of the system or a power cut may take what
-    was not yet on the disk.
+    *Delivered* means that the operating system has taken the lines (``write`` returned), and the file still had a name
+    afterwards. That survives the end of the process by any means; a crash of the system or a power cut may take lines
+    that were not yet on the disk.
 
     **A file** is opened at the first payload and appended to. At the end it has the lines that were delivered and no
-    others, and never half of one: what a failed, short or cancelled write left is cut off at once, what a killed
-    process left is cut off when the next one opens the file. Before it would exceed ``max_bytes`` it is renamed to
-    ``path.1``, ``path.1`` to ``path.2`` and so on; a payload stays together.
+    others, and never half of one: the rest of a failed, short or cancelled write is cut off at once, the half line of a
+    killed process when the next one opens the file. Before it would exceed ``max_bytes`` it is renamed to ``path.1``,
+    ``path.1`` to ``path.2`` and so on; a payload stays together.
 
-    The file may be renamed, removed, replaced or emptied at any time, as tools that rotate logs do. This is noticed
-    before the next payload, which goes to the file that is at the path then. A payload that was under way is in the
-    renamed file; if the file was removed or emptied under it, it is written again. (A tool that copies the file and
-    then empties it, such as logrotate's ``copytruncate``, loses the lines that were written between the two: let it
-    rename the file.) Several sinks and processes may write to one path, except on Windows and on file systems without
-    ``flock``: each payload is written under that lock.
+    The file may be renamed, removed, replaced or emptied at any time, as tools that rotate logs do. The sink notices
+    this before the next payload, and writes that to the file that is at the path then. A payload that was in flight is
+    in the renamed file; if the file was removed or emptied during the write, the sink writes the payload again. (A tool
+    that copies the file and then empties it, such as logrotate's ``copytruncate``, loses the lines that were written
+    between the two: let it rename the file.) Several sinks and processes may write to one path, except on Windows and
+    on file systems without ``flock``: the sink writes each payload under that lock.
 
     **A stream** (``sys.stdout``, an open file, a ``StringIO``) is written to and flushed, never closed; a text stream
-    gets UTF-8 in its ``buffer`` if it has one. The lines go in whole; only a write that fails may leave a half one. A
-    stream that blocks is abandoned at the attempt's timeout or the shutdown deadline: its last lines may still come.
+    gets UTF-8 in its ``buffer`` if it has one. The sink writes whole lines; only a failed write may leave half of one.
+    If a stream blocks, the sink abandons it at the attempt's timeout or the shutdown deadline: its last lines may still
+    come.
 
     Failures:
 
-    * *Tried again*: disk full, an I/O error, too many open files, another process has the lock.
+    * *Retried*: disk full, an I/O error, too many open files, another process has the lock.
     * *Given up* with a clear ``last_error``: the path is a folder or a device, its folder is missing, permission
-      denied; the file is not one of JSON lines (it is left as it is): its last line is not a JSON object, or what
-      follows that is not a half line of this sink's; the stream is closed, or its reader gone.
-    * *Rejected alone*: an event that has no JSON form, such as one whose timestamp no calendar has; one whose labels
+      denied; the file doesn't consist of JSON lines (it is left as it is): its last line is not a JSON object, or is
+      followed by something other than a half line from this sink; the stream is closed, or its reader is gone.
+    * *Rejected alone*: an event without a JSON form, such as one whose timestamp no calendar has; one whose labels
       exceed ``limits``.
 
     Example:
@@ -106,21 +107,23 @@ class JSONLinesSink(EventSink[bytes]):
         limits: Limits | None = None,
         **settings: Any,
     ) -> None:
-        """Write to a file, which need not exist (its folder must, by the first payload), or to a stream. No I/O here.
+        """Create a sink for a stream, or for a file, which need not exist. No I/O here.
+
+        The file's folder must exist by the first payload.
 
         Args:
-            path_or_stream: the file's path (a relative one is taken from the current directory, now), or anything
+            path_or_stream: the file's path (a relative one is resolved against the current directory now), or anything
                 with ``write`` and ``flush``, for text or bytes.
-            max_bytes: the file's size from which it is rotated; also the most bytes in a payload. A single line may
-                exceed it. None: no rotation.
-            backups: rotated files that are kept, at least 1; the oldest is overwritten.
+            max_bytes: the size at which the file is rotated; also the maximum number of bytes in a payload. A single
+                line may exceed it. None: no rotation.
+            backups: the number of rotated files to keep, at least 1; the oldest is overwritten.
             limits: the largest labels that are written; events that exceed one are rejected.
             settings: ``name`` and the delivery settings of :class:`~trio_batchmetrics.abc.EventSink`.
 
         Raises:
             TypeError: it is neither a path nor a stream.
             ValueError: the path is empty, a URL, ``-`` (pass ``sys.stdout``) or cannot name a file; ``max_bytes``,
-                ``backups`` or a delivery setting is not above 0; ``limits`` is something else.
+                ``backups`` or a delivery setting is not above 0; ``limits`` is not a ``Limits``.
         """
         super().__init__(**settings)
         _positive("backups", backups)
@@ -136,12 +139,12 @@ class JSONLinesSink(EventSink[bytes]):
             self._stream = LineStream(path_or_stream)
         else:
             raise TypeError(f"path_or_stream must be a path or a stream (got {path_or_stream!r})")
-        self._limiter = trio.CapacityLimiter(1)  # its own: an application that uses up Trio's does not hold up this
+        self._limiter = trio.CapacityLimiter(1)  # its own: an application that uses up Trio's must not block this sink
 
     def bind(self, context: SinkContext) -> None:
-        """Take what the collector tells."""
+        """Bind the sink to a collector's context."""
         super().bind(context)
-        self._limiter = trio.CapacityLimiter(1)  # a thread left behind in an earlier run never gives its token back
+        self._limiter = trio.CapacityLimiter(1)  # a thread abandoned in an earlier run never returns its token
 
     def encode(self, events: Sequence[MetricEvent]) -> bytes:
         """Return the events as lines.
@@ -157,16 +160,16 @@ class JSONLinesSink(EventSink[bytes]):
         return "".join([json_line(event, static) + "\n" for event in events]).encode()
 
     async def send(self, payload: Payload[bytes]) -> Receipt | None:
-        """Write the payload, in a worker thread; a checkpoint.
+        """Write the payload in a worker thread. A checkpoint.
 
-        Cancelled, it has left nothing in a file; if all was written by then, it returns as if it had not been
+        If cancelled, it leaves nothing in a file; if everything was written by then, it returns as if it had not been
         cancelled.
         """
         abandon = self._stream is not None
         return await trio.to_thread.run_sync(self._attempt, payload, abandon_on_cancel=abandon, limiter=self._limiter)
 
     async def aclose(self) -> None:
-        """Close the file; a stream is left open. Not a checkpoint."""
+        """Close the file; a stream stays open. Not a checkpoint."""
         if self._file is not None:
             self._file.close()
 

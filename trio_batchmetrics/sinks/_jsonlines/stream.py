@@ -1,4 +1,4 @@
-"""Whole lines to a stream: one of the two targets of :class:`JSONLinesSink`. It runs in a worker thread."""
+"""Whole lines to a stream: one of the two targets of :class:`JSONLinesSink`. Runs in a worker thread."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from ...abc import Payload
 __all__ = ["LineStream"]
 
 _STREAM_PIECE = 8192
-"""Bytes written to a stream at once. A piece that fits into the stream's buffer is either taken whole or not at all.
+"""Bytes written to a stream at once. The stream takes a piece that fits into its buffer either whole or not at all.
 
-``io.DEFAULT_BUFFER_SIZE`` up to Python 3.13. From 3.14 on that is 128 KiB, twice as much as a pipe holds.
+This is ``io.DEFAULT_BUFFER_SIZE`` up to Python 3.13. From 3.14 on that is 128 KiB, twice the capacity of a pipe.
 """
 
 
 class LineStream:
-    """A stream, and how much of which payload it has."""
+    """A stream, and how much of which payload was written to it."""
 
     def __init__(self, stream: Any) -> None:
         self._stream = stream
@@ -33,13 +33,13 @@ class LineStream:
         return "the stream"
 
     def write(self, payload: Payload[bytes]) -> None:
-        """Write what the stream does not have of the payload yet, whole lines at a time, and flush."""
+        """Write the part of the payload that was not yet written, whole lines at a time, and flush."""
         if payload.key != self._key:
             self._key, self._written = payload.key, 0
         data = b"".join(payload.parts)
         binary: Any = getattr(self._stream, "buffer", None) if self._is_text else self._stream
         if binary is not self._stream:
-            self._stream.flush()  # what was printed before comes before
+            self._stream.flush()  # earlier output of the application must come first
         while self._written < len(data):
             trio.from_thread.check_cancelled()
             piece = data[self._written : _end_of_lines(data, self._written)]
@@ -49,14 +49,14 @@ class LineStream:
                     self._written += len(piece)
                 else:
                     self._written += _write(binary, piece)
-            except BlockingIOError as exc:  # a buffer may have taken some of it
+            except BlockingIOError as exc:  # a buffer may have taken part of it
                 self._written += getattr(exc, "characters_written", 0)
                 raise
         (self._stream if binary is None else binary).flush()
 
 
 def _write(stream: Any, piece: bytes) -> int:
-    """Write to a stream for bytes; return how much it took, which only an unbuffered one leaves open."""
+    """Write to a binary stream; return how much it took, which is always everything unless it is unbuffered."""
     count = stream.write(piece)
     if count is None and isinstance(stream, io.RawIOBase):
         raise BlockingIOError(errno.EAGAIN, os.strerror(errno.EAGAIN))
@@ -64,6 +64,6 @@ def _write(stream: Any, piece: bytes) -> int:
 
 
 def _end_of_lines(data: bytes, start: int) -> int:
-    """Return where the whole lines end that make up a piece; the line's end if it is longer than a piece."""
+    """Return where the last whole line within one piece ends; the first line's end if that is longer than a piece."""
     end = data.rfind(b"\n", start, start + _STREAM_PIECE) + 1
     return end or data.find(b"\n", start) + 1

@@ -3,15 +3,15 @@
 ::
 
     sink       PrometheusSink
-    page       the series that stand on a page
-    freshness  having everything merged before a page is written
-    identity   what Prometheus can tell apart
-    names      OpenTelemetry's names as Prometheus writes them
+    page       the series on a page
+    freshness  merging everything before a page is written
+    identity   which names and labels Prometheus can distinguish
+    names      OpenTelemetry's names in Prometheus' notation
     families   the families of a page
     lines      cells to lines
     text       numbers, bounds, labels and help as text
     asgi       serving a page
-    registry   joining a registry of prometheus_client's
+    registry   joining a prometheus_client registry
 """
 
 from __future__ import annotations

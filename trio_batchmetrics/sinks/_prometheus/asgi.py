@@ -1,4 +1,4 @@
-"""Serving a page of Prometheus': which format a scraper asks for, and an ASGI application."""
+"""Serving a Prometheus page: the format that a scraper asks for, and an ASGI application."""
 
 from __future__ import annotations
 
@@ -11,21 +11,21 @@ import trio
 __all__ = ["MetricsApp", "wants_gzip", "wants_openmetrics"]
 
 _COMPRESS_FROM = 1_000
-"""Bytes from which a page is worth compressing: below, it fits into one packet anyhow."""
+"""Bytes from which a page is worth compressing: a smaller one fits into one packet anyway."""
 
 _THREAD_FROM = 20_000
-"""Bytes from which a worker thread costs less than the pause for everybody else (zlib at level 1, measured)."""
+"""Bytes from which a worker thread costs less than blocking the event loop (zlib at level 1, measured)."""
 
 _LOOKED_AT = 4_000
-"""Characters of a header that are looked at: Prometheus' longest has 500, and reading takes time in proportion."""
+"""Characters of a header that are read: Prometheus' longest has 500, and parsing takes time in proportion."""
 
-# Messages are dictionaries; as `Any`, since each server has types of its own for them, which must fit.
+# Messages are dictionaries; they are typed `Any`, since each server has types of its own, which must fit.
 _Receive = Callable[[], Awaitable[Any]]
 _Send = Callable[[Any], Awaitable[None]]
 
 
 def wants_openmetrics(accept: str | None) -> bool:
-    """Tell whether an ``Accept`` header asks for OpenMetrics 1.0 by name, and no less than for plain text."""
+    """Return whether an ``Accept`` header asks for OpenMetrics 1.0 by name, with at least plain text's quality."""
     openmetrics = plain = 0.0
     best = -1
     for kind, quality, parameters in _preferences(accept or ""):
@@ -39,16 +39,16 @@ def wants_openmetrics(accept: str | None) -> bool:
 
 
 def wants_gzip(accept_encoding: str | None) -> bool:
-    """Tell whether an ``Accept-Encoding`` header allows gzip, and prefers it to nothing."""
+    """Return whether an ``Accept-Encoding`` header allows gzip, with at least the quality of no compression."""
     qualities = {coding: quality for coding, quality, _ in _preferences(accept_encoding or "")}
     gzip = qualities.get("gzip", qualities.get("x-gzip", qualities.get("*", 0.0)))
     return 0.0 < gzip >= qualities.get("identity", 0.0)
 
 
 def _preferences(header: str) -> Iterator[tuple[str, float, dict[str, str]]]:
-    """Yield each item of a header with its quality (RFC 9110, 12.4.2); what cannot be read is passed over.
+    """Yield each item of a header with its quality (RFC 9110, 12.4.2); skip items that cannot be parsed.
 
-    So is what stands beyond the first few thousand characters: no client that means well has that much to say.
+    Everything beyond the first few thousand characters is skipped, too: no legitimate client sends that much.
     """
     if len(header) > _LOOKED_AT:
         header = header[:_LOOKED_AT].rpartition(",")[0]
@@ -67,14 +67,18 @@ class MetricsApp:
     """An ASGI 3 application that answers every path with the page."""
 
     def __init__(self, page: Callable[[str | None], Awaitable[tuple[bytes, str]]]) -> None:
-        """Serve what this returns for an ``Accept`` header: the page and its content type."""
+        """Create an application that serves pages.
+
+        Args:
+            page: returns the page and its content type for an ``Accept`` header.
+        """
         self._page = page
 
     async def __call__(self, scope: Mapping[str, Any], receive: _Receive, send: _Send) -> None:
-        """Answer.
+        """Serve one ASGI scope.
 
         Raises:
-            NotImplementedError: the scope is none of ``http``, ``lifespan`` and ``websocket``, as ASGI asks for.
+            NotImplementedError: the scope isn't ``http``, ``lifespan`` or ``websocket``; ASGI requires this.
         """
         if scope["type"] == "http":
             await self._answer(scope, send)
@@ -102,7 +106,7 @@ class MetricsApp:
 
 
 async def _live(receive: _Receive, send: _Send) -> None:
-    """Say that all is well, until the server ends."""
+    """Confirm start-up and shutdown, until the server ends."""
     event = ""
     while event != "lifespan.shutdown":
         event = (await receive())["type"]

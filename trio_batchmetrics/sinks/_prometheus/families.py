@@ -1,6 +1,6 @@
-"""The families of a page of Prometheus': what they are called, and which series stand there.
+"""The families of a Prometheus page: their names, and the series on the page.
 
-Trio's thread gives series their places; pages are written in any (:mod:`trio_batchmetrics._series`).
+Trio's thread adds and removes series; pages are written in any thread (:mod:`trio_batchmetrics._series`).
 """
 
 from __future__ import annotations
@@ -22,58 +22,58 @@ class Series:
     __slots__ = ("before", "bounds", "cell", "labels", "written")
 
     def __init__(self, cell: Cell, before: str, labels: str, bounds: tuple[str, ...]) -> None:
-        """Expose a series.
+        """Create the page's entry for a cell.
 
         Args:
-            cell: where it is added up.
-            before: what its lines begin with.
-            labels: as they are written.
-            bounds: of a histogram's buckets, as they are written.
+            cell: the cell in which the series is aggregated.
+            before: the text before the number in its lines.
+            labels: its labels as text.
+            bounds: a histogram's bucket bounds as text.
         """
         self.cell: Cell = cell
         self.before: str = before
         self.labels: str = labels
         self.bounds: tuple[str, ...] = bounds
         self.written: tuple[int, bytes, bytes] = (0, b"", b"")
-        """A histogram's lines, in text and in OpenMetrics, when its cell's ``updated`` was this; 0: not to be kept."""
+        """A histogram's lines, in text and in OpenMetrics, for this ``updated`` of its cell; 0: they are not cached."""
 
 
 class ExposedFamily(ABC):
     """One family of a page."""
 
     def __init__(self, family: Family) -> None:
-        """Have no series yet.
+        """Create a family that shows no series yet.
 
         Args:
-            family: its series, which come one by one.
+            family: the store's family; its series are added one by one.
         """
         measure = family.measure
         self.family: Family = family
         self.name: str = metric_name(measure.name, measure.unit, measure.kind)
-        """What its samples are called."""
+        """The name of its samples."""
         self.kind: Kind = measure.kind
         self.base: str = base_of(self.name, self.kind)
-        """What the family is called in OpenMetrics."""
+        """The family's name in OpenMetrics."""
         self.type: str = type_of(self.name, self.kind)
-        """Its type in OpenMetrics."""
+        """The family's type in OpenMetrics."""
         self.names: tuple[str, ...] = names_of(measure)
-        """All names that it takes in either format."""
+        """All names that it occupies in either format."""
         self.unit: str = unit_name(measure.unit)
         self.bounds: tuple[str, ...] = bounds_text(family)
-        """Of a histogram's buckets, as they are written."""
+        """A histogram's bucket bounds as text."""
         self.series: dict[Cell, Series] = {}
         """In the order in which they began."""
         self._changes = 0
 
     @property
     def help(self) -> str:
-        """Its description; without one, what the application calls it."""
+        """The instrument's description; without one, its original name."""
         measure = self.family.measure
         return text(measure.description) or measure.name
 
     @property
     def shown_unit(self) -> str:
-        """Its unit, if the name ends with it, as OpenMetrics wants it."""
+        """The unit, if the name ends with it, as OpenMetrics requires; else empty."""
         return self.unit if self.unit and self.base.endswith(f"_{self.unit}") else ""
 
     def add(self, cell: Cell) -> None:
@@ -83,12 +83,12 @@ class ExposedFamily(ABC):
         self._changes += 1
 
     def remove(self, cell: Cell) -> None:
-        """Show a series no more."""
+        """Stop showing a series."""
         del self.series[cell]
         self._changes += 1
 
     def head(self, *, openmetrics: bool) -> bytes:
-        """Return what stands before its lines."""
+        """Return the family's metadata lines, which come before its samples."""
         written = help_text(self.help, openmetrics=openmetrics)
         if not openmetrics:
             return f"# HELP {self.name} {written}\n# TYPE {self.name} {self.kind.value}\n".encode()
@@ -97,14 +97,14 @@ class ExposedFamily(ABC):
 
     @abstractmethod
     def lines(self, *, openmetrics: bool, settled: int, since: int) -> list[bytes]:
-        """Return its lines, in pieces; none if there is no series to show.
+        """Return the lines, in pieces; none if there is no series to show.
 
         Args:
             openmetrics: the format.
-            settled: what was updated until then will not change again without a later update.
-            since: series that were not updated since are left out.
+            settled: values updated up to this time will not change without a later update.
+            since: series that were last updated before this time are left out.
         """
 
     @abstractmethod
     def _before(self, labels: str) -> str:
-        """Return what the lines of a series begin with."""
+        """Return the text before the number in a series' lines."""

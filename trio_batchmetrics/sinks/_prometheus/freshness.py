@@ -1,10 +1,11 @@
-"""Having everything merged before a page is written, once for all requests that want it at the same time.
+"""Merging everything before a page is written, once for all requests that come at the same time.
 
 How this works
 ==============
 
-The first request does the work, in its own task; those that come meanwhile wait for it. Should it be cancelled, or run
-out of its own time, one of those that wait does the work anew. So no request fails because of another.
+The first request does the work, in its own task; requests that come meanwhile wait for it. If that request is
+cancelled, or runs out of its own time, one of the waiting requests does the work again. So no request fails because of
+another.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ import trio
 __all__ = ["Freshness"]
 
 _FRESH_SECONDS = 0.05
-"""How long a page counts as fresh: scrapers come every few seconds, and two that come at once need no work twice."""
+"""How long a page counts as fresh: scrapers come every few seconds, and two concurrent ones need the work only once."""
 
 
 @attrs.define(eq=False)
@@ -28,10 +29,10 @@ class _Turn:
 
 
 class Freshness:
-    """What requests of one collector share. For the collector's Trio run."""
+    """Work shared by the requests of one collector. For use in the collector's Trio run."""
 
     def __init__(self, hand_over: Callable[[], Awaitable[None]]) -> None:
-        """Share this.
+        """Create the shared state.
 
         Args:
             hand_over: returns once everything recorded before the call has been merged.
@@ -41,10 +42,10 @@ class Freshness:
         self._fresh_until = -math.inf
 
     async def wait(self, within: float) -> None:
-        """Return once everything recorded before the call is merged, or before a call that it shares. A checkpoint.
+        """Return once everything recorded before the call (or a call that it shares) is merged. A checkpoint.
 
         Args:
-            within: seconds after which to return anyhow.
+            within: seconds after which to return in any case.
         """
         with trio.move_on_after(within):
             await trio.lowlevel.checkpoint()

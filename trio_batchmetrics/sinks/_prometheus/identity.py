@@ -1,4 +1,4 @@
-"""What Prometheus can tell apart: names and labels as they stand on a page."""
+"""The names and labels that Prometheus can distinguish, as they appear on a page."""
 
 from __future__ import annotations
 
@@ -14,41 +14,41 @@ _SUFFIXES = {"counter": ("", "_total", "_created"), "histogram": ("", "_bucket",
 
 
 def base_of(name: str, kind: Kind) -> str:
-    """Return what a family is called in OpenMetrics: a counter without ``_total``."""
+    """Return a family's name in OpenMetrics: a counter's has no ``_total``."""
     return name.removesuffix("_total") if kind is Kind.COUNTER else name
 
 
 def type_of(name: str, kind: Kind) -> str:
-    """Return a type in OpenMetrics, where a counter is called something with ``_total``, never just ``total``."""
+    """Return a type in OpenMetrics, where a counter's name needs something before ``_total``, never just ``total``."""
     return "unknown" if kind is Kind.COUNTER and base_of(name, kind) == name else kind.value
 
 
 def names_of(measure: Measure) -> tuple[str, ...]:
-    """Return every name that an instrument takes in either format, so that no other may have it."""
+    """Return every name that an instrument occupies in either format, so that no other may have it."""
     name = metric_name(measure.name, measure.unit, measure.kind)
     base = base_of(name, measure.kind)
     return tuple(base + suffix for suffix in _SUFFIXES.get(type_of(name, measure.kind), ("",)))
 
 
 class PrometheusIdentity(Identity):
-    """Tells instruments and series apart by their names, units and labels once translated; an empty label is none."""
+    """Distinguishes instruments and series by their translated names, units and labels; ignores empty labels."""
 
     def __init__(
         self, reserved: frozenset[str] = frozenset(), limits: Limits | None = None, taken: frozenset[str] = frozenset()
     ) -> None:
-        """Tell them apart.
+        """Create an identity for a back-end.
 
         Args:
             reserved: names that no label may have; ``exported_`` is put before them.
-            limits: the largest labels that are taken.
-            taken: names that the back-end has metrics of its own under.
+            limits: the largest labels that the back-end accepts.
+            taken: names under which the back-end has metrics of its own.
         """
         super().__init__(limits)
         self._reserved = reserved
         self._taken = taken
 
     def names(self, measure: Measure) -> tuple[Hashable, ...]:
-        """Return every name that an instrument takes in either format."""
+        """Return every name that an instrument occupies in either format."""
         return names_of(measure)
 
     def terms(self, measure: Measure) -> Hashable:
@@ -57,20 +57,20 @@ class PrometheusIdentity(Identity):
         return (name, measure.kind, unit_name(measure.unit))
 
     def refusal(self, measure: Measure) -> str | None:
-        """Return in words why there can be no instrument of this name: the back-end would put its own in its place."""
+        """Return why the back-end refuses an instrument with this name: its own metric would replace it."""
         name = metric_name(measure.name, measure.unit, measure.kind)
-        return f"the back-end has a metric of its own that is called {name!r}" if name in self._taken else None
+        return f"the back-end has its own metric named {name!r}" if name in self._taken else None
 
     def labels(self, family: Family, labels: Mapping[str, str]) -> Mapping[str, str]:
-        """Return the labels as they are exposed, sorted by name."""
+        """Return the exposed labels, sorted by name."""
         bucket = {"le"} if family.measure.kind is Kind.HISTOGRAM else frozenset[str]()
         return label_set(labels, self._reserved | bucket)
 
     def key(self, family: Family, labels: Mapping[str, str]) -> Hashable:
-        """Return the labels: they are sorted already."""
+        """Return the labels: they are already sorted."""
         return tuple(labels.items())
 
     def broken_limit(self, family: Family, labels: Mapping[str, str]) -> str | None:
-        """Return in words which limit a series exceeds; a histogram's buckets have the label ``le`` too."""
+        """Return a description of the limit that a series exceeds; a histogram's buckets have the label ``le``, too."""
         bucket = {"le": "+Inf"} if family.measure.kind is Kind.HISTOGRAM else {}
         return self.limits.broken_by({**labels, **bucket})

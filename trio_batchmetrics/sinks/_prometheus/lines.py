@@ -1,15 +1,15 @@
-"""The lines of a page of Prometheus': from cells to text.
+"""The lines of a Prometheus page: from cells to text.
 
 How this works
 ==============
 
-The lines of a series are the same in both formats and from page to page, but for its numbers. A :class:`Series` has
-what does not change; what was written last is kept for as long as nothing is added: of counters and gauges for a family
-as a whole, of histograms for each. It belongs to the family or series and goes with it.
+Except for its numbers, a series' lines are the same in both formats and on every page. A :class:`Series` has the
+constant part. The last lines written are cached until a value is added: per family for counters and gauges, per series
+for histograms. The cache belongs to the family or series and goes with it.
 
-Pages are written in any thread while Trio's adds (:mod:`trio_batchmetrics._series`). Two threads may write the same
-lines at once; each puts them down in one step, together with the update that they show. Lines that a merge under way
-may still change are not kept.
+Pages are written in any thread while Trio's thread adds values (:mod:`trio_batchmetrics._series`). Two threads may
+write the same lines at once; each stores them in one step, together with the update that they show. Lines that a merge
+in progress may still change are not cached.
 """
 
 from __future__ import annotations
@@ -33,24 +33,24 @@ def exposed(family: Family) -> ExposedFamily:
 
 
 def has_sum(bounds: Sequence[str], value: float) -> bool:
-    """Tell whether a histogram has a sum in OpenMetrics, where that is a counter: not if it may fall."""
+    """Return whether a histogram has a sum in OpenMetrics, where it is a counter: not if it may decrease."""
     return value >= 0 and not bounds[0].startswith("-")
 
 
 class Numbers(ExposedFamily):
-    """Counters or gauges: a line each, written all at once. What costs most of the time is ``repr`` of a float."""
+    """Counters or gauges: one line each, all written together. ``repr`` of a float takes most of the time."""
 
     _written: tuple[tuple[int, int], int, bytes] = ((-1, 0), 0, b"")
-    """What its lines show; the oldest update of a series among them; the lines."""
+    """The state that the cached lines show; the oldest update of a series among them; the lines."""
     _form: tuple[int, list[Cell], list[str]] = (-1, [], [])
-    """For how many changes; the cells; the lines, with room for the numbers."""
+    """The number of changes it was built for; the cells; the lines, with room for the numbers."""
 
     def _before(self, labels: str) -> str:
         return f"\n{self.name}{labels} "
 
     def lines(self, *, openmetrics: bool, settled: int, since: int) -> list[bytes]:
-        """Return them, the same in both formats."""
-        updated = self.family.updated  # read before the cells, written before them
+        """Return the lines; they are the same in both formats."""
+        updated = self.family.updated  # read before the cells; writers set it before the cells
         shows = (self._changes, updated)
         showed, oldest, written = self._written
         if shows != showed or oldest < since:
@@ -58,10 +58,10 @@ class Numbers(ExposedFamily):
             if changes != shows[0]:
                 cells, form = _form_of([*self.series.values()])
                 self._form = (shows[0], cells, form)
-            updates = [cell.updated for cell in cells]  # before the values: 0 is one that has none yet
+            updates = [cell.updated for cell in cells]  # read before the values: 0 means that there is no value yet
             if min(updates, default=since) < since:
                 cells, form = _form_of([one for one in [*self.series.values()] if one.cell.shown(since)])
-                updates = [since]  # none is older: enough to know, such pages are few
+                updates = [since]  # none is older; a lower bound is enough, since such pages are rare
             written = _filled(cells, form)
             if updated <= settled:
                 self._written = (shows, min(updates, default=since), written)
@@ -84,13 +84,13 @@ def _filled(cells: list[Cell], form: list[str]) -> bytes:
 
 
 class Histograms(ExposedFamily):
-    """Histograms: cumulative buckets, a sum and a count each."""
+    """Histograms: each has cumulative buckets, a sum and a count."""
 
     def _before(self, labels: str) -> str:
         return f'{self.name}_bucket{labels[:-1]},le="' if labels else f'{self.name}_bucket{{le="'
 
     def lines(self, *, openmetrics: bool, settled: int, since: int) -> list[bytes]:
-        """Return them."""
+        """Return the lines of each histogram."""
         lines: list[bytes] = []
         for one in [*self.series.values()]:
             if one.cell.shown(since):
@@ -102,13 +102,13 @@ class Histograms(ExposedFamily):
 
     def _write(self, one: Series, settled: int) -> tuple[int, bytes, bytes]:
         cell, labels = one.cell, one.labels
-        counts, value, updated = cell.counts[:], cell.value, cell.updated  # as Cell.point() reads them
+        counts, value, updated = cell.counts[:], cell.value, cell.updated  # in the order of Cell.point()
         totals = tuple(accumulate(counts))
         strict = (_template(one.bounds) % totals).replace("\0", one.before)
         lines = (
             f"{strict}{self.name}_sum{labels} {number_text(value)}\n{self.name}_count{labels} {totals[-1]}\n".encode()
         )
-        # In OpenMetrics there is no count without a sum either.
+        # OpenMetrics allows no count without a sum.
         one.written = written = (
             updated if updated <= settled else 0,
             lines,
@@ -119,5 +119,5 @@ class Histograms(ExposedFamily):
 
 @lru_cache(maxsize=100)
 def _template(bounds: tuple[str, ...]) -> str:
-    """Return the lines of buckets, in the order of the formats' text, to be filled in: quicker than line by line."""
+    """Return a histogram's bucket lines as a template with the bounds' text; faster than line by line."""
     return "".join(f'\0{bound}"}} %d\n' for bound in bounds)

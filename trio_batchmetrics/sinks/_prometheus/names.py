@@ -1,11 +1,11 @@
-"""OpenTelemetry's names as Prometheus writes them.
+"""OpenTelemetry's names in Prometheus' notation.
 
-As Prometheus 3 itself translates what it receives by OTLP, at its default settings: the Go package
+The translation is that of Prometheus 3 for OTLP input with default settings: the Go package
 ``github.com/prometheus/otlptranslator`` 1.0.0 with suffixes on, UTF-8 not allowed, ``key`` put before a label that
-begins with one underscore, and several underscores kept in labels (in metrics' names, they become one). So a metric has
-one name, whichever way it comes. That package refuses a name of which nothing legal is left. An application cannot
-rename metrics at run time, so here it is spelled out, as Prometheus's "values" escaping does it (``U__`` and code
-points): legal, stable, like no other name.
+starts with one underscore, and several underscores kept in labels (in metric names they become one). So a metric has
+the same name whichever way it arrives. That package refuses a name without any legal character. An application
+cannot rename metrics at run time, so this module spells such a name out, like Prometheus's "values" escaping (``U__``
+and code points): the result is legal, stable and unique.
 """
 
 from __future__ import annotations
@@ -35,10 +35,10 @@ _PER = {"s": "second", "m": "minute", "h": "hour", "d": "day", "w": "week", "mo"
 _NOT_METRIC = re.compile(r"[^a-zA-Z0-9:]+")
 _NOT_LABEL = re.compile(r"[^a-zA-Z0-9]")
 _SPACE = "\t\n\v\f\r \x85\xa0\u1680\u2028\u2029\u202f\u205f\u3000" + "".join(map(chr, range(0x2000, 0x200B)))
-"""What Go calls space."""
+"""The characters that Go treats as space."""
 
 _KEPT_MAX_CHARS = 200
-"""Longest name of a label that is kept with its translation: a thousand of them are few bytes, then."""
+"""Maximum length of a label name that is cached with its translation: then a thousand of them take little memory."""
 
 
 def metric_name(name: str, unit: str, kind: Kind) -> str:
@@ -70,7 +70,7 @@ def metric_name(name: str, unit: str, kind: Kind) -> str:
 
 
 def unit_name(unit: str) -> str:
-    """Return a unit in words: ``By/s`` is ``bytes_per_second``; empty for ``1``, ``{token}`` and none."""
+    """Return a unit in words: ``By/s`` is ``bytes_per_second``; empty for ``1``, ``{token}`` and no unit."""
     joined = "_".join(word for word in _unit_words(unit) if word)
     return joined.removeprefix("_").removesuffix("_")
 
@@ -89,7 +89,7 @@ def _clean(unit: str) -> str:
 def label_name(name: str) -> str:
     """Return a label's name: ``http.route`` is ``http_route``, ``2nd`` is ``key_2nd``, ``_a`` is ``key_a``.
 
-    Each character that a label cannot have becomes an underscore of its own: ``a..b`` is ``a__b``. A name that begins
+    Each character that a label cannot have becomes an underscore of its own: ``a..b`` is ``a__b``. A name that starts
     with two underscores keeps them; see :func:`label_set`.
     """
     return _kept_label(name) if len(name) <= _KEPT_MAX_CHARS else _label(name)
@@ -108,11 +108,11 @@ _kept_label = lru_cache(maxsize=1024)(_label)
 
 
 def label_set(labels: Mapping[str, str], reserved: Container[str] = ()) -> dict[str, str]:
-    """Return the labels that a series is exposed with, sorted by name; an empty label is left out.
+    """Return the labels with which a series is exposed, sorted by name; an empty label is left out.
 
-    Names that are equal once translated become one label with the values joined by ``;`` in the order of the original
-    names (OpenTelemetry's "Prometheus and OpenMetrics compatibility"). Names that mean something else to Prometheus
-    give way: ``__name__`` is ``key__name__``, and ``le``, if that is reserved, ``exported_le``.
+    Names that are equal after translation become one label with the values joined by ``;`` in the order of the original
+    names (OpenTelemetry's "Prometheus and OpenMetrics compatibility"). Names with a special meaning in Prometheus are
+    changed: ``__name__`` becomes ``key__name__``, and ``le``, if it is reserved, ``exported_le``.
 
     Args:
         labels: as text, by original name.
@@ -132,5 +132,5 @@ def label_set(labels: Mapping[str, str], reserved: Container[str] = ()) -> dict[
 
 
 def _spelled_out(name: str) -> str:
-    """Return a name by code points, as ``EscapeName`` of ``github.com/prometheus/common/model`` does."""
+    """Return a name spelled out in code points, as ``EscapeName`` of ``github.com/prometheus/common/model`` does."""
     return "U__" + "".join("__" if sign == "_" else f"_{ord(sign):x}_" for sign in name)

@@ -1,12 +1,12 @@
-"""The series that stand on a page of Prometheus': a store of series that can be scraped.
+"""The series on a Prometheus page: a store of series that can be scraped.
 
 How this works
 ==============
 
-The store decides, in Trio's thread, which series there are: those that Prometheus can tell apart
-(:mod:`trio_batchmetrics.sinks._prometheus.identity`). It tells of each as it begins, and from there on the series is on
-every page until it is forgotten; pages are written, in any thread, by going through families and series. Nothing can be
-on a page twice.
+In Trio's thread, the store decides which series there are: those that Prometheus can distinguish
+(:mod:`trio_batchmetrics.sinks._prometheus.identity`). It announces each series when it begins; from then on the
+series is on every page until the store forgets it. Any thread can write a page, by iterating over families and series.
+Nothing can be on a page twice.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ _logger = logging.getLogger("trio_batchmetrics")
 
 
 class Page(SeriesStore):
-    """Series, and the pages that show them. Merge in Trio's thread; all else is safe in any, and waits for nothing."""
+    """Series, and the pages that show them. Merge in Trio's thread; all else is safe in any thread and never waits."""
 
     def __init__(
         self,
@@ -38,15 +38,15 @@ class Page(SeriesStore):
         limits: Limits | None = None,
         taken: frozenset[str] = frozenset(),
     ) -> None:
-        """Start a page without series.
+        """Create a page without series.
 
         Args:
-            context: what the collector told.
-            clock: tells nanoseconds that never go back.
-            expire_after: nanoseconds after which a series that nothing was added to is forgotten; None: never.
+            context: the collector's context.
+            clock: returns nanoseconds that never go back.
+            expire_after: nanoseconds without an update after which a series is forgotten; None: never.
             reserved: names that no label may have; ``exported_`` is put before them.
-            limits: the largest labels that are taken.
-            taken: names that the back-end has metrics of its own under; events of such an instrument are refused.
+            limits: the largest labels that the back-end accepts.
+            taken: names under which the back-end has metrics of its own; events of such an instrument are refused.
         """
         super().__init__(context, clock=clock, identity=PrometheusIdentity(reserved, limits, taken))
         self._expire_after = expire_after
@@ -54,15 +54,15 @@ class Page(SeriesStore):
         self._blocked = False
 
     def merge(self, events: Sequence[MetricEvent]) -> dict[int, str] | None:
-        """Add events, once what is too old is forgotten; as :meth:`SeriesStore.merge`."""
+        """Forget expired series, then add events; otherwise like :meth:`SeriesStore.merge`."""
         if self._expire_after is not None:
             self.expire(self._since())
         return super().merge(events)
 
     def write(self, *, openmetrics: bool) -> bytes:
-        """Return the page as it stands, in UTF-8."""
+        """Return the current page, in UTF-8."""
         self._adopt()
-        settled, since = self._settled, self._since()  # in this order: what is settled now stays so
+        settled, since = self._settled, self._since()  # read first: values that are settled now stay so
         pieces: list[bytes] = []
         for family in [*self._shown.values()]:
             lines = family.lines(openmetrics=openmetrics, settled=settled, since=since)
@@ -74,10 +74,10 @@ class Page(SeriesStore):
         return b"".join(pieces)
 
     def families(self, taken: Container[str] = ()) -> list[tuple[ExposedFamily, list[Series]]]:
-        """Return what stands on the page.
+        """Return the families and series on the page.
 
         Args:
-            taken: names that others have; families that need one of them are left out.
+            taken: names of other metrics; families that need one of them are left out.
         """
         self._adopt()
         since = self._since()
@@ -85,10 +85,10 @@ class Page(SeriesStore):
         return [(family, [one for one in [*family.series.values()] if one.cell.shown(since)]) for family in free]
 
     def left_out(self, taken: Container[str]) -> int:
-        """Return how many series are not among the families, because others have their names.
+        """Return how many series are missing from the families because their names are taken.
 
         Args:
-            taken: names that others have.
+            taken: names of other metrics.
         """
         return sum(len(family.series) for family in [*self._shown.values()] if self._is_blocked(family, taken))
 
@@ -104,7 +104,7 @@ class Page(SeriesStore):
         return True
 
     def _since(self) -> int:
-        """Return the update that a series must have had to be shown; one without any has no value yet."""
+        """Return the earliest last update of a series that is shown; at least 1, since 0 means that it has no value."""
         return 1 if self._expire_after is None else max(1, self._clock() - self._expire_after)
 
     def _begin(self, family: Family, cell: Cell) -> None:

@@ -1,7 +1,8 @@
-"""Joining a registry of prometheus_client's, so that one scrape shows its metrics and ours.
+"""Joining a prometheus_client registry, so that one scrape shows its metrics and ours.
 
-A registry has one collector of ours from the first sink that joins it on, for ever: a scrape after the block still
-shows the last state, and the sink of a later block takes the former's place. The registry calls it in other threads.
+Once a sink has joined a registry, the registry keeps one collector of ours until the process ends: a scrape after the
+block still shows the last state, and a later block's sink replaces the earlier one. The registry calls the collector in
+other threads.
 """
 
 from __future__ import annotations
@@ -23,20 +24,20 @@ __all__ = ["Membership", "Owner", "Registry", "client_for"]
 
 
 class Registry(Protocol):
-    """What is needed of a ``prometheus_client.CollectorRegistry``."""
+    """The part of ``prometheus_client.CollectorRegistry`` that we use."""
 
     def register(self, collector: Any) -> None:
-        """Take a collector."""
+        """Register a collector."""
 
     def unregister(self, collector: Any) -> None:
-        """Forget a collector."""
+        """Unregister a collector."""
 
 
 def client_for(registry: object) -> Any:
     """Return ``prometheus_client.core``.
 
     Args:
-        registry: what must be one of its registries.
+        registry: the object to check; must be one of its registries.
 
     Raises:
         ImportError: it is not installed.
@@ -57,39 +58,40 @@ class Owner(Protocol):
 
     @property
     def is_open(self) -> bool:
-        """Whether its collector's block has not ended."""
+        """Whether its collector's block is still open."""
         ...
 
 
 class Membership:
-    """What a registry collects of ours: the series of the sink that joined it last.
+    """Our collector in a registry: it shows the series of the sink that joined last.
 
-    No lock is held while a registry's own code runs. Whoever comes first in a list, of those that are open, has won.
+    No lock is held while the registry's own code runs. Order resolves conflicts: among the open ones in a list, the
+    first wins.
     """
 
     def __init__(self, registry: Registry, client: Any) -> None:
-        """Show nothing yet.
+        """Create a collector that shows nothing yet.
 
         Args:
-            registry: not kept alive by this.
+            registry: only a weak reference to it is kept.
             client: ``prometheus_client.core``.
         """
         self._registry = weakref.ref(registry)
         self._client = client
         self._owners: list[weakref.ref[Owner]] = []
-        """The sinks that want to join, and the one that has, in order; none is kept alive."""
+        """The sink that has joined and those that want to, in order; only weak references."""
         self.page: Page | None = None
 
     @classmethod
     def of(cls, registry: Registry, client: Any) -> Membership:
-        """Return the one of a registry, which is made with the first sink. It has no public way to be found."""
+        """Return a registry's collector of ours; the first sink creates it. A registry has no public way to find it."""
         known = _members(registry)
         if not known:
             made = cls(registry, client)
             registry.register(made)
             known = _members(registry) or [made]
-            for other in known[1:]:  # another thread was as quick: all agree on the first
-                with suppress(KeyError):  # it has been done already
+            for other in known[1:]:  # another thread was as quick: all threads agree on the first
+                with suppress(KeyError):  # another thread has already unregistered it
                     registry.unregister(other)
         return known[0]
 
@@ -97,7 +99,7 @@ class Membership:
         """Show a sink's page from now on.
 
         Args:
-            owner: the sink; open already.
+            owner: the sink; already open.
             page: its page.
 
         Raises:
@@ -120,16 +122,16 @@ class Membership:
 
     @property
     def taken(self) -> Mapping[str, Any]:
-        """The names that the registry has from others; it has no public way to ask."""
+        """The names of the registry's other metrics; it has no public way to list them."""
         names: Mapping[str, Any] = getattr(self._registry(), "_names_to_collectors", {})
         return names
 
     def describe(self) -> list[Any]:
-        """Name nothing beforehand: what is to come is not known, and to register must cost nothing."""
+        """Describe nothing: the future series are unknown, and registering must cost nothing."""
         return []
 
     def collect(self) -> list[Any]:
-        """Return the series as they stand, as metric families of prometheus_client's. Called in any thread."""
+        """Return the current series as prometheus_client's metric families. Called in any thread."""
         families = [] if self.page is None else self.page.families(self.taken)
         return [self._family(family, series) for family, series in families if series]
 
@@ -142,13 +144,13 @@ class Membership:
 
 
 def _members(registry: Any) -> list[Membership]:
-    """Return what a registry has of ours, in the order in which it came."""
+    """Return our collectors in a registry, in the order in which they were registered."""
     return [one for one in [*getattr(registry, "_collector_to_names", ())] if isinstance(one, Membership)]
 
 
 def _samples(family: ExposedFamily, one: Series) -> Iterator[tuple[str, dict[str, str], float]]:
     name, cell = family.name, one.cell
-    counts, value = cell.counts[:], cell.value  # as Cell.point() reads them
+    counts, value = cell.counts[:], cell.value  # in the order of Cell.point()
     labels = dict(cell.labels)
     if family.kind is not Kind.HISTOGRAM:
         yield name, labels, float(value)

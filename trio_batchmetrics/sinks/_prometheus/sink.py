@@ -3,10 +3,9 @@
 How this works
 ==============
 
-The flush task merges events in Trio's thread (``page.py`` decides what a series is called, and what has no
-place). A page is written when it is asked for, in whatever thread, from the series as they stand
-(``lines.py``); nobody waits for anybody. ``registry.py`` joins a registry of
-prometheus_client's, ``asgi.py`` serves the page.
+The flush task merges events in Trio's thread (``page.py`` decides what a series is called, and which series have no
+place). A page is written on request, in any thread, from the current series (``lines.py``); no thread waits for
+another. ``registry.py`` joins a prometheus_client registry, ``asgi.py`` serves the page.
 """
 
 from __future__ import annotations
@@ -39,14 +38,14 @@ _EVER = 1e10
 class PrometheusSink(SeriesSink[None]):
     """Keeps cumulative series for Prometheus to scrape.
 
-    *Delivered* means: merged into the series, so that the next page has it. A scrape that fails loses nothing; what
-    nobody has scraped when the process ends is lost.
+    *Delivered* means merged into the series, so that the next page has it. A failed scrape loses nothing; values that
+    were not scraped before the process ends are lost.
 
     Names are translated as Prometheus itself translates OpenTelemetry's: ``http.server.request.duration`` in seconds is
     ``http_server_request_duration_seconds``, the counter ``cache.operations`` is ``cache_operations_total``.
-    Series whose names and labels are equal once translated are one series, added up; a gauge keeps the latest value. An
-    instrument that comes to have the name of another with another type or unit is refused: its events count as
-    rejected. In OpenMetrics, a histogram whose sum is or may become negative has neither sum nor count.
+    Series whose translated names and labels are equal are one series, added up; a gauge keeps the latest value. An
+    instrument whose translated name already belongs to another, with a different type or unit, is refused: its events
+    count as rejected. In OpenMetrics, a histogram whose sum is or may become negative has neither sum nor count.
 
     Example:
         >>> import trio
@@ -74,22 +73,23 @@ class PrometheusSink(SeriesSink[None]):
         limits: Limits | None = None,
         **settings: Any,
     ) -> None:
-        """Have no series yet.
+        """Create a sink without series.
 
         Args:
             registry: a ``prometheus_client.CollectorRegistry`` (or its ``REGISTRY``) that shows the series next to its
-                own metrics from the block's start on, also after its end, until another sink joins it.
-            expire_after: seconds (or a ``timedelta``) after which a series to which nothing was added is on no page any
-                more, and forgotten: should it come back, it begins at 0. None: never. By Trio's clock. Series of bound
-                instruments stay.
-            limits: the largest labels, as they stand on the page, that whoever scrapes it takes; events that exceed one
+                own metrics from the block's start on, even after its end, until another sink joins it.
+            expire_after: seconds (or a ``timedelta``) without an update after which a series is removed from all pages
+                and forgotten: if it returns, it begins at 0. None: never. By Trio's clock. Series of bound instruments
+                stay.
+            limits: the largest labels, as they appear on the page, that the scraper accepts; events that exceed one
                 are rejected (``limits``).
             settings: ``name``, and the delivery settings of :class:`~trio_batchmetrics.abc.SeriesSink`; these have no
                 effect, since a page is fetched.
 
         Raises:
             ImportError: there is a registry, but prometheus_client is not installed (the extra ``prometheus``).
-            ConfigError: a bad value. When its collector opens: another open collector's sink has joined the registry.
+            ConfigError: a setting is invalid. When its collector opens: another open collector's sink has joined the
+                registry.
         """
         super().__init__(**settings)
         self._limits = checked_limits(limits)
@@ -104,7 +104,7 @@ class PrometheusSink(SeriesSink[None]):
         self._run: object = None
 
     def bind(self, context: SinkContext) -> None:
-        """Begin with no series, and join the registry, if there is one."""
+        """Start without series, and join the registry, if there is one."""
         page = Page(context, _clock(), self._expire_after, limits=self._limits)
         was_open, self._open = self._open, True
         self._hold = Hold(self)
@@ -122,42 +122,42 @@ class PrometheusSink(SeriesSink[None]):
         self._run = _current_run()
 
     def merge(self, events: Sequence[MetricEvent]) -> Mapping[int, str] | None:
-        """Add events to the series; those that are refused are returned, by position."""
+        """Add events to the series; return the reasons for those that are refused, by position."""
         return self._page.merge(events)
 
     async def send(self, payload: Payload[None]) -> None:
-        """Do nothing: it is scraped."""
+        """Do nothing: Prometheus scrapes the series."""
         await trio.lowlevel.checkpoint()
 
     async def aclose(self) -> None:
-        """Leave the registry to the next sink that wants it. The series stay."""
+        """Leave the registry to the next sink that joins. The series stay."""
         self._open = False
         await trio.lowlevel.checkpoint()
 
     @property
     def is_open(self) -> bool:
-        """Whether its collector is open; one that could not open because of another sink isn't."""
+        """Whether its collector is open; if another sink kept it from opening, it isn't."""
         return self._open and self._hold.lasts
 
     @property
     def left_out(self) -> int:
-        """How many series are not shown in the registry, which has metrics of their names from somebody else."""
+        """How many series are not shown in the registry, because it has other metrics of these names."""
         return 0 if self._membership is None else self._page.left_out(self._membership.taken)
 
     @property
     def overflowed(self) -> Mapping[str, int]:
-        """How many events of an instrument lost their labels to ``max_series``, by its name."""
+        """By instrument, the number of events that lost their labels to ``max_series``."""
         return self._page.overflowed
 
     def render(self, accept: str | None = None) -> tuple[bytes, str]:
-        """Return the page as it stands, with what is merged.
+        """Return the current page, with everything that is merged.
 
-        Before, in and after the block, in any thread. Each series is consistent in itself: a histogram's count is that
-        of its buckets and belongs to its sum.
+        Works before, in and after the block, in any thread. Each series is consistent in itself: a histogram's count is
+        that of its buckets and belongs to its sum.
 
         Args:
-            accept: an HTTP request's ``Accept`` header. OpenMetrics 1.0 where it asks for that by name and for plain
-                text no more, else text 0.0.4.
+            accept: an HTTP request's ``Accept`` header. The page is in OpenMetrics 1.0 if the header asks for that by
+                name and doesn't prefer plain text, else in text 0.0.4.
 
         Returns:
             The page in UTF-8, and its content type.
@@ -168,14 +168,14 @@ class PrometheusSink(SeriesSink[None]):
     async def page(self, accept: str | None = None, *, within: float | timedelta = 0.25) -> tuple[bytes, str]:
         """Return a page with everything that was recorded before the call, gauges that are in flight included.
 
-        In the collector's Trio run: bound instruments are collected and all waiting events handed over; if that takes
-        too long, it is the page as it stands. Requests that come while one is being answered, or up to 50 ms later,
+        In the collector's Trio run, it collects the bound instruments and hands over all waiting events; if that takes
+        too long, it returns the current page. Requests that come while one is being answered, or up to 50 ms later,
         share that work; none fails because another is cancelled. Elsewhere (in another thread or event loop, after the
-        block) it is what :meth:`render` returns. A checkpoint in any Trio run.
+        block) it returns what :meth:`render` returns. A checkpoint in any Trio run.
 
         Args:
             accept: an HTTP request's ``Accept`` header, as for :meth:`render`.
-            within: seconds, or a ``timedelta``, that this may take.
+            within: maximum number of seconds, or a ``timedelta``, to spend on this.
 
         Returns:
             The page in UTF-8, and its content type.
@@ -197,18 +197,18 @@ class PrometheusSink(SeriesSink[None]):
     def asgi_app(self) -> MetricsApp:
         """Return an ASGI 3 application that answers GET and HEAD, on whatever path it is mounted, with :meth:`page`.
 
-        Compressed with gzip where the client allows it; in a worker thread if the page is large and this is Trio.
+        It compresses with gzip if the client allows it; in a worker thread if the page is large and this is Trio.
         """
         return MetricsApp(self.page)
 
 
 def _current_run() -> object:
-    """Return what stands for the Trio run that the calling task belongs to; None if there is none."""
+    """Return an object that identifies the calling task's Trio run; None if there is none."""
     return trio.lowlevel.current_trio_token() if trio.lowlevel.in_trio_task() else None
 
 
 def _clock() -> Callable[[], int]:
-    """Return a clock that tells nanoseconds, in any thread and for ever: that of the Trio run, if there is one."""
+    """Return a clock in nanoseconds for any thread, even after the block: the Trio run's clock, if there is a run."""
     if not trio.lowlevel.in_trio_run():
         return time.monotonic_ns
     clock = trio.lowlevel.current_clock()

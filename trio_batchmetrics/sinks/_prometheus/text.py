@@ -1,4 +1,4 @@
-"""How Prometheus' text formats write numbers, bounds, labels and help.
+"""Numbers, bounds, labels and help in Prometheus' text formats.
 
 Text 0.0.4: https://prometheus.io/docs/instrumenting/exposition_formats
 OpenMetrics 1.0: https://prometheus.io/docs/specs/om/open_metrics_spec
@@ -16,7 +16,7 @@ __all__ = ["bound_text", "bounds_text", "help_text", "labels_text", "number_text
 
 
 def number_text(value: float) -> str:
-    """Return a number so that it is read as exactly the same float."""
+    """Return a number as text that is read as exactly the same float."""
     if math.isfinite(value):
         return repr(float(value))
     return "NaN" if math.isnan(value) else "+Inf" if value > 0 else "-Inf"
@@ -34,18 +34,18 @@ def bound_text(bound: float) -> str:
 
 
 def bounds_text(family: Family) -> tuple[str, ...]:
-    """Return the bounds of a histogram's buckets as they are written, ``+Inf`` included; of other instruments, none."""
+    """Return a histogram's bucket bounds as text, ``+Inf`` included; empty for other instruments."""
     return tuple(map(bound_text, (*family.bounds, math.inf))) if family.measure.kind is Kind.HISTOGRAM else ()
 
 
 def labels_text(labels: Mapping[str, str]) -> str:
-    """Return labels as they are written after a name, braces included; nothing for none."""
+    """Return labels as text to put after a name, braces included; empty if there are none."""
     written = ",".join([f'{name}="{_escaped(value)}"' for name, value in labels.items()])
     return f"{{{written}}}" if written else ""
 
 
 def help_text(value: str, *, openmetrics: bool) -> str:
-    """Return a description as it is written: quotes are escaped in OpenMetrics only."""
+    """Return a description as text: quotes are escaped in OpenMetrics only."""
     return _escaped(value) if openmetrics else value.replace("\\", "\\\\").replace("\n", "\\n")
 
 

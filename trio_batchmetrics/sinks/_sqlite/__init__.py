@@ -1,4 +1,4 @@
-"""SQLiteSink: one table in an SQLite file."""
+"""SQLiteSink: one table in a SQLite file."""
 
 from __future__ import annotations
 

@@ -1,11 +1,12 @@
-"""The file that a database connection has open: which one it is, wherever it has been moved.
+"""The file that a database connection has open, and where it is after it was moved.
 
 How this works
 ==============
 
 SQLite finds a database's write-ahead log by name: ``NAME-wal`` next to ``NAME``. If ``NAME`` is renamed, its log stays
-behind. SQLite leaves it there when the connection is closed, and whoever opens the next database of that name deletes
-the log or replays it into the wrong file (sqlite.org/howtocorrupt.html, 1.4 and 2.4). Two rules keep the rows safe:
+behind. SQLite leaves it there when the connection is closed, and the next process that opens a database with that name
+deletes the log or replays it into the wrong file (sqlite.org/howtocorrupt.html, 1.4 and 2.4). Two rules keep the rows
+safe:
 
 * :meth:`DatabaseFile.settle` copies the log into the database and empties it after each commit. Between two payloads
   the database is complete without its log, so it may be renamed, copied or replaced, and the process may be killed. An
@@ -13,7 +14,7 @@ the log or replays it into the wrong file (sqlite.org/howtocorrupt.html, 1.4 and
 * :meth:`DatabaseFile.leave` closes the connection and, if the database was moved, removes its log and its index from
   the old place. If a reader prevented the copying, the log follows its database instead.
 
-Both go by the files that the connection has open, not by their names. Nobody else's log is touched.
+Both identify files by what the connection has open, not by name. They never touch another database's log.
 """
 
 from __future__ import annotations
@@ -40,7 +41,7 @@ LASTING = frozenset(
         sqlite3.SQLITE_NOTADB,
     }
 )
-"""Result codes (sqlite.org/rescode.html) that do not change by waiting; any other may be tried again."""
+"""Result codes (sqlite.org/rescode.html) that waiting does not change; any other may be retried."""
 
 _Identity = tuple[int, int]
 _Look = tuple[tuple[int, int, int, int] | None, _Identity | None, _Identity | None]
@@ -50,42 +51,42 @@ class DatabaseFile:
     """A connection and the file that it has open. Used by one thread at a time."""
 
     def __init__(self, path: Path, connection: sqlite3.Connection) -> None:
-        """Take note of the database at a path, to which the connection has just been opened."""
+        """Record the identity of the database at a path, for a connection that was just opened to it."""
         real = Path(os.path.realpath(path))
         self._path = path
-        self._real = real  # SQLite puts the log next to the file that a symbolic link leads to
+        self._real = real  # SQLite puts the log next to the target of a symbolic link
         self._log, self._index = _companions(real)
         self._connection = connection
         self._pin = _pinned(path)
         self.identity: _Identity | None = identity(path)
-        """Device and inode of the database; None if it was gone at once."""
+        """Device and inode of the database; None if it was removed at once."""
         self._is_copied = False
-        """Whether the database has all that was committed."""
+        """Whether the database file has everything that was committed."""
         self._is_emptied = False
-        """Whether the log had nothing left in it then."""
-        self._copy()  # a killed process may have left something; this makes the log, too
+        """Whether the log was empty after the last copy."""
+        self._copy()  # a killed process may have left rows in the log; this also creates the log
         self._seen = self._look()
 
     def is_unchanged(self) -> bool:
-        """Say whether the path still leads here, and nothing else has changed the database or replaced its log."""
+        """Return whether the path still leads here, and nothing else has changed the database or replaced its log."""
         return self._look() == self._seen
 
     def can_leave(self) -> bool:
-        """Say whether closing the connection loses nothing: not while a log that has lost its name has rows alone."""
+        """Return whether closing loses nothing: not while the only copy of some rows is in a log without a name."""
         if not self._is_copied and self._is_at(self._real) and identity(self._log) != self._seen[1]:
             self._copy()
             return self._is_copied
         return True
 
     def settle(self) -> bool:
-        """After a commit: copy the log into the database and empty it. Raises nothing.
+        """After a commit: copy the log into the database and empty it. Never raises.
 
-        A failure costs nothing but this: the commit holds without it. While another process reads, the log cannot be
-        emptied, and nothing that was committed since that read began can be copied.
+        If this fails, the commit still holds. While another process reads, the log cannot be emptied, and commits since
+        that read began cannot be copied.
 
         Returns:
-            Whether the rows are in a file. False: the database was removed meanwhile, and they with it. Where the
-            system cannot tell removed from moved (it can on Linux), both give False.
+            Whether the rows are in a file. False: the database was removed in the meantime, and the rows with it. On a
+            system that cannot distinguish removed from moved (Linux can), both give False.
         """
         self._copy()
         if not self._is_at(self._path):
@@ -94,10 +95,10 @@ class DatabaseFile:
         return True
 
     def leave(self) -> str | None:
-        """Close the connection, and leave nothing next to a file that took the database's place. Raises nothing.
+        """Close the connection, and leave nothing next to a file that took the database's place. Never raises.
 
         Returns:
-            A message for the user if this could not be done without a trace; else None.
+            A message for the user if something had to stay behind; else None.
         """
         moved = not self._is_at(self._real)
         if not self._is_copied:
@@ -121,24 +122,24 @@ class DatabaseFile:
             self._is_copied, self._is_emptied = frames == copied, not busy
 
     def _tidy(self) -> str | None:
-        """Remove the log and the index from where the database was."""
+        """Remove the log and the index from the database's old place."""
         pairs = zip((self._log, self._index), self._seen[1:], strict=True)
         ours = [file for file, seen in pairs if seen is not None and identity(file) == seen]
         if not ours:
-            return None  # they were moved along
+            return None  # they were moved with the database
         if not self._is_copied and self._links() != 0:
             return self._follow(ours)
         if self._is_emptied and os.path.lexists(self._real):
             if self._log.stat().st_size:
                 return "it was replaced while another process was writing to it"
             if _has_log(self._real):
-                return None  # SQLite has removed them, unless another process has begun to use them
+                return None  # SQLite has removed them, unless another process has started to use them
         for file in ours:
             file.unlink(missing_ok=True)
         return None
 
     def _follow(self, ours: list[Path]) -> str | None:
-        """Move a log that has rows which its database has not, next to it or, if that isn't found, out of the way."""
+        """Move a log with the only copy of some rows next to its database or, if that isn't found, out of the way."""
         moved = self._find()
         name = _rename(self._real, ours, preferred=moved)
         if name == moved:
@@ -146,7 +147,7 @@ class DatabaseFile:
         return f"it was moved while another process was reading it; its last rows are in its log, now {name}-wal"
 
     def _find(self) -> str | None:
-        """Return the name that the database has now in its folder."""
+        """Return the database's present name in its folder."""
         files = (file for file in self._real.parent.iterdir() if not file.is_symlink())
         return next((file.name for file in files if self._is_at(file)), None)
 
@@ -163,15 +164,15 @@ class DatabaseFile:
         return database, identity(self._log), identity(self._index)
 
     def _links(self) -> int | None:
-        """Return how many names the database has now, wherever they are; None: the system cannot say."""
+        """Return the number of the database's names, wherever they are; None: the system does not provide it."""
         return None if self._pin is None else os.fstat(self._pin).st_nlink
 
 
 def check_log(path: Path) -> str | None:
-    """Before a database is opened: look at a log that a process left which was killed while its database was moved.
+    """Before a database is opened: check for a log from a process that was killed while its database was moved.
 
-    If there is nothing at the path, SQLite would delete the log: it is set aside. If there is a file that isn't a
-    database, SQLite would make it one, out of the log: it is refused.
+    If there is nothing at the path, SQLite would delete the log: this function sets it aside. If there is a file that
+    isn't a database, SQLite would turn it into one, from the log: this function refuses it.
 
     Returns:
         A message for the user if a log was set aside; else None.
@@ -203,7 +204,7 @@ def _companions(path: Path) -> tuple[Path, Path]:
 
 
 def _rename(path: Path, files: list[Path], *, preferred: str | None = None) -> str:
-    """Rename a database's log and index to those of another name that has none yet; return the name."""
+    """Rename a database's log and index to match a name that has neither yet; return the name."""
     names = chain([preferred] if preferred else [], (f"{path.name}.{number}" for number in count(1)))
     name = next(name for name in names if not any(file.exists() for file in _companions(path.with_name(name))))
     for file, renamed in zip(_companions(path), _companions(path.with_name(name)), strict=True):
@@ -213,9 +214,9 @@ def _rename(path: Path, files: list[Path], *, preferred: str | None = None) -> s
 
 
 def _pinned(path: Path) -> int | None:
-    """Return a file descriptor by which a file can be recognized but not read, or None.
+    """Return a file descriptor that identifies a file but cannot read it, or None.
 
-    An ordinary one must not be used: closing it would release the locks that SQLite holds in this process (POSIX).
+    An ordinary descriptor must not be used: closing it would release SQLite's locks in this process (POSIX).
     """
     only_pinned: int | None = getattr(os, "O_PATH", None)
     if only_pinned is None:  # not on Linux
@@ -227,7 +228,7 @@ def _pinned(path: Path) -> int | None:
 
 
 def identity(path: Path) -> _Identity | None:
-    """Return the device and inode of a file; None if there is none that can be looked at."""
+    """Return the device and inode of a file; None if there is no accessible file."""
     try:
         found = path.stat()
     except OSError:
@@ -236,7 +237,7 @@ def identity(path: Path) -> _Identity | None:
 
 
 def _has_log(path: Path) -> bool:
-    """Say whether a file is a database that is written ahead; if so, SQLite removes a log that nobody uses."""
+    """Return whether a file is a database in write-ahead mode; if so, SQLite removes a log that no process uses."""
     try:
         with closing(sqlite3.connect(f"{path.as_uri()}?mode=rw", uri=True, timeout=0)) as database:
             database.execute("SELECT count(*) FROM sqlite_master").fetchone()

@@ -3,15 +3,15 @@
 How this works
 ==============
 
-Each attempt is one call in a worker thread: connect if need be, begin, delete what is too old, insert, commit. The
-thread is waited for whatever happens, so that its outcome is always known. It looks for a cancellation (the attempt's
-timeout, the shutdown deadline, Ctrl-C) before each row and before the commit, then rolls back and raises: the file
-has all of a payload or nothing of it. It does not look afterwards, so what is committed is always reported. (SQLite's
-progress handler cannot do this: it may be asked once more when a commit has gone through, and would report it as
-interrupted.)
+Each attempt is one call in a worker thread: connect if necessary, begin, delete expired rows, insert, commit. The sink
+always waits for the thread, so the outcome is always known. The thread checks for a cancellation (the attempt's
+timeout, the shutdown deadline, Ctrl-C) before each row and before the commit; if it finds one, it rolls back and
+raises: the file has all of a payload or nothing of it. It does not check afterwards, so a commit is always reported.
+(SQLite's progress handler cannot do this: SQLite may call it once more after a commit has gone through, and would
+report the commit as interrupted.)
 
 After the commit, the rows are copied from the log into the database, so that the file is complete by itself: it may be
-renamed, copied or replaced at any time. ``database_file.py`` has the reasons.
+renamed, copied or replaced at any time. ``database_file.py`` gives the reasons.
 """
 
 from __future__ import annotations
@@ -36,59 +36,58 @@ from .table import COLUMNS, EXPIRE, INDEX, INSERT, TABLE, Row, row
 __all__ = ["SQLiteSink"]
 
 _BUSY_SECONDS = 0.05
-"""How long SQLite itself waits for a lock: not to be cancelled, so short; the engine's backoff does the rest."""
+"""How long SQLite itself waits for a lock: short, since it can't be cancelled; the engine's backoff does the rest."""
 
 _EXPIRE_SECONDS = 60.0
-"""Old rows are looked for this often, or every tenth of ``max_age``."""
+"""Maximum interval between two deletions of expired rows; with a short ``max_age``, it is a tenth of that."""
 
 _EXPIRE_ROWS = 10_000
-"""Most old rows that one payload deletes (about 10 ms); the next one goes on if there are more."""
+"""Maximum number of expired rows deleted with one payload (about 10 ms); the next payload deletes the rest."""
 
 _EVER = 1e10
-"""Seconds: 317 years; what is longer has no time in 64 bits."""
+"""Seconds: 317 years; a longer age does not fit into 64 bits."""
 
 _TRIES = 3
-"""How many files an attempt writes to, if each is removed under its hands."""
+"""Maximum number of files that an attempt writes to, if each is removed during the write."""
 
 _logger = logging.getLogger("trio_batchmetrics")
 
 
 class _UnusableError(Exception):
-    """What is at the path cannot become the sink's database."""
+    """The file at the path cannot become the sink's database."""
 
 
 class _MovedError(Exception):
-    """The database was moved in the middle of something; the next attempt starts with whatever is at the path."""
+    """The database was moved during an operation; the next attempt starts with the file that is at the path then."""
 
 
 class SQLiteSink(EventSink[list[Row]]):
-    """Writes events to the table ``events`` of a SQLite database, one row an event, one transaction a payload.
+    """Writes events to the table ``events`` of a SQLite database: one row per event, one transaction per payload.
 
-    *Delivered* means: the transaction is committed and copied into the database file, which still had a name
+    *Delivered* means that the transaction is committed and copied into the database file, which still had a name
     afterwards. That survives the end of the process by any means, ``SIGKILL`` included, and whatever happens to the
     file's name. While another process reads, the rows may stay in the log (``path-wal``) until it has finished; then a
     crash of the system or a power cut may take the last commits with it, never the file (write-ahead log,
     ``synchronous=NORMAL``). At the end the file has the rows that were delivered and no others.
 
     Columns: ``id`` (in recording order), ``timestamp`` (ns since 1970, UTC), ``kind`` (the event's class), ``name``
-    (of a ``Counter``, ``Gauge``, ``Histogram``, ``HistogramPoint``; else NULL), ``labels`` and ``fields`` (JSON
-    objects as elsewhere; static labels included). ``timestamp`` is indexed. The table and the file are made with the
-    first payload; the database is switched to write-ahead logging, so that other processes read while this one
-    writes.
+    (of a ``Counter``, ``Gauge``, ``Histogram``, ``HistogramPoint``; else NULL), ``labels`` and ``fields`` (the usual
+    JSON objects; static labels included). ``timestamp`` is indexed. The first payload creates the file and the table,
+    and switches the database to write-ahead logging, so that other processes can read while this one writes.
 
     Failures:
 
-    * *Tried again*: the database is locked, the disk is full, an I/O error, too many open files.
+    * *Retried*: the database is locked, the disk is full, an I/O error, too many open files.
     * *Given up* with a clear ``last_error``: the file isn't a database, or has a table ``events`` without these columns
       (it is left as it is); the path is a folder, its folder is missing, permission denied.
-    * *Rejected alone*: an event whose timestamp takes more than 64 bits, whose name cannot be made text, or whose
-      labels exceed ``limits``.
+    * *Rejected alone*: an event whose timestamp takes more than 64 bits, whose name cannot be converted to text, or
+      whose labels exceed ``limits``.
 
-    The file may be renamed, removed or replaced at any time, and its folder, too. This is noticed before the next
-    payload, which goes to the file that is at the path then; the sink's log never stays next to it. Rows that were on
-    their way are in the renamed file; if the file was removed under them, they are written again. Several sinks and
+    The file may be renamed, removed or replaced at any time, and its folder, too. The sink notices this before the next
+    payload, and writes that to the file that is at the path then; the sink's log never stays next to it. Rows in flight
+    are in the renamed file; if the file was removed during the write, the sink writes them again. Several sinks and
     processes may write to one path. Don't overwrite the file in place (``cp backup path``) while it is being written
-    or read; ``mv`` and SQLite's own tools are safe. A disk that does not answer at all outlives any deadline.
+    or read; ``mv`` and SQLite's own tools are safe. If a disk does not respond at all, the sink outlives any deadline.
 
     Example:
         >>> import sqlite3, tempfile, trio
@@ -114,19 +113,21 @@ class SQLiteSink(EventSink[list[Row]]):
         limits: Limits | None = None,
         **settings: Any,
     ) -> None:
-        """Write to a file, which need not exist; its folder must by the first payload. No I/O here.
+        """Create a sink for a file, which need not exist. No I/O here.
+
+        The file's folder must exist by the first payload.
 
         Args:
-            path: the database; a relative one is taken from the current directory, now.
+            path: the database; a relative path is resolved against the current directory now.
             max_age: rows whose timestamp is so many seconds old, by the wall clock, are deleted now and then as
-                others are written. The file's space is used again, the file does not shrink. None: never.
+                others are written. SQLite reuses the file's space; the file does not shrink. None: never.
             limits: the largest labels that are written; events that exceed one are rejected.
             settings: ``name`` and the delivery settings of :class:`~trio_batchmetrics.abc.EventSink`.
 
         Raises:
             TypeError: ``path`` is neither a str nor a path.
             ValueError: ``path`` is empty, ``:memory:``, a URL or cannot name a file; ``max_age`` or a delivery setting
-                is not above 0; ``limits`` is something else.
+                is not above 0; ``limits`` is not a ``Limits``.
         """
         super().__init__(**settings)
         self._path = file_path("path", path)
@@ -134,9 +135,9 @@ class SQLiteSink(EventSink[list[Row]]):
         self._limits = checked_limits(limits)
         self._expire_at = 0.0
         self._connection: sqlite3.Connection | None = None
-        self._file: DatabaseFile | None = None  # of the connection
-        self._pid = 0  # of the process that connected
-        self._limiter = trio.CapacityLimiter(1)  # its own: an application that uses up Trio's does not hold up this
+        self._file: DatabaseFile | None = None  # the connection's file
+        self._pid = 0  # the process that connected
+        self._limiter = trio.CapacityLimiter(1)  # its own: an application that uses up Trio's must not block this sink
 
     def encode(self, events: Sequence[MetricEvent]) -> list[Row]:
         """Return the events as rows.
@@ -151,17 +152,17 @@ class SQLiteSink(EventSink[list[Row]]):
         return [row(event, static) for event in events]
 
     async def send(self, payload: Payload[list[Row]]) -> Receipt | None:
-        """Commit the payload, in a worker thread; a checkpoint.
+        """Commit the payload in a worker thread. A checkpoint.
 
-        Cancelled, it has rolled back; if the commit came first, it returns as if it had not been cancelled.
+        If cancelled, it rolls back; if the commit came first, it returns as if it had not been cancelled.
         """
         return await trio.to_thread.run_sync(self._attempt, payload.parts, limiter=self._limiter)
 
     async def aclose(self) -> None:
-        """Close the connection, in a worker thread; a checkpoint.
+        """Close the connection in a worker thread. A checkpoint.
 
-        It is waited for even when cancelled: it copies at most a few megabytes from the log into the database. A forked
-        child leaves its parent's connection alone.
+        A cancellation does not cut this short: it copies at most a few megabytes from the log into the database. A
+        forked child leaves its parent's connection alone.
         """
         with trio.CancelScope(shield=True):
             if self._connection is None or os.getpid() != self._pid:
@@ -184,10 +185,10 @@ class SQLiteSink(EventSink[list[Row]]):
             return Receipt(retry=True, error=f"{self._path}: {exc}")
         except sqlite3.Error as exc:
             return self._receipt(exc)
-        return Receipt(retry=True, error=f"{self._path}: it is removed again and again")
+        return Receipt(retry=True, error=f"{self._path}: it keeps being removed")
 
     def _write(self, connection: sqlite3.Connection, file: DatabaseFile, parts: Iterable[list[Row]]) -> bool:
-        """Commit the rows; say whether they are in a file, or were removed with it."""
+        """Commit the rows; return whether they are in a file (False: they were removed with it)."""
         now = time.monotonic()
         expired = 0
         try:
@@ -210,13 +211,13 @@ class SQLiteSink(EventSink[list[Row]]):
         try:
             connection.rollback()
         except sqlite3.Error:
-            self._close()  # what it cannot roll back is rolled back by whoever opens the file next
+            self._close()  # the next connection to the file rolls back the rest
 
     def _connected(self) -> tuple[sqlite3.Connection, DatabaseFile]:
         """Return a connection to the database that is at the path now."""
         if self._file is not None and not self._file.is_unchanged():
             if not self._file.can_leave():
-                raise _MovedError("its log was removed while another process is reading it")
+                raise _MovedError("its log was removed while another process was reading it")
             if (message := self._close()) is not None:
                 raise _MovedError(message)
         if self._connection is None or self._file is None:
@@ -231,12 +232,12 @@ class SQLiteSink(EventSink[list[Row]]):
         return self._connection, self._file
 
     def _connect(self) -> sqlite3.Connection:
-        """Open the database and make sure of it, before anything in it is changed."""
+        """Open the database and check it before changing anything in it."""
         connection = sqlite3.connect(self._path, timeout=_BUSY_SECONDS, isolation_level=None, check_same_thread=False)
         try:
             columns = {name for (name,) in connection.execute("SELECT name FROM pragma_table_info('events')")}
             if columns and (missing := [name for name in COLUMNS if name not in columns]):
-                raise _UnusableError(f"its table 'events' is another's (it has no {', '.join(missing)})")
+                raise _UnusableError(f"its table 'events' is not this sink's (it has no {', '.join(missing)})")
             [mode] = connection.execute("PRAGMA journal_mode").fetchone()
             if mode != "wal":
                 connection.execute("PRAGMA journal_mode = WAL").fetchone()
@@ -248,7 +249,7 @@ class SQLiteSink(EventSink[list[Row]]):
         return connection
 
     def _close(self) -> str | None:
-        """Close the connection; return, and log, a message for the user about a database that was moved."""
+        """Close the connection; return and log a message for the user if the database was moved."""
         file, self._file, self._connection = self._file, None, None
         message = None if file is None else file.leave()
         if message is not None:
@@ -256,7 +257,7 @@ class SQLiteSink(EventSink[list[Row]]):
         return message
 
     def _receipt(self, error: sqlite3.Error) -> Receipt:
-        """Say what an error of SQLite's means for the payload."""
+        """Return the receipt that a SQLite error means for the payload."""
         extended = getattr(error, "sqlite_errorcode", sqlite3.SQLITE_ERROR)
         code = extended & 0xFF  # the low byte is the primary code: sqlite.org/rescode.html
         if code in BUSY:
@@ -271,7 +272,7 @@ class SQLiteSink(EventSink[list[Row]]):
 
 
 def _until_cancelled(parts: Iterable[list[Row]]) -> Iterator[Row]:
-    """Yield the rows; raise ``Cancelled`` instead of the next one, or of the end, once the attempt is cancelled."""
+    """Yield the rows; once the attempt is cancelled, raise ``Cancelled`` before the next row, or at the end."""
     for rows in parts:
         for each in rows:
             trio.from_thread.check_cancelled()

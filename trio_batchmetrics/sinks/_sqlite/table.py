@@ -1,4 +1,4 @@
-"""The table ``events`` of :class:`SQLiteSink`: its columns, its statements, and an event as a row."""
+"""The table ``events`` of :class:`SQLiteSink`: its columns, its statements, and the row for an event."""
 
 from __future__ import annotations
 
