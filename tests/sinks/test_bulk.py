@@ -31,8 +31,8 @@ from trio_batchmetrics._events.as_json import json_line
 from trio_batchmetrics._events.validation import checked
 from trio_batchmetrics.abc import Receipt
 from trio_batchmetrics.sinks._elasticsearch import documents
-from trio_batchmetrics.sinks._elasticsearch.answer import receipt_of_items
 from trio_batchmetrics.sinks._elasticsearch.bulk import BulkBody
+from trio_batchmetrics.sinks._elasticsearch.response import receipt_of_items
 
 SECOND = 10**9
 NOON = 1_795_489_500 * SECOND

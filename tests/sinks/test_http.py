@@ -20,7 +20,15 @@ from trio.testing import MockClock
 
 from tests.helpers import balanced
 from trio_batchmetrics import BatchMetricsConfig, BatchMetricsStats, Counter, MetricEvent, collector
-from trio_batchmetrics._http import Answer, Endpoint, EventSettings, HTTPSink, NoAnswer, receipt_of, retry_after
+from trio_batchmetrics._http import (
+    Endpoint,
+    EventSettings,
+    HTTPSink,
+    NoResponseError,
+    Response,
+    receipt_from,
+    retry_after,
+)
 from trio_batchmetrics.abc import EventSink, Payload, Receipt
 
 Handler = Callable[[httpx2.Request], httpx2.Response]
@@ -40,9 +48,9 @@ class LinesSink(HTTPSink, EventSink[bytes]):
         """Post it."""
         try:
             answer = await self.server.request("POST", "/in", b"".join(payload.parts), content_type="text/plain")
-        except NoAnswer as exc:
+        except NoResponseError as exc:
             return exc.receipt
-        return receipt_of(answer, self.server)
+        return receipt_from(answer, self.server)
 
 
 class Server:
@@ -457,5 +465,5 @@ async def test_certificates_are_checked_unless_that_is_switched_off(
 
 def test_answers_have_words_on_one_line() -> None:
     """Whatever is in them."""
-    assert Answer(400, {}, b" a\r\n\tb  c ").words == "a b c"
-    assert Answer(400, {}, b"").words == ""
+    assert Response(400, {}, b" a\r\n\tb  c ").words == "a b c"
+    assert Response(400, {}, b"").words == ""

@@ -41,9 +41,9 @@ from trio_batchmetrics import (
     label,
     metric_event,
 )
-from trio_batchmetrics._http import Answer
+from trio_batchmetrics._http import Response
 from trio_batchmetrics.abc import Payload, Receipt, SinkContext
-from trio_batchmetrics.sinks._influxdb.answers import receipt_for
+from trio_batchmetrics.sinks._influxdb.responses import receipt_for
 from trio_batchmetrics.sinks._influxdb.series_sink import InfluxDBSeriesSink
 from trio_batchmetrics.sinks._influxdb.sink import InfluxDBSink
 from trio_batchmetrics.sinks._influxdb.timestamps import Timestamps
@@ -700,7 +700,7 @@ async def test_long_labels_make_a_conflict_no_slower_to_read(measurement: str) -
     long = {f"label{number}": "x" * 100 for number in range(10)}
     payload = [Gauge("m", long, number, timestamp=10**18 + number) for number in range(4000)]
     body = FakeServer().sink().encode(payload)
-    answer = Answer(400, {}, json.dumps({"error": CONFLICT.format(measurement, 2500)}).encode())
+    answer = Response(400, {}, json.dumps({"error": CONFLICT.format(measurement, 2500)}).encode())
     server = FakeServer().sink().server
     start = process_time()
     found = receipt_for(answer, server, body, payload)

@@ -20,7 +20,7 @@ __all__ = ["Attempts"]
 _RETRY_AFTER_MAX = 300.0
 """Longest pause that a server may ask for, in seconds: the default retry budget."""
 
-_QUIET = 60.0
+_LOG_INTERVAL = 60.0
 """Seconds in which no second outage of less than that is logged: a back-end may come and go with every payload."""
 
 
@@ -138,7 +138,7 @@ class Attempts:
 
     def _report_outage(self, since: float) -> None:
         now = trio.current_time()
-        if max(now - since, now - self._logged) >= _QUIET:
+        if max(now - since, now - self._logged) >= _LOG_INTERVAL:
             self._logged = now
             inform("metrics: %s responds again after an outage of %s", self._counters.name, _spent(now - since))
 

@@ -17,13 +17,13 @@ from .values import Unreadable
 
 __all__ = ["InvalidError", "InvalidEvents", "not_an_event"]
 
-_QUIET = 60.0
+_LOG_INTERVAL = 60.0
 """Seconds between two log lines about the same class, field and rule."""
 
-_MOST_LINES = 1000
+_MAX_LINES = 1000
 """Maximum number of lines waiting to be logged; the flush task logs them at least once for every 500 events."""
 
-_MOST_KINDS = 1000
+_MAX_KINDS = 1000
 """Maximum number of combinations of class, field and rule that are remembered. Beyond that, all are forgotten and may
 be logged again."""
 
@@ -100,7 +100,7 @@ class InvalidEvents:
             clock: returns the time in seconds; callable in any thread.
         """
         self._clock = clock
-        self._lines: deque[tuple[int, str]] = deque(maxlen=_MOST_LINES)
+        self._lines: deque[tuple[int, str]] = deque(maxlen=_MAX_LINES)
         self._logged: dict[tuple[str, str, str], float] = {}
         self._every = _logger.isEnabledFor(logging.DEBUG)
 
@@ -111,8 +111,8 @@ class InvalidEvents:
         """
         now, key = self._clock(), (fault.kind, fault.field, fault.rule)
         last = self._logged.get(key)
-        if last is None or now - last >= _QUIET:
-            if len(self._logged) >= _MOST_KINDS:
+        if last is None or now - last >= _LOG_INTERVAL:
+            if len(self._logged) >= _MAX_KINDS:
                 self._logged = {}
             self._logged[key] = now
             self._lines.append((logging.WARNING, str(fault)))

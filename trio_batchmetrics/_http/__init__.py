@@ -6,7 +6,7 @@
     settings     the keyword arguments that every HTTP sink takes
     endpoint     Endpoint: one server, and one client that keeps its connections
     url          checking and splitting the base URL
-    answers      Answer (a response), NoAnswer (its absence), and what either means for the payload
+    responses    Response, NoResponseError (its absence), and what either means for the payload
     bodies       reading a response's body: decoded, bounded, and never more important than the status
     redirects    where a redirect points, and whether it is followed
     compression  compressing request bodies, in a worker thread if they are large
@@ -22,19 +22,19 @@ Imports ``abc``, ``_events`` and ``_exceptions``. ``sinks._elasticsearch``, ``si
 
 from __future__ import annotations
 
-from .answers import Answer, NoAnswer, receipt_of, retry_after
 from .endpoint import Endpoint
+from .responses import NoResponseError, Response, receipt_from, retry_after
 from .settings import EventSettings, HTTPSettings, SeriesSettings
 from .sink import HTTPSink
 
 __all__ = [
-    "Answer",
     "Endpoint",
     "EventSettings",
     "HTTPSettings",
     "HTTPSink",
-    "NoAnswer",
+    "NoResponseError",
+    "Response",
     "SeriesSettings",
-    "receipt_of",
+    "receipt_from",
     "retry_after",
 ]

@@ -12,9 +12,9 @@ import trio
 
 from .._exceptions import ConfigError
 
-__all__ = ["WORTHWHILE", "compressed", "compressor", "gzipped"]
+__all__ = ["MIN_COMPRESSED_BYTES", "compressed", "compressor", "gzipped"]
 
-WORTHWHILE = 1400
+MIN_COMPRESSED_BYTES = 1400
 """Minimum number of bytes: a smaller body fits into one packet uncompressed."""
 
 _OFF_LOOP = {"gzip": 20_000, "zstd": 64_000}

@@ -13,7 +13,7 @@ from typing import Any, cast
 import trio
 
 from .._exceptions import ConfigError
-from .answers import NoAnswer
+from .responses import NoResponseError
 
 __all__ = ["Credentials"]
 
@@ -95,7 +95,7 @@ class Credentials:
         """Read the token from its file, unless that was already done. A checkpoint if it reads.
 
         Raises:
-            NoAnswer: the file cannot be read; nothing was sent.
+            NoResponseError: the file cannot be read; nothing was sent.
         """
         if self._file is None or "authorization" in self.headers:
             return
@@ -105,8 +105,8 @@ class Credentials:
         """Read the token again and return whether it has changed.
 
         Raises:
-            NoAnswer: the file cannot be read, perhaps because it is just being written. The request with the old token
-                was refused, so nothing was taken.
+            NoResponseError: the file cannot be read, perhaps because it is just being written. The request with the
+                old token was refused, so nothing was taken.
         """
         if self._file is None:
             return False
@@ -121,7 +121,7 @@ class Credentials:
         try:
             token = await trio.to_thread.run_sync(read, abandon_on_cancel=True, limiter=limiter)
         except (OSError, ValueError) as exc:
-            raise NoAnswer(f"token_file cannot be read: {_reason(exc)}", uncertain=False) from None
+            raise NoResponseError(f"token_file cannot be read: {_reason(exc)}", uncertain=False) from None
         return token if " " in token else f"{self._scheme} {token}"
 
 

@@ -3,9 +3,9 @@
 How this works
 ==============
 
-An :class:`Endpoint` makes one request and returns an :class:`~.answers.Answer`, or raises :class:`~.answers.NoAnswer`.
-It creates nothing that belongs to a process or a Trio run before the block opens: it creates the client at the first
-request, and the limiter in :meth:`Endpoint.begin`. Calls never overlap.
+An :class:`Endpoint` makes one request and returns a :class:`.Response`, or raises :class:`.NoResponseError`. It creates
+nothing that belongs to a process or a Trio run before the block opens: it creates the client at the first request, and
+the limiter in :meth:`Endpoint.begin`. Calls never overlap.
 """
 
 from __future__ import annotations
@@ -23,12 +23,12 @@ from urllib.parse import urlsplit
 import trio
 
 from .._exceptions import ConfigError
-from .answers import Answer, NoAnswer
 from .bodies import Body, read_body
-from .compression import WORTHWHILE, compressed, compressor
+from .compression import MIN_COMPRESSED_BYTES, compressed, compressor
 from .credentials import Credentials
 from .quiet import Quiet
 from .redirects import MAX_HOPS, redirect_of
+from .responses import NoResponseError, Response
 from .scrubbing import Scrubber, client_secrets, own_secrets, proxy_secrets, request_secrets
 from .tls import checked_verify, tls_context
 from .url import parsed_url
@@ -151,7 +151,7 @@ class Endpoint:
         *,
         params: Mapping[str, str] | None = None,
         content_type: str | None = None,
-    ) -> Answer:
+    ) -> Response:
         """Make one request: compressed if asked for, and again uncompressed if the server does not accept that.
 
         Args:
@@ -162,10 +162,10 @@ class Endpoint:
             content_type: the body's media type.
 
         Raises:
-            NoAnswer: there was no response.
+            NoResponseError: there was no response.
         """
         ask = partial(self._ask, method, self._base + path, params, content_type)
-        if body is None or not self.compress or len(body) < WORTHWHILE:
+        if body is None or not self.compress or len(body) < MIN_COMPRESSED_BYTES:
             return await ask(body)
         small = await compressed(self._codec, body, self._limiter)
         answer = await ask(small, self._codec)
@@ -186,7 +186,7 @@ class Endpoint:
         content_type: str | None,
         body: bytes | None,
         encoding: str | None = None,
-    ) -> Answer:
+    ) -> Response:
         """Make the request; on a 401, repeat it if the token file has another token by now."""
         described = {"content-type": content_type, "content-encoding": encoding}
         own = {name: value for name, value in described.items() if value is not None}
@@ -198,7 +198,7 @@ class Endpoint:
 
     async def _follow(
         self, method: str, url: str, params: Mapping[str, str] | None, headers: Mapping[str, str], body: bytes | None
-    ) -> Answer:
+    ) -> Response:
         """Make the request, and follow redirects within the same origin."""
         if self._client is None:
             self._client = await self._made()
@@ -208,8 +208,8 @@ class Endpoint:
             status, answered, read = await self._once(method, url, params, headers, body)
             redirect = redirect_of(self._httpx.URL, url, status, answered.get("location"))
             if redirect is None or not redirect.followed or hops == MAX_HOPS:
-                points_to = None if redirect is None else redirect.origin
-                return Answer(status, answered, read.content, read.unread, read.too_long, points_to)
+                redirect_origin = None if redirect is None else redirect.origin
+                return Response(status, answered, read.content, read.unread, read.too_long, redirect_origin)
             url, params = redirect.url, None
             hops += 1
 
@@ -232,7 +232,7 @@ class Endpoint:
             return exc.response.status_code, exc.response.headers, Body(b"")
         except Exception as exc:
             self._note(getattr(exc, "_request", None))  # the property raises if there is none
-            raise NoAnswer(self.scrubbed(_why(exc))) from exc
+            raise NoResponseError(self.scrubbed(_why(exc))) from exc
 
     def _note(self, *requests: Any) -> None:
         """Keep the URL and headers that were sent, without the bodies."""
@@ -242,7 +242,8 @@ class Endpoint:
         """Create our own client. Reading the system's certificates takes a while, so a thread does that.
 
         Raises:
-            NoAnswer: the certificates can no longer be read, or the environment's proxy is invalid; nothing was sent.
+            NoResponseError: the certificates can no longer be read, or the environment's proxy is invalid; nothing was
+                sent.
         """
         verify: Any = False  # a connection without TLS needs no certificates
         if self._base.startswith("https:") and self._verify is not False:
@@ -251,7 +252,7 @@ class Endpoint:
                 verify = await trio.to_thread.run_sync(make, abandon_on_cancel=True, limiter=self._limiter)
             except OSError as exc:
                 error = f"verify: the certificates cannot be read: {exc.strerror or type(exc).__name__}"
-                raise NoAnswer(error, uncertain=False) from exc
+                raise NoResponseError(error, uncertain=False) from exc
         try:
             client = self._httpx.AsyncClient(
                 verify=verify,
@@ -261,7 +262,7 @@ class Endpoint:
                 cookies=CookieJar(DefaultCookiePolicy(allowed_domains=[])),  # keeps none: they would pile up
             )
         except Exception as exc:
-            raise NoAnswer(self.scrubbed(_why(exc)), uncertain=False) from exc
+            raise NoResponseError(self.scrubbed(_why(exc)), uncertain=False) from exc
         self._quiet.install()
         return client
 

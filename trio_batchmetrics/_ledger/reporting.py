@@ -15,7 +15,7 @@ from .stats import BatchMetricsStats
 
 __all__ = ["LossReporter", "inform", "warn"]
 
-_QUIET = 60.0
+_LOG_INTERVAL = 60.0
 """Seconds between two messages of one collector."""
 
 _logger = logging.getLogger("trio_batchmetrics")
@@ -107,7 +107,7 @@ class LossReporter:
         while True:
             await self._signal.wait()
             self._report()
-            await trio.sleep(_QUIET)
+            await trio.sleep(_LOG_INTERVAL)
             self._signal = trio.Event()
             self.notified = False
             if self._news() or not self._overflowing.issuperset(self._now_overflowing()):

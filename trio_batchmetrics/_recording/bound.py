@@ -35,12 +35,12 @@ from .._reprs import tolerant_repr
 from .host import Host
 from .spans import Timing, Tracking
 
-__all__ = ["MOST", "QUICK_INT", "Bound", "BoundCounter", "BoundGauge", "BoundHistogram"]
+__all__ = ["FAST_INT", "MOST", "Bound", "BoundCounter", "BoundGauge", "BoundHistogram"]
 
 MOST = sys.float_info.max
 """The largest sum: the largest finite float. Compared without a call."""
 
-QUICK_INT = 1 << 29
+FAST_INT = 1 << 29
 """CPython stores ints up to here in one digit and compares them quickly; no number of them overflows a float."""
 
 _QUICK_FLOAT = 1e290
@@ -112,7 +112,7 @@ class BoundCounter(Bound):
 
     __slots__ = ("_sum", "_whole")
 
-    _quick = QUICK_INT
+    _quick = FAST_INT
     _title = "BoundCounter"
 
     def __init__(self, measure: Measure, labels: dict[str, Any], host: Host) -> None:
@@ -176,7 +176,7 @@ class BoundGauge(Bound):
             self._value = value
             self._touched = True
             return
-        good = value if type(value) is int and 0 <= value <= QUICK_INT else self._checked(value)
+        good = value if type(value) is int and 0 <= value <= FAST_INT else self._checked(value)
         if good is not None:
             if self._open:
                 self._value = good
@@ -187,14 +187,14 @@ class BoundGauge(Bound):
     @trio.lowlevel.enable_ki_protection
     def inc(self, value: float = 1) -> None:
         """Add to the value, which starts at 0. Otherwise like :meth:`set`."""
-        good = value if type(value) is int and 0 <= value <= QUICK_INT else self._checked(value)
+        good = value if type(value) is int and 0 <= value <= FAST_INT else self._checked(value)
         if good is not None:
             self._change(good)
 
     @trio.lowlevel.enable_ki_protection
     def dec(self, value: float = 1) -> None:
         """Subtract from the value, which starts at 0. Otherwise like :meth:`set`."""
-        good = value if type(value) is int and 0 <= value <= QUICK_INT else self._checked(value)
+        good = value if type(value) is int and 0 <= value <= FAST_INT else self._checked(value)
         if good is not None:
             self._change(-good)
 
@@ -251,7 +251,7 @@ class BoundHistogram(Bound):
                 self._sum += value
                 self._touched = True
                 return
-        good = value if type(value) is int and 0 <= value <= QUICK_INT else self._checked(value)
+        good = value if type(value) is int and 0 <= value <= FAST_INT else self._checked(value)
         if good is not None:
             bucket = bisect_left(self.bounds, good)
             total = self._sum + good

@@ -27,7 +27,7 @@ import trio
 
 from .._concurrency import Cells
 from .._events import Counter, Gauge, HistogramPoint, Measure, Row
-from .bound import MOST, QUICK_INT, BoundCounter, BoundGauge, BoundHistogram
+from .bound import FAST_INT, MOST, BoundCounter, BoundGauge, BoundHistogram
 from .host import Host
 
 __all__ = ["CellCounter", "CellGauge", "CellHistogram"]
@@ -115,7 +115,7 @@ class _Adding:
         cell = self._cells.mine()
         cell.writing += 1  # no calls from here on
         taken = False
-        if type(good) is int and -QUICK_INT <= good <= QUICK_INT:
+        if type(good) is int and -FAST_INT <= good <= FAST_INT:
             if self._open:
                 cell.whole += good
                 taken = True
@@ -145,7 +145,7 @@ class CellCounter(_Adding, BoundCounter):
     @trio.lowlevel.enable_ki_protection
     def add(self, value: float = 1) -> None:
         """Add a value. Like :meth:`BoundCounter.add`."""
-        good = value if type(value) is int and 0 <= value <= QUICK_INT else self._checked(value)
+        good = value if type(value) is int and 0 <= value <= FAST_INT else self._checked(value)
         if good is not None and not self._added(good):
             self._not_taken()
 
@@ -186,7 +186,7 @@ class CellGauge(_Adding, BoundGauge):
     @trio.lowlevel.enable_ki_protection
     def set(self, value: float) -> None:
         """Set the value; of several concurrent calls, the last wins. Like :meth:`BoundGauge.set`."""
-        good = value if type(value) is int and 0 <= value <= QUICK_INT else self._checked(value)
+        good = value if type(value) is int and 0 <= value <= FAST_INT else self._checked(value)
         if good is None:
             return
         cell, changes = self._cells.mine(), self._changes()
@@ -239,7 +239,7 @@ class CellHistogram(BoundHistogram):
     @trio.lowlevel.enable_ki_protection
     def observe(self, value: float | timedelta) -> None:
         """Count a value. Like :meth:`BoundHistogram.observe`."""
-        good = value if type(value) is int and 0 <= value <= QUICK_INT else self._checked(value)
+        good = value if type(value) is int and 0 <= value <= FAST_INT else self._checked(value)
         if good is None:
             return
         bucket = bisect_left(self.bounds, good)

@@ -21,7 +21,7 @@ __all__ = ["ObservableGauge", "Observation", "checked_callback"]
 Observation = float | Iterable[tuple[Mapping[str, Any], float]]
 """A callback's return value: a number, or pairs of labels and a number."""
 
-_QUIET = 60.0
+_LOG_INTERVAL = 60.0
 """Seconds between two log messages about one callback."""
 
 
@@ -167,5 +167,5 @@ class ObservableGauge:
     def _report(self, error: Exception) -> None:
         now = self._host.now()
         if now >= self._quiet_until:
-            self._quiet_until = now + _QUIET
+            self._quiet_until = now + _LOG_INTERVAL
             warn("metrics: the callback of gauge %r raised: %r", self.name, error)

@@ -12,7 +12,7 @@ import trio
 
 from .._events import MetricEvent
 from .._exceptions import ConfigError
-from .._http import HTTPSink, NoAnswer, SeriesSettings, receipt_of
+from .._http import HTTPSink, NoResponseError, SeriesSettings, receipt_from
 from ..abc import Payload, Receipt, SeriesSink, SinkContext
 from ._prometheus.page import Page
 
@@ -129,9 +129,9 @@ class PushgatewaySink(HTTPSink, SeriesSink[bytes]):
         """Push once."""
         try:
             answer = await self.server.request(self._method, self._path, payload.parts[0], content_type=_CONTENT_TYPE)
-        except NoAnswer as exc:
+        except NoResponseError as exc:
             return exc.receipt
-        return receipt_of(answer, self.server)
+        return receipt_from(answer, self.server)
 
     async def aclose(self) -> None:
         """Delete the group if that was requested, and close the connections.
@@ -141,7 +141,7 @@ class PushgatewaySink(HTTPSink, SeriesSink[bytes]):
         """
         try:
             if self._delete_on_exit:
-                receipt = receipt_of(await self.server.request("DELETE", self._path), self.server)
+                receipt = receipt_from(await self.server.request("DELETE", self._path), self.server)
                 if receipt.error is not None:
                     raise RuntimeError(f"the group was not deleted: {receipt.error}")
         except trio.Cancelled as cancelled:

@@ -9,11 +9,11 @@ from urllib.parse import quote
 
 from ..._events import MetricEvent, compact_json
 from ..._exceptions import ConfigError
-from ..._http import Answer, EventSettings, HTTPSink, NoAnswer, receipt_of
+from ..._http import EventSettings, HTTPSink, NoResponseError, Response, receipt_from
 from ...abc import EventSink, Payload, Receipt, SinkContext
-from .answer import FILTER_PATH, receipt_of_items
 from .bulk import BulkBody
 from .index import LABEL_TYPES, IndexName, template_body
+from .response import FILTER_PATH, receipt_of_items
 
 __all__ = ["ElasticsearchSink"]
 
@@ -134,18 +134,18 @@ class ElasticsearchSink(HTTPSink, EventSink[bytes]):
                 self._template_due = False
             body = b"".join(payload.parts)
             answer = await self.server.request("POST", "/_bulk", body, params=self._params, content_type=_NDJSON)
-        except NoAnswer as exc:
+        except NoResponseError as exc:
             return exc.receipt
         if 200 <= answer.status < 300 and answer.unread is not None:
             return self._in_doubt(answer, payload)
         if 200 <= answer.status < 300:
             return receipt_of_items(answer.body, len(payload.events), self._action, self.server.scrubbed)
-        receipt = receipt_of(answer, self.server)
+        receipt = receipt_from(answer, self.server)
         # The servers themselves check documents item by item. But a proxy in front of them may refuse a whole request
         # because of one event, and that must not cost the others.
         return Receipt(too_large=True, error=receipt.error) if answer.status == 400 else receipt
 
-    def _in_doubt(self, answer: Answer, payload: Payload[bytes]) -> Receipt:
+    def _in_doubt(self, answer: Response, payload: Payload[bytes]) -> Receipt:
         """Return the receipt for a 2xx that leaves every event in doubt. Ids make it safe to send the payload again."""
         error = f"HTTP {answer.status} with {answer.unread}"
         if answer.too_long and len(payload.events) > 1:
@@ -161,13 +161,13 @@ class ElasticsearchSink(HTTPSink, EventSink[bytes]):
         for labels in (*LABEL_TYPES[1:], None):
             if answer.status == 400 and b"No handler for type" in answer.body:
                 answer = await self._put(labels)
-        receipt = receipt_of(answer, self.server)
+        receipt = receipt_from(answer, self.server)
         if receipt.error is not None and not receipt.retry:
             message = "metrics: %s refuses the index template; events are written without it: %s"
             _logger.warning(message, self.server.host, receipt.error)
         return receipt
 
-    async def _put(self, labels: Mapping[str, Any] | None) -> Answer:
+    async def _put(self, labels: Mapping[str, Any] | None) -> Response:
         body = compact_json(template_body(self._index, labels, data_stream=self._data_stream)).encode()
         path = f"/_index_template/{quote(self._index.template, safe='')}"
         return await self.server.request("PUT", path, body, content_type="application/json")

@@ -6,7 +6,7 @@
     series_sink    InfluxDBSeriesSink: cumulative series
     server         the server: its dialect, and the writes to it
     target         where lines go: a database or a bucket, and by which API
-    answers        what a response to a write means for each event
+    responses      what a response to a write means for each event
     writer         events to lines, fast
     series_lines   series to lines
     heads          the start of a line, built once per series

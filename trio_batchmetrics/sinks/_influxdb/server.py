@@ -11,12 +11,12 @@ import trio
 
 from ..._events import MetricEvent
 from ..._exceptions import ConfigError
-from ..._http import HTTPSettings, HTTPSink, NoAnswer, receipt_of
+from ..._http import HTTPSettings, HTTPSink, NoResponseError, receipt_from
 from ...abc import Receipt
-from .answers import Suspicion, lines_of, receipt_for
 from .heads import Losses
 from .limits import TagLimits
 from .line_protocol import DIALECTS, Dialect
+from .responses import PartialRefusal, lines_of, receipt_for
 from .target import Target
 
 __all__ = ["DoubtfulLines", "InfluxDBServer"]
@@ -96,7 +96,7 @@ class InfluxDBServer(HTTPSink):
             receipt = await self._post(part, events if whole else [events[item] for item in items])
             rejected |= {items[at]: reason for at, reason in receipt.rejected.items()}
             error = receipt.error or error
-            if isinstance(receipt, Suspicion):
+            if isinstance(receipt, PartialRefusal):
                 suspects = {items[at] for at in receipt.suspects}
                 groups += [[item for item in items if item not in suspects], sorted(suspects)]
             elif receipt.rejected and receipt.retry:
@@ -124,7 +124,7 @@ class InfluxDBServer(HTTPSink):
             answer = await self.server.request(
                 "POST", target.path, body, params=target.params, content_type=content_type
             )
-        except NoAnswer as exc:
+        except NoResponseError as exc:
             return exc.receipt
         return receipt_for(answer, self.server, body, events)
 
@@ -142,9 +142,9 @@ class InfluxDBServer(HTTPSink):
             return None
         try:
             answer = await self.server.request("GET", "/ping")
-        except NoAnswer as exc:
+        except NoResponseError as exc:
             return exc.receipt
-        receipt = receipt_of(answer, self.server)
+        receipt = receipt_from(answer, self.server)
         if receipt.retry:
             return receipt
         version = answer.headers.get("x-influxdb-version")

@@ -16,7 +16,7 @@ _COMPRESS_FROM = 1_000
 _THREAD_FROM = 20_000
 """Bytes from which a worker thread costs less than blocking the event loop (zlib at level 1, measured)."""
 
-_LOOKED_AT = 4_000
+_EXCERPT_BYTES = 4_000
 """Characters of a header that are read: Prometheus' longest has 500, and parsing takes time in proportion."""
 
 # Messages are dictionaries; they are typed `Any`, since each server has types of its own, which must fit.
@@ -50,8 +50,8 @@ def _preferences(header: str) -> Iterator[tuple[str, float, dict[str, str]]]:
 
     Everything beyond the first few thousand characters is skipped, too: no legitimate client sends that much.
     """
-    if len(header) > _LOOKED_AT:
-        header = header[:_LOOKED_AT].rpartition(",")[0]
+    if len(header) > _EXCERPT_BYTES:
+        header = header[:_EXCERPT_BYTES].rpartition(",")[0]
     for item in header.lower().split(","):
         name, *rest = (part.strip() for part in item.split(";"))
         parameters = {key.strip(): value.strip(' "') for key, _, value in (part.partition("=") for part in rest)}
@@ -122,7 +122,7 @@ async def _respond(
 
 
 def _header(scope: Mapping[str, Any], wanted: bytes) -> str | None:
-    values = [value.decode("latin-1") for name, value in scope["headers"] if name.lower() == wanted]
+    values = [value.decode("latin-1") for name, value in scope.get("headers", ()) if name.lower() == wanted]
     return ",".join(values) if values else None
 
 

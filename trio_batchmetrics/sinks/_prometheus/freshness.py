@@ -16,7 +16,7 @@ from collections.abc import Awaitable, Callable
 import attrs
 import trio
 
-__all__ = ["Freshness"]
+__all__ = ["SharedHandOver"]
 
 _FRESH_SECONDS = 0.05
 """How long a page counts as fresh: scrapers come every few seconds, and two concurrent ones need the work only once."""
@@ -28,7 +28,7 @@ class _Turn:
     succeeded: bool = False
 
 
-class Freshness:
+class SharedHandOver:
     """Work shared by the requests of one collector. For use in the collector's Trio run."""
 
     def __init__(self, hand_over: Callable[[], Awaitable[None]]) -> None:

@@ -20,7 +20,7 @@ from .families import ExposedFamily, Series
 from .lines import has_sum
 from .page import Page
 
-__all__ = ["Membership", "Owner", "Registry", "client_for"]
+__all__ = ["Owner", "Registry", "RegistryCollector", "client_for"]
 
 
 class Registry(Protocol):
@@ -62,7 +62,7 @@ class Owner(Protocol):
         ...
 
 
-class Membership:
+class RegistryCollector:
     """Our collector in a registry: it shows the series of the sink that joined last.
 
     No lock is held while the registry's own code runs. Order resolves conflicts: among the open ones in a list, the
@@ -83,7 +83,7 @@ class Membership:
         self.page: Page | None = None
 
     @classmethod
-    def of(cls, registry: Registry, client: Any) -> Membership:
+    def of(cls, registry: Registry, client: Any) -> RegistryCollector:
         """Return a registry's collector of ours; the first sink creates it. A registry has no public way to find it."""
         known = _members(registry)
         if not known:
@@ -143,9 +143,9 @@ class Membership:
         return made
 
 
-def _members(registry: Any) -> list[Membership]:
+def _members(registry: Any) -> list[RegistryCollector]:
     """Return our collectors in a registry, in the order in which they were registered."""
-    return [one for one in [*getattr(registry, "_collector_to_names", ())] if isinstance(one, Membership)]
+    return [one for one in [*getattr(registry, "_collector_to_names", ())] if isinstance(one, RegistryCollector)]
 
 
 def _samples(family: ExposedFamily, one: Series) -> Iterator[tuple[str, dict[str, str], float]]:

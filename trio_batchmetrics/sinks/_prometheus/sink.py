@@ -22,9 +22,9 @@ from ..._exceptions import ConfigError
 from ..._ownership import Hold
 from ...abc import Limits, Payload, SeriesSink, SinkContext
 from .asgi import MetricsApp, wants_openmetrics
-from .freshness import Freshness
+from .freshness import SharedHandOver
 from .page import Page
-from .registry import Membership, Registry, client_for
+from .registry import Registry, RegistryCollector, client_for
 
 __all__ = ["PrometheusSink"]
 
@@ -96,11 +96,11 @@ class PrometheusSink(SeriesSink[None]):
         self._registry = registry
         self._client = None if registry is None else client_for(registry)
         self._expire_after = None if expire_after is None else _nanoseconds("expire_after", expire_after)
-        self._membership: Membership | None = None
+        self._membership: RegistryCollector | None = None
         self._open = False
         self._hold = Hold(self)
         self._page = Page(None, time.monotonic_ns, None)
-        self._freshness: Freshness | None = None
+        self._freshness: SharedHandOver | None = None
         self._run: object = None
 
     def bind(self, context: SinkContext) -> None:
@@ -109,7 +109,7 @@ class PrometheusSink(SeriesSink[None]):
         was_open, self._open = self._open, True
         self._hold = Hold(self)
         if self._registry is not None:
-            membership = Membership.of(self._registry, self._client)
+            membership = RegistryCollector.of(self._registry, self._client)
             try:
                 membership.join(self, page)
             except ConfigError:
@@ -118,7 +118,7 @@ class PrometheusSink(SeriesSink[None]):
             self._membership = membership
         super().bind(context)
         self._page = page
-        self._freshness = None if context.hand_over is None else Freshness(context.hand_over)
+        self._freshness = None if context.hand_over is None else SharedHandOver(context.hand_over)
         self._run = _current_run()
 
     def merge(self, events: Sequence[MetricEvent]) -> Mapping[int, str] | None:

@@ -28,7 +28,7 @@ _REASON_MAX_CHARS = 300
 _RETRYABLE = frozenset({408, 425, 429})
 """As for whole requests. 429: a full write queue, or a disk that is nearly full; 503: a shard that is not there yet."""
 
-_NOT_TAKEN = frozenset({425, 429, 503})
+_NOT_PROCESSED = frozenset({425, 429, 503})
 """Statuses that say that the server did not carry the item out."""
 
 _NO_STATUS = 0
@@ -60,7 +60,7 @@ def receipt_of_items(body: bytes, items: int, action: str, scrubbed: Callable[[s
         if status == _NO_STATUS or status in _RETRYABLE or status >= 500:
             first = first or scrubbed(_reason(status, error))[:_REASON_MAX_CHARS]
             again.append(at)
-            uncertain = uncertain or status not in _NOT_TAKEN
+            uncertain = uncertain or status not in _NOT_PROCESSED
         else:
             rejected[at] = _reason(status, error)
     rejected = dict(zip(rejected, _scrubbed(rejected.values(), scrubbed), strict=True))

@@ -34,10 +34,10 @@ from typing import Any, cast
 import attrs
 
 from ..._events import MetricEvent
-from ..._http import Answer, Endpoint, receipt_of
+from ..._http import Endpoint, Response, receipt_from
 from ...abc import Receipt
 
-__all__ = ["Suspicion", "lines_of", "receipt_for"]
+__all__ = ["PartialRefusal", "lines_of", "receipt_for"]
 
 _ABOUT_LINES = re.compile(
     r"partial write|unable to parse|line protocol|dropped=|incorrect influx line|points beyond retention policy"
@@ -58,7 +58,7 @@ _WORDS = 300
 
 
 @attrs.frozen(kw_only=True)
-class Suspicion(Receipt):
+class PartialRefusal(Receipt):
     """Some lines are refused. Which ones is unknown, but some of them are among the suspects' lines."""
 
     suspects: frozenset[int]
@@ -100,7 +100,7 @@ class _Sent:
         return [number for _, number in times[:count]]
 
 
-def receipt_for(answer: Answer, server: Endpoint, body: bytes, events: Sequence[MetricEvent]) -> Receipt:
+def receipt_for(answer: Response, server: Endpoint, body: bytes, events: Sequence[MetricEvent]) -> Receipt:
     """Return the receipt that a response means.
 
     Args:
@@ -113,7 +113,7 @@ def receipt_for(answer: Answer, server: Endpoint, body: bytes, events: Sequence[
         ``rejected`` with ``retry``: the other lines may not have been stored. Resending them is safe.
         ``too_large`` with ``uncertain``: some lines are refused, others may be stored; which ones is unknown.
     """
-    plain = receipt_of(answer, server)
+    plain = receipt_from(answer, server)
     if answer.status not in (400, 422) and not (answer.status == 500 and _TOO_OLD.search(answer.words)):
         return plain
     try:
@@ -123,7 +123,7 @@ def receipt_for(answer: Answer, server: Endpoint, body: bytes, events: Sequence[
 
 
 def _about_lines(
-    answer: Answer, server: Endpoint, body: bytes, events: Sequence[MetricEvent], plain: Receipt
+    answer: Response, server: Endpoint, body: bytes, events: Sequence[MetricEvent], plain: Receipt
 ) -> Receipt:
     error, data = _read(answer)
     if _TOO_BIG.search(error):
@@ -137,7 +137,7 @@ def _about_lines(
             return plain  # the event is stored, or in doubt
         suspects = sent.suspects(error) if sent else frozenset[int]()
         if 0 < len(suspects) < len(events):
-            return Suspicion(too_large=True, uncertain=True, error=plain.error, suspects=suspects)
+            return PartialRefusal(too_large=True, uncertain=True, error=plain.error, suspects=suspects)
         return Receipt(too_large=True, uncertain=True, error=plain.error)
     rejected, others_stored = found
     words = {reason: " ".join(server.scrubbed(reason).split())[:_WORDS] for reason in {*rejected.values()}}
@@ -279,7 +279,7 @@ def _fields(line: str) -> str:
     return line[line.rindex(" ", 0, end) + 1 : end]
 
 
-def _read(answer: Answer) -> tuple[str, Any]:
+def _read(answer: Response) -> tuple[str, Any]:
     """Return the error in a body that is JSON or text, and the data that InfluxDB 3 adds to it."""
     try:
         found: object = json.loads(answer.body)

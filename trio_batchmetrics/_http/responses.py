@@ -24,23 +24,23 @@ import attrs
 
 from ..abc import Receipt
 
-__all__ = ["Answer", "NoAnswer", "receipt_of", "retry_after"]
+__all__ = ["NoResponseError", "Response", "receipt_from", "retry_after"]
 
 _WORDS = 300
 """Maximum number of characters of a server's response in an error."""
 
-_LOOKED_AT = 20_000
+_EXCERPT_BYTES = 20_000
 """Number of bytes at the start of a response from which the excerpt is taken."""
 
 _RETRYABLE = frozenset({408, 425, 429})
 """Statuses below 500 after which the same request may succeed (RFC 9110 §15.5.9, RFC 8470 §5.2, RFC 6585 §4)."""
 
-_NOT_TAKEN = frozenset({425, 429, 503})
+_NOT_PROCESSED = frozenset({425, 429, 503})
 """Statuses that say that the request was not carried out; after 408, 500, 502 or 504 it may have been."""
 
 
 @attrs.frozen
-class Answer:
+class Response:
     """A server's response."""
 
     status: int
@@ -52,7 +52,7 @@ class Answer:
     """Why the body is incomplete; None if it is complete."""
     too_long: bool = False
     """Whether it is incomplete because it is too long."""
-    points_to: str | None = None
+    redirect_origin: str | None = None
     """The origin that a redirect points to."""
 
     @property
@@ -61,10 +61,10 @@ class Answer:
 
         The NULs of UTF-16 are removed: they would hide a secret from the scrubber but not from a reader.
         """
-        return " ".join(self.body[:_LOOKED_AT].replace(b"\0", b"").decode(errors="replace").split())
+        return " ".join(self.body[:_EXCERPT_BYTES].replace(b"\0", b"").decode(errors="replace").split())
 
 
-class NoAnswer(Exception):  # noqa: N818 - not always an error: whether the request arrived is unknown
+class NoResponseError(Exception):
     """The server did not respond; the payload is in doubt unless ``uncertain`` is False."""
 
     def __init__(self, error: str, *, uncertain: bool = True) -> None:
@@ -91,7 +91,7 @@ class Scrubbing(Protocol):
         ...
 
 
-def receipt_of(answer: Answer, endpoint: Scrubbing) -> Receipt:
+def receipt_from(answer: Response, endpoint: Scrubbing) -> Receipt:
     """Return the receipt that a response means for the whole payload.
 
     Args:
@@ -102,8 +102,8 @@ def receipt_of(answer: Answer, endpoint: Scrubbing) -> Receipt:
     if 200 <= status < 300:
         return Receipt()
     what = f"HTTP {status}"
-    if answer.points_to is not None:
-        scheme, mark, host = answer.points_to.partition("://")
+    if answer.redirect_origin is not None:
+        scheme, mark, host = answer.redirect_origin.partition("://")
         what = f"{what} to {scheme}{mark}{endpoint.scrubbed(host)}"  # the host is the server's text, too
     words = endpoint.scrubbed(answer.words)[:_WORDS]
     error = f"{what}: {words}" if words else what
@@ -111,7 +111,7 @@ def receipt_of(answer: Answer, endpoint: Scrubbing) -> Receipt:
         return Receipt(too_large=True, error=error)
     if status in _RETRYABLE or status >= 500:
         pause = retry_after(answer.headers.get("retry-after"))
-        return Receipt(retry=True, retry_after=pause, error=error, uncertain=status not in _NOT_TAKEN)
+        return Receipt(retry=True, retry_after=pause, error=error, uncertain=status not in _NOT_PROCESSED)
     return Receipt(error=error)
 
 
