@@ -11,14 +11,14 @@ import time
 from collections.abc import Callable, Iterable, Sequence
 from datetime import UTC, datetime, timedelta
 from itertools import pairwise
-from typing import Any, Literal
+from typing import Any
 
 import attrs
 import pytest
 import trio
 from trio.testing import MockClock, wait_all_tasks_blocked
 
-from tests.helpers import MANY, assert_full_jitter, balanced, ids, report_balanced
+from tests.helpers import MANY, Policy, assert_full_jitter, balanced, ids, report_balanced
 from trio_batchmetrics import Batch, BatchMetricsCollector, BatchMetricsConfig, MetricEvent, SinkStats, collector
 from trio_batchmetrics._concurrency.turns import Turn
 from trio_batchmetrics._delivery.attempts import Attempts
@@ -28,8 +28,6 @@ from trio_batchmetrics._ledger.counters import SinkCounters
 from trio_batchmetrics._ledger.ledger import Ledger
 from trio_batchmetrics.abc import EventSink, Payload, Receipt
 from trio_batchmetrics.testing import FlakySink, PartialSink, RecordingSink, StuckSink
-
-Policy = Literal["drop_newest", "drop_oldest"]
 
 
 @attrs.frozen

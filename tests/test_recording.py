@@ -11,7 +11,7 @@ from functools import partial
 from http import HTTPStatus
 from operator import setitem
 from types import MappingProxyType
-from typing import Any, Literal
+from typing import Any
 
 import pytest
 import trio
@@ -34,7 +34,7 @@ from tests.bad_values import (
     shown,
 )
 from tests.fakes import GatedSink, TimedSink, numbered, numbers
-from tests.helpers import RECORDERS, balanced, interrupted_at
+from tests.helpers import RECORDERS, Policy, balanced, interrupted_at
 from trio_batchmetrics import (
     BackendRequest,
     BatchMetricsCollector,
@@ -55,7 +55,6 @@ from trio_batchmetrics.abc import EventSink, Payload, Receipt, fields_of, labels
 from trio_batchmetrics.sinks import PrometheusSink
 from trio_batchmetrics.testing import RecordingSink
 
-Policy = Literal["drop_newest", "drop_oldest"]
 POLICIES: list[Policy] = ["drop_newest", "drop_oldest"]
 
 EXAMPLES: list[tuple[str, MetricEvent]] = [

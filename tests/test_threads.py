@@ -7,14 +7,14 @@ import os
 import sys
 import threading
 from collections.abc import Callable
-from typing import Any, Literal
+from typing import Any
 
 import pytest
 import trio
 import trio.testing
 from trio.testing import MockClock
 
-from tests.helpers import RECORDERS, balanced, ids, interrupted_at, run_at_every_point
+from tests.helpers import RECORDERS, Policy, balanced, ids, interrupted_at, run_at_every_point
 from tests.threads import StoppedThread, in_a_thread, restless
 from trio_batchmetrics import (
     BatchMetricsCollector,
@@ -27,8 +27,6 @@ from trio_batchmetrics import (
 from trio_batchmetrics._buffer.handed_in import HandedIn
 from trio_batchmetrics._ledger.recorded import Recorded
 from trio_batchmetrics.testing import RecordingSink, StuckSink
-
-Policy = Literal["drop_newest", "drop_oldest"]
 
 STRIDE = int(os.environ.get("POINTS_STRIDE", "11"))
 
