@@ -1,191 +1,30 @@
-"""What any sink must do, whatever it speaks: write a case for a sink, and the contract tests it.
-
-How this works
-==============
-
-A case makes the sink and reads back what arrived, by means that owe nothing to the library: another SQLite connection,
-a JSON parser, a log handler. What should have arrived comes from :data:`SAMPLES`, written down by hand beside the
-events, or from the numbers that a test recorded. `stats()` is never asked what arrived: it is held against that.
-
-A test module gives a fixture ``case`` and a class that inherits the contract::
-
-    @pytest.fixture(params=[MyCase])
-    def case(request, tmp_path):
-        return request.param(tmp_path)
-
-
-    class TestMySink(EventSinkContract):
-        pass
-"""
+"""The contract of event sinks: any event sink must pass these tests."""
 
 from abc import ABC, abstractmethod
 from collections import Counter as Count
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import pytest
 import trio
 
 from tests.helpers import balanced
+from tests.sinks.contract.samples import AWKWARD, SAMPLES, TIMESTAMP, Arrived
+from tests.sinks.contract.traffic import record, until
 from trio_batchmetrics import (
-    BackendRequest,
     Batch,
     BatchMetricsCollector,
     BatchMetricsConfig,
     BatchMetricsStats,
-    CacheMetric,
     Counter,
-    Gauge,
-    HealthCheck,
-    Histogram,
-    HistogramPoint,
-    HttpRequest,
     MetricEvent,
     SinkStats,
     collector,
-    label,
-    measure,
-    metric_event,
 )
-from trio_batchmetrics.abc import Payload, Receipt, SeriesSink
+from trio_batchmetrics.abc import Payload, Receipt
 
-TIMESTAMP = 1_795_489_500_123_456_789
-"""2026-11-24T03:05:00.123456789Z."""
-
-
-@metric_event(counts="llm.calls")
-class LLMCall(MetricEvent):
-    """An event class of a user's."""
-
-    model: str = label("gen_ai.request.model")
-    cached: bool = label()
-    tokens: int = measure(Counter, "gen_ai.client.tokens", unit="{token}")
-    seconds: float = measure(Histogram, "gen_ai.client.operation.duration", unit="s")
-
-
-class Arrived(NamedTuple):
-    """An event as a sink has it: label values are text, measured values are numbers."""
-
-    kind: str
-    name: str | None
-    labels: dict[str, str]
-    fields: dict[str, Any]
-    timestamp: int | None = None
-
-
-SAMPLES: Sequence[tuple[MetricEvent, Arrived]] = [
-    (
-        HttpRequest("GET", "/users/{id}", 200, 0.15, timestamp=TIMESTAMP),
-        Arrived(
-            "HttpRequest",
-            None,
-            {"http.request.method": "GET", "http.route": "/users/{id}", "http.response.status_code": "200"},
-            {"duration": 0.15},
-        ),
-    ),
-    (
-        BackendRequest("openai", "gpt-4", False, 0.85, "timeout", timestamp=TIMESTAMP),
-        Arrived(
-            "BackendRequest",
-            None,
-            {"provider": "openai", "model": "gpt-4", "success": "false", "error.type": "timeout"},
-            {"latency": 0.85},
-        ),
-    ),
-    (
-        BackendRequest("openai", "gpt-4", True, 1, timestamp=TIMESTAMP),
-        Arrived("BackendRequest", None, {"provider": "openai", "model": "gpt-4", "success": "true"}, {"latency": 1.0}),
-    ),
-    (
-        HealthCheck("backend-1", True, 0.05, timestamp=TIMESTAMP),
-        Arrived("HealthCheck", None, {"backend": "backend-1"}, {"healthy": 1.0, "duration": 0.05}),
-    ),
-    (
-        CacheMetric("redis", "hit", timestamp=TIMESTAMP),
-        Arrived("CacheMetric", None, {"cache.type": "redis", "cache.operation": "hit"}, {}),
-    ),
-    (
-        Counter("jobs", {"region": "us-east"}, 42, timestamp=TIMESTAMP),
-        Arrived("Counter", "jobs", {"region": "us-east"}, {"value": 42.0}),
-    ),
-    (
-        Histogram("response_time", {"try": 2, "last": False, "why": None}, -0.5, timestamp=TIMESTAMP),
-        Arrived("Histogram", "response_time", {"try": "2", "last": "false"}, {"value": -0.5}),
-    ),
-    (Gauge("depth", {}, 0, timestamp=TIMESTAMP), Arrived("Gauge", "depth", {}, {"value": 0.0})),
-    (
-        HistogramPoint("wait", {"queue": "a"}, 3, 4.5, (1.0, 2.0), (1, 0, 2), timestamp=TIMESTAMP),
-        Arrived(
-            "HistogramPoint",
-            "wait",
-            {"queue": "a"},
-            {"count": 3.0, "sum": 4.5, "bounds": [1.0, 2.0], "counts": [1.0, 0.0, 2.0]},
-        ),
-    ),
-    (
-        LLMCall("gpt-4", True, 1200, 2.5, timestamp=TIMESTAMP),
-        Arrived(
-            "LLMCall", None, {"gen_ai.request.model": "gpt-4", "cached": "true"}, {"tokens": 1200.0, "seconds": 2.5}
-        ),
-    ),
-]
-"""An event of each kind, and how it must arrive."""
-
-LABELS = {
-    "HttpRequest": {
-        "method": "http.request.method",
-        "path": "http.route",
-        "status_code": "http.response.status_code",
-    },
-    "BackendRequest": {"provider": "provider", "model": "model", "success": "success", "error_type": "error.type"},
-    "HealthCheck": {"backend": "backend"},
-    "CacheMetric": {"cache_type": "cache.type", "operation": "cache.operation"},
-    "LLMCall": {"model": "gen_ai.request.model", "cached": "cached"},
-}
-FIELDS = {
-    "HttpRequest": ["duration"],
-    "BackendRequest": ["latency"],
-    "HealthCheck": ["healthy", "duration"],
-    "CacheMetric": [],
-    "LLMCall": ["tokens", "seconds"],
-    "HistogramPoint": ["count", "sum", "bounds", "counts"],
-}
-
-AWKWARD = {
-    "quotes": '"it\'s" `so`',
-    "backslashes": "\\ \\n \\u0000 C:\\",
-    "newlines": "one\ntwo\r\nthree\u2028four\x85five",
-    "controls": "\x00\x01\x1b[31m\x7f\t",
-    "emoji": "🙂👩\u200d👩\u200d👧",
-    "right to left": "\u202e\u05e9\u05dc\u05d5\u05dd \u0639\u0627\u0644\u0645",
-    "empty": "",
-    "long": "x" * 10_000 + "é",
-    "like JSON": '{"a": [1, null]}',
-    "like SQL": "'); DROP TABLE events; --",
-}
-"""Label values that have to arrive as they are."""
-
-
-def as_arrived(event: MetricEvent) -> Arrived:
-    """Say how an event in memory should look in a file; for sinks that keep events themselves."""
-    kind, holder = type(event).__name__, dict[str, Any]()
-    values: Any = event
-    if kind in LABELS:
-        holder = {name: getattr(event, field) for field, name in LABELS[kind].items()}
-    else:
-        holder = dict(values.labels)
-    labels = {key: _as_text(value) for key, value in holder.items() if value is not None}
-    fields = {field: _as_float(getattr(event, field)) for field in FIELDS.get(kind, ["value"])}
-    return Arrived(kind, getattr(event, "name", None), labels, fields, event.timestamp)
-
-
-def _as_text(value: object) -> str:
-    return str(value).lower() if isinstance(value, bool) else str(value)
-
-
-def _as_float(value: Any) -> Any:
-    return list(map(float, value)) if hasattr(value, "__len__") else float(value)
+__all__ = ["EventSinkCase", "EventSinkContract", "account_of", "ids"]
 
 
 class EventSinkCase(ABC):
@@ -227,19 +66,6 @@ class EventSinkCase(ABC):
 def ids(arrived: Iterable[Arrived]) -> list[int]:
     """Return the label `id` of each event."""
     return [int(event.labels["id"]) for event in arrived]
-
-
-def record(metrics: BatchMetricsCollector, numbers: Iterable[int]) -> None:
-    """Record a counter for each number, which becomes its label `id`."""
-    for number in numbers:
-        metrics.record_counter("contract", {"id": number}, 1)
-
-
-async def until(condition: Callable[[], bool]) -> None:
-    """Wait until something is the case that happens in another thread or process."""
-    with trio.fail_after(30):
-        while not condition():  # noqa: ASYNC110 - nobody there could set an event
-            await trio.sleep(0.005)
 
 
 def account_of(stats: BatchMetricsStats, case: EventSinkCase) -> SinkStats:
@@ -512,165 +338,3 @@ class EventSinkContract:
         assert account.failed == 3
         assert account.last_error is not None
         assert str(case.folder) in account.last_error
-
-
-# ------------------------------------------------------------------------------------------------------- series
-
-
-class FakeSeriesSink(SeriesSink[dict[str, float]]):
-    """Keeps counters' cumulative sums, and pushes them to a list."""
-
-    def __init__(self, *, fail: int = 0, hang: bool = False, **settings: Any) -> None:
-        super().__init__(**settings)
-        self.fail = fail
-        self.hang = hang
-        self.sums: dict[str, float] = {}
-        self.merged: list[MetricEvent] = []
-        self.pushed: list[dict[str, float]] = []
-        self.closed = 0
-
-    def merge(self, events: Sequence[MetricEvent]) -> None:
-        """Add up the counters by name."""
-        for event in events:
-            self.merged.append(event)
-            if isinstance(event, Counter):
-                self.sums[event.name] = self.sums.get(event.name, 0.0) + event.value
-
-    def snapshot(self) -> dict[str, float]:
-        """Return the sums as they are."""
-        return dict(self.sums)
-
-    async def send(self, payload: Payload[dict[str, float]]) -> Receipt | None:
-        """Fail, hang, or push."""
-        await trio.lowlevel.checkpoint()
-        if self.fail > 0:
-            self.fail -= 1
-            raise ConnectionError("not yet")
-        if self.hang:
-            await trio.sleep_forever()
-        self.pushed += payload.parts
-        return None
-
-    async def aclose(self) -> None:
-        """Count the calls."""
-        self.closed += 1
-
-
-class SeriesSinkCase(ABC):
-    """A series sink, and a way to read back what its last push that succeeded had."""
-
-    name: str
-    """Its name in `stats().sinks`."""
-
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
-
-    @abstractmethod
-    def make(self, *, fail: int = 0, hang: bool = False, **settings: Any) -> SeriesSink[Any]:
-        """Make the sink, on a back-end whose first `fail` answers are errors, or that does not answer."""
-
-    @abstractmethod
-    def sums(self) -> dict[str, float]:
-        """Return each counter's sum as the back-end has it."""
-
-
-class SeriesSinkContract:
-    """What any series sink that pushes must do."""
-
-    async def test_the_back_end_has_the_cumulative_sums(self, series: SeriesSinkCase) -> None:
-        """Over several pushes, each event is in them once."""
-        async with collector(BatchMetricsConfig(batch_size=70), sinks=[series.make()]) as metrics:
-            for start in range(0, 1500, 500):
-                for number in range(start, start + 500):
-                    metrics.record_counter(f"c{number % 3}", {}, number)
-                assert (await metrics.flush()).ok
-                so_far = range(start + 500)
-                assert series.sums() == {f"c{rest}": float(sum(so_far[rest::3])) for rest in range(3)}
-        account = balanced(metrics.stats()).sinks[series.name]
-        assert (account.total, account.delivered, account.retries) == (1500, 1500, 0)
-
-    async def test_a_failed_push_loses_nothing_while_a_later_one_succeeds(self, series: SeriesSinkCase) -> None:
-        """What it would have carried is in the next."""
-        sink = series.make(fail=3, backoff=0.001, max_backoff=0.001)
-        async with collector(BatchMetricsConfig(batch_size=10), sinks=[sink]) as metrics:
-            for _ in range(100):
-                metrics.record_counter("jobs", {}, 2)
-            assert (await metrics.flush()).ok
-            assert series.sums() == {"jobs": 200.0}
-        account = balanced(metrics.stats()).sinks[series.name]
-        assert (account.delivered, account.retries) == (100, 3)
-        assert account.last_error is not None
-
-    async def test_what_no_push_contained_has_failed(self, series: SeriesSinkCase) -> None:
-        """A back-end that does not answer, and no time left."""
-        async with collector(BatchMetricsConfig(shutdown_timeout=0.3), sinks=[series.make(hang=True)]) as metrics:
-            for _ in range(100):
-                metrics.record_counter("jobs", {}, 2)
-        account = balanced(metrics.stats()).sinks[series.name]
-        assert (account.total, account.failed, account.delivered) == (100, 100, 0)
-        assert series.sums() == {}
-
-    async def test_a_push_that_takes_too_long_is_made_again(self, series: SeriesSinkCase) -> None:
-        """And in the meantime what is merged waits."""
-        sink = series.make(hang=True, timeout=0.01, backoff=0.001, max_backoff=0.001)
-        async with collector(BatchMetricsConfig(batch_size=10, shutdown_timeout=0), sinks=[sink]) as metrics:
-            for _ in range(100):
-                metrics.record_counter("jobs", {}, 2)
-            await until(lambda: balanced(metrics.stats()).sinks[series.name].retries >= 3)
-            assert metrics.stats().sinks[series.name].pending == 100
-        assert balanced(metrics.stats()).sinks[series.name].failed == 100
-
-    async def test_without_time_for_a_push_everything_has_failed(self, series: SeriesSinkCase) -> None:
-        """`shutdown_timeout=0`."""
-        async with collector(BatchMetricsConfig(shutdown_timeout=0), sinks=[series.make()]) as metrics:
-            metrics.record_counter("jobs", {}, 2)
-            metrics.record_counter("jobs", {}, 3)
-        account = balanced(metrics.stats()).sinks.get(series.name, SinkStats())
-        assert account.delivered == 0
-        assert metrics.stats().failed_events == 2
-
-    async def test_an_event_that_it_has_no_series_for_is_delivered_with_the_others(
-        self, series: SeriesSinkCase
-    ) -> None:
-        """Every kind may be merged."""
-        async with collector(sinks=[series.make()]) as metrics:
-            for event, _ in SAMPLES:
-                metrics.record(event)
-        account = balanced(metrics.stats()).sinks[series.name]
-        assert account.delivered == len(SAMPLES)
-        assert series.sums()["jobs"] == 42.0
-
-    async def test_a_cancelled_block_still_pushes(self, series: SeriesSinkCase) -> None:
-        """The flush at the end is shielded."""
-        opened = list[BatchMetricsCollector]()
-        with trio.CancelScope() as scope:
-            async with collector(sinks=[series.make()]) as metrics:
-                opened.append(metrics)
-                metrics.record_counter("jobs", {}, 2)
-                scope.cancel()
-                await trio.sleep_forever()
-        assert balanced(opened[0].stats()).sinks[series.name].delivered == 1
-        assert series.sums() == {"jobs": 2.0}
-
-    async def test_an_event_sink_beside_it_gets_the_same_events(self, series: SeriesSinkCase) -> None:
-        """Both kinds in one collector; an event is settled when both have settled it."""
-        seen = list[MetricEvent]()
-
-        async def keep(batch: Sequence[MetricEvent]) -> None:
-            await trio.lowlevel.checkpoint()
-            seen.extend(batch)
-
-        async with collector(sinks=[series.make(), keep]) as metrics:
-            record(metrics, range(20))
-        assert [event.labels["id"] for event in seen if isinstance(event, Counter)] == list(range(20))
-        assert series.sums() == {"contract": 20.0}
-        assert balanced(metrics.stats()).processed_events == 20
-
-    async def test_closing_it_twice_or_unused_does_no_harm(self, series: SeriesSinkCase) -> None:
-        """Before it was used, and again after the collector closed it."""
-        sink = series.make()
-        await sink.aclose()
-        async with collector(sinks=[sink]) as metrics:
-            metrics.record_counter("jobs", {}, 2)
-        await sink.aclose()
-        assert balanced(metrics.stats()).sinks[series.name].delivered == 1
