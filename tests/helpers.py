@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from functools import cache, lru_cache
 from pathlib import Path
 from types import CodeType, FrameType
-from typing import Any
+from typing import Any, Literal
 
 import trio
 from hypothesis import settings
@@ -30,6 +30,7 @@ __all__ = [
     "MANY",
     "PACKAGE",
     "RECORDERS",
+    "Policy",
     "assert_full_jitter",
     "assert_goes_on",
     "balanced",
@@ -43,6 +44,9 @@ __all__ = [
 
 PACKAGE = str(Path(package_file).parent)
 """The folder of the library under test."""
+
+Policy = Literal["drop_newest", "drop_oldest"]
+"""The values of ``on_full``."""
 
 COMPILED = "<trio_batchmetrics "
 """What the file names of functions begin with that it compiles."""

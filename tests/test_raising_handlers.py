@@ -5,18 +5,15 @@ from __future__ import annotations
 from collections.abc import Callable
 from contextlib import suppress
 from functools import partial
-from typing import Literal
 
 import pytest
 import trio
 
-from tests.helpers import assert_goes_on, balanced, ids, interrupted_at, run_at_every_point
+from tests.helpers import Policy, assert_goes_on, balanced, ids, interrupted_at, run_at_every_point
 from tests.threads import record_numbered
 from trio_batchmetrics import BatchMetricsCollector, BatchMetricsConfig, collector
 from trio_batchmetrics._buffer.buffer import Buffer
 from trio_batchmetrics.testing import RecordingSink
-
-Policy = Literal["drop_newest", "drop_oldest"]
 
 
 class RaisedByHandler(BaseException):

@@ -17,18 +17,16 @@ import time
 from collections.abc import Callable, Generator, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import pytest
 import trio
 import trio.testing
 from trio.testing import MockClock
 
-from tests.helpers import balanced, ids, interrupted_at, report_balanced, run_at_every_point
+from tests.helpers import Policy, balanced, ids, interrupted_at, report_balanced, run_at_every_point
 from trio_batchmetrics import Batch, BatchMetricsCollector, BatchMetricsConfig, Counter, collector
 from trio_batchmetrics.testing import FlakySink, RecordingSink, StuckSink
-
-Policy = Literal["drop_newest", "drop_oldest"]
 
 
 class Numbered:

@@ -6,19 +6,17 @@ import sys
 import threading
 from collections.abc import Callable
 from contextlib import suppress
-from typing import Any, Literal
+from typing import Any
 
 import pytest
 import trio
 from trio.testing import MockClock
 
-from tests.helpers import assert_goes_on, balanced, ids, interrupted_at, run_at_every_point
+from tests.helpers import Policy, assert_goes_on, balanced, ids, interrupted_at, run_at_every_point
 from tests.threads import record_numbered
 from trio_batchmetrics import BatchMetricsConfig, collector
 from trio_batchmetrics._concurrency.waker import NEEDED, has_room
 from trio_batchmetrics.testing import RecordingSink
-
-Policy = Literal["drop_newest", "drop_oldest"]
 
 LIMIT = 400
 LEAST = 22

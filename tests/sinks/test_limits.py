@@ -14,7 +14,7 @@ import trio
 from trio.testing import MockClock
 
 from tests.helpers import balanced
-from tests.sinks.test_influxdb import FakeServer
+from tests.sinks.influxdb.server import FakeServer
 from trio_batchmetrics import BatchMetricsConfig, CacheMetric, Counter, Histogram, collector
 from trio_batchmetrics.abc import Limits, SinkContext
 from trio_batchmetrics.sinks import (

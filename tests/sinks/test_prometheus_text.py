@@ -12,11 +12,11 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
+from tests.aggregation.streams import EVENTS
 from tests.helpers import stable_id
 from tests.sinks.contract import AWKWARD, SAMPLES
 from tests.sinks.prometheus_parsing import OPENMETRICS, Parsed, labelled, parsed
 from tests.tally import DEFAULT, Tally
-from tests.test_aggregation import EVENTS
 from trio_batchmetrics import (
     CacheMetric,
     Counter,

@@ -1,0 +1,1 @@
+"""Events to series: one file per guarantee about a ``SeriesStore``, held against plain counting."""

@@ -1,0 +1,251 @@
+"""Rows of any arguments, as recorders make them and as sinks get them, and strategies that draw them."""
+
+from __future__ import annotations
+
+import contextlib
+import enum
+import functools
+import math
+from datetime import timedelta
+from http import HTTPStatus
+from types import SimpleNamespace
+from typing import Any, NoReturn
+
+from hypothesis import strategies as st
+
+from tests.bad_values import EVIL, HUGE, NOT_LABELS, NOT_NAMES, EvilFloat, EvilInt, NoText, Unprintable
+from tests.compiled.classes import HUGE_LABEL, Empty, Plain
+from tests.tally import Job
+from trio_batchmetrics import (
+    BackendRequest,
+    Batch,
+    CacheMetric,
+    Counter,
+    Gauge,
+    HealthCheck,
+    Histogram,
+    HistogramPoint,
+    HttpRequest,
+    MetricEvent,
+)
+from trio_batchmetrics._delivery.slices import SliceQueue
+from trio_batchmetrics._events.batch import Row, UnusualRow
+from trio_batchmetrics._events.compiled import compiled_recorder
+from trio_batchmetrics._events.validation import checked
+from trio_batchmetrics._ledger.pending_batch import PendingBatch
+
+__all__ = [
+    "DICT",
+    "FIELDS",
+    "NAMED",
+    "PLACES",
+    "ROWS",
+    "STAMP",
+    "STRANGE",
+    "USUAL",
+    "VALUE",
+    "Colour",
+    "Lonely",
+    "Real",
+    "Sticky",
+    "Unequal",
+    "Whole",
+    "Wordy",
+    "as_recorded",
+    "handed_over",
+    "is_valid",
+    "one_row",
+    "recorder_of",
+    "rows_of",
+    "stamp_of",
+    "values_of",
+]
+
+
+class Wordy(str):
+    """A str that prints as something else."""
+
+    __slots__ = ()
+
+    def __str__(self) -> str:
+        """Shout."""
+        return self.upper()
+
+
+class Whole(int):
+    """An int that says nothing of its own."""
+
+
+class Real(float):
+    """A float that says nothing of its own."""
+
+
+class Colour(enum.Enum):
+    """Prints as its name."""
+
+    RED = 1
+
+
+class Lonely(str):
+    """A str that equals nothing, not even itself, and has no hash."""
+
+    __slots__ = ()
+    __hash__ = None  # type: ignore[assignment]  # pyright: ignore[reportAssignmentType]
+
+    def __eq__(self, other: object) -> bool:
+        """Differ."""
+        return False
+
+
+class Sticky(float):
+    """A float that cannot be added to anything."""
+
+    def __radd__(self, other: object) -> NoReturn:
+        """Refuse."""
+        raise RuntimeError("no sum")
+
+    __add__ = __lt__ = __gt__ = __radd__
+
+
+class Unequal:
+    """Has text, equals everything, and has no hash."""
+
+    __hash__ = None  # type: ignore[assignment]  # pyright: ignore[reportAssignmentType]
+
+    def __eq__(self, other: object) -> bool:
+        """Be like all others."""
+        return True
+
+    def __str__(self) -> str:
+        """Be printed."""
+        return "unequal"
+
+
+STRANGE: list[Any] = [
+    *(math.nan, math.inf, -math.inf, HUGE, -HUGE, HUGE_LABEL, -HUGE_LABEL, 2**63, -(2**63), 2**63 - 1, 2**1023),
+    *(True, False, None, 0, 1, -1, 0.0, -0.0, 1.0, -1.0, 1.5, 5e-324, 1.7976931348623157e308),
+    *("", "1", "1.0", "true", "name", "\ud800", "\udfff", "\ufffd", b"1", 1j, [1], {}, {"a": 1}, (1.0,), (1, 0)),
+    *(
+        Wordy("1"),
+        Wordy("name"),
+        Whole(1),
+        Whole(2**70),
+        Real(1.0),
+        Sticky(1.0),
+        Lonely("1"),
+        Real("nan"),
+        HTTPStatus.OK,
+        Colour.RED,
+    ),
+    *(timedelta(seconds=1), timedelta(microseconds=-1), timedelta(), Unequal(), Unprintable(), NoText()),
+    *(EvilInt(3), EvilFloat(3.0), *(make() for make in EVIL[:2]), *NOT_LABELS, *NOT_NAMES),
+]
+USUAL: st.SearchStrategy[Any] = st.sampled_from([0, 1, 2, 0.5, 1.5, "a", "b", "1", True, False, None, 200])
+VALUE: st.SearchStrategy[Any] = st.one_of(
+    USUAL,
+    USUAL,
+    st.sampled_from(STRANGE),
+    st.floats(),
+    st.integers(),
+    st.integers(-(2**1100), 2**1100),
+    st.text(max_size=3),
+)
+DICT: st.SearchStrategy[Any] = st.dictionaries(
+    st.sampled_from(["a", "b", 1, 1.5, True, "\ud800", Wordy("a"), HUGE_LABEL, None, HTTPStatus.OK]), VALUE, max_size=3
+)
+STAMP: st.SearchStrategy[Any] = st.sampled_from([None] * 9 + [True, 1.0, "1"])
+"""None: its number in the batch."""
+
+FIELDS: dict[type[MetricEvent], list[st.SearchStrategy[Any]]] = {
+    HttpRequest: [VALUE] * 4,
+    BackendRequest: [VALUE] * 5,
+    HealthCheck: [VALUE] * 3,
+    CacheMetric: [VALUE] * 2,
+    Counter: [st.just("c") | VALUE, DICT | VALUE, VALUE],
+    Histogram: [st.just("h") | VALUE, DICT | VALUE, VALUE],
+    Gauge: [st.just("g") | VALUE, DICT | VALUE, VALUE],
+    HistogramPoint: [
+        st.just("h") | VALUE,
+        DICT | VALUE,
+        st.integers(0, 3) | VALUE,
+        VALUE,
+        st.sampled_from([(1.0,), (1, 2)]) | VALUE,
+        st.sampled_from([(1, 0), (0, 0), (1, 1, 1), (Whole(1), 1)]) | VALUE,
+    ],
+    Job: [VALUE] * 7,
+    Plain: [VALUE] * 8,
+    Empty: [],
+}
+
+
+def one_row(kind: type[MetricEvent]) -> st.SearchStrategy[tuple[Any, ...]]:
+    """Make rows of a class, and say whether they come as events."""
+    return st.tuples(st.just(kind), STAMP, st.booleans(), *FIELDS[kind])
+
+
+ROWS = st.lists(st.one_of([one_row(kind) for kind in FIELDS]), max_size=12)
+
+recorder_of = functools.cache(compiled_recorder)
+
+
+def as_recorded(row: tuple[Any, ...]) -> tuple[Any, ...]:
+    """Return a row as a recorder would leave it: plain or unusual, but with labels that are not text yet."""
+    kind, stamp, *values = row
+    record = recorder_of(kind)
+    if record is None:
+        return UnusualRow(row)
+    left: list[Row] = []
+    buffer = SimpleNamespace(gate=True, rows=left, limit=2)
+    record(SimpleNamespace(_buffer=buffer), *values, timestamp=None if type(stamp) is int else stamp)
+    return row if type(left[0]) is tuple else UnusualRow(row)
+
+
+def rows_of(drawn: list[tuple[Any, ...]]) -> list[Row]:
+    """Number rows, and turn those into events that shall be."""
+    rows: list[Row] = []
+    for number, (kind, own_stamp, as_event, *values) in enumerate(drawn, start=1_000_000):
+        stamp = number if own_stamp is None else own_stamp
+        row: Row = as_recorded((kind, stamp, *values))
+        if as_event:
+            with contextlib.suppress(Exception):  # such an event cannot be made; it is tried as a row
+                row = kind(*values, timestamp=stamp)
+        rows.append(row)
+    return rows
+
+
+def handed_over(rows: list[Any], plain: bool) -> Batch:
+    """Return events as a sink gets them from its queue."""
+    pending, queue = PendingBatch(rows, 1), SliceQueue()
+    pending.plain = plain
+    queue.append(pending)
+    return queue.events()
+
+
+def is_valid(row: Any) -> bool:
+    """Tell whether a row is valid, looked at by itself."""
+    return checked(tuple(row) if isinstance(row, tuple) else row) is not None  # pyright: ignore[reportUnknownArgumentType]
+
+
+def stamp_of(row: Any) -> Any:
+    """Return a row's number."""
+    return row[1] if isinstance(row, tuple) else row.timestamp  # pyright: ignore[reportUnknownVariableType]
+
+
+def values_of(row: Any) -> tuple[Any, ...]:
+    """Return what a row's fields hold."""
+    if isinstance(row, tuple):
+        return row[2:]  # pyright: ignore[reportUnknownVariableType]
+    return tuple(getattr(row, name) for name in row.__metric_schema__.fields)
+
+
+NAMED = {Counter, Histogram, Gauge, HistogramPoint}
+PLACES: dict[type, list[int]] = {
+    HttpRequest: [0, 1, 2],
+    BackendRequest: [0, 1, 2, 4],
+    HealthCheck: [0],
+    CacheMetric: [0, 1],
+    Job: [0, 5, 6],
+    Plain: [1, 2, 3, 4, 5, 6],
+    Empty: [],
+}
+"""Which fields are labels."""

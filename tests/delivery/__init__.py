@@ -1,0 +1,1 @@
+"""Event sinks: one file per guarantee about how their events are delivered."""

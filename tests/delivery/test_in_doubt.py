@@ -1,0 +1,72 @@
+"""An event that may have arrived counts as failed, never as rejected."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from trio.testing import MockClock
+
+from tests.delivery.sinks import EncodingSink, ScriptedSink
+from tests.helpers import balanced
+from trio_batchmetrics import collector
+from trio_batchmetrics.abc import Receipt
+
+
+async def test_a_half_of_what_may_have_arrived_may_have_too(autojump_clock: MockClock) -> None:
+    """Too large, said of a payload of which some may be there."""
+    sink = ScriptedSink(Receipt(too_large=True, uncertain=True), Receipt(rejected={0: "bad"}))
+    async with collector(sinks=[sink]) as metrics:
+        for number in range(2):
+            metrics.record_counter("c", {"id": number}, 1)
+    account = balanced(metrics.stats()).sinks["scripted"]
+    assert (account.delivered, account.rejected, account.failures) == (1, 0, {"rejected": 1})
+
+
+REFUSALS = [
+    Receipt(too_large=True, error="413"),
+    Receipt(rejected={0: "bad"}),
+    Receipt(retry=[], rejected={0: "bad"}),
+]
+
+
+@pytest.mark.parametrize("refusal", REFUSALS)
+@pytest.mark.parametrize("lost", [Receipt(retry=True, uncertain=True, error="reset"), ...], ids=["said", "timeout"])
+@pytest.mark.parametrize("kind", [ScriptedSink, EncodingSink])
+async def test_what_may_have_arrived_is_never_counted_as_refused(
+    kind: type[ScriptedSink], lost: Any, refusal: Receipt, autojump_clock: MockClock
+) -> None:
+    """Only *failed* says that it may be there, however often it was tried and split since."""
+    sink = kind(lost, Receipt(retry=True, error="503"), Receipt(too_large=True), refusal, refusal, timeout=5)
+    async with collector(sinks=[sink]) as metrics:
+        for number in range(2):
+            metrics.record_counter("c", {"id": number}, 1)
+        await metrics.flush()
+        metrics.record_counter("c", {"id": 2}, 1)
+        sink.script.append(refusal)
+        await metrics.flush()
+    account = balanced(metrics.stats()).sinks[next(iter(metrics.stats().sinks))]
+    assert account.failures == {"rejected": 2}
+    assert account.rejected == 1
+
+
+@pytest.mark.parametrize("before", [Receipt(retry=True, error="503"), RuntimeError("down"), 7], ids=str)
+async def test_what_did_not_arrive_before_is_counted_as_refused(before: Any, autojump_clock: MockClock) -> None:
+    """A refusal to take it now, or an exception, says that nothing arrived."""
+    sink = ScriptedSink(before, Receipt(rejected={0: "bad"}))
+    async with collector(sinks=[sink]) as metrics:
+        metrics.record_counter("c", {"id": 0}, 1)
+    assert balanced(metrics.stats()).sinks["scripted"].rejected == 1
+
+
+async def test_only_the_payload_whose_outcome_is_uncertain_is_in_doubt(autojump_clock: MockClock) -> None:
+    """Not the next one; and of items that are tried again, those."""
+    uncertain = Receipt(retry=[1], rejected={0: "bad"}, uncertain=True, error="reset")
+    sink = ScriptedSink(uncertain, Receipt(rejected={0: "bad"}), Receipt(rejected={0: "bad"}))
+    async with collector(sinks=[sink]) as metrics:
+        for number in range(2):
+            metrics.record_counter("c", {"id": number}, 1)
+        await metrics.flush()
+        metrics.record_counter("c", {"id": 2}, 1)
+    account = balanced(metrics.stats()).sinks["scripted"]
+    assert (account.rejected, account.failures) == (2, {"rejected": 1})

@@ -1,0 +1,130 @@
+"""The collector tries again only those events that haven't arrived, under the key of their payload."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import trio
+from trio.testing import MockClock, wait_all_tasks_blocked
+
+from tests.delivery.sinks import EncodingSink, ScriptedSink, account, record, upto
+from tests.helpers import balanced
+from trio_batchmetrics import BatchMetricsConfig, collector
+from trio_batchmetrics.abc import Payload, Receipt
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [ConnectionError("no route"), ExceptionGroup("g", [OSError("no route")]), Receipt(retry=True, error="no route")],
+    ids=["error", "group", "receipt"],
+)
+async def test_what_raised_or_asks_for_it_is_tried_again_with_everything(
+    answer: Any, autojump_clock: MockClock
+) -> None:
+    """Nothing is settled in between."""
+    sink = ScriptedSink(answer, answer)
+    async with collector(BatchMetricsConfig(batch_size=3), sinks=[sink]) as metrics:
+        record(metrics, 1, 3)
+        await wait_all_tasks_blocked()
+        assert account(metrics).pending == 3
+        assert (await metrics.flush()).processed == 3
+    assert sink.payloads == [[1, 2, 3]] * 3
+    stats = account(metrics)
+    assert (stats.delivered, stats.retries) == (3, 2)
+    assert "no route" in str(stats.last_error)
+
+
+async def test_only_the_items_named_are_tried_again(autojump_clock: MockClock) -> None:
+    """The others are delivered at once, those refused are settled at once, and the order is kept."""
+    sink = ScriptedSink(
+        Receipt(retry=[4, 1, 2], rejected={3: "bad"}, retry_after=5, error="503"),
+        Receipt(retry=[0, 2], retry_after=5),
+    )
+    async with collector(BatchMetricsConfig(batch_size=6), sinks=[sink]) as metrics:
+        record(metrics, 1, 6)
+        await wait_all_tasks_blocked()
+        stats = account(metrics)
+        assert (stats.delivered, stats.rejected, stats.pending) == (2, 1, 3)
+        await trio.sleep(5)
+        await wait_all_tasks_blocked()
+        assert account(metrics).delivered == 3
+        await metrics.flush()
+    assert sink.payloads == [[1, 2, 3, 4, 5, 6], [2, 3, 5], [2, 5]]
+    assert sink.times == [0, 5, 10]
+    stats = account(metrics)
+    assert (stats.delivered, stats.rejected, stats.retries) == (5, 1, 2)
+    assert balanced(metrics.stats()).failed_events == 1
+
+
+async def test_everything_but_what_is_rejected_may_be_tried_again(autojump_clock: MockClock) -> None:
+    """``Receipt(retry=True, rejected=…)`` delivers nothing."""
+    sink = ScriptedSink(Receipt(retry=True, rejected={0: "bad", 2: "bad"}, retry_after=5))
+    async with collector(BatchMetricsConfig(batch_size=4), sinks=[sink]) as metrics:
+        record(metrics, 1, 4)
+        await wait_all_tasks_blocked()
+        stats = account(metrics)
+        assert (stats.delivered, stats.rejected, stats.pending) == (0, 2, 2)
+        await metrics.flush()
+    assert sink.payloads == [[1, 2, 3, 4], [2, 4]]
+    assert account(metrics).delivered == 2
+
+
+async def test_retrying_what_is_left_encodes_it_anew(autojump_clock: MockClock) -> None:
+    """The parts of a payload are those of its events; a retry of the whole has the same parts."""
+    sink = EncodingSink(Receipt(retry=[0, 599]), Receipt(retry=True), name="scripted")
+    async with collector(BatchMetricsConfig(batch_size=600), sinks=[sink]) as metrics:
+        record(metrics, 1, 600)
+        await metrics.flush()
+    assert sink.payloads == [upto(600), [1, 600], [1, 600]]
+    assert [attempt.parts for attempt in sink.attempts[1:]] == [(chr(1) + chr(600),)] * 2
+
+
+async def test_a_payload_keeps_its_key_and_no_other_has_it(autojump_clock: MockClock) -> None:
+    """Through errors, timeouts and lies; different in another sink and in another collector."""
+    one, two = (
+        ScriptedSink(OSError(), ..., True, None, OSError(), timeout=1, name="one"),
+        ScriptedSink(OSError(), name="two"),
+    )
+    for _ in range(2):
+        async with collector(BatchMetricsConfig(batch_size=2), sinks=[one, two]) as metrics:
+            record(metrics, 1, 2)
+            await metrics.flush()
+            record(metrics, 3, 4)
+            await metrics.flush()
+    assert one.payloads == [[1, 2]] * 4 + [[3, 4]] * 2 + [[1, 2], [3, 4]]
+    assert len(set(one.keys[:4])) == 1
+    assert len(set(one.keys[4:6])) == 1
+    assert len(set(one.keys)) == 4
+    assert len(set(two.keys)) == 4
+    assert not set(one.keys) & set(two.keys)
+    assert all(key.isprintable() and key.isascii() for key in one.keys)
+
+
+async def test_an_attempt_that_reported_success_is_never_made_again(autojump_clock: MockClock) -> None:
+    """Not even where it comes after the timeout, from a sink that let nothing cut it off."""
+
+    class SwallowingSink(ScriptedSink):
+        """Is cancelled by the timeout, and still says that it has delivered."""
+
+        async def send(self, payload: Payload[Any]) -> Any:
+            with trio.CancelScope(shield=True):
+                return await super().send(payload)
+
+    slow = SwallowingSink(takes=7, timeout=5, name="scripted")
+    async with collector(BatchMetricsConfig(batch_size=2), sinks=[slow]) as metrics:
+        record(metrics, 1, 2)
+        await metrics.flush()
+    assert slow.payloads == [[1, 2]]
+    assert account(metrics).delivered == 2
+
+
+async def test_a_retry_counts_from_its_beginning(autojump_clock: MockClock) -> None:
+    """Also one that the deadline cuts off."""
+    sink = ScriptedSink(OSError(), ...)
+    async with collector(BatchMetricsConfig(batch_size=2), sinks=[sink]) as metrics:
+        record(metrics, 1, 2)
+        await trio.sleep(5)
+        assert account(metrics).retries == 1
+    assert len(sink.attempts) == 2
+    assert (account(metrics).retries, account(metrics).failures) == (1, {"shutdown": 2})

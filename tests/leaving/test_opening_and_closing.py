@@ -1,0 +1,118 @@
+"""A collector is opened once, and each sink is closed once, after its last attempt."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import trio
+import trio.testing
+from trio.testing import MockClock
+
+from tests.helpers import balanced
+from tests.leaving.sinks import record
+from trio_batchmetrics import BatchMetricsCollector, BatchMetricsConfig, collector
+from trio_batchmetrics.testing import RecordingSink, StuckSink
+
+
+async def test_a_flush_under_way_when_the_block_is_left_returns_when_the_exit_flush_has_ended(
+    autojump_clock: MockClock,
+) -> None:
+    """Its sum is what was pending at its call."""
+    reports: list[Any] = []
+
+    async def flush(metrics: BatchMetricsCollector) -> None:
+        reports.append(await metrics.flush())
+        reports.append(trio.current_time())
+
+    async with trio.open_nursery() as nursery:
+        async with collector(BatchMetricsConfig(shutdown_timeout=4), sinks=[StuckSink()]) as metrics:
+            record(metrics, 3)
+            nursery.start_soon(flush, metrics)  # noqa: ASYNC111 - it outlives the block: that is the test
+            await trio.sleep(1)
+    assert reports[0].failed == 3
+    assert reports[1] == 5
+
+
+async def test_a_collector_is_opened_once_and_several_at_a_time(autojump_clock: MockClock) -> None:
+    """A second ``async with`` on the same manager is an error; two managers know nothing of each other."""
+    one, two = RecordingSink(), RecordingSink()
+    manager = collector(sinks=[one])
+    async with manager as first, collector(sinks=[two]) as second:
+        record(first, 2)
+        record(second, 3)
+        with pytest.raises(RuntimeError, match="opened once"):
+            await manager.__aenter__()
+    assert (len(one.events), len(two.events)) == (2, 3)
+
+
+async def test_opening_is_no_checkpoint_and_leaving_is_one() -> None:
+    """``async with`` starts without a wait; the end always lets others run."""
+    with trio.testing.assert_no_checkpoints():
+        manager = collector(sinks=[])
+        await manager.__aenter__()
+    with trio.testing.assert_checkpoints():
+        await manager.__aexit__(None, None, None)
+
+
+async def test_a_sinks_aclose_is_called_once_and_its_error_stays_inside(autojump_clock: MockClock) -> None:
+    """After the last attempt; what it raises is last_error."""
+
+    class Closing(RecordingSink):
+        """Counts its closings."""
+
+        closings = 0
+
+        async def aclose(self) -> None:
+            """Fail to close."""
+            self.closings += 1
+            raise OSError("cannot close")
+
+    sink = Closing()
+    async with collector(sinks=[sink]) as metrics:
+        record(metrics, 2)
+    assert sink.closings == 1
+    stats = balanced(metrics.stats())
+    assert stats.processed_events == 2
+    assert "cannot close" in str(stats.sinks["closing"].last_error)
+
+
+async def test_a_sink_is_closed_also_where_the_deadline_cuts_it_off(autojump_clock: MockClock) -> None:
+    """Once; its checkpoints raise, so that it can only let go."""
+    closed: list[float] = []
+
+    class Closing(StuckSink):
+        """Notes when it is closed."""
+
+        async def aclose(self) -> None:
+            """Try to wait."""
+            closed.append(trio.current_time())
+            with pytest.raises(trio.Cancelled):
+                await trio.lowlevel.checkpoint()
+
+    async with collector(BatchMetricsConfig(batch_size=2, shutdown_timeout=3), sinks=[Closing()]) as metrics:
+        record(metrics, 2)
+        await trio.sleep(1)
+    assert closed == [4.0]
+
+
+async def test_a_callback_that_would_exit_is_not_called_while_the_block_is_left(autojump_clock: MockClock) -> None:
+    """It may read what the body has closed by then."""
+
+    def callback() -> float:
+        raise SystemExit(3)
+
+    async with collector(sinks=[RecordingSink()]) as metrics:
+        metrics.observable_gauge("g", callback)
+        record(metrics, 2)
+    assert balanced(metrics.stats()).processed_events == 2
+
+
+@pytest.mark.parametrize("setting", ["timeout", "backoff", "max_backoff", "retry_budget", "max_events"])
+@pytest.mark.parametrize("value", [0, -1, "3", True, float("nan")])
+async def test_a_sink_whose_settings_cannot_work_is_refused_at_once(setting: str, value: object) -> None:
+    """However they were set: as an attribute too."""
+    sink = RecordingSink()
+    setattr(sink, setting, value)
+    with pytest.raises(ValueError, match=setting):
+        collector(sinks=[RecordingSink(), sink])

@@ -1,0 +1,44 @@
+"""What any sink must do, whatever it speaks: write a case for a sink, and the contract tests it.
+
+How this works
+==============
+
+A case makes the sink and reads back what arrived, by means that owe nothing to the library: another SQLite connection,
+a JSON parser, a log handler. What should have arrived comes from :data:`SAMPLES`, written down by hand beside the
+events, or from the numbers that a test recorded. `stats()` is never asked what arrived: it is held against that.
+
+A test module gives a fixture ``case`` and a class that inherits the contract::
+
+    @pytest.fixture(params=[MyCase])
+    def case(request, tmp_path):
+        return request.param(tmp_path)
+
+
+    class TestMySink(EventSinkContract):
+        pass
+"""
+
+from tests.sinks.contract.events import EventSinkCase, EventSinkContract, account_of, ids
+from tests.sinks.contract.samples import AWKWARD, FIELDS, LABELS, SAMPLES, TIMESTAMP, Arrived, LLMCall, as_arrived
+from tests.sinks.contract.series import FakeSeriesSink, SeriesSinkCase, SeriesSinkContract
+from tests.sinks.contract.traffic import record, until
+
+__all__ = [
+    "AWKWARD",
+    "FIELDS",
+    "LABELS",
+    "SAMPLES",
+    "TIMESTAMP",
+    "Arrived",
+    "EventSinkCase",
+    "EventSinkContract",
+    "FakeSeriesSink",
+    "LLMCall",
+    "SeriesSinkCase",
+    "SeriesSinkContract",
+    "account_of",
+    "as_arrived",
+    "ids",
+    "record",
+    "until",
+]

@@ -1,0 +1,1 @@
+"""ElasticsearchSink: one file per guarantee, on a small server in memory."""

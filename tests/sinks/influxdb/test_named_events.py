@@ -1,0 +1,134 @@
+"""The sink rejects the events that a response names, and the others are delivered."""
+
+import httpx2
+import pytest
+
+from tests.helpers import balanced
+from tests.sinks.influxdb.server import (
+    CONFLICT,
+    DATABASE,
+    LINES,
+    OCCURRED,
+    FakeServer,
+    error,
+    error2,
+    events,
+    numbered,
+    outside,
+    receipt,
+    unparsed,
+)
+from trio_batchmetrics import Gauge, MetricEvent, collector, label, metric_event
+
+
+@metric_event
+class Nothing(MetricEvent):
+    """Has a label, and measures nothing."""
+
+    a: str = label("a")
+
+
+INVALID = "unable to parse: invalid number"
+RETENTION = "partial write: points beyond retention policy"
+FULL = "partial write: max-series-per-database limit exceeded: (10)"
+
+
+@pytest.mark.parametrize(
+    ("answer", "rejected", "again"),
+    [
+        (error(400, f"partial write: {unparsed(1)} dropped=0"), {1: INVALID}, False),
+        (error(400, f"partial write: {unparsed(0, 3)} dropped=0"), {0: INVALID, 3: INVALID}, False),
+        (error(400, unparsed(0, 1, 2, 3)), dict.fromkeys(range(4), INVALID), True),
+        (error2(400, unparsed(2)), {2: INVALID}, True),
+        (error(400, f"{RETENTION} dropped=2"), {0: RETENTION, 1: RETENTION}, False),
+        (error(400, f"{FULL} dropped=4"), dict.fromkeys(range(4), FULL), False),
+        (error(400, OCCURRED, data=[numbered(2), numbered(4, "worse")]), {1: "bad", 3: "worse"}, False),
+        (error(400, "parsing failed for write_lp endpoint", data=numbered(1)), {0: "bad"}, True),
+    ],
+)
+async def test_events_that_the_server_names_are_rejected(
+    answer: httpx2.Response, rejected: dict[int, str], again: bool
+) -> None:
+    """Those and no others; the others are sent again, at once, where it may have stored none."""
+    server = FakeServer()
+    found = await receipt(answer, events(range(4)), server)
+    assert (found.rejected, found.retry, found.too_large) == (rejected, False, False)
+    left = [line for number, line in enumerate(LINES) if number not in rejected]
+    assert [body.splitlines() for body in server.bodies] == [LINES, *([left] if again and left else [])]
+
+
+@pytest.mark.parametrize(
+    ("last", "rejected", "retry"),
+    [
+        (httpx2.Response(204), {0, 1}, False),
+        (httpx2.Response(503), {0, 1}, True),
+        (httpx2.Response(401), {0, 1}, True),
+        (error(413, "too large"), {0, 1}, True),
+        (error(400, "partial write: something new"), {0, 1}, True),
+        (error(400, "partial write: points beyond retention policy dropped=1"), {0, 1, 2}, False),
+        (error(400, CONFLICT.format("m", 3)), {0, 1, 2, 3, 4}, False),
+    ],
+)
+async def test_what_comes_after_a_refusal_is_about_the_others(
+    last: httpx2.Response, rejected: set[int], retry: bool
+) -> None:
+    """Nothing counts as delivered but what the last answer says is stored."""
+    payload = [*events(range(2), "other"), *events(range(2, 5))]
+    found = await receipt([error(400, CONFLICT.format("other", 2)), last], payload)
+    assert (set(found.rejected), found.retry, found.too_large) == (rejected, [2, 3, 4] if retry else False, False)
+
+
+TODAY = [
+    (error(400, CONFLICT.format("m", 4) + DATABASE), {0, 1, 2, 3}),
+    (error2(422, "failure writing points to database: " + CONFLICT.format("m", 4)), {0, 1, 2, 3}),
+    (error(400, f"partial write: {unparsed(1)} dropped=0 for database: d"), {1}),
+    (error(400, outside(2)), {0, 1}),
+    (error2(422, "failure writing points to database: " + outside(1)), {0}),
+    (error(400, outside(4)), {0, 1, 2, 3}),
+    (error(400, outside(1, newest="Write Window Lower")), {0}),
+    (error(400, outside(1, "Write Window Upper", "Write Window Upper")), {3}),
+    (error(400, f"partial write: max-series-per-database exceeded limit=10 dropped=4{DATABASE}"), {0, 1, 2, 3}),
+    (error(500, f"{RETENTION} dropped=2"), {0, 1}),
+    (error(500, f"write failed: {RETENTION} dropped=4"), {0, 1, 2, 3}),
+]
+"""Real answers of 1.13.2 and 2.7.12 but for the last two, which old versions give; and whose lines are refused."""
+
+
+@pytest.mark.parametrize(("answer", "rejected"), TODAY)
+async def test_todays_words_name_the_same_events(answer: httpx2.Response, rejected: set[int]) -> None:
+    """With one request: what is not refused is stored, and not sent again."""
+    server = FakeServer()
+    found = await receipt(answer, events(range(4)), server)
+    assert (set(found.rejected), found.retry, found.too_large) == (rejected, False, False)
+    assert len(server.bodies) == 1
+    assert not any("dropped=" in reason for reason in found.rejected.values())
+
+
+async def test_events_that_measure_nothing_have_no_line() -> None:
+    """Alone nothing is sent; among others, those arrive, and the one that is refused is found."""
+    server = FakeServer()
+    async with collector(sinks=[server.sink()]) as metrics:
+        metrics.record(Nothing("x"))
+    assert server.requests == []
+    assert balanced(metrics.stats()).sinks["influxdb"].delivered == 1
+    payload = [Nothing("x", timestamp=1), *events([1]), Nothing("y", timestamp=2), *events([2, 3], "bad")]
+    found = await receipt([error(400, CONFLICT.format("bad", 2))], payload, server)
+    assert (set(found.rejected), found.retry) == ({3, 4}, False)
+    assert server.values() == [1]
+
+
+async def test_of_lines_with_the_same_age_it_cannot_be_told_which_is_too_old() -> None:
+    """Two of a nanosecond, one of them dropped; both dropped."""
+    payload = [Gauge(f"m{number}", {}, 1, timestamp=number // 2) for number in range(4)]
+    for count, rejected in ((1, set[int]()), (2, {0, 1}), (3, set[int]()), (4, {0, 1, 2, 3})):
+        found = await receipt(error(400, f"partial write: points beyond retention policy dropped={count}"), payload)
+        assert set(found.rejected) == rejected
+        assert found.too_large == (not rejected)
+
+
+async def test_a_line_that_holds_what_ends_it_in_the_message_is_found() -> None:
+    """`': ` in a label."""
+    payload = [Gauge("m", {"a": "b': c"}, 1, timestamp=1), Gauge("m", {"a": "b"}, 1, timestamp=1)]
+    text = "unable to parse 'm,a=b':\\ c value=1.0 1': bad: 'it's'"
+    found = await receipt(error(400, text), payload)
+    assert found.rejected == {0: "unable to parse: bad: 'it's'"}
