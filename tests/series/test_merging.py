@@ -12,6 +12,7 @@ from trio.testing import MockClock, wait_all_tasks_blocked
 from tests.helpers import balanced, ids, report_balanced
 from tests.series.sinks import MemorySink, Snapshot, account, record, upto
 from trio_batchmetrics import BatchMetricsConfig, MetricEvent, collector
+from trio_batchmetrics._concurrency.turns import Turn
 from trio_batchmetrics.testing import RecordingSink
 
 
@@ -31,8 +32,11 @@ async def test_each_event_is_merged_once_in_order_at_the_hand_over(autojump_cloc
     assert sink.backend == Snapshot(7, 28)
 
 
-async def test_merge_gets_at_most_500_events_at_a_time_with_checkpoints_between(autojump_clock: MockClock) -> None:
-    """Others run meanwhile; a push that takes its snapshot in between is no harm."""
+async def test_merge_gets_at_most_500_events_at_a_time_with_checkpoints_between(
+    autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Other tasks run meanwhile, and a push may take its snapshot in between."""
+    monkeypatch.setattr(Turn, "over", True)  # a long wait would allow for a long turn
     sink = MemorySink()
     seen: list[int] = []
 

@@ -67,8 +67,7 @@ class FlushWaiter:
         Args:
             settled: how many events of the batches up to ``through`` have settled, by outcome.
         """
-        if self._report is None:
-            self._report = self.report(settled)
+        self._report = self.report(settled)
         self._notify()
 
     def report(self, settled: list[int]) -> FlushReport:
