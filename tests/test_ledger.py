@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 from trio.testing import MockClock
 
-from tests.helpers import balanced
+from tests.helpers import balanced, examples
 from trio_batchmetrics import Counter, collector
 from trio_batchmetrics._buffer.buffer import Buffer
 from trio_batchmetrics._concurrency.turns import Turn
@@ -335,7 +335,7 @@ class LedgerMachine(RuleBasedStateMachine):
 
 TestLedgerMachine = LedgerMachine.TestCase
 TestLedgerMachine.settings = settings(
-    max_examples=100,
+    max_examples=examples(100),
     stateful_step_count=40,
     deadline=None,
     suppress_health_check=[Check.filter_too_much, Check.too_slow, Check.data_too_large],
@@ -490,7 +490,7 @@ class BufferMachine(RuleBasedStateMachine):
 
 TestBufferMachine = BufferMachine.TestCase
 TestBufferMachine.settings = settings(
-    max_examples=100,
+    max_examples=examples(100),
     stateful_step_count=40,
     deadline=None,
     suppress_health_check=[Check.filter_too_much, Check.too_slow, Check.data_too_large],

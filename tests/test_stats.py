@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from trio.testing import MockClock
 
 from tests.fakes import GatedSink, numbered
-from tests.helpers import balanced, report_balanced
+from tests.helpers import balanced, examples, report_balanced
 from trio_batchmetrics import BatchMetricsConfig, BatchMetricsStats, Counter, FlushReport, SinkStats, collector
 from trio_batchmetrics.testing import FlakySink, PartialSink, RecordingSink, StuckSink
 
@@ -154,7 +154,7 @@ def test_a_report_of_nothing_is_ok() -> None:
 STEPS = st.lists(st.sampled_from(["good", "bad", "count", "gauge", "flush", "wait"]), max_size=20)
 
 
-@settings(deadline=None, max_examples=60)
+@settings(deadline=None, max_examples=examples(60))
 @given(steps=STEPS, sinks=st.sets(st.sampled_from(["recording", "flaky", "partial"])), buffer_size=st.integers(1, 6))
 def test_a_flush_accounts_for_exactly_what_was_pending(steps: list[str], sinks: set[str], buffer_size: int) -> None:
     """Whatever was recorded, collected, lost and retried before; and nothing is pending when it returns."""

@@ -9,12 +9,13 @@ import pytest
 from hypothesis import given, settings
 
 from tests.aggregation.streams import STREAMS
+from tests.helpers import examples
 from trio_batchmetrics import Histogram, MetricEvent
 from trio_batchmetrics.abc import SeriesStore
 
 
 @given(stream=STREAMS, more=STREAMS)
-@settings(max_examples=30)
+@settings(max_examples=examples(30))
 def test_later_merges_do_not_change_a_snapshot(stream: list[MetricEvent], more: list[MetricEvent]) -> None:
     """Nor does a take, or an expiry."""
     store = SeriesStore()

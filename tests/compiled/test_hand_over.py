@@ -8,6 +8,7 @@ from hypothesis import assume, given, settings
 
 from tests.compiled.classes import Empty
 from tests.compiled.rows import NAMED, ROWS, handed_over, is_valid, rows_of
+from tests.helpers import examples
 from tests.tally import Job, as_text
 from trio_batchmetrics import BackendRequest, CacheMetric, HttpRequest
 from trio_batchmetrics._events.batch import is_plain, rows_and_groups
@@ -16,7 +17,7 @@ from trio_batchmetrics.abc import SeriesStore
 
 
 @given(drawn=ROWS)
-@settings(max_examples=200)
+@settings(max_examples=examples(200))
 def test_sinks_get_the_same_plain_rows_whichever_way_events_come(drawn: list[tuple[Any, ...]]) -> None:
     """As a payload of rows, and as the sorted rows of a merge."""
     batch = valid(rows_of(drawn))
@@ -35,7 +36,7 @@ def test_sinks_get_the_same_plain_rows_whichever_way_events_come(drawn: list[tup
 
 
 @given(drawn=ROWS)
-@settings(max_examples=100)
+@settings(max_examples=examples(100))
 def test_a_store_takes_whatever_is_valid(drawn: list[tuple[Any, ...]]) -> None:
     """Each event once: nothing that validation lets pass makes a merge raise."""
     # Sums of such ints: test_sums_of_huge_ints_do_not_stop_a_series, in aggregation/test_sums.py.

@@ -12,6 +12,7 @@ import pytest
 from hypothesis import given, settings
 
 from tests.compiled.rows import NAMED, PLACES, ROWS, STRANGE, as_recorded, handed_over, rows_of, stamp_of, values_of
+from tests.helpers import examples
 from tests.tally import as_text
 from trio_batchmetrics import CacheMetric, Counter, HistogramPoint, HttpRequest
 from trio_batchmetrics._events.batch import Row, event_of, is_plain, rows_and_groups
@@ -37,7 +38,7 @@ def labels_in(kind: type, values: tuple[Any, ...]) -> dict[Any, Any]:
 
 
 @given(drawn=ROWS)
-@settings(max_examples=400)
+@settings(max_examples=examples(400))
 def test_labels_sorted_by_class_are_equal_only_where_their_texts_are(drawn: list[tuple[Any, ...]]) -> None:
     """They are what series are looked up by; and their texts are those of what was recorded."""
     rows = {stamp_of(row): row for row in rows_of(drawn)}

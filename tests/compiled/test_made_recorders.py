@@ -13,6 +13,7 @@ from trio.testing import MockClock
 
 from tests.compiled.classes import CALLS, Call, Checked, OwnInit, PostInit, PreInit, named, outcome
 from tests.compiled.rows import FIELDS, one_row, values_of
+from tests.helpers import examples
 from trio_batchmetrics import (
     BatchMetricsCollector,
     CacheMetric,
@@ -167,7 +168,7 @@ def test_a_field_may_have_any_name(name: str) -> None:
 
 
 @given(drawn=st.one_of([one_row(kind) for kind in FIELDS]))
-@settings(max_examples=300)
+@settings(max_examples=examples(300))
 def test_a_made_recorder_counts_any_arguments_as_record_would(drawn: tuple[Any, ...]) -> None:
     """Where the class can be made of them at all; else they are invalid, and nothing is raised."""
     kind, _, _, *values = drawn

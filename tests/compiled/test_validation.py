@@ -10,6 +10,7 @@ from hypothesis import given, settings
 
 from tests.compiled.classes import Empty, Plain, named
 from tests.compiled.rows import ROWS, STRANGE, Sticky, as_recorded, is_valid, rows_of, stamp_of
+from tests.helpers import examples
 from tests.tally import Job
 from trio_batchmetrics import (
     BackendRequest,
@@ -28,7 +29,7 @@ from trio_batchmetrics.abc import SeriesStore
 
 
 @given(drawn=ROWS)
-@settings(max_examples=400)
+@settings(max_examples=examples(400))
 def test_a_batch_keeps_just_the_rows_that_are_valid_by_themselves(drawn: list[tuple[Any, ...]]) -> None:
     """In order, and sorted by class in order; whatever objects they hold, nothing is raised."""
     rows = rows_of(drawn)

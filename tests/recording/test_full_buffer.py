@@ -8,13 +8,13 @@ from hypothesis import strategies as st
 from trio.testing import MockClock
 
 from tests.fakes import GatedSink, TimedSink, numbered, numbers
-from tests.helpers import Policy, balanced
+from tests.helpers import Policy, balanced, examples
 from tests.recording.examples import POLICIES, full
 from trio_batchmetrics import BatchMetricsConfig, Recorder, collector
 from trio_batchmetrics.testing import RecordingSink
 
 
-@settings(deadline=None, max_examples=60)
+@settings(deadline=None, max_examples=examples(60))
 @given(
     policy=st.sampled_from(POLICIES),
     batch_size=st.integers(1, 12),
