@@ -89,7 +89,7 @@ async def test_a_send_that_a_signal_handler_interrupts_is_repeated(monkeypatch: 
     """Nothing was sent, so the flush task is still parked: the next batch sends again."""
     signal, _ = _signal()
 
-    def fail(_: object) -> None:
+    def fail(*_: object) -> None:
         raise ValueError
 
     with monkeypatch.context() as patch, suppress(ValueError):
