@@ -136,7 +136,7 @@ def test_each_document_is_the_events_json_form_on_one_line(events: list[MetricEv
         ]
 
 
-def test_rows_as_recorders_leave_them_are_read_like_events() -> None:
+def test_rows_of_recorders_are_read_like_events() -> None:
     """Of one class, and mixed."""
     rows = [
         (HttpRequest, NOON + 1, "GET", "/", 200, 0.25),
@@ -150,7 +150,7 @@ def test_rows_as_recorders_leave_them_are_read_like_events() -> None:
         check(body().lines(Batch([*some])), Batch([*some]))
 
 
-def test_values_that_are_equal_but_not_in_text_stay_apart() -> None:
+def test_equal_values_with_different_text_stay_distinct() -> None:
     """`True == 1 == 1.0 == HTTPStatus(1)`, in all orders."""
     values: list[Any] = [True, 1, 1.0, "1", "true", None, False, 0, -0.0, HTTPStatus.OK, 200, "200", "None"]
     encoder = body()
@@ -177,7 +177,7 @@ def test_awkward_text_is_written_as_json(value: str) -> None:
     check(body(static={value + "s": value}).lines([event]), [event], {value + "s": value})
 
 
-def test_half_a_surrogate_pair_is_replaced_wherever_it_stands() -> None:
+def test_an_unpaired_surrogate_is_replaced_wherever_it_occurs() -> None:
     """In a name, a label's name, a label's value; those of one text are one label, the last."""
     half = "a\ud800"
     for labels in ({half: half}, {half: "x", "a\ufffd": "y"}, {"a\ufffd": "y", half: "x"}):
@@ -185,12 +185,12 @@ def test_half_a_surrogate_pair_is_replaced_wherever_it_stands() -> None:
         check(body().lines([event]), [event])
 
 
-def test_what_is_not_ascii_is_not_escaped() -> None:
+def test_non_ascii_text_is_not_escaped() -> None:
     """Half the size."""
     assert '"🙂"' in body().lines([Counter("größe", {"a": "🙂"}, 1)]).decode()
 
 
-def test_no_events_are_no_lines() -> None:
+def test_no_events_produce_no_lines() -> None:
     """And no error."""
     assert body().lines([]) == body().lines(Batch([])) == b""
 
@@ -209,7 +209,7 @@ class Forgotten(MetricEvent):
     ],
     ids=["undeclared", "nan", "year", "inf"],
 )
-def test_an_event_without_a_form_raises(event: MetricEvent) -> None:
+def test_an_event_without_a_json_form_raises(event: MetricEvent) -> None:
     """So that the engine finds it and rejects it alone."""
     encoder = body()
     with pytest.raises(Exception):  # noqa: B017, PT011 - of any kind
@@ -218,7 +218,7 @@ def test_an_event_without_a_form_raises(event: MetricEvent) -> None:
 
 
 @pytest.mark.parametrize("length", [10, 10_000])
-def test_what_is_kept_of_label_sets_is_bounded(length: int, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_memory_of_label_sets_is_bounded(length: int, monkeypatch: pytest.MonkeyPatch) -> None:
     """In characters, so that long labels count for what they are; forgotten texts are made again."""
     monkeypatch.setattr(documents, "_KEPT_MAX_CHARS", 100_000)
     encoder = body()
@@ -240,7 +240,7 @@ def test_what_is_kept_of_label_sets_is_bounded(length: int, monkeypatch: pytest.
 # --------------------------------------------------------------------------------------------------- seconds and ids
 
 
-def test_fractions_and_seconds_belong_together_in_any_order() -> None:
+def test_fractions_stay_with_their_seconds_in_any_order() -> None:
     """Around a second's end, before 1970, with leading zeros, back and forth."""
     stamps = [NOON, NOON - 1, NOON + 1, NOON + SECOND - 1, NOON + SECOND, 5, 0, -1, -SECOND, 10**18 + 1_000_001, NOON]
     events = [Counter("c", {"at": at}, 1, timestamp=stamp) for at, stamp in enumerate(stamps)]
@@ -251,7 +251,7 @@ def test_fractions_and_seconds_belong_together_in_any_order() -> None:
     check(body().lines(mixed), mixed)
 
 
-def test_the_index_is_that_of_each_events_own_second() -> None:
+def test_each_event_goes_to_the_index_of_its_own_second() -> None:
     """Whatever the order."""
     stamps = [NOON, NOON - SECOND, NOON + 1, NOON - 1]
     events = [Counter("c", {}, 1, timestamp=stamp) for stamp in stamps]
@@ -260,7 +260,7 @@ def test_the_index_is_that_of_each_events_own_second() -> None:
     assert [action["create"]["_index"] for action, _ in found] == [f"i{second}" for second in seconds]
 
 
-def test_an_id_is_the_events_own_whatever_is_beside_it() -> None:
+def test_an_event_has_the_same_id_in_every_part_of_its_batch() -> None:
     """Some of a batch have the ids that they had in the whole; of mixed classes, of several runs of numbers."""
     rows: list[Any] = [
         (CacheMetric, NOON + at, "a", "b") if at % 3 else (Counter, NOON + at, "c", {}, at) for at in range(20)
@@ -277,7 +277,7 @@ def test_an_id_is_the_events_own_whatever_is_beside_it() -> None:
         ]
 
 
-def test_a_serial_number_may_be_longer() -> None:
+def test_a_serial_number_may_have_more_than_ten_digits() -> None:
     """It is unique all the same."""
     found = lines(body().lines(Batch([(CacheMetric, NOON, "a", "b")], None, [range(10**10, 10**10 + 1)])))
     assert found[0][0]["create"]["_id"] == "run-10000000000"
@@ -301,7 +301,7 @@ def read(data: bytes, items: int, action: str = "create") -> Receipt:
     return receipt_of_items(data, items, action, lambda words: words.replace("secret", "…"))
 
 
-def test_every_reason_is_without_credentials_whatever_stands_between_them() -> None:
+def test_all_reasons_are_scrubbed_of_credentials_at_once() -> None:
     """They are looked through all at once, and each keeps its place."""
     reasons = ["secret", "a\0b secret", "", "fine\nsecret", "x" * 400 + "secret"]
     results = [{"create": {"status": 400, "error": {"type": "t", "reason": reason}}} for reason in reasons]
@@ -325,7 +325,7 @@ STATUSES = [
 
 
 @given(st.lists(st.sampled_from(STATUSES), min_size=1, max_size=20))
-def test_each_item_ends_where_its_status_says(drawn: list[tuple[int, str]]) -> None:
+def test_each_item_is_settled_by_its_status(drawn: list[tuple[int, str]]) -> None:
     """In any mixture."""
     receipt = read(answer(*[item(status, "" if status < 300 else "t", "r") for status, _ in drawn]), len(drawn))
     again = [at for at, (_, end) in enumerate(drawn) if end == "again"]
@@ -339,7 +339,7 @@ def test_each_item_ends_where_its_status_says(drawn: list[tuple[int, str]]) -> N
 
 
 @pytest.mark.parametrize("action", ["create", "index"])
-def test_the_usual_answer_is_delivered_and_one_item_less_is_not(action: str) -> None:
+def test_a_complete_response_delivers_and_one_with_a_missing_item_does_not(action: str) -> None:
     """Written as the servers write it, or with spaces."""
     items = [item(201, action=action)] * 3
     compact = answer(*items, errors=False)
@@ -349,7 +349,7 @@ def test_the_usual_answer_is_delivered_and_one_item_less_is_not(action: str) -> 
         assert read(data, 4, action).retry is True
 
 
-def test_a_conflict_is_a_delivery_only_where_it_can_mean_one() -> None:
+def test_a_conflict_counts_as_a_delivery_only_for_create() -> None:
     """`index` overwrites, so that a conflict there is something else."""
     conflict = item(409, "version_conflict_engine_exception", "[1]: version conflict, document already exists")
     assert read(answer(conflict), 1) == Receipt()
@@ -376,7 +376,7 @@ def test_a_conflict_is_a_delivery_only_where_it_can_mean_one() -> None:
     ],
     ids=lambda data: repr(data[:20]),
 )
-def test_an_answer_of_another_kind_leaves_all_to_be_sent_again(data: bytes) -> None:
+def test_a_response_of_another_kind_retries_all_events(data: bytes) -> None:
     """What became of them is not known, and ids make that safe."""
     receipt = read(data, 1)
     assert receipt.retry is True
@@ -404,7 +404,7 @@ def test_an_answer_of_another_kind_leaves_all_to_be_sent_again(data: bytes) -> N
     ],
     ids=str,
 )
-def test_an_item_without_a_status_is_sent_again_alone(odd: Any) -> None:
+def test_only_an_item_without_a_status_is_retried(odd: Any) -> None:
     """Its neighbours are settled."""
     receipt = read(answer(item(201), odd, item(400, "t", "r")), 3)
     assert receipt.retry == [1]
@@ -412,7 +412,7 @@ def test_an_item_without_a_status_is_sent_again_alone(odd: Any) -> None:
     assert receipt.error == "1 of 3 events to be sent again: no status"
 
 
-def test_reasons_are_the_servers_words_on_one_line_and_no_credential() -> None:
+def test_reasons_quote_the_server_on_one_line_without_credentials() -> None:
     """Cut where they are long; with whatever shape the error has."""
     long = {
         "create": {"status": 400, "error": {"type": "mapper_parsing_exception", "reason": "a\nsecret " + "b" * 999}}

@@ -19,7 +19,7 @@ def record(metrics: Any, count: int) -> None:
         metrics.record_counter("jobs", {"id": number}, 1)
 
 
-async def test_it_gets_batches_and_what_it_returned_from_is_delivered(autojump_clock: MockClock) -> None:
+async def test_a_function_gets_batches_and_delivers_them_by_returning(autojump_clock: MockClock) -> None:
     """All that is queued, in order, as a batch that counts by kind."""
     batches = list[Batch]()
 
@@ -34,7 +34,7 @@ async def test_it_gets_batches_and_what_it_returned_from_is_delivered(autojump_c
     assert balanced(metrics.stats()).sinks["keep"].delivered == 25
 
 
-async def test_what_it_raises_is_tried_again(autojump_clock: MockClock) -> None:
+async def test_a_batch_is_retried_after_an_exception(autojump_clock: MockClock) -> None:
     """With the same events."""
     tries = list[list[int]]()
 
@@ -52,7 +52,7 @@ async def test_what_it_raises_is_tried_again(autojump_clock: MockClock) -> None:
     assert (account.delivered, account.retries, account.last_error) == (2, 2, "ConnectionError: not yet")
 
 
-async def test_it_may_say_what_became_of_each_event(autojump_clock: MockClock) -> None:
+async def test_a_function_may_return_a_receipt(autojump_clock: MockClock) -> None:
     """With a receipt, as any sink."""
     tries = list[list[int]]()
 
@@ -68,7 +68,7 @@ async def test_it_may_say_what_became_of_each_event(autojump_clock: MockClock) -
     assert (account.delivered, account.rejected, account.failed) == (3, 1, 0)
 
 
-async def test_anything_else_that_it_returns_is_a_failed_attempt(autojump_clock: MockClock) -> None:
+async def test_any_other_return_value_is_a_failed_attempt(autojump_clock: MockClock) -> None:
     """It may be a mistake, and nothing says that the events arrived."""
     answers = [True, 200, "ok", None]
 
@@ -84,7 +84,7 @@ async def test_anything_else_that_it_returns_is_a_failed_attempt(autojump_clock:
     assert account.last_error == "send() must return None or a Receipt (got str)"
 
 
-async def test_one_that_never_returns_is_cut_at_the_deadline(autojump_clock: MockClock) -> None:
+async def test_a_function_that_never_returns_is_cancelled_at_the_deadline(autojump_clock: MockClock) -> None:
     """Leaving takes the shutdown timeout, exactly."""
 
     async def stuck(_: Batch) -> None:
@@ -112,7 +112,7 @@ class Service:
         self.events.extend(batch)
 
 
-async def test_a_method_a_partial_and_a_callable_object_will_do(autojump_clock: MockClock) -> None:
+async def test_a_method_a_partial_and_a_callable_object_are_accepted(autojump_clock: MockClock) -> None:
     """Anything that is called with a batch and awaited."""
     one, two, three, four = (Service() for _ in range(4))
 
@@ -130,7 +130,7 @@ async def test_a_method_a_partial_and_a_callable_object_will_do(autojump_clock: 
     assert len(set(names)) == 4
 
 
-async def test_two_of_one_name_are_numbered(autojump_clock: MockClock) -> None:
+async def test_functions_of_the_same_name_are_numbered(autojump_clock: MockClock) -> None:
     """So that each has its account."""
 
     async def keep(_: Batch) -> None:
@@ -157,7 +157,7 @@ def test_a_plain_function_is_refused() -> None:
 
 
 @pytest.mark.parametrize("sink", [None, 7, "sink", Service])
-def test_what_is_no_sink_is_refused(sink: Any) -> None:
+def test_a_value_that_is_not_a_sink_is_refused(sink: Any) -> None:
     """With its place in the list."""
     with pytest.raises(TypeError, match=r"^sinks\[1\] must be a sink or an async function"):
         collector(sinks=[Service(), sink])

@@ -95,7 +95,7 @@ async def test_any_2xx_is_delivered(status: int, autojump_clock: MockClock) -> N
 
 
 @pytest.mark.parametrize("status", [408, 425, 429, 500, 502, 503, 504, 599])
-async def test_what_may_succeed_later_is_tried_again(status: int, autojump_clock: MockClock) -> None:
+async def test_a_status_that_may_pass_is_retried(status: int, autojump_clock: MockClock) -> None:
     """And then delivered, once."""
     stats = await record(Server(httpx2.Response(status, text="busy,\n come back")), 2)
     assert stats.sinks["lines"].delivered == 2
@@ -104,7 +104,7 @@ async def test_what_may_succeed_later_is_tried_again(status: int, autojump_clock
 
 
 @pytest.mark.parametrize("status", [300, 304, 400, 401, 403, 404, 405, 406, 409, 410, 415, 422, 431])
-async def test_every_other_status_is_given_up_with_the_servers_words(status: int, autojump_clock: MockClock) -> None:
+async def test_every_other_status_is_given_up_and_quotes_the_server(status: int, autojump_clock: MockClock) -> None:
     """At once: the same request would be refused again."""
     server = Server(httpx2.Response(status, text="no such thing"))
     stats = await record(server, 2)
@@ -139,14 +139,14 @@ async def test_413_is_halved_down_to_the_event_that_is_too_large(autojump_clock:
     ],
     ids=lambda error: type(error).__name__,
 )
-async def test_no_answer_is_tried_again(error: Exception, autojump_clock: MockClock) -> None:
+async def test_a_missing_response_is_retried(error: Exception, autojump_clock: MockClock) -> None:
     """Whatever kept it from coming; the error says what kind it was."""
     stats = await record(Server(error), 2)
     assert (stats.sinks["lines"].delivered, stats.sinks["lines"].retries) == (2, 1)
     assert str(stats.sinks["lines"].last_error).startswith(type(error).__name__)
 
 
-async def test_a_long_answer_is_cut_short_in_the_error(autojump_clock: MockClock) -> None:
+async def test_a_long_response_is_truncated_in_the_error(autojump_clock: MockClock) -> None:
     """And bytes that are no text do no harm."""
     stats = await record(Server(httpx2.Response(400, content=b"\xff\x00" + b"long " * 10_000)))
     assert len(str(stats.sinks["lines"].last_error)) < 320
@@ -158,7 +158,7 @@ async def _in_pieces(*pieces: bytes) -> AsyncIterator[bytes]:
         yield piece
 
 
-async def test_an_answer_in_pieces_is_put_together(autojump_clock: MockClock) -> None:
+async def test_a_response_that_arrives_in_pieces_is_reassembled(autojump_clock: MockClock) -> None:
     """As any server may send it."""
     server = Server(httpx2.Response(400, content=_in_pieces(b"no ", b"such ", b"thing")))
     assert (await record(server)).sinks["lines"].last_error == "HTTP 400: no such thing"
@@ -178,7 +178,7 @@ async def test_an_answer_in_pieces_is_put_together(autojump_clock: MockClock) ->
     ],
     ids=["no answer", "500", "502", "504", "408", "503", "429", "425"],
 )
-async def test_what_a_lost_answer_leaves_in_doubt_has_failed_where_it_is_refused_later(
+async def test_an_event_in_doubt_after_a_lost_response_fails_if_it_is_refused_later(
     first: Any, rejected: bool, autojump_clock: MockClock
 ) -> None:
     """It may be there. A server that says it did not take it has not."""
@@ -205,7 +205,7 @@ def test_retry_after_is_read_in_both_forms() -> None:
         assert retry_after(nonsense) is None
 
 
-async def test_the_pause_that_a_server_asks_for_is_kept(autojump_clock: MockClock) -> None:
+async def test_the_sink_waits_as_long_as_the_server_asks(autojump_clock: MockClock) -> None:
     """Up to the longest that is granted."""
     for header, least, most in (
         ("40", 40, 40),
@@ -325,7 +325,7 @@ async def test_a_password_is_never_shown_however_it_is_repeated_and_cut(
     assert not [size for size in range(6, len(repeated)) if repeated[:size] in shown]
 
 
-async def test_a_key_in_place_of_the_user_is_a_secret(autojump_clock: MockClock) -> None:
+async def test_an_api_key_in_place_of_the_user_is_a_secret(autojump_clock: MockClock) -> None:
     """As some services have it."""
     server = Server(httpx2.Response(403, text="bad key: k3y-of-mine"))
     sink = LinesSink("http://k3y-of-mine@metrics.example", client=server.client)
@@ -334,7 +334,7 @@ async def test_a_key_in_place_of_the_user_is_a_secret(autojump_clock: MockClock)
     assert metrics.stats().sinks["lines"].last_error == "HTTP 403: bad key: …"
 
 
-async def test_a_header_of_the_users_replaces_one_whatever_its_case(autojump_clock: MockClock) -> None:
+async def test_a_users_header_replaces_a_default_regardless_of_case(autojump_clock: MockClock) -> None:
     """It is not sent beside it."""
     server = Server()
     await record(server, headers={"User-Agent": "mine", "ACCEPT-ENCODING": "gzip"}, auth="token-of-mine")
@@ -348,7 +348,7 @@ async def test_a_header_of_the_users_replaces_one_whatever_its_case(autojump_clo
 COMPRESSED = BatchMetricsConfig(enable_compression=True, buffer_size=100_000, batch_size=20_000)
 
 
-async def test_large_payloads_are_compressed_where_that_is_asked_for(autojump_clock: MockClock) -> None:
+async def test_large_payloads_are_compressed_on_request(autojump_clock: MockClock) -> None:
     """Small ones are not: they fit into a packet as they are."""
     for events, config, encoding in ((1000, COMPRESSED, "gzip"), (10, COMPRESSED, None), (1000, None, None)):
         server = Server()
@@ -370,7 +370,7 @@ async def test_very_large_payloads_are_compressed_in_a_thread(tmp_path: Any) -> 
 
 
 @pytest.mark.parametrize("status", [400, 415])
-async def test_a_server_that_does_not_take_it_gets_it_uncompressed_from_then_on(
+async def test_a_server_that_refuses_compression_gets_uncompressed_bodies_from_then_on(
     status: int, autojump_clock: MockClock, caplog: pytest.LogCaptureFixture
 ) -> None:
     """That payload at once, in the same attempt; said once."""
@@ -387,7 +387,7 @@ async def test_a_server_that_does_not_take_it_gets_it_uncompressed_from_then_on(
     ]
 
 
-async def test_a_400_that_is_not_about_compression_leaves_it_on(autojump_clock: MockClock) -> None:
+async def test_a_400_for_another_reason_leaves_compression_on(autojump_clock: MockClock) -> None:
     """The answer to the uncompressed payload counts; once a compressed one was taken, 400 is about what is in it."""
     bad = httpx2.Response(400, text="bad line")
     server = Server(bad, bad, httpx2.Response(204), bad, httpx2.Response(204))
@@ -407,7 +407,7 @@ async def test_the_applications_client_is_used_and_left_open(autojump_clock: Moc
     assert not server.client.is_closed
 
 
-async def test_a_client_that_raises_for_statuses_has_answered(autojump_clock: MockClock) -> None:
+async def test_a_client_that_raises_for_statuses_counts_as_a_response(autojump_clock: MockClock) -> None:
     """With a hook as many have it: what the status means is the same."""
 
     async def raise_for_status(response: httpx2.Response) -> None:
@@ -422,7 +422,7 @@ async def test_a_client_that_raises_for_statuses_has_answered(autojump_clock: Mo
         assert account.last_error == f"HTTP {status}"
 
 
-async def test_what_a_client_raises_leaves_in_doubt_whether_it_arrived(autojump_clock: MockClock) -> None:
+async def test_an_error_raised_by_the_client_leaves_the_payload_in_doubt(autojump_clock: MockClock) -> None:
     """It may do so when the server has answered."""
     server = Server(RuntimeError("after the answer"), httpx2.Response(413))
     account = (await record(server)).sinks["lines"]
@@ -441,7 +441,7 @@ async def test_a_closed_client_costs_its_events_and_nothing_else(autojump_clock:
 @pytest.mark.parametrize(
     ("verify", "expected"), [(True, ssl.CERT_REQUIRED), (False, ssl.CERT_NONE)], ids=["checked", "not checked"]
 )
-async def test_certificates_are_checked_unless_that_is_switched_off(
+async def test_certificates_are_verified_unless_verification_is_switched_off(
     verify: bool, expected: ssl.VerifyMode, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """With the system's certificates; no proxy of the environment's is used unless asked."""
@@ -463,7 +463,7 @@ async def test_certificates_are_checked_unless_that_is_switched_off(
     assert (context.verify_mode if isinstance(context, ssl.SSLContext) else ssl.CERT_NONE) is expected
 
 
-def test_answers_have_words_on_one_line() -> None:
+def test_response_excerpts_are_on_one_line() -> None:
     """Whatever is in them."""
     assert Response(400, {}, b" a\r\n\tb  c ").words == "a b c"
     assert Response(400, {}, b"").words == ""

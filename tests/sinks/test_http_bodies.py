@@ -79,7 +79,7 @@ def encoded(status: int, encoding: str, body: AsyncIterator[bytes]) -> httpx2.Re
     ],
     ids="empty-gzip bad-gzip cut-gzip br twice bomb endless".split(),
 )
-async def test_a_2xx_is_delivered_whatever_its_body_is(
+async def test_a_2xx_is_delivered_regardless_of_its_body(
     body: Callable[[], httpx2.Response], autojump_clock: MockClock
 ) -> None:
     """The payload is not sent again, and the bound on what is read holds for what it decodes to."""
@@ -91,9 +91,7 @@ async def test_a_2xx_is_delivered_whatever_its_body_is(
 
 @pytest.mark.parametrize("status", [200, 204, 400])
 @pytest.mark.parametrize("how", ["stalls", "breaks off"])
-async def test_a_message_that_does_not_come_to_its_end_is_no_answer(
-    status: int, how: str, autojump_clock: MockClock
-) -> None:
+async def test_an_incomplete_response_does_not_count_as_one(status: int, how: str, autojump_clock: MockClock) -> None:
     """Who broke it off may have made up the status too: the payload is in doubt, and sent again."""
     body = stalling() if how == "stalls" else breaking()
     server = Server(httpx2.Response(status, content=body), httpx2.Response(413))
@@ -102,7 +100,7 @@ async def test_a_message_that_does_not_come_to_its_end_is_no_answer(
 
 
 @pytest.mark.parametrize("status", [400, 413, 503])
-async def test_the_status_of_a_refusal_counts_where_its_body_cannot_be_read(
+async def test_the_status_of_a_refusal_counts_even_if_its_body_is_unreadable(
     status: int, autojump_clock: MockClock
 ) -> None:
     """Refused, too large or to be tried again: as it would be with another body."""
@@ -141,7 +139,7 @@ async def test_gzip_and_deflate_are_decoded(
     [(gzip.compress(b"word " * 600_000), 3_000_000 // 64_000), (gzip.compress(b"") * 5_000, 5_000)],
     ids=["long", "many empty members"],
 )
-async def test_a_compressed_body_never_holds_the_loop_for_long(body: bytes, least: int) -> None:
+async def test_decompressing_a_body_never_blocks_the_event_loop_for_long(body: bytes, least: int) -> None:
     """Whatever else is to run has its turn between any two steps."""
     turns = 0
 
@@ -180,13 +178,15 @@ async def bulk(answer: Callable[[httpx2.Request], httpx2.Response], events: int 
 
 
 @pytest.mark.parametrize(("encoding", "compress"), [("gzip", gzip.compress), ("deflate", zlib.compress)])
-async def test_a_compressed_bulk_answer_is_read(encoding: str, compress: Any, autojump_clock: MockClock) -> None:
+async def test_a_compressed_bulk_response_is_read(encoding: str, compress: Any, autojump_clock: MockClock) -> None:
     """Each event's own result counts, in one request."""
     stats, requests = await bulk(lambda request: encoded(200, encoding, pieces(compress(items(request)))))
     assert (stats.sinks["elasticsearch"].delivered, requests) == (4, 1)
 
 
-async def test_a_bulk_answer_that_is_never_readable_is_not_asked_for_for_ever(autojump_clock: MockClock) -> None:
+async def test_a_bulk_response_that_is_never_readable_is_requested_a_bounded_number_of_times(
+    autojump_clock: MockClock,
+) -> None:
     """Five times, for ids make it safe; then the events have failed: they may have arrived."""
     stats, requests = await bulk(lambda request: encoded(200, "br", pieces(items(request))))
     account = stats.sinks["elasticsearch"]
@@ -194,7 +194,7 @@ async def test_a_bulk_answer_that_is_never_readable_is_not_asked_for_for_ever(au
     assert account.last_error == "HTTP 200 with a body in the encoding 'br'"
 
 
-async def test_a_bulk_answer_that_is_readable_the_second_time_delivers(autojump_clock: MockClock) -> None:
+async def test_a_bulk_response_that_is_readable_the_second_time_delivers(autojump_clock: MockClock) -> None:
     """What the first one wrote is there already, by its ids: 409."""
     calls = 0
 
@@ -209,7 +209,7 @@ async def test_a_bulk_answer_that_is_readable_the_second_time_delivers(autojump_
     assert (stats.sinks["elasticsearch"].delivered, requests) == (4, 2)
 
 
-async def test_a_bulk_answer_that_is_too_long_is_asked_for_by_halves(autojump_clock: MockClock) -> None:
+async def test_a_bulk_response_that_is_too_long_is_requested_in_halves(autojump_clock: MockClock) -> None:
     """Half of the events have half of the answer; an event whose own answer is too long has failed in the end."""
 
     def answer(request: httpx2.Request) -> httpx2.Response:

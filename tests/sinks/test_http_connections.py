@@ -58,7 +58,7 @@ async def deliver(url: str, payloads: int = 1, **settings: Any) -> BatchMetricsS
 
 
 @pytest.mark.parametrize("how", ["a file", "a context", "not checked"])
-async def test_a_certificate_that_is_trusted_is_enough(how: str, tmp_path: Path) -> None:
+async def test_a_trusted_certificate_is_accepted(how: str, tmp_path: Path) -> None:
     """By a file of authorities, by a TLS context; or none is asked for."""
     AUTHORITY.cert_pem.write_to_path(tmp_path / "authority.pem")
     context = ssl.create_default_context(cafile=tmp_path / "authority.pem")
@@ -69,7 +69,7 @@ async def test_a_certificate_that_is_trusted_is_enough(how: str, tmp_path: Path)
     assert seen.targets == [b"/in"]
 
 
-async def test_a_certificate_that_nobody_vouches_for_is_refused(tmp_path: Path) -> None:
+async def test_an_untrusted_certificate_is_refused(tmp_path: Path) -> None:
     """That may change, so it is tried again; nothing is sent meanwhile, and the error says what is wrong."""
     async with serving(tls=True) as (seen, address):
         # Within its budget: httpcore2 leaves the socket to the garbage collector where a handshake is cancelled.
@@ -81,7 +81,7 @@ async def test_a_certificate_that_nobody_vouches_for_is_refused(tmp_path: Path) 
 
 
 @pytest.mark.parametrize("trust_env", [False, True])
-async def test_the_environments_proxies_are_used_only_where_that_is_asked_for(
+async def test_proxies_of_the_environment_are_used_only_on_request(
     trust_env: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Otherwise a variable that somebody set for a browser would send metrics elsewhere."""

@@ -80,7 +80,7 @@ async def test_a_loop_of_redirects_ends(autojump_clock: MockClock) -> None:
 
 
 @pytest.mark.parametrize("location", ["http://[::1", "http://x\x00y/", "mailto:ann", "http://metrics.example:99999/"])
-async def test_a_location_that_is_none_does_no_harm(location: str, autojump_clock: MockClock) -> None:
+async def test_an_invalid_location_header_does_no_harm(location: str, autojump_clock: MockClock) -> None:
     """The status is left."""
 
     def answer(_: httpx2.Request) -> httpx2.Response:
@@ -91,7 +91,7 @@ async def test_a_location_that_is_none_does_no_harm(location: str, autojump_cloc
     assert account.failed == 1
 
 
-async def test_what_is_found_behind_a_redirect_counts(autojump_clock: MockClock) -> None:
+async def test_the_response_behind_a_redirect_counts(autojump_clock: MockClock) -> None:
     """A refusal there is a refusal, and 503 is tried again from the start."""
     server = Server(to("/base/in/"), httpx2.Response(503), to("/base/in/"), httpx2.Response(413))
     account = (await record(server)).sinks["lines"]

@@ -90,7 +90,7 @@ async def shown(sink: LinesSink, caplog: pytest.LogCaptureFixture) -> str:
     ],
     ids="basic own-header own-bearer closure client-auth client-own-auth client-header client-key cookie query".split(),
 )
-async def test_what_a_server_repeats_of_a_request_has_no_credential(
+async def test_a_request_repeated_by_the_server_is_shown_without_credentials(
     settings: Callable[[], Any], autojump_clock: MockClock, caplog: pytest.LogCaptureFixture
 ) -> None:
     """Not those in an httpx2.Auth, nor those of the application's client."""
@@ -101,7 +101,7 @@ async def test_what_a_server_repeats_of_a_request_has_no_credential(
     assert "/base" not in words
 
 
-async def test_what_a_server_repeats_of_digest_authentication_is_not_shown(
+async def test_digest_authentication_repeated_by_the_server_is_not_shown(
     autojump_clock: MockClock, caplog: pytest.LogCaptureFixture
 ) -> None:
     """Neither the user nor the proof, which can be tried against passwords."""
@@ -127,7 +127,7 @@ async def test_what_a_server_repeats_of_digest_authentication_is_not_shown(
     ],
     ids=["host of a redirect", "UTF-16"],
 )
-async def test_a_credential_is_found_in_an_odd_place_of_an_answer(
+async def test_a_credential_is_removed_from_odd_places_of_a_response(
     answer: Callable[[], httpx2.Response], autojump_clock: MockClock, caplog: pytest.LogCaptureFixture
 ) -> None:
     """In a host that it points to, and between the NULs of UTF-16."""
@@ -157,7 +157,7 @@ class Vault:
     ],
     ids=["dict", "tuple", "object", "object in dict", "list in dict", "header"],
 )
-async def test_what_an_auth_raises_has_no_credential_that_it_holds_in_something(
+async def test_an_error_raised_by_an_auth_shows_no_credential_that_it_holds_in_an_object(
     hold: Callable[[], Any], autojump_clock: MockClock, caplog: pytest.LogCaptureFixture
 ) -> None:
     """As where a token is fetched, which fails before anything is sent here."""
@@ -177,7 +177,7 @@ async def test_what_an_auth_raises_has_no_credential_that_it_holds_in_something(
 
 
 @pytest.mark.parametrize("where", ["auth", "client's auth", "base_url", "hook"])
-async def test_what_a_client_raises_has_no_credential(
+async def test_an_error_raised_by_a_client_shows_no_credential(
     where: str, autojump_clock: MockClock, caplog: pytest.LogCaptureFixture
 ) -> None:
     """An Auth that fails before anything is sent, or a hook that shows the whole client."""
@@ -244,7 +244,7 @@ async def echoing(status: int = 403) -> AsyncGenerator[tuple[Echoing, str], None
 
 
 @pytest.mark.parametrize("whose", ["the environment's", "the client's", "the client's environment's"])
-async def test_what_a_proxy_repeats_has_no_credential_of_its_own(
+async def test_a_request_repeated_by_a_proxy_is_shown_without_the_proxys_credentials(
     whose: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     """Of the environment's proxy, and of a client's."""
@@ -269,7 +269,7 @@ async def test_what_a_proxy_repeats_has_no_credential_of_its_own(
     assert BASIC not in words
 
 
-async def test_a_proxy_that_is_none_is_reported_without_its_credentials(
+async def test_an_invalid_proxy_is_reported_without_its_credentials(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     """As a failed attempt: the application goes on."""
@@ -302,7 +302,7 @@ async def test_the_http_clients_own_loggers_show_nothing_of_our_requests(caplog:
         assert any(line.startswith("httpcore2.http11 receive_response_headers.complete") for line in lines)
 
 
-async def test_the_loggers_are_left_as_they_were() -> None:
+async def test_the_http_clients_loggers_are_restored() -> None:
     """Filters, levels, handlers: after the block nothing is there that was not there before."""
     loggers = [logging.getLogger(name) for name in ("httpx2", "httpcore2.http11", "httpcore2.connection")]
     mine = logging.Filter("httpx2")

@@ -70,7 +70,7 @@ ODD: tuple[Any, ...] = (True, 0, -1, 1.5, math.nan, b"s3cret", "s3cret\n", ["s3c
         b"http://s3cret.example",
     ],
 )
-def test_a_url_that_cannot_be_one_is_refused_and_not_shown(sink: str, url: Any) -> None:
+def test_an_invalid_url_is_refused_and_not_shown(sink: str, url: Any) -> None:
     """When the sink is made."""
     with pytest.raises(ValueError, match=r"^url must be") as caught:
         SINKS[sink](url=url)
@@ -95,7 +95,7 @@ def test_credentials_given_twice_are_refused(tmp_path: Path) -> None:
 @pytest.mark.parametrize("auth", [*(odd for odd in ODD), "", "tökens3cret", "s3\x00cret", ("ann",), ("ann", None),
                                   ("ann", "b", "c"), ("a:b", "s3cret"), ("ann", "s3cret\n"), ("ann", "s3cret\udcff")],
                          ids=stable_id)  # fmt: skip
-def test_authentication_that_is_none_is_refused_and_not_shown(sink: str, auth: Any) -> None:
+def test_invalid_authentication_is_refused_and_not_shown(sink: str, auth: Any) -> None:
     """A list, bytes, a dict, a token that no header can carry: better said at once than at each attempt."""
     with pytest.raises(ValueError, match=r"^auth must ") as caught:
         SINKS[sink](auth=auth)
@@ -134,7 +134,7 @@ def test_headers_that_no_request_can_carry_are_refused_and_not_shown(sink: str, 
     [0, -1, -0.5, math.nan, math.inf, -math.inf, 10**400, True, "30", None, [], timedelta(0), timedelta(seconds=-1)],
     ids=stable_id,
 )
-def test_a_duration_that_cannot_be_one_is_refused(sink: str, setting: str, value: Any) -> None:
+def test_an_invalid_duration_is_refused(sink: str, setting: str, value: Any) -> None:
     """By name and value, whatever the sink."""
     with pytest.raises(ValueError, match=rf"^{setting} must be a finite number of seconds > 0, or a timedelta \(got "):
         SINKS[sink](**{setting: value})
@@ -152,7 +152,7 @@ def test_every_duration_may_be_a_timedelta_or_an_int(sink: str) -> None:
             assert type(getattr(made, name)) is float
 
 
-async def test_durations_of_a_users_sink_may_be_timedeltas_too(autojump_clock: MockClock) -> None:
+async def test_durations_of_a_custom_sink_may_be_timedeltas_too(autojump_clock: MockClock) -> None:
     """However they are set: as attributes of the class, or after it was made."""
 
     class Slow(EventSink[None]):
@@ -185,7 +185,7 @@ OTHERS: list[tuple[str, list[Any], str]] = [
 
 @pytest.mark.parametrize("sink", SINKS)
 @pytest.mark.parametrize(("setting", "values", "words"), OTHERS)
-def test_every_other_setting_is_refused_by_name(sink: str, setting: str, values: list[Any], words: str) -> None:
+def test_every_other_invalid_setting_is_refused_by_name(sink: str, setting: str, values: list[Any], words: str) -> None:
     """When the sink is made."""
     for value in values:
         with pytest.raises(ValueError, match=words):
@@ -219,7 +219,7 @@ def test_every_other_setting_is_refused_by_name(sink: str, setting: str, values:
         ("elasticsearch", {"max_payload_bytes": 0.5}, "max_payload_bytes must be an int >= 1 or None"),
     ],
 )
-def test_a_sinks_own_settings_are_refused_by_name(sink: str, settings: dict[str, Any], words: str) -> None:
+def test_invalid_settings_of_one_sink_are_refused_by_name(sink: str, settings: dict[str, Any], words: str) -> None:
     """When the sink is made."""
     with pytest.raises(ValueError, match=f"^{words}") as caught:
         SINKS[sink](**settings)
@@ -238,7 +238,7 @@ async def test_settings_that_a_given_client_would_ignore_are_refused(settings: d
 
 
 @pytest.mark.parametrize("sink", SINKS)
-def test_certificates_that_cannot_be_read_are_refused_when_the_sink_is_made(sink: str, tmp_path: Path) -> None:
+def test_unreadable_certificates_are_refused_when_the_sink_is_constructed(sink: str, tmp_path: Path) -> None:
     """With the setting, the path and the reason: retrying for five minutes helps nobody."""
     garbage = tmp_path / "garbage.pem"
     garbage.write_text("no certificate")
@@ -274,7 +274,7 @@ async def test_the_environments_certificates_are_honoured(
     assert seen.targets == [b"/in"]
 
 
-async def test_a_folder_of_certificates_is_trusted(tmp_path: Path) -> None:
+async def test_only_the_certificates_in_a_given_folder_are_trusted(tmp_path: Path) -> None:
     """One without any is trusted with nothing."""
     async with serving(tls=True) as (seen, address):
         stats = await deliver(f"https://{address}", verify=tmp_path, retry_budget=0.05)
@@ -282,7 +282,7 @@ async def test_a_folder_of_certificates_is_trusted(tmp_path: Path) -> None:
     assert seen.targets == []
 
 
-async def test_certificates_that_are_gone_by_the_time_the_block_opens_are_named(tmp_path: Path) -> None:
+async def test_certificates_removed_before_the_block_opens_are_reported(tmp_path: Path) -> None:
     """Nothing was sent, and it is tried again."""
     AUTHORITY.cert_pem.write_to_path(tmp_path / "authority.pem")
     sink = LinesSink("https://127.0.0.1:1", verify=tmp_path / "authority.pem", retry_budget=0.01, backoff=0.01)
@@ -335,7 +335,7 @@ async def test_a_token_is_read_from_its_file_and_again_after_a_401(tmp_path: Pat
     assert server.given == ["Bearer first-token"] * 3 + ["Bearer second-token"] * 2
 
 
-async def test_a_token_that_is_refused_is_not_shown_and_not_tried_twice(tmp_path: Path) -> None:
+async def test_a_refused_token_is_not_shown_and_not_sent_twice(tmp_path: Path) -> None:
     """A 401 with the token that is in the file is final, as any."""
     file = tmp_path / "token"
     file.write_text("s3cret-token")
@@ -346,7 +346,7 @@ async def test_a_token_that_is_refused_is_not_shown_and_not_tried_twice(tmp_path
 
 
 @pytest.mark.parametrize("gone", [True, False])
-async def test_a_token_that_is_being_written_is_waited_for(gone: bool, tmp_path: Path) -> None:
+async def test_the_sink_waits_for_a_token_that_is_being_written(gone: bool, tmp_path: Path) -> None:
     """Whoever renews it may empty or remove the file first; a 401 says nothing about the token that is to come."""
     file = tmp_path / "token"
     file.write_text("first-token")
@@ -386,7 +386,7 @@ async def test_a_file_may_name_the_scheme_of_its_token(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     "content", ["", "\n", "two\nlines", "tök", "x" * 70_000], ids=["empty", "blank", "lines", "ö", "long"]
 )
-async def test_a_file_without_a_token_is_an_error_that_is_tried_again(content: str, tmp_path: Path) -> None:
+async def test_a_file_without_a_token_is_an_error_that_is_retried(content: str, tmp_path: Path) -> None:
     """It may be written by the next attempt; nothing is sent meanwhile."""
     file = tmp_path / "token"
     file.write_text(content)
@@ -411,7 +411,7 @@ needs_fifo = pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="this system h
 
 @needs_fifo
 @pytest.mark.parametrize("setting", ["token_file", "verify"])
-def test_a_named_pipe_is_refused_and_not_waited_for(setting: str, tmp_path: Path) -> None:
+def test_a_named_pipe_is_refused_without_opening_it(setting: str, tmp_path: Path) -> None:
     """To open one would hang the application."""
     os.mkfifo(tmp_path / "pipe")
     with pytest.raises(ValueError, match=f"^{setting} must be a file .*regular file"):
@@ -420,7 +420,7 @@ def test_a_named_pipe_is_refused_and_not_waited_for(setting: str, tmp_path: Path
 
 
 @needs_fifo
-def test_a_file_that_hung_in_one_run_does_not_hold_up_the_next(tmp_path: Path) -> None:
+def test_a_file_that_hung_in_one_run_does_not_delay_the_next(tmp_path: Path) -> None:
     """The thread that still reads it was left behind; the next block has a place for another."""
     file, pipe = tmp_path / "token", tmp_path / "pipe"
     file.write_text("good-token")
@@ -443,7 +443,7 @@ def test_a_file_that_hung_in_one_run_does_not_hold_up_the_next(tmp_path: Path) -
 
 
 @pytest.mark.parametrize("sink", SINKS)
-def test_a_token_file_that_is_not_there_is_refused_when_the_sink_is_made(sink: str, tmp_path: Path) -> None:
+def test_a_missing_token_file_is_refused_when_the_sink_is_constructed(sink: str, tmp_path: Path) -> None:
     """So is a folder; and a token that was mistaken for a path is not shown."""
     cases = [(tmp_path / "nothing", "No such file"), (tmp_path, "not a regular file"), ("s3cret/tok3n", "No such file")]
     for path, reason in cases:

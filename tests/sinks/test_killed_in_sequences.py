@@ -189,7 +189,7 @@ def read_kind(kind: str, root: Path, scratch: Path, *, fragile: bool) -> set[int
 
 
 @pytest.mark.parametrize("number", range(KILLS))
-async def test_killed_at_any_moment_nothing_is_missing_that_was_delivered(number: int, tmp_path: Path) -> None:
+async def test_a_kill_at_any_moment_loses_no_delivered_event(number: int, tmp_path: Path) -> None:
     """Whatever happened to the files just before, and after a restart."""
     randomness = random.Random(number)
     sequence = PLAYED[number * 7 % len(PLAYED)]

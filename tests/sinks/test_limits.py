@@ -51,7 +51,7 @@ BEYOND: list[dict[str, str]] = [
 # -- the limits themselves
 
 
-def test_sizes_are_in_bytes_and_an_empty_label_is_none() -> None:
+def test_sizes_are_in_bytes_and_empty_labels_do_not_count() -> None:
     """The message says which limit it is, and shows no more of a name than it has to."""
     limits = Limits(label_value_bytes=4, label_name_bytes=50, labels=2)
     assert limits.broken_by({"a": "éé", "n" * 50: "x", "empty": ""}) is None
@@ -64,14 +64,14 @@ def test_sizes_are_in_bytes_and_an_empty_label_is_none() -> None:
 
 @pytest.mark.parametrize("field", ["label_value_bytes", "label_name_bytes", "labels"])
 @pytest.mark.parametrize("bad", [0, -1, 1.5, True, "40"])
-def test_a_bad_limit_is_named(field: str, bad: Any) -> None:
+def test_an_invalid_limit_is_refused(field: str, bad: Any) -> None:
     """With rule and value."""
     with pytest.raises(ValueError, match=rf"^{field} must be an int >= 1 or None \(got {bad!r}\)$"):
         Limits(**{field: bad})
 
 
 @pytest.mark.parametrize("bad", [40, (4096, 256, 40), {"labels": 40}])
-def test_what_are_no_limits_is_named(bad: Any) -> None:
+def test_a_value_that_is_not_a_limits_object_is_refused(bad: Any) -> None:
     """When the sink is made."""
     message = r"^limits must be a Limits or None \(got "
     with pytest.raises(ValueError, match=message):
@@ -181,7 +181,7 @@ async def test_a_file_has_no_label_beyond_its_limits(tmp_path: Path) -> None:
 
 @EVENT_OR_SERIES
 @pytest.mark.parametrize("said", [True, False])
-async def test_what_victoriametrics_would_ignore_is_rejected(
+async def test_events_that_victoriametrics_would_ignore_are_rejected(
     kind: type[InfluxDBSink | InfluxDBSeriesSink], said: bool
 ) -> None:
     """Its dialect says so; where nobody named that, the server is asked before anything so large is written."""
@@ -202,7 +202,7 @@ async def test_what_victoriametrics_would_ignore_is_rejected(
     assert (sink.dialect, server.pings) == ("victoriametrics", 0 if said else 1)
 
 
-async def test_events_that_another_server_takes_are_written_to_it() -> None:
+async def test_events_that_another_server_accepts_are_written_to_it() -> None:
     """Large labels are a reason to ask, and InfluxDB takes them."""
     server = FakeServer()
     sink = InfluxDBSink(URL, database="d", client=server.client)
@@ -214,7 +214,7 @@ async def test_events_that_another_server_takes_are_written_to_it() -> None:
     assert server.pings == 1
 
 
-async def test_series_that_another_server_takes_are_written_once_it_is_known() -> None:
+async def test_series_that_another_server_accepts_are_written_once_it_is_identified() -> None:
     """Until then they are rejected: what is merged cannot be taken back."""
     server = FakeServer()
     sink = InfluxDBSeriesSink(URL, database="d", client=server.client)
@@ -229,7 +229,7 @@ async def test_series_that_another_server_takes_are_written_once_it_is_known() -
     assert server.pings == 1
 
 
-async def test_series_are_not_rejected_once_the_server_is_known_for_another_reason() -> None:
+async def test_series_are_not_rejected_once_the_server_was_identified_for_another_reason() -> None:
     """A backslash was a reason to ask."""
     server = FakeServer()
     sink = InfluxDBSeriesSink(URL, database="d", client=server.client)
@@ -242,7 +242,7 @@ async def test_series_are_not_rejected_once_the_server_is_known_for_another_reas
 
 
 @EVENT_OR_SERIES
-async def test_limits_of_ones_own_take_the_place_of_those_that_are_known(
+async def test_given_limits_replace_the_known_ones(
     kind: type[InfluxDBSink | InfluxDBSeriesSink],
 ) -> None:
     """A VictoriaMetrics with other flags; nobody is asked."""
@@ -261,7 +261,7 @@ async def test_limits_of_ones_own_take_the_place_of_those_that_are_known(
 
 @EVENT_OR_SERIES
 @pytest.mark.parametrize("dialect", ["victoriametrics", "influxdb"])
-async def test_limits_of_ones_own_count_for_names_too_if_it_is_victoriametrics(
+async def test_given_limits_apply_to_names_too_on_victoriametrics(
     kind: type[InfluxDBSink | InfluxDBSeriesSink], dialect: Any
 ) -> None:
     """Measurement and field are one label there. What counts as delivered is written, whenever that is found out."""
@@ -283,7 +283,7 @@ async def test_limits_of_ones_own_count_for_names_too_if_it_is_victoriametrics(
 
 
 @pytest.mark.parametrize("status", [413, 401, 503])
-async def test_a_payload_with_events_that_are_too_large_may_be_refused_too(
+async def test_a_payload_with_some_oversized_events_may_itself_be_refused(
     status: int, autojump_clock: MockClock
 ) -> None:
     """What is known of one event is not said of the others."""
@@ -298,7 +298,7 @@ async def test_a_payload_with_events_that_are_too_large_may_be_refused_too(
     assert account.rejected + account.failed == 4 - account.delivered
 
 
-async def test_a_payload_of_nothing_but_events_that_are_too_large_is_not_sent(autojump_clock: MockClock) -> None:
+async def test_a_payload_of_only_oversized_events_is_not_sent(autojump_clock: MockClock) -> None:
     """There is nothing to send."""
     server = FakeServer(dialect="victoriametrics")
     async with collector(sinks=[InfluxDBSink(URL, database="d", client=server.client)]) as metrics:

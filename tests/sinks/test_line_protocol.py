@@ -64,7 +64,7 @@ def tamed(text: str) -> str:
 @pytest.mark.parametrize(
     "text", [text for text in AWKWARD.values() if text] + ["a\\,b", "a\\ b", "a\\=b", 'a\\"b', "#a", "\ta"]
 )
-def test_awkward_text_is_read_as_it_is_where_that_can_be(dialect: Dialect, text: str) -> None:
+def test_awkward_text_is_read_unchanged_where_possible(dialect: Dialect, text: str) -> None:
     """As a measurement, a tag's name and its value, between two other lines."""
     keys = [series_key("m", {"a": "b"}, dialect), series_key(text, {text: text}, dialect), series_key("m", {}, dialect)]
     body = "".join(f"{key.text} value=1.5 {number}\n" for number, key in enumerate(keys))
@@ -85,7 +85,9 @@ NAMES = st.dictionaries(TEXT, TEXT, max_size=3)
 
 
 @given(st.sampled_from(DIALECTS), st.lists(st.tuples(TEXT, NAMES), min_size=1, max_size=4))
-def test_every_text_is_read_as_it_is_or_with_what_is_lost(dialect: Dialect, series: list[tuple[str, Any]]) -> None:
+def test_every_text_is_read_unchanged_except_for_lost_characters(
+    dialect: Dialect, series: list[tuple[str, Any]]
+) -> None:
     """Whatever it is, and whatever stands beside it."""
     keys = [series_key(measurement, labels, dialect, ("value",)) for measurement, labels in series]
     body = "".join(f"{key.text} value={number}.5 {number}\n" for number, key in enumerate(keys))
@@ -109,7 +111,7 @@ def test_every_text_is_read_as_it_is_or_with_what_is_lost(dialect: Dialect, seri
 
 
 @pytest.mark.parametrize("dialect", DIALECTS)
-def test_a_quote_behind_an_escaped_space_opens_no_string(dialect: Dialect) -> None:
+def test_a_quote_after_an_escaped_space_opens_no_string(dialect: Dialect) -> None:
     r"""InfluxDB takes the space of `\\ ` for the end of the tags, then a quote for a string's that eats newlines."""
     hostile = [series_key("m", {"k\\ z": '"'}, dialect), series_key("a\\ =", {"x": '"'}, dialect)]
     body = "".join(f"{key.text} value=1.5 1\nneighbour value=1.5 1\n" for key in hostile)
@@ -119,7 +121,7 @@ def test_a_quote_behind_an_escaped_space_opens_no_string(dialect: Dialect) -> No
     assert hostile[0].replaced == (dialect == "influxdb")
 
 
-def test_what_was_read_wrongly_of_an_untamed_line() -> None:
+def test_an_untamed_line_is_read_wrongly() -> None:
     """The test above would see it."""
     with pytest.raises(AssertionError, match="no end"):
         PARSERS["influxdb"]('m,k\\\\ z=" value=1.5 1\nneighbour value=1.5 1\n')
@@ -130,7 +132,7 @@ def test_tags_are_sorted_and_empty_ones_left_out() -> None:
     assert series_key("m", {"b": "2", "": "x", "a": "1", "c": ""}).text == "m,a=1,b=2"
 
 
-def test_names_that_are_taken_get_an_underscore() -> None:
+def test_names_that_are_already_taken_get_an_underscore() -> None:
     """By the server, by a field, by another label once both have lost a character."""
     labels = {"time": "1", "_field": "2", "_measurement": "3", "value": "4", "value_": "5", "ok": "6"}
     assert (
@@ -141,7 +143,7 @@ def test_names_that_are_taken_get_an_underscore() -> None:
         assert series_key("m", labels).text == f"m,a{LOST}=1,a{LOST}_=2"
 
 
-def test_dialects_are_those_that_the_type_names() -> None:
+def test_the_dialects_are_those_of_the_type() -> None:
     """The check at run time and the one of types agree."""
     assert get_args(Dialect) == DIALECTS
 
@@ -172,7 +174,7 @@ def test_a_field_is_an_int_a_float_a_bool_or_a_string(value: Any, text: str) -> 
 
 
 @pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf, 2**63, -(2**63) - 1])
-def test_a_field_that_no_server_takes_is_refused(value: float) -> None:
+def test_a_field_that_no_server_accepts_is_refused(value: float) -> None:
     """A number that is none, and an int beyond 64 bits."""
     with pytest.raises(ValueError, match="must"):
         field_text(value)
@@ -264,7 +266,7 @@ def test_rows_of_recorders_and_events_are_written_alike() -> None:
     assert writer().write(Batch(rows)) == writer().write(events) == writer().write(Batch(mixed))
 
 
-def test_labels_that_are_equal_but_not_in_text_are_told_apart() -> None:
+def test_equal_labels_with_different_text_stay_distinct() -> None:
     """`True` and 1 in one label, in one chunk and over several; a float that is an int."""
     ours = writer()
     for values in ([True, 1, 1.0, "1", None], [1], [True], [1.0], [True, 1]):
@@ -328,7 +330,7 @@ def test_numbers_are_exact_and_floats() -> None:
     assert re.search(rb"\di ", body) is None
 
 
-def test_static_labels_are_on_everything_and_an_events_own_wins() -> None:
+def test_static_labels_are_on_every_line_and_an_events_own_labels_win() -> None:
     """Also where the event's own is None, it is the static one."""
     body = writer(static_labels={"model": "static", "host": "h"}).write(
         [BackendRequest("p", "m", True, 0.5, timestamp=1), Counter("c", {"host": None, "model": "own"}, 1, timestamp=1)]
@@ -339,7 +341,7 @@ def test_static_labels_are_on_everything_and_an_events_own_wins() -> None:
     ]
 
 
-def test_events_of_several_kinds_are_known_by_their_serial_numbers() -> None:
+def test_events_of_several_kinds_are_identified_by_their_serial_numbers() -> None:
     """Two chunks at the same nanosecond: what is written again is the same, what is not is elsewhere."""
     ours = writer()
     rows: list[Any] = [(CacheMetric, 5, "c", "hit"), (Counter, 5, "n", {}, 1.0), (CacheMetric, 5, "c", "hit")]
@@ -352,7 +354,7 @@ def test_events_of_several_kinds_are_known_by_their_serial_numbers() -> None:
     assert [found.measurement == "n" for found in lines] == [False, True, False] * 2
 
 
-def test_two_lines_of_one_event_are_told_apart() -> None:
+def test_two_lines_of_one_event_get_distinct_timestamps() -> None:
     """Where two of its fields are measured by one instrument, one of them is a nanosecond later."""
     ours = writer()
     events = [Twins("a", 1, 2, timestamp=at) for at in (10, 11, 20)]
@@ -373,7 +375,7 @@ class Twice(MetricEvent):
 
 
 @pytest.mark.parametrize("classes", [[Twice, Histogram], [Histogram, Twice], [Twice, Twice], [Twice, Histogram, Gauge]])
-def test_a_line_that_moved_is_not_overwritten_by_another_kind(classes: list[Any]) -> None:
+def test_a_moved_line_is_not_overwritten_by_an_event_of_another_kind(classes: list[Any]) -> None:
     """In the same chunk, and in the next."""
     ours = writer()
     lines: list[str] = []
@@ -386,7 +388,7 @@ def test_a_line_that_moved_is_not_overwritten_by_another_kind(classes: list[Any]
     assert len({each.rpartition(" ")[2] for each in lines}) == len(lines)
 
 
-def test_what_measures_nothing_has_no_line() -> None:
+def test_an_event_that_measures_nothing_has_no_line() -> None:
     """Alone, and among others."""
 
     @metric_event
@@ -421,7 +423,7 @@ def test_a_timestamp_beyond_64_bits_is_refused(timestamp: int) -> None:
             writer().write([CacheMetric("a", "b", timestamp=at) for at in stamps])
 
 
-def test_the_ends_of_time_are_written() -> None:
+def test_the_first_and_last_timestamps_are_written() -> None:
     """One after the first nanosecond of int64, one before the last."""
     ends = [-(2**63) + 2, 2**63 - 2]
     assert [
@@ -429,7 +431,7 @@ def test_the_ends_of_time_are_written() -> None:
     ] == ends
 
 
-def test_there_is_nothing_behind_the_end_of_time() -> None:
+def test_nothing_can_be_written_beyond_the_last_timestamp() -> None:
     """Two events at the last nanosecond cannot both be written."""
     events = [CacheMetric("a", "b", timestamp=2**63 - 2) for _ in range(2)]
     with pytest.raises(ValueError, match="timestamp must be earlier"):
@@ -452,13 +454,13 @@ def test_an_invalid_event_is_refused(event: MetricEvent) -> None:
 
 
 @pytest.mark.parametrize("value", [math.nan, math.inf, None, "1"])
-def test_a_row_with_no_number_is_refused(value: Any) -> None:
+def test_a_row_without_a_number_is_refused(value: Any) -> None:
     """Among others that have one."""
     with pytest.raises((TypeError, ValueError)):
         writer().write(Batch([(Bare, 1, 0.5), (Bare, 2, value)]))
 
 
-def test_heads_are_made_once() -> None:
+def test_heads_are_built_once() -> None:
     """That is what makes the second line of a series cheap."""
     ours = writer()
     rows: list[Any] = [(HttpRequest, 1, "GET", "/", 200, 0.5), (BackendRequest, 2, "p", "m", True, 0.5, None)]
@@ -468,13 +470,13 @@ def test_heads_are_made_once() -> None:
     assert {key: [*map(id, heads)] for key, heads in vars(ours.heads)["_heads"].items()} == before
 
 
-def test_nothing_becomes_nothing() -> None:
+def test_no_events_become_no_lines() -> None:
     """No events, no lines."""
     assert writer().write([]) == b""
 
 
 @pytest.mark.parametrize("kinds", [slice(2), slice(2, 3), slice(3)])
-def test_what_is_remembered_of_series_is_bounded(kinds: slice) -> None:
+def test_the_memory_of_series_is_bounded(kinds: slice) -> None:
     """Whatever the labels, and however many names there are."""
     ours = writer(max_series=10)
     for number in range(2_000):
@@ -506,7 +508,7 @@ def test_lines_are_in_doubt_only_where_the_dialect_matters() -> None:
     assert ours.doubtful
 
 
-def test_what_is_lost_is_counted_once_a_series() -> None:
+def test_lost_characters_are_counted_once_per_series() -> None:
     """And not while another dialect may carry it."""
     losses = Losses()
     lost, slash = Counter("c", {"a": "x\ny"}, 1), Counter("c", {"a": "\\"}, 1)
@@ -521,7 +523,7 @@ def test_what_is_lost_is_counted_once_a_series() -> None:
     assert losses.count == 6
 
 
-def test_what_is_remembered_of_losses_is_bounded() -> None:
+def test_the_memory_of_lost_characters_is_bounded() -> None:
     """Whatever is lost."""
     losses = Losses()
     for number in range(1000):

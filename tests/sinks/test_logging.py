@@ -17,7 +17,7 @@ def messages(caplog: pytest.LogCaptureFixture, name: str = "trio_batchmetrics") 
     return [(record.levelno, record.getMessage()) for record in caplog.records if record.name == name]
 
 
-async def test_it_is_the_sink_of_a_collector_that_is_given_none(
+async def test_logging_is_the_default_sink_of_a_collector(
     caplog: pytest.LogCaptureFixture, autojump_clock: MockClock
 ) -> None:
     """One line a batch, at INFO, how many of each kind, in the order of their names."""
@@ -39,7 +39,7 @@ async def test_it_is_the_sink_of_a_collector_that_is_given_none(
 
 
 @pytest.mark.parametrize("by_name", [True, False])
-async def test_it_logs_to_the_logger_and_at_the_level_it_is_given(
+async def test_the_sink_uses_the_given_logger_and_level(
     caplog: pytest.LogCaptureFixture, autojump_clock: MockClock, by_name: bool
 ) -> None:
     """By name or by object."""
@@ -51,7 +51,7 @@ async def test_it_logs_to_the_logger_and_at_the_level_it_is_given(
     assert messages(caplog) == []
 
 
-async def test_a_level_that_is_not_logged_is_delivered_all_the_same(
+async def test_events_at_a_disabled_level_still_count_as_delivered(
     caplog: pytest.LogCaptureFixture, autojump_clock: MockClock
 ) -> None:
     """Handed to the logger is all that can be told."""
@@ -78,7 +78,7 @@ class Broken(logging.Handler):
         self.lines.append(record.getMessage())
 
 
-async def test_a_handler_that_raises_is_tried_again(autojump_clock: MockClock) -> None:
+async def test_a_handler_that_raises_is_retried(autojump_clock: MockClock) -> None:
     """It costs nobody anything, as with any sink."""
     logger, handler = logging.Logger("broken"), Broken(2)  # noqa: LOG001 - one that nobody else has a handler on
     logger.addHandler(handler)
@@ -90,7 +90,7 @@ async def test_a_handler_that_raises_is_tried_again(autojump_clock: MockClock) -
     assert handler.lines == ["1 events: 1 CacheMetric"]
 
 
-async def test_a_handler_that_records_is_no_endless_loop(autojump_clock: MockClock) -> None:
+async def test_a_handler_that_records_events_does_not_loop_endlessly(autojump_clock: MockClock) -> None:
     """What it records while a batch is logged belongs to a later batch."""
 
     class Recorder(logging.Handler):
@@ -115,7 +115,7 @@ async def test_a_handler_that_records_is_no_endless_loop(autojump_clock: MockClo
     assert handler.lines == 3
 
 
-async def test_a_handler_that_records_each_line_does_not_make_it_spin(autojump_clock: MockClock) -> None:
+async def test_a_handler_that_records_each_line_does_not_make_the_sink_spin(autojump_clock: MockClock) -> None:
     """With a batch for each event, each line has the next one logged: not as fast as the loop turns."""
     logger = logging.getLogger("tests.circle")
     logger.propagate = False

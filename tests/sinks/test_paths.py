@@ -32,7 +32,7 @@ SINKS = [(SQLiteSink, "path"), (JSONLinesSink, "path_or_stream")]
         ("events\ud800.db", "the file system cannot encode its characters"),
     ],
 )
-def test_a_text_that_names_no_file_is_refused_at_construction(
+def test_a_text_that_does_not_name_a_file_is_refused_at_construction(
     make: Callable[[str], Any], parameter: str, path: str, why: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """By name, value and way out; nothing is created."""
@@ -52,7 +52,7 @@ def test_a_path_object_of_such_a_name_is_refused_too(make: Callable[[Path], Any]
 
 
 @pytest.mark.parametrize("path", [b"events.db", None, 7, object()])
-def test_what_is_not_a_path_is_refused(path: Any) -> None:
+def test_a_value_that_is_not_a_path_is_refused(path: Any) -> None:
     """With its own error, not one of the library's inside."""
     with pytest.raises(TypeError, match=r"^path must be a str or a pathlib.Path \(got "):
         SQLiteSink(path)

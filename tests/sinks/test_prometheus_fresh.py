@@ -67,7 +67,7 @@ async def pages(sink: PrometheusSink, count: int, **settings: Any) -> AsyncGener
         yield got
 
 
-async def test_a_page_has_what_was_recorded_before_it_was_asked_for(autojump_clock: MockClock) -> None:
+async def test_a_page_has_everything_recorded_before_the_request(autojump_clock: MockClock) -> None:
     """It waits for that, and is a checkpoint also where there is nothing to wait for."""
     made = Collector(takes=0.2)
     sink = made.bind()
@@ -81,7 +81,7 @@ async def test_a_page_has_what_was_recorded_before_it_was_asked_for(autojump_clo
 
 
 @pytest.mark.parametrize("within", [0.1, timedelta(milliseconds=100)])
-async def test_a_page_comes_in_time_as_it_stands_if_that_takes_too_long(within: Any, autojump_clock: MockClock) -> None:
+async def test_a_page_is_returned_as_is_when_its_time_is_up(within: Any, autojump_clock: MockClock) -> None:
     """0.25 s by default; what was begun is given up, and begun anew by the next."""
     made = Collector(takes=1)
     sink = made.bind()
@@ -97,13 +97,13 @@ async def test_a_page_comes_in_time_as_it_stands_if_that_takes_too_long(within: 
 
 
 @pytest.mark.parametrize("bad", [-1, math.nan, timedelta(seconds=-1)])
-async def test_a_time_that_is_none_is_named(bad: Any) -> None:
+async def test_an_invalid_time_limit_is_refused(bad: Any) -> None:
     """With rule and value."""
     with pytest.raises(ValueError, match=r"^within must be seconds >= 0 or a timedelta \(got "):
         await PrometheusSink().page(within=bad)
 
 
-async def test_requests_that_come_at_once_share_the_work(autojump_clock: MockClock) -> None:
+async def test_simultaneous_requests_share_the_work(autojump_clock: MockClock) -> None:
     """A hundred cost one hand-over; so do those that come while it lasts, and up to 50 ms later."""
     made = Collector(takes=0.2)
     sink = made.bind()
@@ -123,7 +123,7 @@ async def test_requests_that_come_at_once_share_the_work(autojump_clock: MockClo
     assert made.calls == 2
 
 
-async def test_the_request_that_does_the_work_may_be_cancelled_and_the_others_get_their_page(
+async def test_cancelling_the_request_that_does_the_work_does_not_affect_the_others(
     autojump_clock: MockClock,
 ) -> None:
     """Another does the work; each still within its own time."""
@@ -148,7 +148,7 @@ async def test_the_request_that_does_the_work_may_be_cancelled_and_the_others_ge
     assert (made.calls, made.finished) == (2, 1)
 
 
-async def test_a_request_with_less_time_leaves_the_work_to_those_with_more(autojump_clock: MockClock) -> None:
+async def test_a_request_with_less_time_leaves_the_work_to_requests_with_more(autojump_clock: MockClock) -> None:
     """And gets its page as it stands."""
     made = Collector(takes=0.1)
     sink = made.bind()
@@ -160,7 +160,7 @@ async def test_a_request_with_less_time_leaves_the_work_to_those_with_more(autoj
     assert [(round(when, 3), said) for when, said in patient] == [(0.15, 1)] * 5
 
 
-async def test_a_failure_of_one_is_no_failure_of_another(autojump_clock: MockClock) -> None:
+async def test_a_failed_request_does_not_fail_another(autojump_clock: MockClock) -> None:
     """What hands over may raise, in whoever called it."""
     made = Collector()
     failures = [RuntimeError("once")]
@@ -186,7 +186,7 @@ async def test_a_failure_of_one_is_no_failure_of_another(autojump_clock: MockClo
     assert sorted(outcomes, key=str) == [1, 1, "once"]
 
 
-async def test_outside_of_the_collectors_run_it_is_the_page_as_it_stands() -> None:
+async def test_outside_the_collectors_run_the_page_is_returned_as_is() -> None:
     """With asyncio, in another Trio run, after the block, without a collector: no hand-over is asked for."""
     made = Collector()
     sink = made.bind()
@@ -228,7 +228,7 @@ async def test_the_asgi_application_serves_fresh_pages(autojump_clock: MockClock
 # -- in a collector
 
 
-async def test_a_gauge_that_is_in_flight_is_on_the_page_that_is_fetched_meanwhile(autojump_clock: MockClock) -> None:
+async def test_a_page_that_is_fetched_during_a_request_shows_the_gauge_in_flight(autojump_clock: MockClock) -> None:
     """And what was recorded an instant ago, however long the flush interval is."""
     sink = PrometheusSink()
     async with collector(BatchMetricsConfig(flush_interval=3600, batch_size=1000), sinks=[sink]) as metrics:
@@ -246,7 +246,7 @@ async def test_a_gauge_that_is_in_flight_is_on_the_page_that_is_fetched_meanwhil
         assert trio.current_time() == 3
 
 
-async def test_a_sink_that_is_down_does_not_keep_a_page_from_being_fresh(autojump_clock: MockClock) -> None:
+async def test_a_sink_that_is_down_does_not_prevent_a_fresh_page(autojump_clock: MockClock) -> None:
     """Merged is all that a page needs."""
     sink = PrometheusSink()
     config = BatchMetricsConfig(flush_interval=3600, batch_size=1000, shutdown_timeout=0)
@@ -256,7 +256,7 @@ async def test_a_sink_that_is_down_does_not_keep_a_page_from_being_fresh(autojum
         assert trio.current_time() < 0.25
 
 
-async def test_a_counter_that_was_created_is_on_the_next_page(autojump_clock: MockClock) -> None:
+async def test_a_newly_created_counter_is_on_the_next_page(autojump_clock: MockClock) -> None:
     """As 0; a gauge is not, before it has a value. What is bound stays, whatever expires."""
     sink = PrometheusSink(expire_after=10)
     async with collector(sinks=[sink]) as metrics:
@@ -281,7 +281,7 @@ async def test_a_counter_that_was_created_is_on_the_next_page(autojump_clock: Mo
         assert b"r 5.0\n" not in page
 
 
-async def test_a_bound_instrument_that_found_no_room_at_first_stays_once_it_has_some(autojump_clock: MockClock) -> None:
+async def test_a_bound_instrument_keeps_its_series_once_it_has_one(autojump_clock: MockClock) -> None:
     """A series that expires leaves it its place."""
     sink = PrometheusSink(expire_after=10)
     async with collector(BatchMetricsConfig(max_series=1), sinks=[sink]) as metrics:
@@ -309,7 +309,7 @@ def least_time(function: Callable[[], object]) -> float:
 
 @pytest.mark.parametrize("reads", [wants_openmetrics, wants_gzip])
 @pytest.mark.parametrize("filler", [",", ";", "a;q=1,", "gzip,", 'x="'])
-def test_a_header_of_a_megabyte_costs_no_time(reads: Callable[[str], bool], filler: str) -> None:
+def test_a_header_of_a_megabyte_is_read_quickly(reads: Callable[[str], bool], filler: str) -> None:
     """It is looked at as far as a reasonable one goes."""
     header = filler * (1_000_000 // len(filler))
     assert least_time(partial(reads, header)) < 10 * least_time(partial(reads, header[:4000]))
@@ -318,7 +318,7 @@ def test_a_header_of_a_megabyte_costs_no_time(reads: Callable[[str], bool], fill
     assert not reads(f"{',' * 4000}{asked}")
 
 
-def test_an_item_that_is_cut_off_is_passed_over() -> None:
+def test_a_truncated_header_item_is_skipped() -> None:
     """Its quality would be a wrong one."""
     assert not wants_gzip(f"{'a' * 3990},gzip;q=0{'0' * 100}")
     assert wants_gzip(f"gzip{' ' * 3990},identity;q=1")

@@ -102,7 +102,7 @@ def test_names_and_units_are_translated(name: str, unit: str, kind: Kind, expect
         *[("1/mo", "per_month"), ("1/y", "per_year"), ("MBy/h", "megabytes_per_hour")],
     ],
 )
-def test_each_unit_has_its_word(unit: str, expected: str) -> None:
+def test_each_unit_has_its_full_name(unit: str, expected: str) -> None:
     """In the plural, after "per" in the singular."""
     assert unit_name(unit) == expected
     assert metric_name("x", unit, GAUGE) == f"x_{expected}"
@@ -146,7 +146,7 @@ def test_label_names_are_translated(name: str, expected: str) -> None:
     assert label_name(name) == expected
 
 
-def test_names_of_which_nothing_is_left_stay_apart() -> None:
+def test_names_without_any_legal_character_stay_distinct() -> None:
     """They are legal, and as unlike as the originals."""
     names = ["温度", "湿度", "", "_", "__", "🙂", "\n", '"', "-"]
     translated = [metric_name(name, "", GAUGE) for name in names]
@@ -158,7 +158,7 @@ def test_names_of_which_nothing_is_left_stay_apart() -> None:
 
 @given(name=st.text(), unit=st.text(), kind=st.sampled_from(Kind))
 @example("\u0660", "\u0661/\u0662", COUNTER)
-def test_every_name_becomes_a_legal_one(name: str, unit: str, kind: Kind) -> None:
+def test_every_name_becomes_legal(name: str, unit: str, kind: Kind) -> None:
     """And stays what it is when translated again, but for the underscore before a digit."""
     translated = metric_name(name, unit, kind)
     assert re.fullmatch(r"[a-zA-Z_:][a-zA-Z0-9_:]*", translated)
@@ -171,14 +171,14 @@ def test_every_name_becomes_a_legal_one(name: str, unit: str, kind: Kind) -> Non
 # -- label sets
 
 
-def test_labels_whose_names_are_equal_once_translated_are_joined_in_the_order_of_their_own_names() -> None:
+def test_labels_with_equal_translated_names_are_joined_in_the_order_of_their_original_names() -> None:
     """As OpenTelemetry's specification says."""
     labels = {"a.b": "dot", "z": "last", "a_b": "underscore", "a-b": "minus", "a b": "space"}
     assert label_set(labels) == {"a_b": "space;minus;dot;underscore", "z": "last"}
     assert [*label_set({"b": "1", "a": "2"})] == ["a", "b"]
 
 
-def test_names_that_mean_something_to_prometheus_give_way() -> None:
+def test_names_that_prometheus_reserves_are_renamed() -> None:
     """Whatever else is there."""
     labels = {"__name__": "x", "__address__": "y", "le": "1", "exported_le": "2", "key__name__": "z"}
     assert label_set(labels, {"le"}) == {
@@ -190,14 +190,14 @@ def test_names_that_mean_something_to_prometheus_give_way() -> None:
     assert label_set({"job": "1"}, {"job", "exported_job"}) == {"exported_exported_job": "1"}
 
 
-def test_an_empty_label_is_none() -> None:
+def test_an_empty_label_counts_as_absent() -> None:
     """Also where another label has its name once translated."""
     assert label_set({"a.b": "", "a_b": "x", "user": ""}) == {"a_b": "x"}
     assert label_set({"a.b": "x", "a_b": ""}) == {"a_b": "x"}
 
 
 @given(st.dictionaries(st.text(max_size=8), st.text(max_size=3), max_size=6))
-def test_no_label_is_lost_and_none_is_reserved(labels: dict[str, str]) -> None:
+def test_no_label_is_lost_and_no_translated_name_is_reserved(labels: dict[str, str]) -> None:
     """Each value is in one of them, unless it is empty."""
     translated = label_set(labels, {"le"})
     assert not any(name.startswith("__") or name == "le" for name in translated)

@@ -57,7 +57,7 @@ def read(sink: PrometheusSink, openmetrics: bool) -> Parsed:
 # -- what a page looks like
 
 
-def test_text_is_what_prometheus_documents() -> None:
+def test_text_pages_have_the_format_that_prometheus_documents() -> None:
     """Every line of it."""
     sink = filled(
         HealthCheck("b", True, 0.05),
@@ -86,7 +86,7 @@ def test_text_is_what_prometheus_documents() -> None:
     )
 
 
-def test_openmetrics_is_what_its_specification_says() -> None:
+def test_openmetrics_pages_follow_the_specification() -> None:
     """Units, counters' families without `_total`, the end."""
     sink = filled(
         HealthCheck("b", True, 0.05), Counter("jobs.done", {}, 2), bounds={"backend.health_check.duration": (1.0,)}
@@ -109,7 +109,7 @@ def test_openmetrics_is_what_its_specification_says() -> None:
     )
 
 
-def test_a_histogram_without_labels_has_none_but_its_bounds() -> None:
+def test_a_histogram_without_labels_has_only_the_label_of_its_bounds() -> None:
     """And no empty braces."""
     text = page(filled(HistogramPoint("h", {}, 3, 4.5, (1.0, 2.0), (1, 0, 2))), openmetrics=False)
     assert text.split("\n", 2)[2] == (
@@ -118,7 +118,7 @@ def test_a_histogram_without_labels_has_none_but_its_bounds() -> None:
 
 
 @BOTH
-def test_an_empty_page_is_one(openmetrics: bool) -> None:
+def test_an_empty_page_is_valid(openmetrics: bool) -> None:
     """Before the block too."""
     for sink in (PrometheusSink(), filled()):
         assert page(sink, openmetrics) == ("# EOF\n" if openmetrics else "")
@@ -150,14 +150,14 @@ def test_types_units_and_help_come_from_the_declaration(openmetrics: bool) -> No
     }
 
 
-def test_help_is_escaped_as_each_format_wants_it() -> None:
+def test_help_is_escaped_as_each_format_requires() -> None:
     """Quotes in OpenMetrics only."""
     sink = filled(Declared(0.5, 1, 2, 3, 4))
     assert '# HELP declared_ratio a \\\\ "quoted"\\nline\n' in page(sink, openmetrics=False)
     assert '# HELP declared_ratio a \\\\ \\"quoted\\"\\nline\n' in page(sink, openmetrics=True)
 
 
-def test_half_a_surrogate_pair_in_a_description_breaks_nothing() -> None:
+def test_an_unpaired_surrogate_in_a_description_is_replaced() -> None:
     """It is U+FFFD."""
 
     @metric_event
@@ -168,7 +168,7 @@ def test_half_a_surrogate_pair_in_a_description_breaks_nothing() -> None:
 
 
 @BOTH
-def test_a_counter_called_total_is_one_in_text_and_of_unknown_type_in_openmetrics(openmetrics: bool) -> None:
+def test_a_counter_called_total_is_a_counter_in_text_and_of_unknown_type_in_openmetrics(openmetrics: bool) -> None:
     """Nothing would be left of its family's name."""
     text = page(filled(Counter("total", {"a": "b"}, 3), Gauge("depth", {}, 1)), openmetrics)
     assert f"# TYPE total {'unknown' if openmetrics else 'counter'}\n" in text
@@ -216,7 +216,7 @@ def test_bounds_are_canonical_numbers() -> None:
 @example(math.nan)
 @example(1e6)
 @example(-0.0)
-def test_every_float_is_read_as_itself(value: float) -> None:
+def test_every_float_round_trips(value: float) -> None:
     """To the last bit."""
     for text in (number_text(value), bound_text(value)):
         assert math.isnan(value) or struct.pack("d", float(text)) == struct.pack("d", value)
@@ -224,7 +224,7 @@ def test_every_float_is_read_as_itself(value: float) -> None:
 
 
 @BOTH
-def test_sums_that_no_float_holds_are_infinite(openmetrics: bool) -> None:
+def test_sums_beyond_any_float_are_infinite(openmetrics: bool) -> None:
     """And their neighbours are what they are."""
     huge = [Counter("c", {"a": 1}, 1.7e308)] * 2 + [Histogram("h", {}, 1.7e308)] * 2
     found = read(filled(*huge, Counter("c", {"a": 2}, 0.1)), openmetrics)
@@ -235,7 +235,7 @@ def test_sums_that_no_float_holds_are_infinite(openmetrics: bool) -> None:
 
 
 @BOTH
-def test_whatever_number_a_gauge_was_set_to_is_written_as_a_float(openmetrics: bool) -> None:
+def test_any_value_of_a_gauge_is_written_as_a_float(openmetrics: bool) -> None:
     """Bools and large ints too."""
     values = [0, -0.5, 3, 10**300, 2**53 + 1, -(10**20), 1e-320]
     sink = filled(*(Gauge("g", {"n": n}, value) for n, value in enumerate(values)), HealthCheck("b", False, 1))
@@ -245,7 +245,7 @@ def test_whatever_number_a_gauge_was_set_to_is_written_as_a_float(openmetrics: b
     assert "False" not in page(sink, openmetrics)
 
 
-def test_a_sum_that_may_fall_is_no_counter_in_openmetrics() -> None:
+def test_a_sum_that_may_fall_is_left_out_in_openmetrics() -> None:
     """With negative bounds or a negative sum, OpenMetrics has neither sum nor count; text has both."""
     low = HistogramPoint("low", {}, 2, 3.0, (-1.0, 2.0), (0, 2, 0))
     sink = filled(low, Histogram("h", {"a": 1}, -0.5), Histogram("h", {"a": 2}, 0.5))
@@ -292,7 +292,7 @@ def whole(text: str) -> str:
 @BOTH
 @settings(deadline=None)
 @given(series=st.lists(st.tuples(st.dictionaries(plain_names, values_of_labels, max_size=4), finite), max_size=5))
-def test_parsers_give_back_exactly_the_labels_and_the_values(
+def test_parsers_return_exactly_the_recorded_labels_and_values(
     openmetrics: bool, series: list[tuple[dict[str, str], float]]
 ) -> None:
     """Of gauges, whatever text the values are; the last of each label set, an empty label being none."""
@@ -305,7 +305,7 @@ def test_parsers_give_back_exactly_the_labels_and_the_values(
 
 @BOTH
 @pytest.mark.parametrize("value", AWKWARD_VALUES)
-def test_hostile_label_values_come_through_as_they_are(openmetrics: bool, value: str) -> None:
+def test_hostile_label_values_arrive_unchanged(openmetrics: bool, value: str) -> None:
     """In each kind of instrument, beside others."""
     labels: dict[str, Any] = {"a": value, "b": "x", "c": value}
     sink = filled(
@@ -340,7 +340,7 @@ CLASHING = ["a", "a.b", "a_b", "a.count", "a.sum", "a.total", "a_created", "a.bu
         max_size=12,
     )
 )
-def test_whatever_the_names_are_both_parsers_take_the_page_and_it_has_everything_that_is_not_refused(
+def test_a_page_with_any_names_is_parsed_and_has_everything_that_is_not_refused(
     openmetrics: bool, series: list[tuple[str, Any, dict[str, str], int]]
 ) -> None:
     """Names that are equal once translated, or that clash with the samples of others."""
@@ -383,7 +383,7 @@ def test_instruments_with_the_same_name_type_and_unit_share_a_family() -> None:
         assert found.of("a_size_bucket")[labelled(n="2", le="10.0")] == 1
 
 
-def test_series_that_are_equal_once_translated_are_added_up() -> None:
+def test_series_with_equal_translated_names_are_added_up() -> None:
     """Of one instrument or two, in one merge or in several; of a gauge, the latest value counts."""
     sink = filled(
         *(Counter("hits", {"user": None}, 7), Counter("hits", {"user": ""}, 2), Counter("hits", {}, 1)),
@@ -432,7 +432,7 @@ def test_the_cap_counts_series_as_prometheus_sees_them() -> None:
     ],
     ids=stable_id,
 )
-def test_an_instrument_whose_names_another_has_is_refused(
+def test_an_instrument_whose_names_are_taken_is_refused(
     first: MetricEvent, second: MetricEvent, caplog: pytest.LogCaptureFixture
 ) -> None:
     """Whoever comes last, in both formats; its events are rejected, and that is logged once."""
@@ -454,7 +454,7 @@ def test_an_instrument_whose_names_another_has_is_refused(
 
 @BOTH
 @pytest.mark.parametrize("suffix", ["bucket", "sum", "count", "total", "created", "info", "gsum", "gcount", "max"])
-def test_a_gauge_may_be_called_like_a_sample_of_another_type(suffix: str, openmetrics: bool) -> None:
+def test_a_gauge_may_be_named_like_a_sample_of_another_type(suffix: str, openmetrics: bool) -> None:
     """As long as nobody else has the name."""
     sink = filled(Gauge(f"a.{suffix}", {}, 2), Counter("b", {}, 1), Histogram("c", {}, 1))
     assert read(sink, openmetrics).of(f"a_{suffix}") == {labelled(): 2}
@@ -497,7 +497,7 @@ def of_tally(tally: Tally) -> dict[str, dict[Any, list[float]]]:
 
 @settings(deadline=None)
 @given(batches=st.lists(st.tuples(st.lists(EVENTS, max_size=8), st.booleans(), st.booleans()), max_size=6))
-def test_every_page_says_what_an_independent_tally_says(
+def test_every_page_agrees_with_an_independent_tally(
     batches: Sequence[tuple[list[MetricEvent], bool, bool]],
 ) -> None:
     """After each merge or after some, in either format, whatever was kept from the page before."""
@@ -524,7 +524,7 @@ def test_every_page_says_what_an_independent_tally_says(
 
 
 @BOTH
-def test_every_kind_of_event_is_on_the_page_as_it_is_declared(openmetrics: bool) -> None:
+def test_every_kind_of_event_is_on_the_page_as_declared(openmetrics: bool) -> None:
     """The samples of the contract."""
     found = read(filled(*(event for event, _ in SAMPLES)), openmetrics)
     labels = {"http_request_method": "GET", "http_route": "/users/{id}", "http_response_status_code": "200"}
@@ -554,7 +554,7 @@ def test_label_sets_beyond_the_cap_share_a_series() -> None:
     assert len(found) == 4
 
 
-def test_what_has_not_changed_is_not_written_again_and_what_has_is() -> None:
+def test_only_changed_series_are_written_again() -> None:
     """Both formats have what is kept."""
     sink = filled(HttpRequest("GET", "/a", 200, 0.1), Counter("c", {"n": 1}, 1), Counter("c", {"n": 2}, 1))
     for openmetrics in (False, True):

@@ -163,7 +163,7 @@ async def test_any_text_may_be_in_the_grouping_key(value: str, autojump_clock: M
         ({"timeout": 0}, r"^timeout must be"),
     ],
 )
-def test_a_bad_setting_is_named(settings: Any, message: str) -> None:
+def test_an_invalid_setting_is_named(settings: Any, message: str) -> None:
     """When the sink is made."""
     with pytest.raises(ValueError, match=message):
         FakeGateway()(**settings)
@@ -209,7 +209,7 @@ async def test_post_leaves_metrics_of_other_names_alone(autojump_clock: MockCloc
         assert {each for each, _ in group} == expected[name]
 
 
-async def test_a_label_called_like_one_of_the_grouping_key_gives_way(autojump_clock: MockClock) -> None:
+async def test_a_label_named_like_one_of_the_grouping_key_is_renamed(autojump_clock: MockClock) -> None:
     """The gateway would overwrite it, and make one series of two."""
     gateway = FakeGateway()
     config = BatchMetricsConfig(static_labels={"instance": "mine"})
@@ -226,7 +226,7 @@ async def test_a_label_called_like_one_of_the_grouping_key_gives_way(autojump_cl
     }
 
 
-async def test_instruments_of_one_name_are_added_up_and_those_of_another_type_refused(
+async def test_instruments_of_one_name_are_added_up_and_other_types_are_refused(
     autojump_clock: MockClock,
 ) -> None:
     """The gateway would refuse the whole push."""
@@ -242,7 +242,7 @@ async def test_instruments_of_one_name_are_added_up_and_those_of_another_type_re
     assert account.last_error == "1 of 3 events refused: 'a.b' of another kind or unit has the name"
 
 
-async def test_a_refusal_is_told_and_tried_again(autojump_clock: MockClock) -> None:
+async def test_a_refusal_is_reported_and_retried(autojump_clock: MockClock) -> None:
     """A push that is refused loses nothing: the next one has everything."""
     gateway = FakeGateway(400, 401)
     async with collector(sinks=[gateway()]) as metrics:
@@ -256,7 +256,7 @@ async def test_a_refusal_is_told_and_tried_again(autojump_clock: MockClock) -> N
 # ----------------------------------------------------------------------------------------------------------- at the end
 
 
-async def test_the_group_is_deleted_on_exit_where_that_is_asked_for(autojump_clock: MockClock) -> None:
+async def test_the_group_is_deleted_on_exit_on_request(autojump_clock: MockClock) -> None:
     """After the last push; otherwise it stays."""
     for delete_on_exit in (True, False):
         gateway = FakeGateway()
@@ -267,7 +267,7 @@ async def test_the_group_is_deleted_on_exit_where_that_is_asked_for(autojump_clo
         assert len(gateway.groups) == 1 - delete_on_exit
 
 
-async def test_a_group_that_is_not_deleted_is_told_and_harms_nobody(autojump_clock: MockClock) -> None:
+async def test_a_group_that_could_not_be_deleted_is_reported_and_does_no_harm(autojump_clock: MockClock) -> None:
     """What was delivered stays delivered."""
 
     async def first_then_fails(request: httpx2.Request) -> httpx2.Response:
@@ -282,7 +282,7 @@ async def test_a_group_that_is_not_deleted_is_told_and_harms_nobody(autojump_clo
     assert "not deleted: HTTP 500: disk full" in str(account.last_error)
 
 
-async def test_a_gateway_that_hangs_at_the_end_does_not_hold_up_the_application(autojump_clock: MockClock) -> None:
+async def test_a_gateway_that_hangs_at_the_end_does_not_delay_the_application(autojump_clock: MockClock) -> None:
     """The shutdown's deadline covers the deletion too."""
 
     async def hangs(request: httpx2.Request) -> httpx2.Response:

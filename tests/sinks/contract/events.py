@@ -93,7 +93,7 @@ class EventSinkContract:
         if case.detailed:
             assert ids(case.arrived()) == list(range(2500))
 
-    async def test_every_kind_of_event_arrives_as_it_is_declared(self, case: EventSinkCase) -> None:
+    async def test_every_kind_of_event_arrives_as_declared(self, case: EventSinkCase) -> None:
         """The built-in ones, a point of a histogram, and a user's own."""
         async with collector(sinks=[case.make()]) as metrics:
             for event, _ in SAMPLES:
@@ -103,7 +103,7 @@ class EventSinkContract:
         if case.detailed:
             assert case.arrived() == [expected._replace(timestamp=TIMESTAMP) for _, expected in SAMPLES]
 
-    async def test_what_bound_instruments_gather_arrives(self, case: EventSinkCase) -> None:
+    async def test_points_of_bound_instruments_arrive(self, case: EventSinkCase) -> None:
         """A point for each instrument that was touched."""
         async with collector(sinks=[case.make()]) as metrics:
             metrics.counter("jobs", labels={"queue": "a"}).add(2)
@@ -121,7 +121,7 @@ class EventSinkContract:
                 "HistogramPoint": ("size", {}, counts),
             }
 
-    async def test_awkward_text_arrives_as_it_is(self, case: EventSinkCase) -> None:
+    async def test_awkward_text_arrives_unchanged(self, case: EventSinkCase) -> None:
         """As a label's value, a label's name and an instrument's name; in one event and in one for each."""
         async with collector(sinks=[case.make()]) as metrics:
             metrics.record_gauge("all", AWKWARD, 1)
@@ -134,7 +134,7 @@ class EventSinkContract:
             expected += [(value or "-", {value: value}) for value in AWKWARD.values()]
             assert [(event.name, event.labels) for event in case.arrived()] == expected
 
-    async def test_half_a_surrogate_pair_takes_nobody_with_it(self, case: EventSinkCase) -> None:
+    async def test_an_unpaired_surrogate_does_not_affect_other_events(self, case: EventSinkCase) -> None:
         """No encoding can carry it, so it arrives as U+FFFD."""
         async with collector(sinks=[case.make()]) as metrics:
             record(metrics, [0])
@@ -146,7 +146,7 @@ class EventSinkContract:
             assert ids(case.arrived()) == [0, 1, 2]
             assert case.arrived()[1].labels["half"] == "a\ufffdz"
 
-    async def test_static_labels_are_on_everything_and_an_events_own_label_wins(self, case: EventSinkCase) -> None:
+    async def test_static_labels_are_on_every_event_and_its_own_labels_win(self, case: EventSinkCase) -> None:
         """Values become text there too, and None is left out."""
         static = {"service.name": "shop", "build": 7, "canary": True, "none": None}
         async with collector(BatchMetricsConfig(static_labels=static), sinks=[case.make()]) as metrics:
@@ -174,7 +174,7 @@ class EventSinkContract:
         else:
             assert account.delivered == 1400
 
-    async def test_an_invalid_event_never_reaches_it(self, case: EventSinkCase) -> None:
+    async def test_an_invalid_event_never_reaches_the_sink(self, case: EventSinkCase) -> None:
         """It is dropped before."""
         async with collector(sinks=[case.make()]) as metrics:
             record(metrics, [0])
@@ -186,7 +186,7 @@ class EventSinkContract:
         assert case.kinds() == {"Counter": 2}
 
     @pytest.mark.parametrize("milliseconds", [0, 1, 2, 4, 8, 16, 32, 64, 128])
-    async def test_cut_at_the_shutdown_deadline_the_account_holds(
+    async def test_the_account_is_right_wherever_the_shutdown_deadline_strikes(
         self, case: EventSinkCase, milliseconds: float
     ) -> None:
         """Wherever the deadline strikes: connecting, encoding, inserting, committing; or not at all."""
@@ -200,7 +200,7 @@ class EventSinkContract:
             found = ids(case.arrived())
             assert found == list(range(len(found)))
 
-    async def test_an_attempt_that_takes_too_long_is_made_again(self, case: EventSinkCase) -> None:
+    async def test_an_attempt_that_takes_too_long_is_retried(self, case: EventSinkCase) -> None:
         """With a timeout that some attempts keep and others do not, nothing arrives twice or out of order."""
         if not case.takes_settings:
             return
@@ -228,7 +228,7 @@ class EventSinkContract:
         assert account_of(opened[0].stats(), case).delivered == 10
         assert case.kinds() == {"Counter": 10}
 
-    async def test_a_cancelled_attempt_leaves_it_as_it_was(self, case: EventSinkCase) -> None:
+    async def test_a_cancelled_attempt_leaves_the_sink_usable(self, case: EventSinkCase) -> None:
         """`send` in a cancelled scope: either it returned and all arrived, or nothing did; it works afterwards."""
         sink = case.make()
         if not case.takes_settings:
@@ -257,7 +257,7 @@ class EventSinkContract:
         assert account_of(opened[0].stats(), case).delivered == 0
         assert opened[0].stats().failed_events == 3
 
-    async def test_two_collectors_at_once_mix_nothing_up(self, case: EventSinkCase) -> None:
+    async def test_two_simultaneous_collectors_do_not_mix_events(self, case: EventSinkCase) -> None:
         """Each has a sink and a place of its own."""
         places = [type(case)(case.folder / str(number)) for number in range(2)]
         for place in places:
@@ -271,7 +271,7 @@ class EventSinkContract:
             if case.detailed:
                 assert ids(place.arrived()) == list(range(first, 100, 2))
 
-    async def test_a_stuck_sink_beside_it_delays_nothing(self, case: EventSinkCase) -> None:
+    async def test_a_stuck_sink_does_not_delay_another_sink(self, case: EventSinkCase) -> None:
         """All has arrived while the other has yet to answer."""
 
         async def stuck(_: Sequence[MetricEvent]) -> None:
@@ -284,7 +284,7 @@ class EventSinkContract:
             assert case.kinds() == {"Counter": 50}
         assert balanced(metrics.stats()).failed_events == 50
 
-    async def test_it_has_its_name_or_the_one_it_is_given(self, case: EventSinkCase) -> None:
+    async def test_a_sink_has_its_default_name_or_the_given_one(self, case: EventSinkCase) -> None:
         """And takes the delivery settings, which must be above 0."""
         async with collector(sinks=[case.make()]) as metrics:
             assert list(metrics.stats().sinks) == [case.name]
@@ -300,7 +300,7 @@ class EventSinkContract:
         with pytest.raises(ValueError, match=r"^timeout must be .*> 0"):
             case.make(timeout=0)
 
-    async def test_closing_it_twice_or_unused_does_no_harm(self, case: EventSinkCase) -> None:
+    async def test_closing_a_sink_twice_or_unused_does_no_harm(self, case: EventSinkCase) -> None:
         """Before it was used, and again after the collector closed it; cancelled or not."""
         sink = case.make()
         if not case.takes_settings:
@@ -314,7 +314,7 @@ class EventSinkContract:
         await sink.aclose()
         assert account_of(metrics.stats(), case).delivered == 3
 
-    async def test_opening_does_no_io(self, case: EventSinkCase) -> None:
+    async def test_constructing_and_opening_a_sink_does_no_io(self, case: EventSinkCase) -> None:
         """Neither making a sink nor opening a collector looks for the back-end: what is not there shows later."""
         sink = case.make_unreachable()
         if sink is None:
@@ -325,7 +325,7 @@ class EventSinkContract:
         assert list(case.folder.iterdir()) == []
         assert metrics.stats().sinks[case.name].last_error is None
 
-    async def test_what_cannot_be_reached_costs_its_events_and_nothing_else(self, case: EventSinkCase) -> None:
+    async def test_an_unreachable_back_end_costs_only_its_events(self, case: EventSinkCase) -> None:
         """They count as failed, with an error that names the place."""
         sink = case.make_unreachable()
         if sink is None:

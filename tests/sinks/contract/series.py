@@ -100,7 +100,7 @@ class SeriesSinkContract:
         assert (account.delivered, account.retries) == (100, 3)
         assert account.last_error is not None
 
-    async def test_what_no_push_contained_has_failed(self, series: SeriesSinkCase) -> None:
+    async def test_events_that_no_push_contained_have_failed(self, series: SeriesSinkCase) -> None:
         """A back-end that does not answer, and no time left."""
         async with collector(BatchMetricsConfig(shutdown_timeout=0.3), sinks=[series.make(hang=True)]) as metrics:
             for _ in range(100):
@@ -109,7 +109,7 @@ class SeriesSinkContract:
         assert (account.total, account.failed, account.delivered) == (100, 100, 0)
         assert series.sums() == {}
 
-    async def test_a_push_that_takes_too_long_is_made_again(self, series: SeriesSinkCase) -> None:
+    async def test_a_push_that_takes_too_long_is_retried(self, series: SeriesSinkCase) -> None:
         """And in the meantime what is merged waits."""
         sink = series.make(hang=True, timeout=0.01, backoff=0.001, max_backoff=0.001)
         async with collector(BatchMetricsConfig(batch_size=10, shutdown_timeout=0), sinks=[sink]) as metrics:
@@ -128,9 +128,7 @@ class SeriesSinkContract:
         assert account.delivered == 0
         assert metrics.stats().failed_events == 2
 
-    async def test_an_event_that_it_has_no_series_for_is_delivered_with_the_others(
-        self, series: SeriesSinkCase
-    ) -> None:
+    async def test_an_event_without_a_series_is_delivered_with_the_others(self, series: SeriesSinkCase) -> None:
         """Every kind may be merged."""
         async with collector(sinks=[series.make()]) as metrics:
             for event, _ in SAMPLES:
@@ -151,7 +149,7 @@ class SeriesSinkContract:
         assert balanced(opened[0].stats()).sinks[series.name].delivered == 1
         assert series.sums() == {"jobs": 2.0}
 
-    async def test_an_event_sink_beside_it_gets_the_same_events(self, series: SeriesSinkCase) -> None:
+    async def test_an_event_sink_alongside_a_series_sink_gets_the_same_events(self, series: SeriesSinkCase) -> None:
         """Both kinds in one collector; an event is settled when both have settled it."""
         seen = list[MetricEvent]()
 
@@ -165,7 +163,7 @@ class SeriesSinkContract:
         assert series.sums() == {"contract": 20.0}
         assert balanced(metrics.stats()).processed_events == 20
 
-    async def test_closing_it_twice_or_unused_does_no_harm(self, series: SeriesSinkCase) -> None:
+    async def test_closing_a_sink_twice_or_unused_does_no_harm(self, series: SeriesSinkCase) -> None:
         """Before it was used, and again after the collector closed it."""
         sink = series.make()
         await sink.aclose()

@@ -57,7 +57,7 @@ async def test_events_go_to_the_index_of_their_own_day_in_utc(in_tokyo: None, au
         (".hidden", ".hidden", ".hidden", ".hidden"),
     ],
 )
-async def test_a_name_has_patterns_and_a_template(
+async def test_an_index_name_has_patterns_and_a_template(
     index: str, name: str, patterns: str, template: str, autojump_clock: MockClock
 ) -> None:
     """From the first directive to the last is a star, but for the digit that it begins with."""
@@ -93,7 +93,7 @@ def test_a_setting_that_cannot_work_is_refused(settings: dict[str, Any], message
         FakeCluster()(**settings)
 
 
-def test_an_index_is_to_be_named() -> None:
+def test_the_index_is_a_required_argument() -> None:
     """There is none by default."""
     with pytest.raises(TypeError, match="index"):
         ElasticsearchSink("http://search.example")  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]

@@ -29,7 +29,7 @@ from trio_batchmetrics.abc import EventSink
     ],
     ids=str,
 )
-async def test_what_may_pass_is_tried_again(answer: Any, autojump_clock: MockClock) -> None:
+async def test_temporary_failures_are_retried(answer: Any, autojump_clock: MockClock) -> None:
     """With the same ids, the same body."""
     cluster = FakeCluster(answer)
     stats = await count_up(cluster, 3)
@@ -39,7 +39,7 @@ async def test_what_may_pass_is_tried_again(answer: Any, autojump_clock: MockClo
 
 
 @pytest.mark.parametrize("status", [401, 403, 404, 405, 406, 301])
-async def test_what_will_not_change_is_given_up(status: int, autojump_clock: MockClock) -> None:
+async def test_permanent_refusals_are_given_up(status: int, autojump_clock: MockClock) -> None:
     """With the server's words."""
     cluster = FakeCluster(response(status))
     account = (await count_up(cluster, 3)).sinks["elasticsearch"]
@@ -72,9 +72,7 @@ class PickyCluster(FakeCluster):
 
 
 @pytest.mark.parametrize("guilty", [{0}, {4999}, {1234}, {1234, 1235, 3000}, {*range(100, 160)}])
-async def test_one_event_that_makes_the_request_a_bad_one_is_rejected_alone(
-    guilty: set[int], autojump_clock: MockClock
-) -> None:
+async def test_only_the_event_that_spoils_a_request_is_rejected(guilty: set[int], autojump_clock: MockClock) -> None:
     """In the middle of the largest payload, after few requests."""
     cluster = PickyCluster()
     async with collector(BatchMetricsConfig(batch_size=5000, buffer_size=5000), sinks=[cluster()]) as metrics:
@@ -87,7 +85,7 @@ async def test_one_event_that_makes_the_request_a_bad_one_is_rejected_alone(
     assert len(cluster.requests) <= 26 * len(guilty) + 1
 
 
-async def test_a_server_that_refuses_everything_is_not_asked_for_every_event(autojump_clock: MockClock) -> None:
+async def test_a_server_that_refuses_everything_is_not_sent_every_event_alone(autojump_clock: MockClock) -> None:
     """Such as one that wants TLS: 64 requests at a time. Once somebody has put that right, the rest arrives."""
     cluster = FakeCluster(*[httpx2.Response(400, text="plain HTTP on an HTTPS port")] * 1000)
     config = BatchMetricsConfig(batch_size=5000, buffer_size=5000)
@@ -106,7 +104,7 @@ async def test_a_server_that_refuses_everything_is_not_asked_for_every_event(aut
     assert account.rejected < 1000
 
 
-async def test_requests_ask_for_little_and_for_an_answer_in_time(autojump_clock: MockClock) -> None:
+async def test_requests_ask_for_short_and_timely_responses(autojump_clock: MockClock) -> None:
     """A filter for the answer, and a time-out of the server's own below that of the attempt."""
     cluster = FakeCluster()
     await count_up(cluster, 1, timeout=8)
@@ -130,6 +128,6 @@ async def test_payloads_have_at_most_5000_events(autojump_clock: MockClock) -> N
     assert all(len(request.content) <= 5_000_000 for request in cluster.requests)
 
 
-def test_it_is_an_event_sink_over_http() -> None:
+def test_the_sink_is_an_event_sink() -> None:
     """Made without a server."""
     assert isinstance(FakeCluster()(), EventSink)

@@ -12,7 +12,7 @@ from tests.sinks.elasticsearch.cluster import FakeCluster, count_up, response
 from trio_batchmetrics import BatchMetricsConfig, collector
 
 
-async def test_without_being_asked_it_puts_no_template(autojump_clock: MockClock) -> None:
+async def test_no_template_is_put_by_default(autojump_clock: MockClock) -> None:
     """One request for one payload."""
     cluster = FakeCluster()
     await count_up(cluster, 1)
@@ -73,7 +73,7 @@ async def test_a_data_stream_is_declared_as_one(autojump_clock: MockClock) -> No
 
 
 @pytest.mark.parametrize("failure", [response(503), response(429), httpx2.ConnectError("refused")], ids=str)
-async def test_a_template_that_may_be_put_later_is_put_before_any_event(
+async def test_a_template_that_failed_for_now_is_put_before_any_event(
     failure: Any, autojump_clock: MockClock, caplog: pytest.LogCaptureFixture
 ) -> None:
     """The payload waits for it, within its own budget."""
@@ -86,7 +86,7 @@ async def test_a_template_that_may_be_put_later_is_put_before_any_event(
 
 
 @pytest.mark.parametrize("status", [400, 401, 403, 404, 405, 413])
-async def test_a_template_that_is_refused_for_good_costs_no_events(
+async def test_a_permanently_refused_template_costs_no_events(
     status: int, autojump_clock: MockClock, caplog: pytest.LogCaptureFixture
 ) -> None:
     """They are written without it, and one warning says so."""

@@ -25,14 +25,14 @@ from trio_batchmetrics.sinks._influxdb.timestamps import Timestamps
     ],
     ids=["spaces", "fields", "measurements", "dropped", "quotes", "lines of quotes"],
 )
-async def test_no_answer_takes_long_to_read(text: str) -> None:
+async def test_every_response_is_read_quickly(text: str) -> None:
     """Each is read in a few milliseconds; a regular expression took seconds to hours."""
     start = perf_counter()
     await receipt(error(400, text), events(range(4)))
     assert perf_counter() - start < 1
 
 
-async def test_many_lines_that_are_named_are_found_at_once() -> None:
+async def test_many_named_lines_are_found_quickly() -> None:
     """Long ones too, and ones that begin with another: as many as a payload has."""
     payload = [Gauge("m", {"a": "x"}, number, timestamp=10**18 + number) for number in range(20_000)]
     payload += [Gauge("m", {"a": "': " * 10_000}, 1, timestamp=10**17 + number) for number in range(20)]
@@ -46,7 +46,7 @@ async def test_many_lines_that_are_named_are_found_at_once() -> None:
 
 
 @pytest.mark.parametrize("measurement", ["m", "of somebody else"])
-async def test_long_labels_make_a_conflict_no_slower_to_read(measurement: str) -> None:
+async def test_long_labels_do_not_slow_down_reading_a_conflict(measurement: str) -> None:
     """Measurement and fields stand at the ends of a line; to read all of it held the loop for two seconds."""
     long = {f"label{number}": "x" * 100 for number in range(10)}
     payload = [Gauge("m", long, number, timestamp=10**18 + number) for number in range(4000)]
@@ -59,7 +59,7 @@ async def test_long_labels_make_a_conflict_no_slower_to_read(measurement: str) -
     assert (found.rejected, found.too_large) == ({}, True)
 
 
-async def test_a_long_reason_that_many_events_have_is_read_once() -> None:
+async def test_a_long_reason_shared_by_many_events_is_read_once() -> None:
     """All that were dropped have it."""
     start = perf_counter()
     found = await receipt(error(400, f"partial write: {'x y ' * 100_000}dropped=2000"), events(range(2000)))
@@ -67,7 +67,7 @@ async def test_a_long_reason_that_many_events_have_is_read_once() -> None:
     assert (len(found.rejected), len(found.rejected[0])) == (2000, 300)
 
 
-async def test_of_long_series_fewer_are_remembered() -> None:
+async def test_fewer_series_are_remembered_if_they_are_long() -> None:
     """So that memory is bounded by bytes."""
     sink = FakeServer().sink()
     for start in range(0, 10_000, 100):

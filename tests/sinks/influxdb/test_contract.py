@@ -48,7 +48,7 @@ def case(tmp_path: Path) -> EventSinkCase:
 class TestInfluxDB(EventSinkContract):
     """The contract, but for texts that line protocol cannot carry."""
 
-    async def test_awkward_text_arrives_as_it_is(self, case: EventSinkCase) -> None:
+    async def test_awkward_text_arrives_unchanged(self, case: EventSinkCase) -> None:
         """But newlines, a backslash at the end, and empty texts, which are left out."""
         async with collector(sinks=[case.make()]) as metrics:
             metrics.record_gauge("all", AWKWARD, 1)

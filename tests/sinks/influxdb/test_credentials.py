@@ -12,7 +12,7 @@ from trio_batchmetrics.sinks._influxdb.series_sink import InfluxDBSeriesSink
 from trio_batchmetrics.sinks._influxdb.sink import InfluxDBSink
 
 
-def test_credentials_in_the_url_and_a_token_are_too_many() -> None:
+def test_credentials_in_the_url_and_a_token_are_refused_together() -> None:
     """And the message shows neither."""
     with pytest.raises(ValueError, match=r"^token and user and password are both given$"):
         InfluxDBSink("http://user:hunter22@influx.example", bucket="b", token="secret")
@@ -39,7 +39,7 @@ async def test_no_credential_is_shown(status: int, caplog: pytest.LogCaptureFixt
 
 
 @pytest.mark.parametrize("before", range(270, 300))
-async def test_no_part_of_a_credential_is_left_where_a_reason_is_cut(before: int) -> None:
+async def test_a_truncated_reason_leaves_no_part_of_a_credential(before: int) -> None:
     """It is taken out first."""
     server = FakeServer(error(400, f"partial write: {'x' * before}hunter22hunter22 dropped=1"))
     sink = server.sink(token="hunter22hunter22")

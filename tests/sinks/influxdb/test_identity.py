@@ -9,7 +9,7 @@ from tests.sinks.influxdb.server import CONFLICT, FakeServer, error
 from trio_batchmetrics import Counter, Gauge, collector
 
 
-async def test_what_is_sent_again_is_the_same_to_the_byte(autojump_clock: trio.testing.MockClock) -> None:
+async def test_retried_lines_are_identical_byte_for_byte(autojump_clock: trio.testing.MockClock) -> None:
     """Halves and leftovers too, though their timestamps collide."""
     answers = [
         httpx2.Response(503),
@@ -30,7 +30,7 @@ async def test_what_is_sent_again_is_the_same_to_the_byte(autojump_clock: trio.t
     assert sorted(server.values()) == [0, 1, 3, 4, 5, 6, 7]
 
 
-async def test_a_sink_serves_two_collectors_one_after_the_other() -> None:
+async def test_a_sink_serves_two_collectors_in_succession() -> None:
     """Serial numbers begin anew; still no event overwrites another."""
     server = FakeServer()
     sink = server.sink()

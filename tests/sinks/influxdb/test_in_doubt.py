@@ -11,7 +11,7 @@ from trio_batchmetrics import Batch, BatchMetricsConfig, collector
 from trio_batchmetrics.abc import Payload, Receipt
 
 
-async def test_one_event_that_was_not_dropped_is_not_rejected() -> None:
+async def test_a_single_event_that_was_not_dropped_is_not_rejected() -> None:
     """The server says that it dropped none: it may be stored."""
     text = "partial write: something new dropped=0"
     assert await receipt(error(400, text), events([0])) == Receipt(error=f'HTTP 400: {{"error":"{text}"}}')
@@ -36,7 +36,7 @@ class Partial(FakeServer):
         return error(400, "partial write: no sevens") if " value=7.0 " in body else httpx2.Response(204)
 
 
-async def test_the_one_that_is_refused_alone_is_rejected_though_others_were_stored() -> None:
+async def test_an_event_that_is_refused_alone_is_rejected_although_others_were_stored() -> None:
     """It never was."""
     server = Partial()
     async with collector(sinks=[server.sink()]) as metrics:
@@ -47,7 +47,7 @@ async def test_the_one_that_is_refused_alone_is_rejected_though_others_were_stor
 
 
 @pytest.mark.parametrize("later", [error(413, "too large"), error(403, "no"), httpx2.Response(400, text="bad request")])
-async def test_what_may_be_stored_is_not_rejected_when_it_is_refused_later(later: httpx2.Response) -> None:
+async def test_events_that_may_be_stored_are_not_rejected_when_they_are_refused_later(later: httpx2.Response) -> None:
     """After a partial write of all, for another reason: it counts as failed."""
     server = Partial()
     server.later = later
@@ -59,7 +59,7 @@ async def test_what_may_be_stored_is_not_rejected_when_it_is_refused_later(later
     assert (account.delivered, account.rejected, account.failed) == (0, 1, 15)
 
 
-async def test_what_may_be_stored_stays_in_doubt_while_other_payloads_are_sent() -> None:
+async def test_events_that_may_be_stored_stay_in_doubt_while_other_payloads_are_sent() -> None:
     """A payload of which the server took some is set aside, and another meets with the same."""
     server = FakeServer()
     sink = server.sink()
@@ -83,7 +83,7 @@ async def test_what_may_be_stored_stays_in_doubt_while_other_payloads_are_sent()
     assert (await send(150, 151, some)).too_large  # rejected: a stored one couldn't be at fault
 
 
-async def test_what_was_never_stored_is_rejected_if_it_is_too_large() -> None:
+async def test_an_event_that_was_never_stored_is_rejected_if_it_is_too_large() -> None:
     """Alone."""
     server = FakeServer(error(413, "too large"))
     async with collector(sinks=[server.sink()]) as metrics:
@@ -91,7 +91,7 @@ async def test_what_was_never_stored_is_rejected_if_it_is_too_large() -> None:
     assert balanced(metrics.stats()).sinks["influxdb"].rejected == 1
 
 
-async def test_what_slow_refusals_told_is_not_lost(autojump_clock: trio.testing.MockClock) -> None:
+async def test_rejections_learned_from_slow_responses_are_not_lost(autojump_clock: trio.testing.MockClock) -> None:
     """Many measurements in conflict, each named by an answer of its own: the attempt ends before they are all known."""
 
     class Slow(FakeServer):

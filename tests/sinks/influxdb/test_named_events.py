@@ -69,7 +69,7 @@ async def test_events_that_the_server_names_are_rejected(
         (error(400, CONFLICT.format("m", 3)), {0, 1, 2, 3, 4}, False),
     ],
 )
-async def test_what_comes_after_a_refusal_is_about_the_others(
+async def test_a_response_after_a_refusal_is_about_the_other_events(
     last: httpx2.Response, rejected: set[int], retry: bool
 ) -> None:
     """Nothing counts as delivered but what the last answer says is stored."""
@@ -95,7 +95,7 @@ TODAY = [
 
 
 @pytest.mark.parametrize(("answer", "rejected"), TODAY)
-async def test_todays_words_name_the_same_events(answer: httpx2.Response, rejected: set[int]) -> None:
+async def test_current_error_messages_name_the_same_events(answer: httpx2.Response, rejected: set[int]) -> None:
     """With one request: what is not refused is stored, and not sent again."""
     server = FakeServer()
     found = await receipt(answer, events(range(4)), server)
@@ -117,7 +117,7 @@ async def test_events_that_measure_nothing_have_no_line() -> None:
     assert server.values() == [1]
 
 
-async def test_of_lines_with_the_same_age_it_cannot_be_told_which_is_too_old() -> None:
+async def test_lines_of_equal_age_are_rejected_only_together() -> None:
     """Two of a nanosecond, one of them dropped; both dropped."""
     payload = [Gauge(f"m{number}", {}, 1, timestamp=number // 2) for number in range(4)]
     for count, rejected in ((1, set[int]()), (2, {0, 1}), (3, set[int]()), (4, {0, 1, 2, 3})):
@@ -126,7 +126,7 @@ async def test_of_lines_with_the_same_age_it_cannot_be_told_which_is_too_old() -
         assert found.too_large == (not rejected)
 
 
-async def test_a_line_that_holds_what_ends_it_in_the_message_is_found() -> None:
+async def test_a_line_that_contains_its_own_terminator_is_found() -> None:
     """`': ` in a label."""
     payload = [Gauge("m", {"a": "b': c"}, 1, timestamp=1), Gauge("m", {"a": "b"}, 1, timestamp=1)]
     text = "unable to parse 'm,a=b':\\ c value=1.0 1': bad: 'it's'"

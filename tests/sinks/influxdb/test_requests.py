@@ -36,7 +36,7 @@ from trio_batchmetrics.sinks._influxdb.sink import InfluxDBSink
     ],
 )
 @pytest.mark.parametrize("kind", [InfluxDBSink, InfluxDBSeriesSink])
-async def test_a_write_goes_where_it_should(
+async def test_a_write_goes_to_the_configured_path(
     kind: Callable[..., InfluxDBSink], settings: dict[str, Any], path: str, authorization: str | None
 ) -> None:
     """With the credentials in a header, never in the URL."""
@@ -83,7 +83,7 @@ def test_settings_that_make_no_sense_are_refused(
         kind(URL, **settings)
 
 
-def test_limits_are_documented_ones() -> None:
+def test_default_limits_are_the_documented_ones() -> None:
     """Or those that are given."""
     sink = InfluxDBSink(URL, database="d")
     assert (sink.max_events, sink.max_payload_bytes) == (5_000, 5_000_000)
@@ -104,7 +104,7 @@ async def test_payloads_keep_to_their_limits() -> None:
     assert ids(arrived(server.stored)) == list(range(6000))
 
 
-async def test_bodies_are_compressed_if_that_is_asked_for() -> None:
+async def test_bodies_are_compressed_on_request() -> None:
     """With gzip."""
     server = FakeServer()
     seen = list[str | None]()

@@ -22,7 +22,7 @@ def made_series(server: FakeServer, **context: Any) -> InfluxDBSeriesSink:
     return sink
 
 
-def test_series_are_written_with_one_time_that_rises() -> None:
+def test_series_of_a_snapshot_share_one_rising_timestamp() -> None:
     """Each snapshot is later than the one before, whatever the clock says."""
     sink = made_series(FakeServer(), static_labels={"host": "h"})
     sink.merge([event for event, _ in SAMPLES])
@@ -46,7 +46,7 @@ def test_series_are_written_with_one_time_that_rises() -> None:
     assert Count(line.measurement for line in lines)["backend.request.duration"] == 2
 
 
-def test_a_series_that_cannot_be_written_is_refused_and_a_sum_that_no_float_holds_is_left_out(
+def test_an_unwritable_series_is_refused_and_a_sum_beyond_any_float_is_left_out(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     """Labels that are too long are reported once, and the other series are written."""
@@ -81,7 +81,7 @@ async def test_a_backslash_in_a_series_is_written_as_the_server_reads_it(dialect
     assert sink.replacements == (0 if tail == "\\" else 3)
 
 
-async def test_a_refused_push_of_series_is_made_again(autojump_clock: trio.testing.MockClock) -> None:
+async def test_a_refused_push_of_series_is_retried(autojump_clock: trio.testing.MockClock) -> None:
     """A partial write delivers nothing: the next push has it all."""
     server = FakeServer(error(400, CONFLICT.format("m", 1)), error(413, "too large"), dialect="victoriametrics")
     sink = InfluxDBSeriesSink(URL, database="db", client=server.client)

@@ -12,7 +12,7 @@ from trio_batchmetrics import BatchMetricsConfig, CacheMetric, HealthCheck, Hist
 
 
 @pytest.mark.parametrize("status", [400, 422])
-async def test_a_type_conflict_rejects_the_measurements_events(status: int) -> None:
+async def test_a_type_conflict_rejects_the_events_of_its_measurement(status: int) -> None:
     """And the others are sent again, since one refusal hides another: until there is none."""
     server = FakeServer()
     payload = [*events(range(2), "other"), *events(range(2, 4), 'a, b"c=d'), *events([4]), *events([5, 6], "late")]
@@ -47,7 +47,7 @@ async def test_2500_conflicts_of_5000_events_take_two_requests() -> None:
     assert server.values() == [*range(2500)]
 
 
-async def test_a_conflict_of_several_measurements_is_sorted_out_one_by_one() -> None:
+async def test_conflicts_of_several_measurements_are_resolved_one_by_one() -> None:
     """The server names one, and counts the lines of all: each is written by itself, and exactly these are rejected."""
     server = FakeServer()
     payload = [*events(range(3)), *events(range(3, 5), "a"), *events(range(5, 8), "b"), *events([8])]
@@ -58,7 +58,7 @@ async def test_a_conflict_of_several_measurements_is_sorted_out_one_by_one() -> 
     assert server.values() == [0, 1, 2, 8]
 
 
-async def test_a_conflict_of_some_lines_of_a_measurement_is_looked_for_among_these() -> None:
+async def test_a_conflict_of_some_lines_of_a_measurement_halves_only_those_lines() -> None:
     """As where a week's points are integers: the others are stored at once, those of the measurement are halved."""
     server = FakeServer()
     payload = [*events(range(3)), *events(range(3, 6), "a")]
@@ -68,7 +68,7 @@ async def test_a_conflict_of_some_lines_of_a_measurement_is_looked_for_among_the
     assert server.values() == [0, 1, 2]
 
 
-async def test_where_no_part_can_be_told_the_whole_is_halved() -> None:
+async def test_a_payload_is_halved_as_a_whole_where_no_part_can_be_identified() -> None:
     """Else the same would be tried again and again."""
     payload = [*events(range(3)), *events(range(3, 6), "a")]
     puzzles = [error(400, CONFLICT.format("a", 1)), *[error(400, "partial write: something new")] * 2]
@@ -95,7 +95,7 @@ async def test_a_type_conflict_of_one_line_of_an_event_rejects_that_event() -> N
         assert found.too_large == (not names)
 
 
-async def test_each_event_is_settled_as_the_server_settled_it(autojump_clock: trio.testing.MockClock) -> None:
+async def test_each_event_is_settled_as_the_server_reported_it(autojump_clock: trio.testing.MockClock) -> None:
     """A conflict, then the rest; every event ends once, and only what was stored counts as delivered."""
     server = FakeServer(error(400, CONFLICT.format("bad", 2)))
     async with collector(sinks=[server.sink()]) as metrics:

@@ -48,12 +48,14 @@ from trio_batchmetrics.abc import Receipt
         ),
     ],
 )
-async def test_answers_about_the_whole_request(answer: httpx2.Response, expected: Receipt) -> None:
+async def test_responses_to_the_whole_request_decide_about_all_its_events(
+    answer: httpx2.Response, expected: Receipt
+) -> None:
     """Delivered, given up, tried again, halved."""
     assert await receipt(answer, events(range(4))) == expected
 
 
-async def test_a_500_that_says_nothing_of_points_is_tried_again() -> None:
+async def test_a_500_that_does_not_mention_points_is_retried() -> None:
     """It may pass."""
     found = await receipt(error(500, "timeout"), events(range(4)))
     assert (found.retry, found.uncertain, found.too_large) == (True, True, False)
@@ -69,14 +71,14 @@ async def test_a_500_that_says_nothing_of_points_is_tried_again() -> None:
     ],
     ids=["deep", "long number", "many dropped", "many too old"],
 )
-async def test_an_answer_that_cannot_be_read_is_given_up_with_the_servers_words(body: bytes) -> None:
+async def test_an_unreadable_response_is_given_up_and_quotes_the_server(body: bytes) -> None:
     """No error of ours stands for it."""
     found = await receipt(httpx2.Response(400, content=body), events(range(4)))
     assert (found.rejected, found.retry, found.too_large) == ({}, False, False)
     assert str(found.error).startswith(f"HTTP 400: {body[:20].decode()}")
 
 
-async def test_no_answer_is_tried_again(autojump_clock: trio.testing.MockClock) -> None:
+async def test_a_missing_response_is_retried(autojump_clock: trio.testing.MockClock) -> None:
     """A connection that breaks."""
 
     class Broken(FakeServer):

@@ -20,7 +20,7 @@ from trio_batchmetrics.sinks._jsonlines.files import LineFile
 
 
 @pytest.mark.parametrize("at", [0, 1, 2, 8, 9, 10])
-async def test_cancelled_at_any_part_it_has_written_all_or_nothing(path: Path, at: int) -> None:
+async def test_an_attempt_cancelled_at_any_part_writes_everything_or_nothing(path: Path, at: int) -> None:
     """And says which; what was there before stays, and the next attempt finds everything in order."""
     sink = JSONLinesSink(path)
     events = [Counter("jobs", {"id": number}, 1) for number in range(100)]
@@ -64,7 +64,7 @@ class UncuttableFile(LineFile):
         return self._file
 
 
-async def test_what_could_not_be_cut_off_is_cut_off_before_anything_else(path: Path) -> None:
+async def test_the_rest_of_a_failed_write_is_cut_off_before_anything_else_is_written(path: Path) -> None:
     """Until that has worked nothing is written, and nothing arrives twice."""
     sink = JSONLinesSink(path)
     sink._file = UncuttableFile(path, None, 1)
@@ -85,7 +85,7 @@ async def test_what_could_not_be_cut_off_is_cut_off_before_anything_else(path: P
     assert numbers(path) == list(range(10))
 
 
-async def test_unwritten_at_the_shutdown_deadline_is_cut_off_and_counted(path: Path) -> None:
+async def test_unfinished_writes_are_cut_off_and_counted_at_the_shutdown_deadline(path: Path) -> None:
     """A payload too big for the time there is: no line of it is left; one before it is, and is counted."""
 
     class Slow(JSONLinesSink):
@@ -107,7 +107,7 @@ async def test_unwritten_at_the_shutdown_deadline_is_cut_off_and_counted(path: P
     assert numbers(path) == list(range(10))
 
 
-async def test_a_disk_that_takes_no_more_bytes_leaves_no_half_line(path: Path) -> None:
+async def test_a_disk_that_refuses_more_bytes_leaves_no_half_line(path: Path) -> None:
     """A short write, then a refusal: cut off at once, tried again, and everything arrives once there is room."""
     result = await child(
         """
@@ -135,7 +135,7 @@ async def test_a_disk_that_takes_no_more_bytes_leaves_no_half_line(path: Path) -
     assert numbers(path) == list(range(5000))
 
 
-async def test_a_disk_that_stays_full_until_the_deadline_leaves_what_was_delivered(path: Path) -> None:
+async def test_a_disk_that_stays_full_until_the_deadline_keeps_only_delivered_lines(path: Path) -> None:
     """And not a byte more."""
     result = await child(
         """

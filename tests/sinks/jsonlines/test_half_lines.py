@@ -31,7 +31,7 @@ async def test_a_half_line_is_cut_off_after_lines_of_other_kinds(path: Path) -> 
     assert text(path) == '{"log": "started"}\n' + LINE
 
 
-async def test_a_half_line_may_be_longer_than_what_is_read_at_once(path: Path) -> None:
+async def test_a_half_line_may_be_longer_than_one_read(path: Path) -> None:
     """Several megabytes without an end."""
     half = LINE[:-3] + "x" * 3_500_000
     put(path, LINE + half)
@@ -65,7 +65,7 @@ async def test_a_whole_line_that_lacks_only_its_end_is_kept(path: Path) -> None:
 
 
 @pytest.mark.parametrize("content", [b"hello", b"one\ntwo", b"\0" * 5000, b"\xff\xd8\xff\xe0\x00\x10JFIF" * 200])
-async def test_a_file_that_is_not_its_own_stays_untouched(path: Path, content: bytes) -> None:
+async def test_a_foreign_file_stays_untouched(path: Path, content: bytes) -> None:
     """It ends with no line, and does not look like half of one: cutting something off could destroy it."""
     put(path, content)
     async with collector(sinks=[JSONLinesSink(path)]) as metrics:
@@ -76,7 +76,7 @@ async def test_a_file_that_is_not_its_own_stays_untouched(path: Path, content: b
     assert get(path) == content
 
 
-async def test_killed_in_the_middle_of_a_line_the_next_start_mends_it(path: Path) -> None:
+async def test_the_next_start_repairs_a_line_that_a_kill_broke_off(path: Path) -> None:
     """The kernel kills the process at a byte that is known: where a file would grow beyond a limit."""
     await child(
         """
@@ -100,7 +100,7 @@ async def test_killed_in_the_middle_of_a_line_the_next_start_mends_it(path: Path
 
 
 @pytest.mark.parametrize("after", [1, 4, 9])
-async def test_a_killed_process_leaves_nothing_that_cannot_be_mended(path: Path, after: int) -> None:
+async def test_the_next_start_can_repair_whatever_a_killed_process_left(path: Path, after: int) -> None:
     """SIGKILL in the middle of writing: what was said to be delivered is there, and the next start writes on."""
     lines = await child(
         """

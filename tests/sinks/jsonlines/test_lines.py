@@ -26,7 +26,7 @@ async def test_a_later_run_adds_to_the_file(path: Path) -> None:
     assert numbers(path) == list(range(20))
 
 
-async def test_a_relative_path_stays_where_it_was_when_the_sink_was_made(
+async def test_a_relative_path_is_resolved_when_the_sink_is_constructed(
     path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Wherever the application goes afterwards."""
@@ -39,7 +39,7 @@ async def test_a_relative_path_stays_where_it_was_when_the_sink_was_made(
 
 
 @pytest.mark.parametrize("target", [None, 7, b"events.jsonl", object()])
-def test_what_is_neither_path_nor_stream_is_refused(target: Any) -> None:
+def test_a_value_that_is_neither_a_path_nor_a_stream_is_refused(target: Any) -> None:
     """When the sink is made."""
     with pytest.raises(TypeError, match=r"^path_or_stream must be a path or a stream \(got "):
         JSONLinesSink(target)

@@ -22,7 +22,7 @@ def remove(path: Path) -> None:
     path.unlink()
 
 
-async def test_a_renamed_or_removed_file_is_noticed_and_begun_anew(path: Path) -> None:
+async def test_a_renamed_or_removed_file_is_noticed_and_created_again(path: Path) -> None:
     """As a tool that rotates logs does it."""
     async with collector(sinks=[JSONLinesSink(path)]) as metrics:
         record(metrics, range(10))
@@ -37,7 +37,7 @@ async def test_a_renamed_or_removed_file_is_noticed_and_begun_anew(path: Path) -
         assert numbers(path) == [20]
 
 
-async def test_a_file_that_is_emptied_meanwhile_has_no_gap(path: Path) -> None:
+async def test_a_file_that_another_program_empties_has_no_gap(path: Path) -> None:
     """The other way to rotate logs: copy, then truncate."""
     async with collector(sinks=[JSONLinesSink(path)]) as metrics:
         record(metrics, range(10))
@@ -47,7 +47,7 @@ async def test_a_file_that_is_emptied_meanwhile_has_no_gap(path: Path) -> None:
     assert numbers(path) == list(range(10, 15))
 
 
-async def test_a_file_that_is_emptied_meanwhile_is_cut_back_to_nothing(path: Path) -> None:
+async def test_a_file_that_another_program_empties_is_cut_back_to_nothing(path: Path) -> None:
     """Not to where it ended before."""
     sink = JSONLinesSink(path)
     events = [Counter("jobs", {"id": number}, 1) for number in range(10)]

@@ -31,7 +31,7 @@ async def test_rotation_keeps_lines_whole_and_files_within_their_size(path: Path
     assert balanced(metrics.stats()).processed_events == 3000
 
 
-async def test_rotation_keeps_so_many_backups_and_no_more(path: Path) -> None:
+async def test_rotation_keeps_the_configured_number_of_backups(path: Path) -> None:
     """The oldest is overwritten: what remains is the newest, without a gap."""
     sink = JSONLinesSink(path, max_bytes=5000, backups=3, max_events=10)
     async with collector(sinks=[sink]) as metrics:
@@ -60,7 +60,7 @@ async def test_without_a_limit_nothing_is_rotated(path: Path) -> None:
     assert oldest_first(path) == [path]
 
 
-async def test_a_gap_left_by_a_rotation_that_was_killed_is_filled_first(path: Path) -> None:
+async def test_a_gap_left_by_an_interrupted_rotation_is_filled_first(path: Path) -> None:
     """So that no backup is overwritten while there is room."""
     for number in (1, 3, 4):
         put(path.with_name(f"{path.name}.{number}"), str(number))
@@ -80,7 +80,7 @@ async def test_a_gap_left_by_a_rotation_that_was_killed_is_filled_first(path: Pa
         ({"backups": True}, r"^backups must be an int >= 1 \(got True\)$"),
     ],
 )
-def test_a_size_that_makes_no_sense_is_refused(settings: dict[str, Any], message: str) -> None:
+def test_an_invalid_size_is_refused(settings: dict[str, Any], message: str) -> None:
     """When the sink is made, naming the rule and the value."""
     with pytest.raises(ValueError, match=message):
         JSONLinesSink("events.jsonl", **settings)

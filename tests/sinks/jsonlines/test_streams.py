@@ -27,7 +27,7 @@ def opened(target: Path | int, mode: str) -> Any:
     return open(target, "wb", buffering=0 if mode == "bare" else -1)  # noqa: PTH123
 
 
-async def test_standard_output_gets_utf_8_whatever_its_encoding(path: Path) -> None:
+async def test_standard_output_gets_utf_8_regardless_of_its_encoding(path: Path) -> None:
     """After what was printed before, and it is left open."""
     script = f"""
 import sys, trio
@@ -82,7 +82,7 @@ async def test_a_stream_may_be_anything_with_write_and_flush() -> None:
 
 
 @pytest.mark.skipif(not FULL.exists(), reason="no such device here")
-async def test_a_stream_with_a_full_disk_beneath_is_tried_again() -> None:
+async def test_a_stream_on_a_full_disk_is_retried() -> None:
     """A device that is always full."""
     with opened(FULL, "bare") as stream:
         sink = JSONLinesSink(stream, backoff=0.01, max_backoff=0.01)
@@ -143,7 +143,7 @@ async def test_a_closed_stream_is_given_up() -> None:
     assert account.last_error == "the stream: I/O operation on closed file"
 
 
-async def test_a_stream_whose_reader_has_gone_is_given_up() -> None:
+async def test_a_stream_whose_reader_is_gone_is_given_up() -> None:
     """A pipe that nobody reads any more."""
     reader, writer = os.pipe()
     os.close(reader)
@@ -178,7 +178,7 @@ class Blocked(io.RawIOBase):
         return len(bytes(data))
 
 
-async def test_a_stream_that_blocks_cannot_hold_up_the_shutdown() -> None:
+async def test_a_stream_that_blocks_cannot_delay_the_shutdown() -> None:
     """Leaving does not wait for it; its events count as failed, though they may arrive."""
     stream = Blocked()
     target: Any = stream
@@ -193,7 +193,7 @@ async def test_a_stream_that_blocks_cannot_hold_up_the_shutdown() -> None:
     await until(lambda: numbers(stream.data) == [0, 1])
 
 
-async def test_a_stream_that_was_blocked_over_a_timeout_gets_every_line_once() -> None:
+async def test_a_stream_that_was_blocked_beyond_a_timeout_gets_every_line_once() -> None:
     """The attempts after it wait for the first one's thread, and see what it has written."""
     stream = Blocked()
     target: Any = stream
@@ -206,7 +206,7 @@ async def test_a_stream_that_was_blocked_over_a_timeout_gets_every_line_once() -
     assert numbers(stream.data) == list(range(1000))
 
 
-def test_a_thread_left_behind_in_one_run_does_not_hold_up_the_next() -> None:
+def test_a_thread_left_behind_in_one_run_does_not_delay_the_next() -> None:
     """A sink may be used again once its stream takes something."""
     stream = Blocked()
     target: Any = stream

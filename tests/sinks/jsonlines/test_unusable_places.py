@@ -20,7 +20,7 @@ def make_folder(path: Path) -> None:
     path.mkdir()
 
 
-async def test_a_folder_in_its_place_is_said_to_be_one(path: Path) -> None:
+async def test_a_folder_in_place_of_the_file_is_reported(path: Path) -> None:
     """Given up at once."""
     make_folder(path)
     async with collector(sinks=[JSONLinesSink(path)]) as metrics:
@@ -30,7 +30,7 @@ async def test_a_folder_in_its_place_is_said_to_be_one(path: Path) -> None:
 
 
 @pytest.mark.parametrize("kind", ["pipe", "device"])
-async def test_what_is_no_file_is_not_opened(path: Path, kind: str) -> None:
+async def test_pipes_and_devices_are_not_opened(path: Path, kind: str) -> None:
     """It could not be cut back, and opening a pipe may wait for ever."""
     if kind == "pipe":
         os.mkfifo(path)
@@ -42,7 +42,7 @@ async def test_what_is_no_file_is_not_opened(path: Path, kind: str) -> None:
     assert account.last_error == f"{target}: it is not a regular file; open it and pass the stream"
 
 
-async def test_once_its_folder_is_there_events_arrive(path: Path) -> None:
+async def test_events_arrive_once_the_folder_exists(path: Path) -> None:
     """What was recorded before is given up, what comes afterwards is not."""
     file = path.parent / "later" / path.name
     async with collector(sinks=[JSONLinesSink(file)]) as metrics:
@@ -64,7 +64,7 @@ def nobodys() -> Generator[Path, None, None]:
 
 
 @pytest.mark.parametrize("forbidden", ["file", "folder", "above"])
-async def test_what_it_may_not_write_is_given_up(nobodys: Path, forbidden: str) -> None:
+async def test_events_are_given_up_where_permission_is_denied(nobodys: Path, forbidden: str) -> None:
     """In a process that is not root's. A forbidden folder matters where the file is to be rotated."""
     path = nobodys / "data" / "events.jsonl"
     async with collector(sinks=[JSONLinesSink(path)]) as metrics:

@@ -107,7 +107,7 @@ class Looked:
         assert [self.sink.render(accept)[0] for accept in (None, OPENMETRICS)] == pages
 
 
-def test_a_look_anywhere_in_a_merge_sees_consistent_series() -> None:
+def test_reading_at_any_point_of_a_merge_sees_consistent_series() -> None:
     """Wherever CPython may let another thread run; and keeps nothing that the rest of the merge makes stale."""
     first = [Histogram("h", {"n": 1}, 8.0), Gauge("g", {"n": 1}, 42), Counter("c", {"n": 1}, 1)]
     second: list[MetricEvent] = [
@@ -131,7 +131,7 @@ def test_a_look_anywhere_in_a_merge_sees_consistent_series() -> None:
 
 
 @pytest.mark.parametrize("way", range(4))
-def test_a_merge_anywhere_in_a_look_leaves_what_it_sees_consistent(way: int) -> None:
+def test_merging_at_any_point_of_a_read_keeps_the_read_consistent(way: int) -> None:
     """Series begin and are forgotten meanwhile."""
     point = passed = 0
     while point <= passed:

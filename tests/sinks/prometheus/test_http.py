@@ -86,7 +86,7 @@ async def test_head_has_the_headers_of_get() -> None:
 
 
 @pytest.mark.parametrize("method", ["POST", "PUT", "DELETE", "OPTIONS"])
-async def test_other_methods_are_told_which_are_allowed(method: str) -> None:
+async def test_other_methods_get_405_with_the_allowed_methods(method: str) -> None:
     """405."""
     answer = await ask(filled(*SMALL).asgi_app(), method)
     assert (answer.status, answer.headers["allow"]) == (405, "GET, HEAD")
@@ -116,7 +116,7 @@ async def test_a_large_page_is_compressed_in_a_worker_thread(monkeypatch: pytest
     assert len(threads) == 1
 
 
-async def test_lifespan_websocket_and_what_is_unknown() -> None:
+async def test_lifespan_websocket_and_unknown_scopes_are_handled() -> None:
     """All is well; no, thank you; an error, as ASGI asks for."""
     app = filled(*SMALL).asgi_app()
 
@@ -141,7 +141,7 @@ async def test_lifespan_websocket_and_what_is_unknown() -> None:
         await talk("carrier pigeon")
 
 
-async def test_hypercorn_serves_it_on_trio_while_events_come() -> None:
+async def test_hypercorn_serves_pages_on_trio_while_events_arrive() -> None:
     """Over real HTTP: every page parses, and counters only rise."""
     sink = PrometheusSink()
     async with collector(BatchMetricsConfig(batch_size=10), sinks=[sink]) as metrics:
@@ -168,7 +168,7 @@ async def test_hypercorn_serves_it_on_trio_while_events_come() -> None:
     assert balanced(metrics.stats()).processed_events == 2000
 
 
-async def test_a_route_of_fastapi_is_answered_without_a_redirect() -> None:
+async def test_a_fastapi_route_responds_without_a_redirect() -> None:
     """Unlike what is mounted; the reason why the docs say how to add a route."""
     fastapi, routing = import_module("fastapi"), import_module("starlette.routing")
     sink = PrometheusSink()

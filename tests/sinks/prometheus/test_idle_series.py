@@ -19,7 +19,7 @@ from trio_batchmetrics.sinks._prometheus.page import Page
 
 
 @pytest.mark.parametrize("expire_after", [60, 60.0, timedelta(minutes=1)])
-async def test_idle_series_leave_the_page_and_begin_at_0(
+async def test_idle_series_leave_the_page_and_start_over_at_0(
     expire_after: float | timedelta, autojump_clock: MockClock
 ) -> None:
     """By Trio's clock, to the moment; whether anything is merged meanwhile or not."""
@@ -58,7 +58,7 @@ async def test_idle_series_leave_the_page_and_begin_at_0(
     assert shown() == {"b": 1}
 
 
-def test_what_belongs_to_a_forgotten_series_goes_with_it() -> None:
+def test_everything_that_belongs_to_an_expired_series_goes_with_it() -> None:
     """And should it come back, it begins at 0, whichever way its labels are written."""
     now = 1_000
     page = Page(SinkContext(), lambda: now, 100)
@@ -77,7 +77,7 @@ def test_what_belongs_to_a_forgotten_series_goes_with_it() -> None:
     assert parsed(page.write(openmetrics=True), openmetrics=True).of("c_total") == {labelled(a_b="1"): 6}
 
 
-def test_each_series_is_forgotten_in_its_time_while_others_go_on() -> None:
+def test_each_series_expires_on_time_while_others_continue() -> None:
     """However often events come, and though few merges look at all series for it."""
     now = 1000
     page = Page(SinkContext(), lambda: now, 100)
@@ -90,14 +90,14 @@ def test_each_series_is_forgotten_in_its_time_while_others_go_on() -> None:
 
 
 @pytest.mark.parametrize("bad", [0, -1, math.inf, math.nan, True, "60", timedelta(0), 10**400])
-def test_a_bad_time_to_expire_is_named(bad: Any) -> None:
+def test_an_invalid_expire_after_is_refused(bad: Any) -> None:
     """With rule and value."""
     with pytest.raises(ValueError, match=r"^expire_after must be seconds > 0, a timedelta > 0 or None \(got "):
         PrometheusSink(expire_after=bad)
 
 
 @pytest.mark.parametrize("ever", [1e300, timedelta.max])
-async def test_a_time_that_never_comes_is_one_to_expire_after(ever: Any, autojump_clock: MockClock) -> None:
+async def test_an_expire_after_beyond_any_clock_is_accepted(ever: Any, autojump_clock: MockClock) -> None:
     """As good as none."""
     sink = PrometheusSink(expire_after=ever)
     async with collector(sinks=[sink]) as metrics:

@@ -16,7 +16,7 @@ from trio_batchmetrics.abc import Payload
 from trio_batchmetrics.sinks import PrometheusSink
 
 
-async def test_what_is_merged_is_on_the_next_page_and_delivered(autojump_clock: MockClock) -> None:
+async def test_merged_events_are_on_the_next_page_and_count_as_delivered(autojump_clock: MockClock) -> None:
     """Before, in and after the block; bound instruments too."""
     sink = PrometheusSink()
     assert sink.render() == (b"", TEXT)
@@ -53,7 +53,7 @@ def test_it_takes_the_delivery_settings_of_every_sink() -> None:
         PrometheusSink(retry_budget=0)
 
 
-async def test_a_sink_begins_anew_with_each_collector(autojump_clock: MockClock) -> None:
+async def test_a_sink_starts_over_with_each_collector(autojump_clock: MockClock) -> None:
     """It counts what that collector recorded."""
     sink = PrometheusSink(name="scraped")
     for number in (1, 2):
@@ -71,7 +71,7 @@ async def test_a_disabled_collector_leaves_an_empty_page() -> None:
     assert sink.render()[0] == b""
 
 
-async def test_one_that_is_closed_twice_or_sent_to_does_no_harm() -> None:
+async def test_closing_twice_and_sending_do_no_harm() -> None:
     """The engine does neither."""
     sink = filled(Counter("c", {}, 1))
     await sink.aclose()
@@ -80,7 +80,7 @@ async def test_one_that_is_closed_twice_or_sent_to_does_no_harm() -> None:
     assert read(sink).of("c_total") == {labelled(): 1}
 
 
-def test_events_that_are_not_valid_are_passed_over() -> None:
+def test_invalid_events_are_skipped() -> None:
     """None are that a collector hands over."""
     sink = filled(Counter("c", {}, math.nan), Counter("c", {}, 1), Gauge("", {}, 1))
     assert read(sink).samples == {("c_total", labelled()): 1}

@@ -24,7 +24,7 @@ from trio_batchmetrics.sinks import PrometheusSink
 openmetrics_of: Any = import_module("prometheus_client.openmetrics.exposition")
 
 
-async def test_one_scrape_of_a_registry_shows_both(autojump_clock: MockClock) -> None:
+async def test_one_scrape_of_a_registry_shows_its_metrics_and_ours(autojump_clock: MockClock) -> None:
     """In both formats, in and after the block; joining costs nothing."""
     registry = client.CollectorRegistry(auto_describe=True)
     own = client.Counter("own", "Their own.", ["a"], registry=registry)
@@ -52,7 +52,7 @@ async def test_one_scrape_of_a_registry_shows_both(autojump_clock: MockClock) ->
     assert {name: head for name, head in families.families.items() if name != "own"} == ours.families
 
 
-async def test_prometheus_clients_own_server_shows_it() -> None:
+async def test_the_server_of_prometheus_client_shows_our_metrics() -> None:
     """Which collects in threads of its own."""
     registry = client.CollectorRegistry()
     async with collector(sinks=[PrometheusSink(registry)]) as metrics:
@@ -70,7 +70,7 @@ async def test_prometheus_clients_own_server_shows_it() -> None:
             thread.join()
 
 
-async def test_the_sink_of_a_later_block_takes_the_formers_place(autojump_clock: MockClock) -> None:
+async def test_the_sink_of_a_later_block_replaces_the_former_sink(autojump_clock: MockClock) -> None:
     """No sooner, and the registry has one collector of ours for ever."""
     registry = client.CollectorRegistry()
     first, second = PrometheusSink(registry), PrometheusSink(registry)
@@ -90,7 +90,7 @@ async def test_the_sink_of_a_later_block_takes_the_formers_place(autojump_clock:
     assert len(registry._collector_to_names) == 1
 
 
-async def test_a_collector_that_somebody_unregistered_comes_back_with_the_next_sink() -> None:
+async def test_an_unregistered_collector_comes_back_with_the_next_sink() -> None:
     """Some test suites empty the registry."""
     registry = client.CollectorRegistry()
     async with collector(sinks=[PrometheusSink(registry)]):
@@ -102,7 +102,7 @@ async def test_a_collector_that_somebody_unregistered_comes_back_with_the_next_s
     assert parsed_registry(registry.collect()).of("jobs_total") == {labelled(): 1}
 
 
-def test_a_sink_that_was_never_closed_is_in_nobodys_way_once_it_is_gone() -> None:
+def test_a_sink_that_was_never_closed_does_not_block_the_registry_once_it_is_gone() -> None:
     """As after a collector that could not open because of another sink."""
     registry = client.CollectorRegistry()
     sink = PrometheusSink(registry)
@@ -128,7 +128,7 @@ class Unbindable(EventSink[None]):
         """Never called."""
 
 
-async def test_a_collector_that_could_not_open_is_in_nobodys_way() -> None:
+async def test_a_collector_that_failed_to_open_does_not_block_the_registry() -> None:
     """Its sink has left the registry, although it is still there."""
     registry = client.CollectorRegistry()
     first = PrometheusSink(registry)
@@ -143,7 +143,7 @@ async def test_a_collector_that_could_not_open_is_in_nobodys_way() -> None:
     assert not first.is_open
 
 
-def test_of_sinks_that_join_a_registry_at_once_one_wins() -> None:
+def test_only_one_of_several_sinks_can_join_a_registry_at_once() -> None:
     """In threads, with no lock of ours: the others are told, and the registry has one collector of ours."""
     for _ in range(20):
         registry = client.CollectorRegistry()
@@ -185,7 +185,7 @@ def test_a_registry_is_not_kept_alive() -> None:
     assert gone() is None
 
 
-def test_a_name_that_the_registry_has_from_somebody_else_is_left_out_there(caplog: pytest.LogCaptureFixture) -> None:
+def test_a_name_that_another_metric_of_the_registry_uses_is_left_out(caplog: pytest.LogCaptureFixture) -> None:
     """And counted, and logged once; the sink's own page has it."""
     registry = client.CollectorRegistry()
     client.Counter("jobs", "Theirs.", registry=registry).inc(7)
@@ -216,7 +216,7 @@ def test_without_prometheus_client_the_extra_is_named(monkeypatch: pytest.Monkey
         PrometheusSink(registry)
 
 
-def test_what_is_no_registry_is_named() -> None:
+def test_a_value_that_is_not_a_registry_is_refused() -> None:
     """When the sink is made."""
     with pytest.raises(ValueError, match=r"^registry must be a prometheus_client\.CollectorRegistry \(got 'all'\)$"):
         PrometheusSink("all")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]

@@ -18,7 +18,7 @@ from trio_batchmetrics.sinks import SQLiteSink
 
 
 @pytest.mark.parametrize("at", [0, 1, 2, 498, 499, 500])
-async def test_cancelled_before_the_commit_it_has_written_nothing(path: Path, at: int) -> None:
+async def test_an_attempt_cancelled_before_the_commit_writes_nothing(path: Path, at: int) -> None:
     """At any row, and after the last: it notices before the next one. The next attempt finds everything in order."""
     sink = SQLiteSink(path)
     events = [Counter("jobs", {"id": number}, 1) for number in range(500)]
@@ -35,7 +35,7 @@ async def test_cancelled_before_the_commit_it_has_written_nothing(path: Path, at
     assert rows(path) == 500
 
 
-async def test_cancelled_in_the_commit_it_is_delivered(path: Path) -> None:
+async def test_an_attempt_cancelled_during_the_commit_is_delivered(path: Path) -> None:
     """The timeout strikes after the last look: the attempt says so, so there is no second copy."""
     token = trio.lowlevel.current_trio_token()
 
@@ -58,7 +58,7 @@ async def test_cancelled_in_the_commit_it_is_delivered(path: Path) -> None:
     assert rows(path) == 1
 
 
-async def test_uncommitted_at_the_shutdown_deadline_is_rolled_back_and_counted(path: Path) -> None:
+async def test_uncommitted_events_are_rolled_back_and_counted_at_the_shutdown_deadline(path: Path) -> None:
     """A payload too big for the time there is: no row of it is left; one before it is, and is counted."""
 
     class Slow(SQLiteSink):
@@ -121,7 +121,7 @@ async def test_a_connection_that_cannot_roll_back_is_replaced(path: Path) -> Non
     assert numbers(path) == [0, 1, 2]
 
 
-async def test_an_attempt_over_its_timeout_is_rolled_back_and_made_again(path: Path) -> None:
+async def test_an_attempt_over_its_timeout_is_rolled_back_and_retried(path: Path) -> None:
     """The first attempt is cut with rows inserted; the second delivers each of them once."""
 
     class Slow(SQLiteSink):

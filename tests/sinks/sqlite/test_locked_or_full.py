@@ -14,7 +14,7 @@ from trio_batchmetrics import BatchMetricsConfig, collector
 from trio_batchmetrics.sinks import SQLiteSink
 
 
-async def test_while_the_database_is_locked_it_tries_again(path: Path) -> None:
+async def test_the_sink_retries_while_the_database_is_locked(path: Path) -> None:
     """And delivers everything once it is released."""
     with closing(sqlite3.connect(path)) as other:
         other.execute("CREATE TABLE mine (x)")
@@ -31,7 +31,7 @@ async def test_while_the_database_is_locked_it_tries_again(path: Path) -> None:
     assert numbers(path) == list(range(50))
 
 
-async def test_locked_until_the_deadline_nothing_is_written(path: Path) -> None:
+async def test_nothing_is_written_to_a_database_that_is_locked_until_the_deadline(path: Path) -> None:
     """Everything has failed, and the other's transaction is whole."""
     with closing(sqlite3.connect(path, isolation_level=None)) as other:
         other.execute("CREATE TABLE mine (x)")
@@ -59,7 +59,7 @@ class SmallSink(SQLiteSink):
         return connection
 
 
-async def test_when_the_disk_is_full_it_tries_again(path: Path) -> None:
+async def test_the_sink_retries_while_the_disk_is_full(path: Path) -> None:
     """All of the payload arrives once there is room, none of it before."""
     sink = SmallSink(path, name="small", backoff=0.01, max_backoff=0.01)
     async with collector(BIG, sinks=[sink]) as metrics:
@@ -78,7 +78,7 @@ async def test_when_the_disk_is_full_it_tries_again(path: Path) -> None:
     assert numbers(path) == list(range(3000))
 
 
-async def test_a_disk_that_takes_no_more_bytes_is_tried_again(path: Path) -> None:
+async def test_the_sink_retries_while_the_system_refuses_more_bytes(path: Path) -> None:
     """The operating system's own refusal, in a process of its own: a limit on the size of files."""
     result = await child(
         """

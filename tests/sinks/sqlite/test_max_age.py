@@ -30,7 +30,7 @@ async def test_rows_older_than_max_age_are_deleted_as_others_are_written(path: P
     assert numbers(path) == [0, 0, 5]
 
 
-async def test_many_old_rows_are_deleted_a_part_at_a_time(path: Path) -> None:
+async def test_many_old_rows_are_deleted_in_parts(path: Path) -> None:
     """So that no payload waits long for it; in the end they are gone."""
     async with collector(BIG, sinks=[SQLiteSink(path)]) as metrics:
         for number in range(20_000):
@@ -46,14 +46,14 @@ async def test_many_old_rows_are_deleted_a_part_at_a_time(path: Path) -> None:
 
 
 @pytest.mark.parametrize("age", [0, -1, float("nan"), float("inf"), True, "7d", timedelta(0), 10**400])
-def test_an_age_that_makes_no_sense_is_refused(age: Any) -> None:
+def test_an_invalid_age_is_refused(age: Any) -> None:
     """When the sink is made, naming the rule and the value."""
     with pytest.raises(ValueError, match=r"^max_age must be a number of seconds > 0, or a timedelta \(got "):
         SQLiteSink("events.sqlite3", max_age=age)
 
 
 @pytest.mark.parametrize("age", [1e300, timedelta.max, 10**12])
-async def test_an_age_beyond_time_deletes_nothing(path: Path, age: Any) -> None:
+async def test_an_age_beyond_any_clock_deletes_nothing(path: Path, age: Any) -> None:
     """Such as one that no clock goes back to."""
     async with collector(sinks=[SQLiteSink(path, max_age=age)]) as metrics:
         metrics.record(Counter("jobs", {"id": 1}, 1, timestamp=0))

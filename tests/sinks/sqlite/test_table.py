@@ -18,7 +18,7 @@ from trio_batchmetrics import BatchMetricsConfig, Counter, collector
 from trio_batchmetrics.sinks import SQLiteSink
 
 
-async def test_the_table_has_the_columns_that_the_docs_name_and_an_index_on_time(path: Path) -> None:
+async def test_the_table_has_the_documented_columns_and_an_index_on_time(path: Path) -> None:
     """And the database is written ahead, so that a reader disturbs nobody."""
     async with collector(sinks=[SQLiteSink(path)]) as metrics:
         record(metrics, [1])
@@ -57,7 +57,7 @@ async def test_a_later_run_adds_to_the_file(path: Path) -> None:
     assert numbers(path) == list(range(20))
 
 
-async def test_a_relative_path_stays_where_it_was_when_the_sink_was_made(
+async def test_a_relative_path_is_resolved_when_the_sink_is_constructed(
     path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Wherever the application goes afterwards."""
@@ -69,7 +69,7 @@ async def test_a_relative_path_stays_where_it_was_when_the_sink_was_made(
     assert numbers(path) == [1]
 
 
-async def test_all_that_is_queued_is_one_transaction(path: Path) -> None:
+async def test_all_queued_events_are_one_transaction(path: Path) -> None:
     """However many batches and parts it was: a reader sees all of it or nothing."""
     seen = Count[int]()
     with closing(sqlite3.connect(path)) as writer, closing(sqlite3.connect(path, isolation_level=None)) as reader:
@@ -90,7 +90,7 @@ async def test_all_that_is_queued_is_one_transaction(path: Path) -> None:
     assert numbers(path) == list(range(7000))
 
 
-async def test_another_process_reads_while_it_writes(path: Path) -> None:
+async def test_another_process_can_read_while_the_sink_writes(path: Path) -> None:
     """The number of rows it sees only grows, and is a number of whole transactions."""
     script = """
 import sqlite3, sys
@@ -120,7 +120,7 @@ while count < 6000:
     assert balanced(metrics.stats()).sinks["sqlite"].retries == 0
 
 
-async def test_a_removed_file_is_noticed_and_begun_anew(path: Path) -> None:
+async def test_a_removed_file_is_noticed_and_created_again(path: Path) -> None:
     """What comes later goes to where a reader will look for it."""
     async with collector(sinks=[SQLiteSink(path)]) as metrics:
         record(metrics, range(10))
