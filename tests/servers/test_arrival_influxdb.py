@@ -163,7 +163,7 @@ async def test_influxdb_keeps_hostile_texts(influxdb: InfluxDB, namespace: str) 
     assert found == {case.key: case.in_influxdb() for case in CASES}
 
 
-async def test_a_character_that_is_lost_is_counted_once(influxdb: InfluxDB, namespace: str) -> None:
+async def test_a_lost_character_is_counted_once(influxdb: InfluxDB, namespace: str) -> None:
     """Also where the server is asked which dialect it reads, because of a backslash somewhere else."""
     influxdb.create_database(namespace)
     sink = InfluxDBSink(influxdb.url, database=namespace)
@@ -259,7 +259,7 @@ async def test_victoriametrics_keeps_hostile_texts(victoriametrics: VictoriaMetr
 
 
 @pytest.mark.parametrize("status", [401, 404, 200])
-async def test_who_answers_for_a_server_that_is_not_there_yet_is_not_taken_for_it(
+async def test_a_proxy_that_answers_before_the_server_is_up_is_not_mistaken_for_it(
     victoriametrics: VictoriaMetrics, namespace: str, status: int
 ) -> None:
     """A proxy that says "not found" until the server behind it is up must not decide how backslashes are written."""

@@ -222,7 +222,7 @@ def stored_cases(found: Iterable[Mapping[str, Any]], without: Iterable[str]) -> 
 
 
 @pytest.mark.parametrize("classic", [True, False], ids=["text", "openmetrics"])
-async def test_prometheus_reads_hostile_texts_as_they_are(
+async def test_prometheus_reads_hostile_texts_unchanged(
     prometheus: Prometheus, scraped_port: int, classic: bool
 ) -> None:
     """Values byte for byte, names as OpenTelemetry's rules have them, and nothing that an injected line would add."""
@@ -249,7 +249,7 @@ async def test_prometheus_reads_hostile_texts_as_they_are(
         assert check_metrics(sink.render()[0]).status != 1
 
 
-async def test_prometheus_has_what_is_beyond_the_most_series_in_one(prometheus: Prometheus, scraped_port: int) -> None:
+async def test_prometheus_has_events_beyond_max_series_in_one_series(prometheus: Prometheus, scraped_port: int) -> None:
     """A label with too many values costs memory up to `max_series`, and no event."""
     sink = PrometheusSink()
     config = BatchMetricsConfig(max_series=100)
@@ -265,7 +265,7 @@ async def test_prometheus_has_what_is_beyond_the_most_series_in_one(prometheus: 
 
 
 @pytest.mark.server("pushgateway")
-async def test_a_pushgateway_takes_hostile_texts_as_they_are(pushgateway: Pushgateway, namespace: str) -> None:
+async def test_a_pushgateway_accepts_hostile_texts_unchanged(pushgateway: Pushgateway, namespace: str) -> None:
     """The same by way of a Pushgateway; one of its group's labels cannot be another's, and is renamed."""
     key = {"instance": 'a "b"/c\\\n', "namespace": namespace}
     async with collector(sinks=[PushgatewaySink(pushgateway.url, job="hostile/job", grouping_key=key)]) as metrics:

@@ -91,7 +91,7 @@ async def test_a_search_server_has_each_event_of_three_collectors_once(
 
 @pytest.mark.parametrize("template", [True, False])
 @pytest.mark.parametrize("kind", ["opensearch", "elasticsearch"])
-async def test_a_search_server_keeps_hostile_texts_as_they_are(
+async def test_a_search_server_keeps_hostile_texts_unchanged(
     request: pytest.FixtureRequest, kind: str, template: bool, namespace: str
 ) -> None:
     """Names and values as they were given, whatever they hold. Without the template, some labels are refused, alone."""

@@ -73,9 +73,7 @@ def values(server: SearchServer, index: str) -> list[float]:
 
 
 @pytest.mark.parametrize("encoding", ["gzip", "deflate"])
-async def test_an_answer_that_the_server_compresses_is_read_item_by_item(
-    server: SearchServer, namespace: str, encoding: str
-) -> None:
+async def test_a_compressed_response_is_read_item_by_item(server: SearchServer, namespace: str, encoding: str) -> None:
     """By both servers, where the request allows it: refused items are told from the others, in one request."""
     bad = Counter("c", {}, 1, timestamp=-(2**63))  # no date of either server's
     async with Proxy(server.host, server.port) as proxy:
@@ -92,7 +90,7 @@ async def test_an_answer_that_the_server_compresses_is_read_item_by_item(
 
 
 @pytest.mark.parametrize("template", [True, False, "keyword"])
-async def test_documents_come_back_as_they_were(server: SearchServer, namespace: str, template: Any) -> None:
+async def test_documents_are_read_back_unchanged(server: SearchServer, namespace: str, template: Any) -> None:
     """Every kind of event; and awkward texts, where they do not become names of fields."""
     events: list[MetricEvent] = [event for event, _ in SAMPLES]
     events += [Gauge(value or "-", {"text": value}, 1, timestamp=NOON) for value in AWKWARD.values()]
@@ -104,7 +102,7 @@ async def test_documents_come_back_as_they_were(server: SearchServer, namespace:
     assert found == [json_form(event) for event in events]
 
 
-async def test_a_label_may_be_called_like_the_beginning_of_another(server: SearchServer, namespace: str) -> None:
+async def test_a_label_name_may_be_a_prefix_of_another(server: SearchServer, namespace: str) -> None:
     """`a` and `a.b`, in one event and in two, if the template makes one field of all labels; else one is refused."""
     events: list[MetricEvent] = [
         Counter("c", labels, 1) for labels in ({"a": "x"}, {"a.b": "y"}, {"a": "x", "a.b": "y"})
@@ -135,7 +133,7 @@ async def test_long_labels_are_not_refused(server: SearchServer, namespace: str)
 
 
 @pytest.mark.parametrize("template", [True, False])
-async def test_sums_are_right_whatever_came_first(server: SearchServer, namespace: str, template: bool) -> None:
+async def test_sums_are_right_whichever_type_came_first(server: SearchServer, namespace: str, template: bool) -> None:
     """A whole number first, fractions later: all have a point, so they are floating point to any mapping."""
     events: list[MetricEvent] = [Counter("c", {"a": "1"}, 1, timestamp=NOON)]
     assert (await write(events, server.url, index=namespace, template=template)).processed_events == 1
@@ -161,7 +159,7 @@ async def test_time_is_kept_to_the_nanosecond(server: SearchServer, namespace: s
 
 
 @pytest.mark.parametrize("template", [True, "keyword"])
-async def test_labels_can_be_asked_for(server: SearchServer, namespace: str, template: Any) -> None:
+async def test_labels_can_be_queried(server: SearchServer, namespace: str, template: Any) -> None:
     """One by one with either type. As buckets too, but for OpenSearch's type for all labels, which adds odd buckets."""
     events: list[MetricEvent] = [HttpRequest("GET", f"/{at % 3}", 200, 0.5, timestamp=NOON) for at in range(9)]
     assert (await write(events, server.url, index=namespace, template=template)).processed_events == 9
@@ -190,7 +188,7 @@ async def test_events_that_do_not_fit_the_mapping_are_rejected_alone(server: Sea
     assert values(server, namespace) == sorted([*range(5)] * 2)
 
 
-async def test_a_blocked_and_a_missing_index_cost_their_own_events(server: SearchServer, namespace: str) -> None:
+async def test_a_blocked_and_a_missing_index_cost_only_their_own_events(server: SearchServer, namespace: str) -> None:
     """403 and 404 by item, beside an index that takes its events."""
     index = f"{namespace}-%d"
     server.ask("PUT", f"/{namespace}-25", json={"settings": {"index.blocks.write": True}})
@@ -204,7 +202,7 @@ async def test_a_blocked_and_a_missing_index_cost_their_own_events(server: Searc
     assert "6 of 9 events refused: HTTP 403: cluster_block_exception: " in account.last_error
 
 
-async def test_a_shard_that_is_not_there_delays_its_own_events(server: SearchServer, namespace: str) -> None:
+async def test_an_unavailable_shard_delays_only_its_own_events(server: SearchServer, namespace: str) -> None:
     """503 by item, within the attempt's timeout; they arrive once the shard is there."""
     nowhere = {"settings": {"index.routing.allocation.require._name": "nobody"}}
     server.ask("PUT", f"/{namespace}-25?wait_for_active_shards=0", json=nowhere)
@@ -226,7 +224,7 @@ async def test_a_shard_that_is_not_there_delays_its_own_events(server: SearchSer
 
 
 @pytest.mark.parametrize("action", ["create", "index"])
-async def test_what_was_written_without_an_answer_is_there_once(
+async def test_documents_written_without_a_response_are_stored_once(
     server: SearchServer, namespace: str, action: str
 ) -> None:
     """The second attempt finds everything there."""
@@ -245,7 +243,7 @@ async def test_what_was_written_without_an_answer_is_there_once(
 @pytest.mark.parametrize(
     "kind", [pytest.param(kind, marks=pytest.mark.server(kind.kind)) for kind in SEARCH_SERVERS.values()]
 )
-async def test_a_server_that_is_killed_and_started_again_has_every_event_once(
+async def test_a_server_that_is_killed_and_restarted_has_every_event_once(
     kind: type[SearchServer], new_server: NewServer
 ) -> None:
     """In the middle of a request or between two, with what was recorded meanwhile."""
@@ -303,7 +301,7 @@ async def test_a_template_that_is_refused_is_logged_and_costs_nothing(
     assert "refuses the index template; events are written without it: HTTP 400: " in message
 
 
-async def test_a_data_stream(opensearch: OpenSearch, namespace: str) -> None:
+async def test_events_can_be_written_to_a_data_stream(opensearch: OpenSearch, namespace: str) -> None:
     """Made by the template, written with `create`; a repetition finds the documents there."""
     async with Proxy(opensearch.host, opensearch.port) as proxy:
         await write(counters(1), proxy.url, index=namespace, template=True, data_stream=True)
@@ -315,7 +313,7 @@ async def test_a_data_stream(opensearch: OpenSearch, namespace: str) -> None:
     assert opensearch.count(namespace) == 101
 
 
-async def test_a_server_without_data_streams_says_so(
+async def test_a_server_without_data_streams_is_reported(
     elasticsearch: Elasticsearch, namespace: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     """Elasticsearch's are not among its free jars: events are written to an index, and a warning is logged."""
@@ -359,7 +357,7 @@ async def test_bodies_that_are_too_large_are_halved(cramped: SearchServer, names
         assert cramped.count(index) == 80
 
 
-async def test_items_that_a_full_queue_refuses_are_sent_again_alone(cramped: SearchServer, namespace: str) -> None:
+async def test_only_items_that_a_full_queue_refuses_are_retried(cramped: SearchServer, namespace: str) -> None:
     """429 by item while eight clients write to five shards: everything is there in the end, and there once."""
     five: dict[str, Any] = {"settings": {"number_of_shards": 5, "number_of_replicas": 0}}
     cramped.ask("PUT", f"/{namespace}", json=five)

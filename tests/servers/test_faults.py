@@ -86,7 +86,7 @@ TIMESTAMP = 1_750_000_000_000_000_000
 
 
 @pytest.mark.parametrize("fault", PASSING)
-async def test_what_passes_costs_no_event(case: Case, fault: str) -> None:
+async def test_temporary_faults_cost_no_event(case: Case, fault: str) -> None:
     """Delivered exactly once by account and server, whether the first request fails or a later one."""
     settings = IMPATIENT if fault in LATE else PATIENT
     async with Proxy(case.server.host, case.server.port) as proxy:
@@ -116,7 +116,7 @@ async def asked_again(case: Case, header: str) -> tuple[float, SinkStats]:
     return seconds, only(metrics.stats())
 
 
-async def test_a_server_is_asked_again_when_it_said_so(case: Case) -> None:
+async def test_a_server_is_retried_after_the_seconds_it_asked_for(case: Case) -> None:
     """Not before the seconds are over that `Retry-After` gives, and then soon."""
     seconds, sink = await asked_again(case, "1")
     assert 1 <= seconds < 1 + SLACK
@@ -124,7 +124,7 @@ async def test_a_server_is_asked_again_when_it_said_so(case: Case) -> None:
     assert sink.retries == 1
 
 
-async def test_a_server_may_say_the_time_at_which_to_ask_again(pushgateway: Pushgateway, namespace: str) -> None:
+async def test_a_server_may_give_the_date_at_which_to_retry(pushgateway: Pushgateway, namespace: str) -> None:
     """The other form of `Retry-After`."""
     case = PushgatewayCase(pushgateway, namespace)
     date = math.ceil(time.time()) + 1
@@ -142,7 +142,7 @@ REFUSING["a redirection"] = partial(Proxy.answer, status=307, headers={"Location
 
 
 @pytest.mark.parametrize("fault", REFUSING.values(), ids=REFUSING.keys())
-async def test_what_the_server_refuses_for_good_is_counted(case: Case, fault: Fault) -> None:
+async def test_permanently_refused_events_are_counted(case: Case, fault: Fault) -> None:
     """Events are given up, with the server's words; series are pushed again, for the next push may be taken."""
     async with Proxy(case.server.host, case.server.port) as proxy:
         async with collector(EAGER, sinks=[case.sink(proxy.url, **PATIENT)]) as metrics:
@@ -180,7 +180,7 @@ async def test_an_event_that_is_too_large_is_refused_alone(event_case: Case) -> 
     assert case.arrived() == 20
 
 
-async def test_what_arrived_before_it_is_halved_is_not_there_twice(event_case: Case) -> None:
+async def test_events_that_arrived_before_halving_are_not_duplicated(event_case: Case) -> None:
     """The server has a payload, the sink does not know, and the next attempt is too large: the halves say the same."""
     case = event_case
     async with Proxy(case.server.host, case.server.port) as proxy:
@@ -196,7 +196,7 @@ async def test_what_arrived_before_it_is_halved_is_not_there_twice(event_case: C
     assert len(proxy.requests) >= 1 + 3 + 4
 
 
-async def test_what_may_have_arrived_is_not_counted_as_refused(event_case: Case) -> None:
+async def test_events_that_may_have_arrived_are_not_counted_as_rejected(event_case: Case) -> None:
     """Only *failed* says that an event may be there: one that is refused after an answer was lost has failed."""
     case = event_case
     async with Proxy(case.server.host, case.server.port) as proxy:
@@ -210,7 +210,7 @@ async def test_what_may_have_arrived_is_not_counted_as_refused(event_case: Case)
     assert sink.delivered <= case.arrived() <= sink.delivered + sink.failed
 
 
-async def test_what_is_given_up_after_its_time_is_counted(case: Case) -> None:
+async def test_events_given_up_after_their_retry_budget_are_counted(case: Case) -> None:
     """An outage longer than the retry budget costs what was tried in it; a series sink has none, and loses nothing."""
     settings = {**PATIENT, **({"retry_budget": 0.2} if case.sends_events else {})}
     async with Proxy(case.server.host, case.server.port) as proxy:
@@ -242,7 +242,7 @@ async def test_what_is_given_up_after_its_time_is_counted(case: Case) -> None:
         b'{"errors": false, "items": ' + b"[" * 100_000,
     ],
 )
-async def test_a_search_server_that_does_not_tell_of_each_event_is_asked_again(
+async def test_a_bulk_response_without_an_item_per_event_is_retried(
     opensearch: OpenSearch, namespace: str, body: bytes
 ) -> None:
     """A 200 that isn't an answer to `_bulk` delivers nothing: a page of a proxy, say."""
@@ -257,7 +257,7 @@ async def test_a_search_server_that_does_not_tell_of_each_event_is_asked_again(
     assert sink.retries >= 1
 
 
-async def test_a_status_counts_where_a_body_lies_about_its_compression(
+async def test_the_status_counts_even_if_the_body_is_not_compressed_as_declared(
     pushgateway: Pushgateway, namespace: str
 ) -> None:
     """Its status counts, and nothing is left open: a warning would fail this test."""
@@ -276,7 +276,9 @@ async def test_a_status_counts_where_a_body_lies_about_its_compression(
     gc.collect()
 
 
-async def test_an_answer_without_end_is_left_and_nothing_with_it(pushgateway: Pushgateway, namespace: str) -> None:
+async def test_an_oversized_response_is_abandoned_and_its_status_counts(
+    pushgateway: Pushgateway, namespace: str
+) -> None:
     """After 4 MB its status counts: neither a warning of what is left half done, nor a payload that is sent again."""
     case = PushgatewayCase(pushgateway, namespace)
     async with Proxy(pushgateway.host, pushgateway.port) as proxy:

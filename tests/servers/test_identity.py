@@ -15,7 +15,7 @@ from trio_batchmetrics.sinks import PushgatewaySink
 pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="this system has no fork")
 
 
-def test_workers_that_are_forked_with_one_sink_push_as_themselves(pushgateway: Pushgateway) -> None:
+def test_workers_forked_with_one_sink_push_to_groups_of_their_own(pushgateway: Pushgateway) -> None:
     """Made in the master, before any fork; the master pushes too, and nothing is overwritten."""
     job = f"workers-{os.getpid()}"
     sink = PushgatewaySink(pushgateway.url, job=job)

@@ -107,7 +107,7 @@ async def test_every_digit_of_a_number_arrives(place: tuple[InfluxDB, str, dict[
     assert stored(server, database) == [float(value) for value in values]
 
 
-async def test_a_quote_behind_an_escaped_space_swallows_nothing(place: tuple[InfluxDB, str, dict[str, Any]]) -> None:
+async def test_a_quote_after_an_escaped_space_swallows_no_line(place: tuple[InfluxDB, str, dict[str, Any]]) -> None:
     r"""Untamed, the server loses the line behind: it takes the space of `\\ ` for the end of the tags."""
     server, database, where = place
     untamed = f'm,k\\\\ z=" value=1 {NOW}\nlost value=1 {NOW}\n'
@@ -121,7 +121,7 @@ async def test_a_quote_behind_an_escaped_space_swallows_nothing(place: tuple[Inf
     assert (sink.dialect, sink.replacements) == ("influxdb", 4)
 
 
-async def test_series_are_written_again_and_again(place: tuple[InfluxDB, str, dict[str, Any]]) -> None:
+async def test_series_are_written_repeatedly(place: tuple[InfluxDB, str, dict[str, Any]]) -> None:
     """Each time the sums so far."""
     server, database, where = place
     async with collector(sinks=[InfluxDBSeriesSink(server.url, **where)]) as metrics:
@@ -145,7 +145,7 @@ async def test_series_are_written_again_and_again(place: tuple[InfluxDB, str, di
 # --------------------------------------------------------------------------------------------------- partial writes
 
 
-async def test_a_type_conflict_rejects_just_those_that_conflict(place: tuple[InfluxDB, str, dict[str, Any]]) -> None:
+async def test_a_type_conflict_rejects_only_the_conflicting_events(place: tuple[InfluxDB, str, dict[str, Any]]) -> None:
     """Measurements whose field is an integer already: one after the other is found out, the rest is stored.
 
     The server keeps types by shard, which are weeks of points here.
@@ -182,7 +182,7 @@ async def test_2500_conflicts_of_5000_events_take_a_few_requests(
     assert len(proxy.requests) <= 2 * measurements
 
 
-async def test_what_is_older_than_the_retention_is_rejected(place: tuple[InfluxDB, str, dict[str, Any]]) -> None:
+async def test_events_older_than_the_retention_are_rejected(place: tuple[InfluxDB, str, dict[str, Any]]) -> None:
     """The oldest ones, wherever they stand."""
     server, database, where = place
     server.create_database(f"{database}_short", duration="1h")
@@ -195,7 +195,7 @@ async def test_what_is_older_than_the_retention_is_rejected(place: tuple[InfluxD
     assert stored(server, f"{database}_short") == [0, 1, 2, 3]
 
 
-async def test_lines_that_the_server_cannot_read_are_found(place: tuple[InfluxDB, str, dict[str, Any]]) -> None:
+async def test_lines_that_the_server_cannot_parse_are_found(place: tuple[InfluxDB, str, dict[str, Any]]) -> None:
     """Such as the sink never writes; the others are stored."""
     server, database, where = place
     sink = InfluxDBSink(server.url, **where)
@@ -219,7 +219,9 @@ TODAY = pytest.param(InfluxDB113, marks=pytest.mark.server("influxdb113"))
 
 
 @pytest.mark.parametrize("kind", [InfluxDB, InfluxDB18, TODAY])
-async def test_where_it_is_not_said_which_it_is_found_by_halving(new_server: NewServer, kind: type[InfluxDB]) -> None:
+async def test_an_event_that_the_server_does_not_name_is_found_by_halving(
+    new_server: NewServer, kind: type[InfluxDB]
+) -> None:
     """A database that is full: what has a series already is stored, new series are rejected."""
     server = new_server(kind, data={"max-series-per-database": 10})
     server.create_database("d")
@@ -272,7 +274,7 @@ async def test_credentials_are_sent_and_never_shown(
     assert "horse" not in "".join([repr(wrong), str(account), *map(repr, sinks), caplog.text])
 
 
-async def test_a_database_that_is_not_there_fails_at_once(place: tuple[InfluxDB, str, dict[str, Any]]) -> None:
+async def test_a_missing_database_fails_at_once(place: tuple[InfluxDB, str, dict[str, Any]]) -> None:
     """With the server's words; so does one that is asked for its state in vain."""
     server, _, where = place
     account = await sent(InfluxDBSink(server.url, **another(where, "nowhere")), gauges(range(3)))
@@ -281,7 +283,7 @@ async def test_a_database_that_is_not_there_fails_at_once(place: tuple[InfluxDB,
     assert str(account.last_error).startswith("HTTP 404: ")
 
 
-async def test_a_retention_policy_is_written_to(influxdb: InfluxDB, namespace: str) -> None:
+async def test_events_are_written_to_the_given_retention_policy(influxdb: InfluxDB, namespace: str) -> None:
     """Not to the default one."""
     influxdb.create_database(namespace)
     influxdb.query(f'CREATE RETENTION POLICY "second" ON "{namespace}" DURATION INF REPLICATION 1')
@@ -292,7 +294,7 @@ async def test_a_retention_policy_is_written_to(influxdb: InfluxDB, namespace: s
     assert influxdb.points(namespace, "cache.operations") == []
 
 
-async def test_a_server_that_was_away_gets_everything(new_server: NewServer) -> None:
+async def test_a_server_that_was_down_gets_everything(new_server: NewServer) -> None:
     """Nothing is lost, and nothing counted twice."""
     server = new_server(InfluxDB)
     server.create_database("d")
@@ -309,7 +311,7 @@ async def test_a_server_that_was_away_gets_everything(new_server: NewServer) -> 
     assert stored(server, "d") == [0, 1, 2, 10]
 
 
-async def test_a_server_that_has_no_time_is_asked_again(new_server: NewServer) -> None:
+async def test_a_server_with_a_concurrent_write_limit_gets_every_event(new_server: NewServer) -> None:
     """Nothing is stored before it has answered 204."""
     server = new_server(InfluxDB, http={"max-concurrent-write-limit": 1})
     server.create_database("d")

@@ -44,7 +44,7 @@ Fault = Callable[[Proxy], None]
 TIMESTAMP = 1_750_000_000_000_000_000
 
 
-async def test_a_server_that_is_not_there_yet_costs_no_event(case: Case) -> None:
+async def test_a_server_that_is_not_up_yet_costs_no_event(case: Case) -> None:
     """Connections are refused from the beginning; then they are accepted, refused again, and accepted."""
     async with Proxy(case.server.host, case.server.port) as proxy:
         proxy.refuse()
@@ -75,7 +75,7 @@ LASTING: dict[str, Fault] = {
 
 
 @pytest.mark.parametrize("fault", LASTING.values(), ids=LASTING.keys())
-async def test_leaving_the_block_is_bounded_whatever_the_server_does(case: Case, fault: Fault) -> None:
+async def test_leaving_the_block_takes_bounded_time_whatever_the_server_does(case: Case, fault: Fault) -> None:
     """Within `shutdown_timeout`, with the body's own exception; what was not confirmed counts as failed."""
     error = ValueError("the body's own")
     async with Proxy(case.server.host, case.server.port) as proxy:
@@ -99,7 +99,7 @@ async def test_leaving_the_block_is_bounded_whatever_the_server_does(case: Case,
         assert sink.delivered <= case.arrived() <= sink.delivered + sink.failed
 
 
-async def test_a_connection_that_was_closed_while_nobody_used_it_costs_no_attempt(case: Case) -> None:
+async def test_a_connection_closed_while_idle_costs_no_attempt(case: Case) -> None:
     """Servers close what is idle for long: the next payload goes over a new connection."""
     async with Proxy(case.server.host, case.server.port) as proxy:
         async with collector(EAGER, sinks=[case.sink(proxy.url, **PATIENT)]) as metrics:
@@ -115,7 +115,7 @@ async def test_a_connection_that_was_closed_while_nobody_used_it_costs_no_attemp
     assert sink.last_error is None
 
 
-async def test_what_a_cancelled_application_recorded_is_there(case: Case) -> None:
+async def test_events_recorded_by_a_cancelled_application_arrive(case: Case) -> None:
     """Cancelled from outside while the server is slow: all that was recorded until then is delivered all the same."""
     recorded = 0
     metrics: BatchMetricsCollector | None = None
@@ -135,7 +135,7 @@ async def test_what_a_cancelled_application_recorded_is_there(case: Case) -> Non
 
 
 @pytest.mark.parametrize("on_full", ["drop_newest", "drop_oldest"])
-async def test_what_is_dropped_is_counted_and_not_there(
+async def test_dropped_events_are_counted_and_do_not_arrive(
     case: Case, on_full: Literal["drop_newest", "drop_oldest"]
 ) -> None:
     """More than the buffer holds, while the server is slow: what was not dropped arrives."""
@@ -157,7 +157,7 @@ async def test_what_is_dropped_is_counted_and_not_there(
 
 
 @pytest.mark.server("influxdb", "pushgateway")
-async def test_a_server_that_is_down_delays_no_other(
+async def test_a_server_that_is_down_does_not_delay_another(
     influxdb: InfluxDB, pushgateway: Pushgateway, namespace: str
 ) -> None:
     """Each sink has all events, those of the others while one waits for its server, and that one afterwards."""
@@ -196,7 +196,7 @@ WEATHER: list[Fault] = [
 
 
 @pytest.mark.parametrize("seed", range(2))
-async def test_whatever_the_weather_what_is_recorded_is_there_once(case: Case, seed: int) -> None:
+async def test_recorded_events_arrive_once_despite_random_faults(case: Case, seed: int) -> None:
     """Faults by chance, one after the other, while events are recorded, some of them with one and the same time."""
     chance = random.Random(seed)
     config = BatchMetricsConfig(

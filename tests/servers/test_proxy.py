@@ -72,7 +72,7 @@ async def _chunks() -> AsyncGenerator[bytes, None]:
 # ------------------------------------------------------------------------------------------------ without faults
 
 
-async def test_requests_and_answers_pass_unchanged(echo: Echo, proxy: Proxy, client: httpx2.AsyncClient) -> None:
+async def test_requests_and_responses_pass_unchanged(echo: Echo, proxy: Proxy, client: httpx2.AsyncClient) -> None:
     """Both ways of framing a body, one connection, and all of it remembered."""
     plain = await client.post("/a?b=c", content=b"x" * 300_000, headers={b"X-Own": "ü".encode("latin-1")})
     chunked = await client.put("/d", content=_chunks())
@@ -98,7 +98,7 @@ async def test_a_connection_is_kept(proxy: Proxy, client: httpx2.AsyncClient) ->
     assert proxy.connections == 2
 
 
-async def test_a_server_that_is_not_there_resets(proxy: Proxy, client: httpx2.AsyncClient) -> None:
+async def test_a_missing_server_resets_the_connection(proxy: Proxy, client: httpx2.AsyncClient) -> None:
     """The proxy then cannot refuse any more, but nothing was delivered."""
     async with Proxy(HOST, free_port()) as other:
         with pytest.raises(httpx2.ReadError):
@@ -106,7 +106,7 @@ async def test_a_server_that_is_not_there_resets(proxy: Proxy, client: httpx2.As
         assert (other.forwarded, other.requests[0].complete, other.requests[0].status) == (0, True, None)
 
 
-async def test_a_client_that_goes_away_is_no_error(echo: Echo, proxy: Proxy) -> None:
+async def test_a_client_that_goes_away_is_not_an_error(echo: Echo, proxy: Proxy) -> None:
     """Neither before a request, nor in the middle of one, nor before its answer."""
     proxy.slow(0.05)
     half = b"POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 9\r\n\r\nhalf"
@@ -121,7 +121,7 @@ async def test_a_client_that_goes_away_is_no_error(echo: Echo, proxy: Proxy) -> 
     assert len(echo.got) == 1
 
 
-async def test_a_client_that_speaks_no_http_fails_the_test(echo: Echo) -> None:
+async def test_a_client_that_does_not_speak_http_fails_the_test(echo: Echo) -> None:
     """Its error leaves the block."""
     with pytest.RaisesGroup(h11.RemoteProtocolError):
         async with Proxy(echo.host, echo.port) as proxy:
@@ -130,7 +130,7 @@ async def test_a_client_that_speaks_no_http_fails_the_test(echo: Echo) -> None:
                 await trio.sleep(5)
 
 
-async def test_the_blocks_own_error_leaves_it_as_it_is(echo: Echo) -> None:
+async def test_an_error_of_the_block_propagates_unwrapped(echo: Echo) -> None:
     """It is not wrapped in a group."""
     with pytest.raises(KeyError, match="own"):
         async with Proxy(echo.host, echo.port):
@@ -140,7 +140,9 @@ async def test_the_blocks_own_error_leaves_it_as_it_is(echo: Echo) -> None:
 # ----------------------------------------------------------------------------------------------------- the faults
 
 
-async def test_refuse_is_a_server_that_does_not_run(echo: Echo, proxy: Proxy, client: httpx2.AsyncClient) -> None:
+async def test_refuse_behaves_like_a_server_that_is_not_running(
+    echo: Echo, proxy: Proxy, client: httpx2.AsyncClient
+) -> None:
     """New connections are refused, old ones closed; the port stays the same."""
     proxy.answer(200)
     await client.get("/")
@@ -170,7 +172,7 @@ async def test_reset_keeps_a_request_from_the_server(
     assert [(seen.forwarded, seen.status) for seen in proxy.requests] == [(False, None)] * 2 + [(True, 201)]
 
 
-async def test_reset_is_a_rst(proxy: Proxy) -> None:
+async def test_reset_sends_a_rst(proxy: Proxy) -> None:
     """What the client sees is the system's ECONNRESET, not an end."""
     proxy.reset()
     async with await trio.open_tcp_stream(proxy.host, proxy.port) as stream:
@@ -180,7 +182,7 @@ async def test_reset_is_a_rst(proxy: Proxy) -> None:
     assert isinstance(caught.value.__cause__, ConnectionResetError)
 
 
-async def test_reset_after_delivers_and_does_not_tell(echo: Echo, proxy: Proxy, client: httpx2.AsyncClient) -> None:
+async def test_reset_after_delivers_without_a_response(echo: Echo, proxy: Proxy, client: httpx2.AsyncClient) -> None:
     """The server has it, the client cannot know."""
     proxy.reset_after(times=1)
     with pytest.raises(httpx2.ReadError):
@@ -190,7 +192,7 @@ async def test_reset_after_delivers_and_does_not_tell(echo: Echo, proxy: Proxy, 
     assert (await client.post("/", content=b"twice")).content == b"twice"
 
 
-async def test_a_black_hole_never_answers(echo: Echo, proxy: Proxy, client: httpx2.AsyncClient) -> None:
+async def test_a_black_hole_never_responds(echo: Echo, proxy: Proxy, client: httpx2.AsyncClient) -> None:
     """The request is read, and that is all."""
     proxy.black_hole(times=1)
     with pytest.raises(httpx2.ReadTimeout):
@@ -199,7 +201,7 @@ async def test_a_black_hole_never_answers(echo: Echo, proxy: Proxy, client: http
     assert (await client.get("/")).status_code == 201
 
 
-async def test_slow_holds_back_the_answer_only(echo: Echo, proxy: Proxy, client: httpx2.AsyncClient) -> None:
+async def test_slow_delays_only_the_response(echo: Echo, proxy: Proxy, client: httpx2.AsyncClient) -> None:
     """The server has the request at once."""
     proxy.slow(0.4)
     with pytest.raises(httpx2.ReadTimeout):
@@ -210,7 +212,7 @@ async def test_slow_holds_back_the_answer_only(echo: Echo, proxy: Proxy, client:
     assert trio.current_time() - begin >= 0.4
 
 
-async def test_answer_does_not_ask_the_server(echo: Echo, proxy: Proxy, client: httpx2.AsyncClient) -> None:
+async def test_answer_does_not_contact_the_server(echo: Echo, proxy: Proxy, client: httpx2.AsyncClient) -> None:
     """Status, headers and body are the test's."""
     proxy.answer(503, {"Retry-After": "7"}, b"busy", times=2)
     for _ in range(2):
@@ -221,7 +223,7 @@ async def test_answer_does_not_ask_the_server(echo: Echo, proxy: Proxy, client: 
     assert [seen.body for seen in proxy.requests] == [b"x", b"x", b""]
 
 
-async def test_garbage_is_no_http(echo: Echo, proxy: Proxy, client: httpx2.AsyncClient) -> None:
+async def test_garbage_is_not_http(echo: Echo, proxy: Proxy, client: httpx2.AsyncClient) -> None:
     """The client has to notice."""
     proxy.garbage()
     with pytest.raises(httpx2.RemoteProtocolError, match="illegal status line"):
@@ -237,7 +239,7 @@ async def test_truncate_sends_half_a_body(echo: Echo, proxy: Proxy, client: http
     assert echo.got == []
 
 
-async def test_a_fault_is_for_requests_that_begin_after_it(proxy: Proxy, client: httpx2.AsyncClient) -> None:
+async def test_a_fault_applies_to_requests_that_begin_after_it(proxy: Proxy, client: httpx2.AsyncClient) -> None:
     """The one that is under way keeps its own, and the last switch is the one that counts."""
     async with trio.open_nursery() as nursery:
         proxy.slow(0.2, times=1)
@@ -255,7 +257,7 @@ async def test_a_fault_is_for_requests_that_begin_after_it(proxy: Proxy, client:
     assert statuses == [500, 201, 201]
 
 
-async def test_nothing_listens_behind_the_block(echo: Echo) -> None:
+async def test_nothing_listens_after_the_block(echo: Echo) -> None:
     """Neither when it was listening nor when it was refusing."""
     for refusing in (False, True):
         async with Proxy(echo.host, echo.port) as proxy:

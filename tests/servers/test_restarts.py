@@ -89,7 +89,7 @@ class Application:
         case_parameter(VictoriaMetricsSeriesCase, "victoriametrics series"),
     ],
 )
-async def test_what_is_recorded_while_a_server_ends_and_comes_back_is_there(
+async def test_events_recorded_while_a_server_restarts_arrive(
     case_class: type[Case], new_server: NewServer, namespace: str
 ) -> None:
     """Everything, and the account says so; events go on being recorded all the while."""
@@ -122,7 +122,7 @@ async def test_what_is_recorded_while_a_server_ends_and_comes_back_is_there(
         case_parameter(OpenSearchCase, "opensearch"),
     ],
 )
-async def test_what_a_server_did_late_is_not_there_twice(
+async def test_writes_that_a_server_applied_late_are_not_duplicated(
     case_class: type[Case], new_server: NewServer, namespace: str
 ) -> None:
     """It stands still until attempts have timed out, then does everything that it was asked in the meantime.
@@ -148,7 +148,7 @@ async def test_what_a_server_did_late_is_not_there_twice(
 
 
 @pytest.mark.server("influxdb")
-async def test_what_is_given_up_in_a_long_outage_is_counted_and_the_rest_is_there(
+async def test_events_given_up_in_a_long_outage_are_counted_and_the_rest_arrive(
     new_server: NewServer, namespace: str
 ) -> None:
     """Once its time is over an event counts as failed; what comes later is delivered as ever."""

@@ -39,7 +39,9 @@ def only(metrics: BatchMetricsCollector) -> SinkStats:
     return account
 
 
-async def test_prometheus_has_the_sum_of_series_that_are_equal_to_it(prometheus: Prometheus, scraped_port: int) -> None:
+async def test_prometheus_has_the_sum_of_series_that_it_considers_equal(
+    prometheus: Prometheus, scraped_port: int
+) -> None:
     """Also of names that are equal once translated; another type is rejected, and the page stays one that it reads."""
     sink = PrometheusSink()
     async with collector(sinks=[sink]) as metrics:
@@ -61,7 +63,7 @@ async def test_prometheus_has_the_sum_of_series_that_are_equal_to_it(prometheus:
         assert check_metrics(sink.render()[0]).status == 0
 
 
-async def test_a_pushgateway_has_the_sum_of_series_that_are_equal_to_it(
+async def test_a_pushgateway_has_the_sum_of_series_that_it_considers_equal(
     pushgateway: Pushgateway, namespace: str
 ) -> None:
     """It would refuse a push that has one of them twice."""
@@ -76,7 +78,7 @@ async def test_a_pushgateway_has_the_sum_of_series_that_are_equal_to_it(
     assert depth.endswith(" 3")
 
 
-async def test_what_a_pushgateway_would_replace_by_its_own_is_refused(pushgateway: Pushgateway, namespace: str) -> None:
+async def test_metrics_that_a_pushgateway_would_overwrite_are_refused(pushgateway: Pushgateway, namespace: str) -> None:
     """It puts the time of the push where a metric of that name was, and answers 200."""
     sink = PushgatewaySink(pushgateway.url, job=namespace, **QUICK)
     async with collector(sinks=[sink]) as metrics:
@@ -92,7 +94,7 @@ async def test_what_a_pushgateway_would_replace_by_its_own_is_refused(pushgatewa
     assert values["push_failure_time_seconds"] == 0
 
 
-async def test_influxdb_has_the_sum_of_series_that_are_equal_to_it(influxdb: InfluxDB, namespace: str) -> None:
+async def test_influxdb_has_the_sum_of_series_that_it_considers_equal(influxdb: InfluxDB, namespace: str) -> None:
     """One point at each write, where there were several that overwrote each other."""
     database = influxdb.create_database(namespace)
     async with collector(sinks=[InfluxDBSeriesSink(influxdb.url, database=database, **QUICK)]) as metrics:
@@ -108,7 +110,7 @@ async def test_influxdb_has_the_sum_of_series_that_are_equal_to_it(influxdb: Inf
     assert len({point["time"] for point in points}) == len(points)
 
 
-async def test_victoriametrics_has_the_sum_of_series_that_are_equal_to_it(
+async def test_victoriametrics_has_the_sum_of_series_that_it_considers_equal(
     victoriametrics: VictoriaMetrics, namespace: str
 ) -> None:
     """It would keep both samples, at one timestamp."""
@@ -120,7 +122,7 @@ async def test_victoriametrics_has_the_sum_of_series_that_are_equal_to_it(
     assert len(set(found["timestamps"])) == len(found["timestamps"])
 
 
-async def test_the_label_that_victoriametrics_adds_makes_no_series_of_its_own(
+async def test_the_label_that_victoriametrics_adds_does_not_create_another_series(
     victoriametrics: VictoriaMetrics, namespace: str
 ) -> None:
     """It labels everything with ``db``: a series that has this label already is the one that has it not."""
@@ -137,7 +139,7 @@ async def test_the_label_that_victoriametrics_adds_makes_no_series_of_its_own(
 
 
 @pytest.mark.server("pushgateway")
-async def test_a_pushgateway_that_has_lost_its_memory_is_full_again(new_server: NewServer) -> None:
+async def test_a_pushgateway_that_lost_its_groups_gets_them_again(new_server: NewServer) -> None:
     """After `refresh`, with no event; and after the end of the block."""
     gateway = new_server(Pushgateway, keeps=False)
 
@@ -169,7 +171,7 @@ async def test_a_pushgateway_that_has_lost_its_memory_is_full_again(new_server: 
         assert (only(metrics).delivered, only(metrics).failed) == (2, 0)
 
 
-async def test_a_gauge_that_was_set_once_goes_on_in_influxdb(influxdb: InfluxDB, namespace: str) -> None:
+async def test_a_gauge_that_was_set_once_is_written_to_influxdb_repeatedly(influxdb: InfluxDB, namespace: str) -> None:
     """A point at each write, so that a query of the last minutes has it."""
     database = influxdb.create_database(namespace)
     sink = InfluxDBSeriesSink(influxdb.url, database=database, refresh=0.1, **QUICK)

@@ -128,7 +128,7 @@ async def test_the_shared_prometheus_scrapes_a_port(prometheus: Prometheus, scra
         nursery.cancel_scope.cancel()
 
 
-def test_the_other_shared_servers_answer(
+def test_the_other_shared_servers_respond(
     pushgateway: Pushgateway,
     influxdb: InfluxDB,
     influxdb18: InfluxDB18,
@@ -152,7 +152,7 @@ def test_the_other_shared_servers_answer(
 
 
 @pytest.mark.server("prometheus")
-def test_promtool_says_what_is_wrong_with_a_page() -> None:
+def test_promtool_reports_problems_of_a_page() -> None:
     """In order, against the style, not to be read."""
     assert check_metrics("# HELP jobs_total Jobs.\n# TYPE jobs_total counter\njobs_total 3\n").status == 0
     assert check_metrics(PAGE).status == 3
@@ -163,7 +163,7 @@ def test_promtool_says_what_is_wrong_with_a_page() -> None:
 
 
 @pytest.mark.server("influxdb")
-def test_influxdb_takes_limits_and_users(new_server: NewServer) -> None:
+def test_influxdb_accepts_limits_and_users(new_server: NewServer) -> None:
     """Its configuration's sections are within reach."""
     server = new_server(InfluxDB, http={"max-body-size": 100, "auth-enabled": True}, credentials=("adm", "pw"))
     server.query("CREATE USER adm WITH PASSWORD 'pw' WITH ALL PRIVILEGES")
@@ -176,7 +176,7 @@ def test_influxdb_takes_limits_and_users(new_server: NewServer) -> None:
 
 
 @pytest.mark.server("opensearch")
-def test_opensearch_takes_settings(new_server: NewServer) -> None:
+def test_opensearch_accepts_settings(new_server: NewServer) -> None:
     """Its settings are within reach, by their dotted names."""
     server = new_server(OpenSearch, settings={"http.max_content_length": "1kb", "thread_pool.write.queue_size": 1})
     assert server.request("PUT", "/i/_doc/1", json={"text": "x" * 2000}).status == 413
@@ -204,7 +204,7 @@ async def test_a_server_is_stopped_and_started_in_a_test(tmp_path: Path) -> None
 
 
 @pytest.mark.server("influxdb")
-def test_a_server_that_ends_at_once_shows_its_log(tmp_path: Path) -> None:
+def test_a_server_that_exits_at_once_shows_its_log(tmp_path: Path) -> None:
     """The error has the last lines of what it printed."""
     server = InfluxDB(tmp_path, http={"bind-address": "nonsense"})
     with pytest.raises(ServerFailedError, match=r"(?s)ended with status 1 instead of starting\n.*nonsense"):
@@ -224,7 +224,7 @@ class _Mute(Server):
 
 
 @pytest.mark.server("influxdb")
-def test_a_server_that_is_not_ready_in_time_is_ended(tmp_path: Path) -> None:
+def test_a_server_that_is_not_ready_in_time_is_killed(tmp_path: Path) -> None:
     """Nothing is left running."""
     server = _Mute(tmp_path)
     with pytest.raises(ServerFailedError, match=r"was not ready within 0\.2 s"):
@@ -234,7 +234,7 @@ def test_a_server_that_is_not_ready_in_time_is_ended(tmp_path: Path) -> None:
 
 
 @pytest.mark.server("influxdb")
-async def test_servers_of_a_run_that_was_killed_end(tmp_path: Path) -> None:
+async def test_servers_of_a_killed_test_run_are_killed(tmp_path: Path) -> None:
     """Even a SIGKILL of the tests leaves nothing behind."""
     code = (
         "import os, pathlib, signal, sys; sys.path.append(sys.argv[1]); "
@@ -266,7 +266,7 @@ def test_free_ports_differ() -> None:
     assert max(ports) < 32_768
 
 
-async def test_eventually_returns_what_is_true_or_the_last_answer() -> None:
+async def test_eventually_returns_the_first_true_result_or_the_last_one() -> None:
     """An AssertionError counts as not yet, until time is up."""
     answers: list[Any] = [0, [], 7]
     assert await eventually(lambda: answers.pop(0), every=0) == 7

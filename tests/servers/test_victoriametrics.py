@@ -36,9 +36,7 @@ def labels_of(server: VictoriaMetrics, name: str) -> list[dict[str, str]]:
     return [{key: text for key, text in each["metric"].items() if key not in ("__name__", "db")} for each in found]
 
 
-async def test_a_backslash_arrives_though_nobody_said_who_the_server_is(
-    shared: VictoriaMetrics, namespace: str
-) -> None:
+async def test_a_backslash_arrives_without_naming_the_dialect(shared: VictoriaMetrics, namespace: str) -> None:
     """By events and by series; what stands beside it in a payload is not written twice."""
     sinks = [
         InfluxDBSink(shared.url, database="d", name="events"),
@@ -57,7 +55,7 @@ async def test_a_backslash_arrives_though_nobody_said_who_the_server_is(
         assert found["values"] == [1, 1]
 
 
-async def test_what_is_written_for_influxdb_would_be_read_wrongly(shared: VictoriaMetrics, namespace: str) -> None:
+async def test_lines_written_for_influxdb_would_be_misread(shared: VictoriaMetrics, namespace: str) -> None:
     """So it is told here: the reason for asking."""
     sink = InfluxDBSink(shared.url, database="d", dialect="influxdb")
     async with collector(sinks=[sink]) as metrics:
@@ -67,7 +65,7 @@ async def test_what_is_written_for_influxdb_would_be_read_wrongly(shared: Victor
     assert labels_of(shared, f"{namespace}_value") != [{"a": "x\\,y"}]
 
 
-async def test_a_request_that_failed_is_written_in_the_same_way_again(shared: VictoriaMetrics, namespace: str) -> None:
+async def test_a_failed_request_is_retried_in_the_same_dialect(shared: VictoriaMetrics, namespace: str) -> None:
     """The payload was encoded before the server was known."""
     async with Proxy(shared.host, shared.port) as proxy:
         sink = InfluxDBSink(proxy.url, database="d", **QUICK)

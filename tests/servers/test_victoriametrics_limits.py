@@ -26,7 +26,9 @@ def line(name: str, labels: dict[str, str]) -> str:
 
 
 @pytest.mark.parametrize("limit", WITHIN)
-def test_what_keeps_its_limits_is_stored(victoriametrics151: VictoriaMetrics151, namespace: str, limit: str) -> None:
+def test_series_within_the_limits_are_stored(
+    victoriametrics151: VictoriaMetrics151, namespace: str, limit: str
+) -> None:
     """At each limit exactly, every label of it."""
     labels = WITHIN[limit](namespace)
     assert write(victoriametrics151, line(namespace, labels)) == 204
@@ -35,7 +37,7 @@ def test_what_keeps_its_limits_is_stored(victoriametrics151: VictoriaMetrics151,
 
 
 @pytest.mark.parametrize("limit", BEYOND)
-def test_what_exceeds_its_limits_is_not_stored_though_the_answer_is_204(
+def test_series_beyond_a_limit_are_not_stored_despite_a_204(
     victoriametrics151: VictoriaMetrics151, namespace: str, limit: str
 ) -> None:
     """One byte or one label more; the line beside it is stored."""
@@ -56,7 +58,7 @@ def test_the_name_of_a_series_is_the_value_of_a_label(
 
 
 @pytest.mark.parametrize("kind", [InfluxDBSink, InfluxDBSeriesSink])
-async def test_what_is_delivered_is_stored(
+async def test_delivered_events_are_stored(
     victoriametrics151: VictoriaMetrics151, namespace: str, kind: type[InfluxDBSink | InfluxDBSeriesSink]
 ) -> None:
     """What exceeds a limit is rejected and counted before it is sent."""
@@ -64,7 +66,7 @@ async def test_what_is_delivered_is_stored(
     await assert_delivered_is_stored(victoriametrics151, sink, namespace)
 
 
-async def test_an_event_that_is_sent_again_is_there_twice(
+async def test_an_event_that_is_sent_again_is_stored_twice(
     victoriametrics151: VictoriaMetrics151, namespace: str
 ) -> None:
     """It keeps equal samples of one instant; so its page says, and names the flag that changes it."""
@@ -78,7 +80,7 @@ async def test_an_event_that_is_sent_again_is_there_twice(
     assert found["values"] == [5, 5]
 
 
-async def test_one_line_that_it_cannot_read_costs_its_neighbours_nothing(
+async def test_an_unreadable_line_does_not_cost_its_neighbours(
     victoriametrics151: VictoriaMetrics151, namespace: str
 ) -> None:
     """It refuses the whole request then, in words of its own; the sink finds the one by halving."""
