@@ -30,7 +30,7 @@ from trio_batchmetrics.abc import EventSink
     ids=str,
 )
 async def test_temporary_failures_are_retried(answer: Any, autojump_clock: MockClock) -> None:
-    """With the same ids, the same body."""
+    """A retry has the same ids and the same body."""
     cluster = FakeCluster(answer)
     stats = await count_up(cluster, 3)
     assert stats.processed_events == 3
@@ -40,7 +40,7 @@ async def test_temporary_failures_are_retried(answer: Any, autojump_clock: MockC
 
 @pytest.mark.parametrize("status", [401, 403, 404, 405, 406, 301])
 async def test_permanent_refusals_are_given_up(status: int, autojump_clock: MockClock) -> None:
-    """With the server's words."""
+    """The error quotes the server."""
     cluster = FakeCluster(response(status))
     account = (await count_up(cluster, 3)).sinks["elasticsearch"]
     assert account.failures == {"refused": 3}
@@ -50,7 +50,7 @@ async def test_permanent_refusals_are_given_up(status: int, autojump_clock: Mock
 
 
 async def test_a_request_that_is_too_large_is_halved(autojump_clock: MockClock) -> None:
-    """Down to what is taken; the bodies of the servers' 413 are empty."""
+    """It is halved until the server accepts it; the servers' 413 responses have no body."""
     cluster = FakeCluster(httpx2.Response(413), httpx2.Response(413))
     stats = await count_up(cluster, 8)
     assert stats.processed_events == 8
@@ -59,7 +59,7 @@ async def test_a_request_that_is_too_large_is_halved(autojump_clock: MockClock) 
 
 
 class PickyCluster(FakeCluster):
-    """Has something before it that refuses a whole request for what one event says."""
+    """Has a component in front of it that refuses a whole request because of one event."""
 
     async def _answer(self, request: httpx2.Request) -> httpx2.Response:
         answer = await super()._answer(request)
@@ -73,7 +73,7 @@ class PickyCluster(FakeCluster):
 
 @pytest.mark.parametrize("guilty", [{0}, {4999}, {1234}, {1234, 1235, 3000}, {*range(100, 160)}])
 async def test_only_the_event_that_spoils_a_request_is_rejected(guilty: set[int], autojump_clock: MockClock) -> None:
-    """In the middle of the largest payload, after few requests."""
+    """The events are in the middle of the largest payload, and few requests suffice."""
     cluster = PickyCluster()
     async with collector(BatchMetricsConfig(batch_size=5000, buffer_size=5000), sinks=[cluster()]) as metrics:
         for value in range(5000):
@@ -86,7 +86,7 @@ async def test_only_the_event_that_spoils_a_request_is_rejected(guilty: set[int]
 
 
 async def test_a_server_that_refuses_everything_is_not_sent_every_event_alone(autojump_clock: MockClock) -> None:
-    """Such as one that wants TLS: 64 requests at a time. Once somebody has put that right, the rest arrives."""
+    """Such as a server that expects TLS: 64 requests at a time. Once it is fixed, the remaining events arrive."""
     cluster = FakeCluster(*[httpx2.Response(400, text="plain HTTP on an HTTPS port")] * 1000)
     config = BatchMetricsConfig(batch_size=5000, buffer_size=5000)
     async with collector(config, sinks=[cluster()]) as metrics:
@@ -105,7 +105,7 @@ async def test_a_server_that_refuses_everything_is_not_sent_every_event_alone(au
 
 
 async def test_requests_ask_for_short_and_timely_responses(autojump_clock: MockClock) -> None:
-    """A filter for the answer, and a time-out of the server's own below that of the attempt."""
+    """A filter limits the response, and the server's own timeout is below that of the attempt."""
     cluster = FakeCluster()
     await count_up(cluster, 1, timeout=8)
     assert dict(cluster.requests[0].url.params) == {
@@ -115,7 +115,7 @@ async def test_requests_ask_for_short_and_timely_responses(autojump_clock: MockC
 
 
 async def test_payloads_have_at_most_5000_events(autojump_clock: MockClock) -> None:
-    """And five megabytes."""
+    """They also have at most five megabytes."""
     cluster = FakeCluster()
     config = BatchMetricsConfig(batch_size=6000, buffer_size=20_000)
     async with collector(config, sinks=[cluster()]) as metrics:
@@ -129,5 +129,5 @@ async def test_payloads_have_at_most_5000_events(autojump_clock: MockClock) -> N
 
 
 def test_the_sink_is_an_event_sink() -> None:
-    """Made without a server."""
+    """Constructing it needs no server."""
     assert isinstance(FakeCluster()(), EventSink)
