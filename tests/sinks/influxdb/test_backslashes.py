@@ -1,4 +1,4 @@
-"""The sink writes a backslash as the server at hand reads it, and reports the text that this costs."""
+"""The sink writes a backslash as the current server reads it, and reports the text that is lost by this."""
 
 from collections.abc import Callable
 from typing import Any
@@ -16,7 +16,7 @@ from trio_batchmetrics.sinks._influxdb.sink import InfluxDBSink
 @pytest.mark.parametrize("dialect", ["influxdb", "influxdb3", "victoriametrics"])
 @pytest.mark.parametrize("told", [False, True])
 async def test_a_backslash_is_written_as_the_server_reads_it(dialect: Any, told: bool) -> None:
-    """It is asked once who it is, when the first backslash comes; not if the sink was told."""
+    """The server is asked once, at the first backslash, unless the sink was given a dialect."""
     server = FakeServer(dialect=dialect)
     sink = server.sink(dialect=dialect if told else None)
     async with collector(sinks=[sink]) as metrics:
@@ -36,7 +36,7 @@ async def test_a_backslash_is_written_as_the_server_reads_it(dialect: Any, told:
 async def test_a_payload_with_a_backslash_is_encoded_again_for_each_attempt(
     autojump_clock: trio.testing.MockClock,
 ) -> None:
-    """The same lines each time, halves and leftovers included."""
+    """Each attempt has the same lines, including halves and leftovers."""
     answers = [httpx2.Response(503), httpx2.Response(503), error(413, "too large"), httpx2.Response(503)]
     server = FakeServer(*answers, dialect="victoriametrics")
     async with collector(sinks=[server.sink()]) as metrics:
@@ -49,7 +49,7 @@ async def test_a_payload_with_a_backslash_is_encoded_again_for_each_attempt(
 
 
 async def test_a_large_payload_with_a_backslash_is_encoded_again_as_a_whole() -> None:
-    """In pieces, in order."""
+    """The payload has several parts, and the lines stay in order."""
     server = FakeServer(dialect="victoriametrics")
     async with collector(BatchMetricsConfig(batch_size=2000), sinks=[server.sink()]) as metrics:
         for number in range(1200):
@@ -82,7 +82,7 @@ async def test_series_wait_for_a_server_that_cannot_identify_itself_yet(autojump
     ],
 )
 async def test_a_server_is_identified_by_its_headers(ping: httpx2.Response, dialect: str) -> None:
-    """Whatever the status."""
+    """The status does not matter."""
     server = FakeServer(dialect=dialect, ping=ping)
     sink = server.sink()
     async with collector(sinks=[sink]) as metrics:
@@ -96,7 +96,7 @@ async def test_a_server_is_identified_by_its_headers(ping: httpx2.Response, dial
 async def test_a_server_that_does_not_identify_itself_is_asked_again(
     kind: Callable[..., InfluxDBSink], status: int
 ) -> None:
-    """Until then lines are written as for InfluxDB 1 and 2: it may be a proxy whose server is not there yet."""
+    """Until then lines are written as for InfluxDB 1 and 2: it may be a proxy whose server is not up yet."""
     server = FakeServer(dialect="influxdb", ping=httpx2.Response(status))
     sink = kind(URL, database="db", client=server.client)
     async with collector(sinks=[sink]) as metrics:
@@ -115,7 +115,7 @@ async def test_a_server_that_does_not_identify_itself_is_asked_again(
 
 
 async def test_a_server_that_is_not_ready_is_asked_again(autojump_clock: trio.testing.MockClock) -> None:
-    """Nothing is sent before."""
+    """Nothing is sent before the server is identified."""
 
     class Starting(FakeServer):
         """Is not ready at first."""
@@ -138,7 +138,7 @@ async def test_a_server_that_is_not_ready_is_asked_again(autojump_clock: trio.te
 
 
 async def test_lost_characters_are_logged_once(caplog: pytest.LogCaptureFixture) -> None:
-    """And counted; nothing of the text is shown."""
+    """The message shows nothing of the text, and the losses are counted."""
     server = FakeServer()
     sink = server.sink()
     async with collector(sinks=[sink]) as metrics:

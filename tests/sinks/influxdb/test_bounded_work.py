@@ -33,7 +33,7 @@ async def test_every_response_is_read_quickly(text: str) -> None:
 
 
 async def test_many_named_lines_are_found_quickly() -> None:
-    """Long ones too, and ones that begin with another: as many as a payload has."""
+    """As many as a payload can have, including long lines and lines that are prefixes of others."""
     payload = [Gauge("m", {"a": "x"}, number, timestamp=10**18 + number) for number in range(20_000)]
     payload += [Gauge("m", {"a": "': " * 10_000}, 1, timestamp=10**17 + number) for number in range(20)]
     payload += [Gauge("m", {}, 1, timestamp=int("1" * length)) for length in range(1, 19)]
@@ -47,7 +47,7 @@ async def test_many_named_lines_are_found_quickly() -> None:
 
 @pytest.mark.parametrize("measurement", ["m", "of somebody else"])
 async def test_long_labels_do_not_slow_down_reading_a_conflict(measurement: str) -> None:
-    """Measurement and fields stand at the ends of a line; to read all of it held the loop for two seconds."""
+    """Measurement and fields are at the ends of a line; reading all of it blocked the event loop for two seconds."""
     long = {f"label{number}": "x" * 100 for number in range(10)}
     payload = [Gauge("m", long, number, timestamp=10**18 + number) for number in range(4000)]
     body = FakeServer().sink().encode(payload)
@@ -60,7 +60,7 @@ async def test_long_labels_do_not_slow_down_reading_a_conflict(measurement: str)
 
 
 async def test_a_long_reason_shared_by_many_events_is_read_once() -> None:
-    """All that were dropped have it."""
+    """All dropped events share it."""
     start = perf_counter()
     found = await receipt(error(400, f"partial write: {'x y ' * 100_000}dropped=2000"), events(range(2000)))
     assert perf_counter() - start < 1
@@ -68,7 +68,7 @@ async def test_a_long_reason_shared_by_many_events_is_read_once() -> None:
 
 
 async def test_fewer_series_are_remembered_if_they_are_long() -> None:
-    """So that memory is bounded by bytes."""
+    """So memory is bounded in bytes."""
     sink = FakeServer().sink()
     for start in range(0, 10_000, 100):
         sink.encode([Gauge("m", {"a": f"{'x' * 8000}{number}"}, 1) for number in range(start, start + 100)])

@@ -10,7 +10,7 @@ from trio_batchmetrics import Counter, Gauge, collector
 
 
 async def test_retried_lines_are_identical_byte_for_byte(autojump_clock: trio.testing.MockClock) -> None:
-    """Halves and leftovers too, though their timestamps collide."""
+    """That includes halves and leftovers, although their timestamps collide."""
     answers = [
         httpx2.Response(503),
         error(413, "too large"),
@@ -31,7 +31,7 @@ async def test_retried_lines_are_identical_byte_for_byte(autojump_clock: trio.te
 
 
 async def test_a_sink_serves_two_collectors_in_succession() -> None:
-    """Serial numbers begin anew; still no event overwrites another."""
+    """Serial numbers start over, but no event overwrites another."""
     server = FakeServer()
     sink = server.sink()
     for number in range(2):
@@ -41,7 +41,7 @@ async def test_a_sink_serves_two_collectors_in_succession() -> None:
 
 
 async def test_events_of_one_nanosecond_all_arrive() -> None:
-    """In one series and in several, in one payload and in several."""
+    """The events are in one series and in several, in one payload and in several."""
     server = FakeServer()
     async with collector(sinks=[server.sink()]) as metrics:
         for number in range(1000):
