@@ -13,7 +13,7 @@ from trio_batchmetrics.sinks import JSONLinesSink
 
 
 def rename(path: Path, name: str) -> Path:
-    """Rename a file; return its new path."""
+    """Rename a file and return its new path."""
     return path.rename(path.with_name(name))
 
 
@@ -23,7 +23,7 @@ def remove(path: Path) -> None:
 
 
 async def test_a_renamed_or_removed_file_is_noticed_and_created_again(path: Path) -> None:
-    """As a tool that rotates logs does it."""
+    """A tool for log rotation does this."""
     async with collector(sinks=[JSONLinesSink(path)]) as metrics:
         record(metrics, range(10))
         await metrics.flush()
@@ -38,7 +38,7 @@ async def test_a_renamed_or_removed_file_is_noticed_and_created_again(path: Path
 
 
 async def test_a_file_that_another_program_empties_has_no_gap(path: Path) -> None:
-    """The other way to rotate logs: copy, then truncate."""
+    """This is the other way to rotate logs: copy, then truncate."""
     async with collector(sinks=[JSONLinesSink(path)]) as metrics:
         record(metrics, range(10))
         await metrics.flush()
@@ -48,7 +48,7 @@ async def test_a_file_that_another_program_empties_has_no_gap(path: Path) -> Non
 
 
 async def test_a_file_that_another_program_empties_is_cut_back_to_nothing(path: Path) -> None:
-    """Not to where it ended before."""
+    """A cancelled write isn't cut back to the file's former end."""
     sink = JSONLinesSink(path)
     events = [Counter("jobs", {"id": number}, 1) for number in range(10)]
     encoded = sink.encode(events)
