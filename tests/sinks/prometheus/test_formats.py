@@ -29,7 +29,7 @@ BROWSER = "text/html,application/xhtml+xml,application/xml;q=0.9,image/avif,imag
     "*/*;q=0.9, text/plain;q=0.2, application/openmetrics-text;version=1.0.0;q=0.3",
 ])  # fmt: skip
 def test_clients_that_ask_for_openmetrics_get_it(accept: str) -> None:
-    """Prometheus does, before all else."""
+    """Prometheus asks for it first."""
     assert wants_openmetrics(accept)
 
 
@@ -40,7 +40,7 @@ def test_clients_that_ask_for_openmetrics_get_it(accept: str) -> None:
     *(f"{OPENMETRICS};q=nan", f"{OPENMETRICS};q=2", f"{OPENMETRICS};q=-1", f"{OPENMETRICS};q=", ";;;,,,===", "\xff"),
 ])  # fmt: skip
 def test_all_other_clients_get_text(accept: str | None) -> None:
-    """Also who asks for what there is not, or for nothing that can be read."""
+    """That includes clients that ask for an unavailable format, or send a header that can't be parsed."""
     assert not wants_openmetrics(accept)
 
 
@@ -54,5 +54,5 @@ def test_all_other_clients_get_text(accept: str | None) -> None:
     ],
 )
 def test_gzip_is_used_only_for_clients_that_accept_it(accept_encoding: str | None, expected: bool) -> None:
-    """And prefers it to nothing."""
+    """They must also prefer it to no compression."""
     assert wants_gzip(accept_encoding) is expected

@@ -25,7 +25,7 @@ openmetrics_of: Any = import_module("prometheus_client.openmetrics.exposition")
 
 
 async def test_one_scrape_of_a_registry_shows_its_metrics_and_ours(autojump_clock: MockClock) -> None:
-    """In both formats, in and after the block; joining costs nothing."""
+    """Both formats have them, in and after the block, and joining a registry costs nothing."""
     registry = client.CollectorRegistry(auto_describe=True)
     own = client.Counter("own", "Their own.", ["a"], registry=registry)
     own.labels("b").inc(3)
@@ -53,7 +53,7 @@ async def test_one_scrape_of_a_registry_shows_its_metrics_and_ours(autojump_cloc
 
 
 async def test_the_server_of_prometheus_client_shows_our_metrics() -> None:
-    """Which collects in threads of its own."""
+    """It collects in threads of its own."""
     registry = client.CollectorRegistry()
     async with collector(sinks=[PrometheusSink(registry)]) as metrics:
         metrics.record_counter("jobs", {}, 2)
@@ -71,7 +71,7 @@ async def test_the_server_of_prometheus_client_shows_our_metrics() -> None:
 
 
 async def test_the_sink_of_a_later_block_replaces_the_former_sink(autojump_clock: MockClock) -> None:
-    """No sooner, and the registry has one collector of ours for ever."""
+    """Not before the former block ends, and the registry only ever has one collector of ours."""
     registry = client.CollectorRegistry()
     first, second = PrometheusSink(registry), PrometheusSink(registry)
     async with collector(sinks=[first]) as metrics:
@@ -103,7 +103,7 @@ async def test_an_unregistered_collector_comes_back_with_the_next_sink() -> None
 
 
 def test_a_sink_that_was_never_closed_does_not_block_the_registry_once_it_is_gone() -> None:
-    """As after a collector that could not open because of another sink."""
+    """This happens if a collector could not open because of another sink."""
     registry = client.CollectorRegistry()
     sink = PrometheusSink(registry)
     sink.bind(SinkContext())
@@ -121,7 +121,7 @@ class Unbindable(EventSink[None]):
     """Refuses every collector."""
 
     def bind(self, context: SinkContext) -> None:
-        """Fail, as a sink does whose client belongs to a parent process."""
+        """Raise, as a sink does whose client belongs to a parent process."""
         raise RuntimeError("not me")
 
     async def send(self, payload: Payload[None]) -> None:
@@ -129,7 +129,7 @@ class Unbindable(EventSink[None]):
 
 
 async def test_a_collector_that_failed_to_open_does_not_block_the_registry() -> None:
-    """Its sink has left the registry, although it is still there."""
+    """The failed collector's sink has left the registry, although the object still exists."""
     registry = client.CollectorRegistry()
     first = PrometheusSink(registry)
     with pytest.raises(RuntimeError, match="not me"):
@@ -144,7 +144,7 @@ async def test_a_collector_that_failed_to_open_does_not_block_the_registry() -> 
 
 
 def test_only_one_of_several_sinks_can_join_a_registry_at_once() -> None:
-    """In threads, with no lock of ours: the others are told, and the registry has one collector of ours."""
+    """The sinks join in threads, without a lock of ours: the others are refused, and the registry has one collector."""
     for _ in range(20):
         registry = client.CollectorRegistry()
         sinks = [PrometheusSink(registry) for _ in range(8)]
@@ -175,7 +175,7 @@ def test_only_one_of_several_sinks_can_join_a_registry_at_once() -> None:
 
 
 def test_a_registry_is_not_kept_alive() -> None:
-    """By what remembers who joined it."""
+    """The record of the sinks that joined it holds no strong reference."""
     registry = client.CollectorRegistry()
     sink = PrometheusSink(registry)
     sink.bind(SinkContext())
@@ -186,7 +186,7 @@ def test_a_registry_is_not_kept_alive() -> None:
 
 
 def test_a_name_that_another_metric_of_the_registry_uses_is_left_out(caplog: pytest.LogCaptureFixture) -> None:
-    """And counted, and logged once; the sink's own page has it."""
+    """It is counted, and logged once; the sink's own page has it."""
     registry = client.CollectorRegistry()
     client.Counter("jobs", "Theirs.", registry=registry).inc(7)
     client.Gauge("size_count", "Theirs.", registry=registry)
@@ -208,7 +208,7 @@ def test_a_name_that_another_metric_of_the_registry_uses_is_left_out(caplog: pyt
 
 
 def test_without_prometheus_client_the_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Where a registry is given; else it is not needed."""
+    """The extra is needed only if a registry is given."""
     registry = client.CollectorRegistry()
     monkeypatch.setitem(sys.modules, "prometheus_client.core", None)
     PrometheusSink().render()
@@ -217,6 +217,6 @@ def test_without_prometheus_client_the_extra_is_named(monkeypatch: pytest.Monkey
 
 
 def test_a_value_that_is_not_a_registry_is_refused() -> None:
-    """When the sink is made."""
+    """The constructor refuses it."""
     with pytest.raises(ValueError, match=r"^registry must be a prometheus_client\.CollectorRegistry \(got 'all'\)$"):
         PrometheusSink("all")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
