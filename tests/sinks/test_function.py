@@ -14,13 +14,13 @@ from trio_batchmetrics.abc import Receipt
 
 
 def record(metrics: Any, count: int) -> None:
-    """Record so many counters, labelled by their number."""
+    """Record this many counters, labelled by their number."""
     for number in range(count):
         metrics.record_counter("jobs", {"id": number}, 1)
 
 
 async def test_a_function_gets_batches_and_delivers_them_by_returning(autojump_clock: MockClock) -> None:
-    """All that is queued, in order, as a batch that counts by kind."""
+    """It gets all queued events in order, as a batch that counts by kind."""
     batches = list[Batch]()
 
     async def keep(batch: Batch) -> None:
@@ -35,7 +35,7 @@ async def test_a_function_gets_batches_and_delivers_them_by_returning(autojump_c
 
 
 async def test_a_batch_is_retried_after_an_exception(autojump_clock: MockClock) -> None:
-    """With the same events."""
+    """The retry has the same events."""
     tries = list[list[int]]()
 
     async def flaky(batch: Batch) -> None:
@@ -53,7 +53,7 @@ async def test_a_batch_is_retried_after_an_exception(autojump_clock: MockClock) 
 
 
 async def test_a_function_may_return_a_receipt(autojump_clock: MockClock) -> None:
-    """With a receipt, as any sink."""
+    """The receipt works as for any other sink."""
     tries = list[list[int]]()
 
     async def choosy(batch: Batch) -> Receipt | None:
@@ -69,7 +69,7 @@ async def test_a_function_may_return_a_receipt(autojump_clock: MockClock) -> Non
 
 
 async def test_any_other_return_value_is_a_failed_attempt(autojump_clock: MockClock) -> None:
-    """It may be a mistake, and nothing says that the events arrived."""
+    """The value may be a mistake, and nothing confirms that the events arrived."""
     answers = [True, 200, "ok", None]
 
     async def talkative(_: Batch) -> Any:
@@ -85,7 +85,7 @@ async def test_any_other_return_value_is_a_failed_attempt(autojump_clock: MockCl
 
 
 async def test_a_function_that_never_returns_is_cancelled_at_the_deadline(autojump_clock: MockClock) -> None:
-    """Leaving takes the shutdown timeout, exactly."""
+    """Leaving takes exactly the shutdown timeout."""
 
     async def stuck(_: Batch) -> None:
         await trio.sleep_forever()
@@ -98,7 +98,7 @@ async def test_a_function_that_never_returns_is_cancelled_at_the_deadline(autoju
 
 
 class Service:
-    """Something with a method that is a sink."""
+    """An object with a method that can be a sink."""
 
     def __init__(self) -> None:
         self.events = list[MetricEvent]()
@@ -108,19 +108,19 @@ class Service:
         self.events.extend(batch)
 
     async def __call__(self, batch: Sequence[MetricEvent]) -> None:
-        """Keep the events, too."""
+        """Keep the events too."""
         self.events.extend(batch)
 
 
 async def test_a_method_a_partial_and_a_callable_object_are_accepted(autojump_clock: MockClock) -> None:
-    """Anything that is called with a batch and awaited."""
+    """Any callable is accepted that takes a batch and can be awaited."""
     one, two, three, four = (Service() for _ in range(4))
 
     async def to(service: Service, batch: Sequence[MetricEvent]) -> None:
         await trio.lowlevel.checkpoint()
         service.events.extend(batch)
 
-    short: Callable[[Batch], Awaitable[None]] = lambda batch: four.deliver(batch)  # noqa: E731 - what a user may give
+    short: Callable[[Batch], Awaitable[None]] = lambda batch: four.deliver(batch)  # noqa: E731 - users may do this
     sinks: list[Callable[[Batch], Awaitable[None]]] = [one.deliver, functools.partial(to, two), three, short]
     async with collector(sinks=sinks) as metrics:
         record(metrics, 3)
@@ -131,7 +131,7 @@ async def test_a_method_a_partial_and_a_callable_object_are_accepted(autojump_cl
 
 
 async def test_functions_of_the_same_name_are_numbered(autojump_clock: MockClock) -> None:
-    """So that each has its account."""
+    """So each function has its own account."""
 
     async def keep(_: Batch) -> None:
         await trio.lowlevel.checkpoint()
@@ -146,7 +146,7 @@ async def test_functions_of_the_same_name_are_numbered(autojump_clock: MockClock
 
 
 def test_a_plain_function_is_refused() -> None:
-    """When it is given, not when the first batch is due."""
+    """It is refused at once, not when the first batch is due."""
 
     def sync(_: Batch) -> None:
         pass
@@ -158,6 +158,6 @@ def test_a_plain_function_is_refused() -> None:
 
 @pytest.mark.parametrize("sink", [None, 7, "sink", Service])
 def test_a_value_that_is_not_a_sink_is_refused(sink: Any) -> None:
-    """With its place in the list."""
+    """The error gives its place in the list."""
     with pytest.raises(TypeError, match=r"^sinks\[1\] must be a sink or an async function"):
         collector(sinks=[Service(), sink])

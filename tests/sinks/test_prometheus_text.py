@@ -1,4 +1,4 @@
-"""Pages in text and in OpenMetrics, read back by parsers that owe nothing to the library."""
+"""Pages in text and in OpenMetrics, parsed by parsers that are independent of the library."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ BOTH = pytest.mark.parametrize("openmetrics", [False, True])
 
 
 def filled(*events: MetricEvent, **context: Any) -> PrometheusSink:
-    """Return a sink with these events."""
+    """Return a sink into which these events are merged."""
     sink = PrometheusSink()
     sink.bind(SinkContext(**context))
     sink.merge(events)
@@ -45,12 +45,12 @@ def filled(*events: MetricEvent, **context: Any) -> PrometheusSink:
 
 
 def page(sink: PrometheusSink, openmetrics: bool) -> str:
-    """Return the page."""
+    """Return the page as text."""
     return sink.render(OPENMETRICS if openmetrics else None)[0].decode()
 
 
 def read(sink: PrometheusSink, openmetrics: bool) -> Parsed:
-    """Return the page, parsed."""
+    """Return the parsed page."""
     return parsed(page(sink, openmetrics).encode(), openmetrics=openmetrics)
 
 
@@ -58,7 +58,7 @@ def read(sink: PrometheusSink, openmetrics: bool) -> Parsed:
 
 
 def test_text_pages_have_the_format_that_prometheus_documents() -> None:
-    """Every line of it."""
+    """The test compares every line."""
     sink = filled(
         HealthCheck("b", True, 0.05),
         CacheMetric("redis", "hit"),
@@ -87,7 +87,7 @@ def test_text_pages_have_the_format_that_prometheus_documents() -> None:
 
 
 def test_openmetrics_pages_follow_the_specification() -> None:
-    """Units, counters' families without `_total`, the end."""
+    """Units, counters' families without `_total`, and the end are as specified."""
     sink = filled(
         HealthCheck("b", True, 0.05), Counter("jobs.done", {}, 2), bounds={"backend.health_check.duration": (1.0,)}
     )
@@ -110,7 +110,7 @@ def test_openmetrics_pages_follow_the_specification() -> None:
 
 
 def test_a_histogram_without_labels_has_only_the_label_of_its_bounds() -> None:
-    """And no empty braces."""
+    """It has no empty braces."""
     text = page(filled(HistogramPoint("h", {}, 3, 4.5, (1.0, 2.0), (1, 0, 2))), openmetrics=False)
     assert text.split("\n", 2)[2] == (
         'h_bucket{le="1.0"} 1\nh_bucket{le="2.0"} 1\nh_bucket{le="+Inf"} 3\nh_sum 4.5\nh_count 3\n'
@@ -119,7 +119,7 @@ def test_a_histogram_without_labels_has_only_the_label_of_its_bounds() -> None:
 
 @BOTH
 def test_an_empty_page_is_valid(openmetrics: bool) -> None:
-    """Before the block too."""
+    """It is empty before the block too."""
     for sink in (PrometheusSink(), filled()):
         assert page(sink, openmetrics) == ("# EOF\n" if openmetrics else "")
         assert sink.left_out == 0
@@ -138,7 +138,7 @@ class Declared(MetricEvent):
 
 @BOTH
 def test_types_units_and_help_come_from_the_declaration(openmetrics: bool) -> None:
-    """A unit only where the name ends with it."""
+    """A unit is shown only if the name ends with it."""
     found = read(filled(Declared(0.5, 1, 2, 3, 4)), openmetrics)
     assert found.families == {
         "declared_ratio": ("gauge", "", 'a \\ "quoted"\nline'),
@@ -151,14 +151,14 @@ def test_types_units_and_help_come_from_the_declaration(openmetrics: bool) -> No
 
 
 def test_help_is_escaped_as_each_format_requires() -> None:
-    """Quotes in OpenMetrics only."""
+    """Only OpenMetrics escapes quotes."""
     sink = filled(Declared(0.5, 1, 2, 3, 4))
     assert '# HELP declared_ratio a \\\\ "quoted"\\nline\n' in page(sink, openmetrics=False)
     assert '# HELP declared_ratio a \\\\ \\"quoted\\"\\nline\n' in page(sink, openmetrics=True)
 
 
 def test_an_unpaired_surrogate_in_a_description_is_replaced() -> None:
-    """It is U+FFFD."""
+    """It becomes U+FFFD."""
 
     @metric_event
     class Odd(MetricEvent):
@@ -169,7 +169,7 @@ def test_an_unpaired_surrogate_in_a_description_is_replaced() -> None:
 
 @BOTH
 def test_a_counter_called_total_is_a_counter_in_text_and_of_unknown_type_in_openmetrics(openmetrics: bool) -> None:
-    """Nothing would be left of its family's name."""
+    """Otherwise its family's name would be empty."""
     text = page(filled(Counter("total", {"a": "b"}, 3), Gauge("depth", {}, 1)), openmetrics)
     assert f"# TYPE total {'unknown' if openmetrics else 'counter'}\n" in text
     assert 'total{a="b"} 3.0\n' in text
@@ -181,7 +181,7 @@ def test_a_counter_called_total_is_a_counter_in_text_and_of_unknown_type_in_open
 
 
 def test_bounds_are_canonical_numbers() -> None:
-    """The examples of OpenMetrics' specification, and of prometheus_client."""
+    """The examples are from OpenMetrics' specification and from prometheus_client."""
     written = {
         0.0: "0.0",
         0.001: "0.001",
@@ -217,7 +217,7 @@ def test_bounds_are_canonical_numbers() -> None:
 @example(1e6)
 @example(-0.0)
 def test_every_float_round_trips(value: float) -> None:
-    """To the last bit."""
+    """The result is equal to the last bit."""
     for text in (number_text(value), bound_text(value)):
         assert math.isnan(value) or struct.pack("d", float(text)) == struct.pack("d", value)
     assert re.fullmatch(r"NaN|[+-]Inf|-?[0-9.]+(e[+-][0-9]+)?", number_text(value))
@@ -225,7 +225,7 @@ def test_every_float_round_trips(value: float) -> None:
 
 @BOTH
 def test_sums_beyond_any_float_are_infinite(openmetrics: bool) -> None:
-    """And their neighbours are what they are."""
+    """Other series are unaffected."""
     huge = [Counter("c", {"a": 1}, 1.7e308)] * 2 + [Histogram("h", {}, 1.7e308)] * 2
     found = read(filled(*huge, Counter("c", {"a": 2}, 0.1)), openmetrics)
     assert found.of("c_total") == {labelled(a="1"): math.inf, labelled(a="2"): 0.1}
@@ -236,7 +236,7 @@ def test_sums_beyond_any_float_are_infinite(openmetrics: bool) -> None:
 
 @BOTH
 def test_any_value_of_a_gauge_is_written_as_a_float(openmetrics: bool) -> None:
-    """Bools and large ints too."""
+    """That includes bools and large ints."""
     values = [0, -0.5, 3, 10**300, 2**53 + 1, -(10**20), 1e-320]
     sink = filled(*(Gauge("g", {"n": n}, value) for n, value in enumerate(values)), HealthCheck("b", False, 1))
     found = read(sink, openmetrics)
@@ -246,7 +246,7 @@ def test_any_value_of_a_gauge_is_written_as_a_float(openmetrics: bool) -> None:
 
 
 def test_a_sum_that_may_fall_is_left_out_in_openmetrics() -> None:
-    """With negative bounds or a negative sum, OpenMetrics has neither sum nor count; text has both."""
+    """With negative bounds or a negative sum, OpenMetrics has neither sum nor count, and text has both."""
     low = HistogramPoint("low", {}, 2, 3.0, (-1.0, 2.0), (0, 2, 0))
     sink = filled(low, Histogram("h", {"a": 1}, -0.5), Histogram("h", {"a": 2}, 0.5))
     text, strict = read(sink, openmetrics=False), read(sink, openmetrics=True)
@@ -260,7 +260,7 @@ def test_a_sum_that_may_fall_is_left_out_in_openmetrics() -> None:
     assert read(sink, openmetrics=True).of("h_sum")[labelled(a="1")] == 0.5
 
 
-# -- labels and values, whatever they are
+# -- arbitrary labels and values
 
 AWKWARD_VALUES = [
     *AWKWARD.values(),
@@ -285,7 +285,7 @@ finite = st.floats(allow_nan=False, allow_infinity=False)
 
 
 def whole(text: str) -> str:
-    """Return text as it can be encoded."""
+    """Return text in a form that can be encoded."""
     return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
 
 
@@ -295,7 +295,7 @@ def whole(text: str) -> str:
 def test_parsers_return_exactly_the_recorded_labels_and_values(
     openmetrics: bool, series: list[tuple[dict[str, str], float]]
 ) -> None:
-    """Of gauges, whatever text the values are; the last of each label set, an empty label being none."""
+    """Gauges have any text as label values; the last value per label set counts, and empty labels are absent."""
     sink = filled(*(Gauge("depth", labels, value) for labels, value in series))
     expected: dict[Any, float] = {}
     for labels, value in series:
@@ -306,7 +306,7 @@ def test_parsers_return_exactly_the_recorded_labels_and_values(
 @BOTH
 @pytest.mark.parametrize("value", AWKWARD_VALUES)
 def test_hostile_label_values_arrive_unchanged(openmetrics: bool, value: str) -> None:
-    """In each kind of instrument, beside others."""
+    """They are in each kind of instrument, next to others."""
     labels: dict[str, Any] = {"a": value, "b": "x", "c": value}
     sink = filled(
         Gauge("g", labels, 1.5), Counter("c", labels, 2), Histogram("h", labels, 3), Gauge("g", {"b": "y"}, 2)
@@ -343,7 +343,7 @@ CLASHING = ["a", "a.b", "a_b", "a.count", "a.sum", "a.total", "a_created", "a.bu
 def test_a_page_with_any_names_is_parsed_and_has_everything_that_is_not_refused(
     openmetrics: bool, series: list[tuple[str, Any, dict[str, str], int]]
 ) -> None:
-    """Names that are equal once translated, or that clash with the samples of others."""
+    """Names may be equal once translated, or clash with the samples of other instruments."""
     sink = filled()
     refused = sink.merge([kind(name, labels, value) for name, kind, labels, value in series]) or {}
     taken = [one for at, one in enumerate(series) if at not in refused]
@@ -362,11 +362,11 @@ def test_a_page_with_any_names_is_parsed_and_has_everything_that_is_not_refused(
     assert all(re.fullmatch(r"[a-zA-Z_][a-zA-Z0-9_]*", label) for _, labels in found.samples for label, _ in labels)
 
 
-# -- what does not fit
+# -- conflicts
 
 
 def test_instruments_with_the_same_name_type_and_unit_share_a_family() -> None:
-    """Declared differently; of a histogram, the bounds that came first."""
+    """They may be declared differently; a histogram keeps the bounds that came first."""
     events = [
         *(
             Counter("jobs.done", {"n": 1}, 1),
@@ -384,7 +384,7 @@ def test_instruments_with_the_same_name_type_and_unit_share_a_family() -> None:
 
 
 def test_series_with_equal_translated_names_are_added_up() -> None:
-    """Of one instrument or two, in one merge or in several; of a gauge, the latest value counts."""
+    """They may belong to one instrument or two, and to one merge or several; for a gauge, the latest value counts."""
     sink = filled(
         *(Counter("hits", {"user": None}, 7), Counter("hits", {"user": ""}, 2), Counter("hits", {}, 1)),
         *(Counter("jobs.done", {"http.route": "/", "n": 1}, 1), Counter("jobs_done", {"n": 1, "http_route": "/"}, 2)),
@@ -405,7 +405,7 @@ def test_series_with_equal_translated_names_are_added_up() -> None:
 
 
 def test_the_cap_counts_series_as_prometheus_sees_them() -> None:
-    """Not the ways to write them."""
+    """Different spellings of a series count once."""
     names = ["a.b", "a_b", "a-b", "a b"]
     sink = filled(*(Counter("c", {name: n}, 1) for n in range(3) for name in names), max_series=3)
     assert read(sink, openmetrics=True).of("c_total") == {labelled(a_b=str(n)): 4 for n in range(3)}
@@ -435,7 +435,7 @@ def test_the_cap_counts_series_as_prometheus_sees_them() -> None:
 def test_an_instrument_whose_names_are_taken_is_refused(
     first: MetricEvent, second: MetricEvent, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """Whoever comes last, in both formats; its events are rejected, and that is logged once."""
+    """The later one is refused in both formats; its events are rejected, and that is logged once."""
     sink = filled(first)
     alone = [page(sink, openmetrics) for openmetrics in (False, True)]
     assert list(sink.merge([second]) or {}) == [0]
@@ -455,22 +455,22 @@ def test_an_instrument_whose_names_are_taken_is_refused(
 @BOTH
 @pytest.mark.parametrize("suffix", ["bucket", "sum", "count", "total", "created", "info", "gsum", "gcount", "max"])
 def test_a_gauge_may_be_named_like_a_sample_of_another_type(suffix: str, openmetrics: bool) -> None:
-    """As long as nobody else has the name."""
+    """This holds as long as no other instrument uses the name."""
     sink = filled(Gauge(f"a.{suffix}", {}, 2), Counter("b", {}, 1), Histogram("c", {}, 1))
     assert read(sink, openmetrics).of(f"a_{suffix}") == {labelled(): 2}
     assert sink.left_out == 0
 
 
-# -- page after page
+# -- successive pages
 
 NAMES = {"a": "a", "b": "b", "\ufffd": "U___fffd_"}
 LABEL_NAMES = {"1": "key_1", "\ufffd": "key_"}
 
 
 def of_tally(tally: Tally) -> dict[str, dict[Any, list[float]]]:
-    """Return samples by name and labels, of instruments that no other comes near.
+    """Return the samples by name and labels of instruments that clash with no other.
 
-    An empty label is none, so that several series may be one: sums are added up, of gauges there are all last values.
+    An empty label is absent, so several series may become one: sums are added up, and gauges have all last values.
     """
     expected: dict[str, dict[Any, list[float]]] = {}
 
@@ -480,7 +480,7 @@ def of_tally(tally: Tally) -> dict[str, dict[Any, list[float]]]:
     suffix = {"": "", "s": "_seconds", "By": "_bytes", "{job}": "", "{event}": ""}
     shared = {name for name, *_ in tally.series if sum(name == other for other, *_ in tally.series) > 1}
     for (name, kind, unit), family in tally.series.items():
-        if name in shared or (name == "\ufffd" and kind == "counter"):  # that one is called total
+        if name in shared or (name == "\ufffd" and kind == "counter"):  # that counter is called total
             continue
         base = NAMES.get(name, name.replace(".", "_")) + suffix[unit]
         for pairs, one in family.items():
@@ -500,10 +500,10 @@ def of_tally(tally: Tally) -> dict[str, dict[Any, list[float]]]:
 def test_every_page_agrees_with_an_independent_tally(
     batches: Sequence[tuple[list[MetricEvent], bool, bool]],
 ) -> None:
-    """After each merge or after some, in either format, whatever was kept from the page before."""
+    """Pages are read after each merge or after some, in either format, whatever is cached from earlier pages."""
     sink, tally = filled(static_labels={"region": "eu"}), Tally({"region": "eu"})
     for events, look, openmetrics in batches:
-        for event in events:  # one at a time: the last of a gauge is the last, whatever its timestamp
+        for event in events:  # one at a time: the last value of a gauge is the last one merged, whatever its timestamp
             sink.merge([event])
             tally.add(event)
         if not look:
@@ -525,7 +525,7 @@ def test_every_page_agrees_with_an_independent_tally(
 
 @BOTH
 def test_every_kind_of_event_is_on_the_page_as_declared(openmetrics: bool) -> None:
-    """The samples of the contract."""
+    """The events are the samples of the contract."""
     found = read(filled(*(event for event, _ in SAMPLES)), openmetrics)
     labels = {"http_request_method": "GET", "http_route": "/users/{id}", "http_response_status_code": "200"}
     assert found.of("http_server_request_duration_seconds_sum") == {labelled(labels): 0.15}
@@ -547,7 +547,7 @@ def test_every_kind_of_event_is_on_the_page_as_declared(openmetrics: bool) -> No
 
 
 def test_label_sets_beyond_the_cap_share_a_series() -> None:
-    """Called as OpenTelemetry has it."""
+    """The series has OpenTelemetry's label for it."""
     sink = filled(*(Counter("c", {"n": n}, 1) for n in range(7)), max_series=3, static_labels={"region": "eu"})
     found = read(sink, openmetrics=True).of("c_total")
     assert found[labelled(otel_metric_overflow="true", region="eu")] == 4
@@ -555,7 +555,7 @@ def test_label_sets_beyond_the_cap_share_a_series() -> None:
 
 
 def test_only_changed_series_are_written_again() -> None:
-    """Both formats have what is kept."""
+    """Both formats cache unchanged series."""
     sink = filled(HttpRequest("GET", "/a", 200, 0.1), Counter("c", {"n": 1}, 1), Counter("c", {"n": 2}, 1))
     for openmetrics in (False, True):
         before = page(sink, openmetrics)
