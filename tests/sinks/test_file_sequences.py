@@ -49,7 +49,7 @@ from trio_batchmetrics import BatchMetricsConfig, collector
 from trio_batchmetrics.abc import Payload, Receipt
 from trio_batchmetrics.sinks import JSONLinesSink, SQLiteSink
 
-pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="Windows renames no file that is open")
+pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="Windows does not rename open files")
 
 QUICK: dict[str, Any] = {"backoff": 0.01, "max_backoff": 0.01}
 # ------------------------------------------------------------------------------------------------- the sinks

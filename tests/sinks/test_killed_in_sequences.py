@@ -52,7 +52,7 @@ from tests.sinks.sequences import (
 from trio_batchmetrics import collector
 from trio_batchmetrics.sinks import JSONLinesSink, SQLiteSink
 
-pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="Windows renames no file that is open")
+pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="Windows does not rename open files")
 
 KILLS = int(os.environ.get("KILLS", "10"))
 

@@ -81,7 +81,7 @@ async def test_a_stream_may_be_anything_with_write_and_flush() -> None:
     assert numbers(b"".join(written)) == list(range(500))
 
 
-@pytest.mark.skipif(not FULL.exists(), reason="no such device here")
+@pytest.mark.skipif(not FULL.exists(), reason="this system has no such device")
 async def test_a_stream_on_a_full_disk_is_retried() -> None:
     """The device is always full."""
     with opened(FULL, "bare") as stream:
