@@ -1,16 +1,16 @@
-"""Where recorded events wait for the flush task: a buffer of bounded size, filled from any thread.
+"""The bounded buffer in which recorded events wait for the flush task. Any thread may fill it.
 
 ::
 
-    buffer           Buffer: recorders put rows in, the flush task takes batches out; full buffers are decided here
-    batching         how rows gather into batches, and which are refused or evicted where there is no room
-    waiting_batches  the batches that wait, and which event is evicted
+    buffer           Buffer: recorders put rows in and the flush task takes batches out; decides on a full buffer
+    batching         groups rows into batches, and refuses or evicts events when there is no room
+    waiting_batches  the queue of waiting batches; chooses the event to evict
     flush_signal     the memory channel that wakes the flush task
-    waiters          tasks in arecord() that wait for room
-    handed_in        rows of other threads, until Trio's thread moves them into a batch
+    waiters          the tasks in arecord() that wait for room
+    handed_in        rows from other threads, until Trio's thread moves them into a batch
 
-Imports ``_config``, ``_concurrency``, ``_events`` and ``_ledger``. Recorders put rows into it; the flush task takes
-batches out.
+This room imports ``_config``, ``_concurrency``, ``_events`` and ``_ledger``. Recorders put rows into the buffer; the
+flush task takes batches out.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
-"""How rows gather into batches, and which are refused or evicted where there is no room.
+"""Groups rows into batches, and refuses or evicts events when there is no room.
 
-:mod:`.buffer` explains the whole.
+:mod:`.buffer` explains the overall design.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ __all__ = ["Batching"]
 
 
 class _Change:
-    """A change of the structure by a task: recorders that re-enter leave it alone, and the end of the change checks."""
+    """Marks a structural change by a task. Re-entrant recorders leave the structure alone; the exit catches up."""
 
     __slots__ = ("_batching",)
 
@@ -38,15 +38,15 @@ class _Change:
     def __exit__(self, *_: object) -> None:
         batching = self._batching
         batching.busy = False
-        if batching.again or len(batching.rows) >= batching.limit or not batching.gate:  # else there is as much room
+        if batching.again or len(batching.rows) >= batching.limit or not batching.gate:  # else the room is unchanged
             batching.limit = 0
             batching.maintain()
 
 
 class Batching:
-    """Waiting events, in batches. Only Trio's thread calls its methods, except :meth:`maintain`."""
+    """The waiting events, in batches. Only :meth:`maintain` may be called outside Trio's thread."""
 
-    # CPython 3.11 looks attributes up faster only where there are at most 30, or slots.
+    # CPython 3.11 speeds up attribute access only for classes with slots or at most 30 attributes.
     __slots__ = (
         "_asked _batch_size _batches _buffer_size _change _clock _current _cut_short _direct _drop_oldest "
         "_enabled _flush_interval _full _handed_in _kept _ledger _on_current_evicted _open _recorded "
@@ -63,17 +63,17 @@ class Batching:
         turn: Turn,
         on_current_evicted: Callable[[], object] = lambda: None,
     ) -> None:
-        """Open the buffer in the calling thread, which is Trio's.
+        """Open the buffer. The calling thread must be Trio's.
 
         Args:
-            config: the collector's.
-            ledger: where every event is accounted.
-            waker: makes calls that touch Trio.
-            clock: the Trio run's.
+            config: the collector's settings.
+            ledger: accounts for every event.
+            waker: makes the calls that touch Trio.
+            clock: the Trio run's clock.
             reporter: notified of losses.
-            turn: the flush task's; told when there is work for it.
-            on_current_evicted: called when the batch that the flush task looks at has lost an event: it may fit into a
-                sink's queue now.
+            turn: the flush task's turn; notified when there is work for that task.
+            on_current_evicted: called when an event was evicted from the flush task's current batch, which may now fit
+                into a sink's queue.
         """
         self.closed: bool = False
         self._thread = get_ident()
@@ -82,15 +82,15 @@ class Batching:
         self.limit: int = 1
         self.rows: list[Any] = []
         self.busy: bool = False
-        """Whether the structure is being changed."""
+        """Whether a structural change is in progress."""
         self.again: bool = False
-        """Whether maintenance is due that was not possible while the structure was being changed."""
+        """Whether maintenance became due during a structural change, and must still run."""
         self._room = 0
-        """How much room there was at least when the list became empty; 0 once it has rows."""
+        """A lower bound on the room left when the list became empty; 0 once the list has rows."""
         self._asked = False
-        """Whether a task of the library has been asked for maintenance."""
+        """Whether a library task has been asked to run maintenance."""
         self._cut_short = False
-        """Whether a signal handler has raised in the middle of a change."""
+        """Whether an exception from a signal handler has interrupted a change."""
         self._flush_interval = config.flush_interval
         self._buffer_size = config.buffer_size
         self._batch_size = min(config.batch_size, config.buffer_size)
@@ -99,10 +99,10 @@ class Batching:
         self._recorded = ledger.recorded
         if self._drop_oldest:
             self._recorded.capacity = config.buffer_size
-        full = self._recorded.refusals("buffer_full").mine()  # now: there may be little room on the stack later
+        full = self._recorded.refusals("buffer_full").mine()  # looked up now, as the stack may be nearly full later
         self._full: Count | None = full if self._direct and not self._drop_oldest else None
         self._refusals: Count | None = self._full
-        """Counts the rows that the shut gate keeps out. None: only ``put_slowly()`` can tell whether to refuse one."""
+        """Counts the rows refused while the gate is shut. None: only ``put_slowly()`` can decide on a refusal."""
         self._on_current_evicted = on_current_evicted
         self._waker = waker
         self._clock = clock
@@ -110,12 +110,12 @@ class Batching:
         self._turn = turn
         self._open: PendingBatch | None = None
         self._current: PendingBatch | None = None
-        """The batch that the flush task looks at; its events still wait."""
+        """The flush task's current batch; its events are still waiting."""
         self._batches = WaitingBatches(ledger)
         self.signal: FlushSignal = FlushSignal(self._batches, config.buffer_size, waker, turn)
         self._waiters = Waiters()
         self._kept: Row | None = None
-        """The row that arecord() is putting: what re-enters must not take its place."""
+        """The row that arecord() is recording: re-entrant recorders must not displace it."""
         self._change = _Change(self)
         self._handed_in = HandedIn(
             self._recorded, config.buffer_size, partial(waker, self._maintain_now), reporter.notify
@@ -124,13 +124,13 @@ class Batching:
         self._enabled = config.enabled
         if not config.enabled:
             self.gate = False
-            self._refusals = Count()  # no reason's: nothing is counted
+            self._refusals = Count()  # belongs to no reason, so nothing is counted
             reporter.mute()
 
     # -- maintenance
 
     def maintain(self) -> None:
-        """Do what is due: move other threads' rows, open a batch, seal a full one, make room. From any thread."""
+        """Run due maintenance: move other threads' rows, open a batch, seal a full one, make room. From any thread."""
         if get_ident() != self._thread:
             self._ask_from_thread()
             return
@@ -138,11 +138,11 @@ class Batching:
             while self.again or len(self.rows) >= self.limit:
                 if self.busy:
                     self.again = True
-                    return  # re-entered: the outer call goes on once it has let go
+                    return  # re-entered: the outer call repeats once it is no longer busy
                 self.busy, self.again = True, False
                 try:
                     self._maintain_once()
-                except BaseException:  # the next call goes on with it
+                except BaseException:  # the next call resumes the change
                     self._cut_short, self._refusals, self.limit = True, None, 0
                     raise
                 finally:
@@ -159,23 +159,23 @@ class Batching:
             self._maintain_now()
 
     def _ask_from_thread(self) -> None:
-        """Have Trio's thread look at a row that another has appended, which counts already."""
-        self.again = True  # maintenance that is under way goes on
+        """Ask Trio's thread to process a row that this thread has appended. The row already counts."""
+        self.again = True  # maintenance that is already running repeats
         try:
             self._ask(self._waker)
             if self._recorded.waiting >= self._buffer_size and not self.closed:
                 self._shut_gate()
         except RecursionError:
-            pass  # the row is safe; the next record asks
+            pass  # the row is safe; the next recorder call asks again
 
     def _maintain_later(self) -> None:
-        """Ask a task of the library for maintenance: the stack is nearly used up. Until then refuse the newest rows."""
+        """Ask a library task to run maintenance, as the stack is nearly full. Until then, refuse the newest rows."""
         try:
             if self._recorded.waiting > self._buffer_size:
                 self._refuse_newest()
             self._ask(self._waker.later)
         except RecursionError:
-            pass  # the rows are safe; the next record goes on
+            pass  # the rows are safe; the next recorder call tries again
 
     def _ask(self, waker: Callable[[Callable[[], object]], object]) -> None:
         if not self._asked:
@@ -187,17 +187,17 @@ class Batching:
                 raise
 
     def _shut_gate(self) -> None:
-        """Have Trio's thread do maintenance before its next record."""
+        """Make Trio's thread run maintenance before it records again."""
         self.gate, self._refusals = False, None
 
     def _maintain_once(self) -> None:
-        self._asked = False  # first: whoever appends from here on asks again
+        self._asked = False  # first: any append from here on asks again
         if self._handed_in.rows or self._cut_short:
             self._handed_in.move(self._append_moved)
         self._form_batches()
-        filled = len(self.rows)  # before the room: what re-enters in between makes the next call come early, never late
+        filled = len(self.rows)  # read before the room: re-entry in between makes the next call early, never late
         known, self._room = self._room, 0
-        if filled and known >= self._batch_size and self.gate and not self._cut_short:  # there is only more since then
+        if filled and known >= self._batch_size and self.gate and not self._cut_short:  # the room can only have grown
             self.limit = self._batch_size
             return
         room = self._buffer_size - self._recorded.waiting
@@ -206,10 +206,10 @@ class Batching:
             return
         if not self.closed:
             is_open = room > 0 and not self._waiters.rows and self._direct
-            if self._handed_in.rows:  # a thread has just come: what it records next must not overtake this
+            if self._handed_in.rows:  # just handed in: the thread's next row must not overtake these
                 self._shut_gate()
             else:
-                self._refusals = self._full  # with no call since the question
+                self._refusals = self._full  # no call since the check, so no thread switch
                 self.gate = is_open
         if self._open is None:
             self.limit, self._room = 1, room
@@ -224,16 +224,16 @@ class Batching:
 
     def _append_moved(self, moving: list[Row]) -> None:
         """Append another thread's row to the open batch."""
-        self._recorded.moved += 1  # with no call up to the last step: the event is always counted once
+        self._recorded.moved += 1  # no call until the deletion: the event is always counted exactly once
         self.rows += moving
         del moving[0]
         self._form_batches()
 
     def _form_batches(self) -> None:
-        """Open a batch for the first row of a list and seal it with its last; do both again for further rows."""
+        """Open a batch for a list's first row and seal it when it is full. Repeat for the remaining rows."""
         batch = self._open
         if batch is not None and (batch.rows is not self.rows or batch.number > self._batches.newest):
-            self.signal.announce(batch)  # the rest of a change that was cut short
+            self.signal.announce(batch)  # completes a change that was cut short
             if batch.rows is not self.rows:
                 self._seal()
         while self.rows:
@@ -249,7 +249,7 @@ class Batching:
             self._room = 0  # threads may have filled several batches since it was known
 
     def _seal(self) -> None:
-        """Seal the open batch. A call that was cut short goes on."""
+        """Seal the open batch. If a call was cut short, the next one completes it."""
         batch = self._open
         if batch is None:
             return
@@ -267,21 +267,21 @@ class Batching:
         return self._recorded.waiting < self._buffer_size and not self._waiters.rows and not self.closed
 
     def _make_room(self) -> bool:
-        """Refuse or evict what is beyond ``buffer_size``, a step per event; return whether there is room then."""
-        self.gate = False  # first: what re-enters from here on is refused, or makes room for itself later
+        """Refuse or evict the events beyond ``buffer_size``, one by one; return whether all of them are gone."""
+        self.gate = False  # first: a re-entrant row is refused from here on, or makes room for itself later
         self._reporter.notify()
         while self._recorded.waiting > self._buffer_size:
             if self._handed_in.rows and not self._drop_oldest:
-                self._handed_in.move(self._append_moved)  # these are newer than all that stand in a batch
+                self._handed_in.move(self._append_moved)  # they are newer than every event in a batch
             if not (self._evict_oldest() if self._drop_oldest else self._refuse_newest()):
-                return False  # another thread has recorded meanwhile; it has asked for maintenance, too
+                return False  # another thread has just recorded, and has asked for maintenance itself
         return True
 
     def _refuse_newest(self) -> bool:
-        """Refuse the newest row after all; return whether there was one."""
+        """Refuse the newest row, although it was appended; return whether there was one."""
         refusals = self._recorded.refusals("closed" if self.closed else "buffer_full").mine()
         if len(self.rows) > (self._kept is not None):
-            refusals.count += 1  # with no call before the next step: the event is always counted once
+            refusals.count += 1  # no call before the deletion: the event is always counted exactly once
             del self.rows[-2 if self.rows[-1] is self._kept else -1]
             return True
         return self._batches.evict_newest(self._open, self._kept) is not None

@@ -3,28 +3,28 @@
 How this works
 ==============
 
-Any thread appends, and only Trio's thread changes the structure; no lock guards it. A recorder appends a row to the
-open batch's list and then checks whether something is due: a row that stands in the list is safe and counts, whatever
-re-enters the recorder afterwards. Two attributes decide, so that a record costs one check before and one comparison
-after (:meth:`Buffer.put`, which the recorders have written out, to save a call)::
+Any thread may append, but only Trio's thread changes the structure, so no lock guards it. A recorder appends a row to
+the open batch's list and then checks whether maintenance is due. A row in the list is safe and counted, whatever
+re-enters the recorder afterwards. Two attributes drive this, so that recording costs one check before the append and
+one comparison after it (:meth:`Buffer.put`; the recorders inline it to save a call)::
 
-    gate    open while there is room and the block is open: one check for a full buffer, a closed and a disabled
-            collector, and for rows that another thread has handed in
+    gate    open while the buffer has room and the block is open: one check covers a full buffer, a closed or disabled
+            collector, and rows that another thread has handed in
     limit   the length of the list at which maintenance is due: its first row (a batch opens), its last (the batch is
-            full and is sealed), or the buffer's last
+            full and is sealed), or the last that the buffer has room for
 
-:meth:`Batching.maintain` does what is due. Re-entered by a signal handler, ``__del__`` or a logging handler, it returns
-at once, and the outer call goes on. Where re-entry has put a row beyond ``buffer_size``, the gate is shut first, and
-then the row is refused, or the oldest one evicted: a step each, however many events wait.
+:meth:`Batching.maintain` runs the maintenance. If a signal handler, ``__del__`` or a logging handler re-enters it, the
+inner call returns at once and the outer call carries on. If re-entry has put a row beyond ``buffer_size``, maintenance
+first shuts the gate, then refuses that row or evicts the oldest one: one step per row, however many events are waiting.
 
-Another thread asks Trio's thread for maintenance. Until that comes, the list may be longer than a batch; the excess is
-carried over into the next list. To look up a list and to append to it is one step only where there is a global
-interpreter lock. Without one, and wherever the gate is shut, other threads leave their rows in a queue
-(:mod:`.handed_in`). They count towards ``buffer_size`` from the start.
+Other threads ask Trio's thread to run maintenance. Until it does, the list may grow longer than a batch; the excess is
+carried over into the next list. Looking up the list and appending to it is a single step only under a global
+interpreter lock. Without one, and whenever the gate is shut, other threads leave their rows in a queue
+(:mod:`.handed_in`). These rows count towards ``buffer_size`` from the start.
 
-A batch is announced to the flush task through the memory channel when its first event comes, and fills up while it
-waits there; so a batch costs one wake-up and one timer, and idleness costs nothing. The batches themselves stand in
-:mod:`.waiting_batches`, which knows the oldest event.
+A batch is announced to the flush task through the memory channel when its first event arrives, and fills up while it
+waits. A batch therefore costs one wake-up and one timer, and an idle buffer costs nothing. The batches themselves are
+in :mod:`.waiting_batches`, which knows the oldest event.
 """
 
 from __future__ import annotations
@@ -44,14 +44,14 @@ __all__ = ["Buffer"]
 
 
 class Buffer(Batching):
-    """The buffer of one collector, as recorders, the flush task and the end of the block see it."""
+    """One collector's buffer, with the interface for recorders, the flush task and the end of the block."""
 
     __slots__ = ()
 
     # -- recorders
 
     def put(self, row: Row) -> None:
-        """Record a row, or refuse and count it. From any thread; never a checkpoint; may be re-entered."""
+        """Record a row, or refuse and count it. Callable from any thread; never a checkpoint; re-entrant."""
         if self.gate:
             rows = self.rows
             rows.append(row)
@@ -61,9 +61,9 @@ class Buffer(Batching):
             self.put_slowly(row)
 
     def admits(self) -> bool:
-        """Return whether to call :meth:`put_slowly` where the gate is shut; otherwise count a refusal."""
+        """Return whether to call :meth:`put_slowly` when the gate is shut; if not, count a refusal."""
         refusals = self._refusals
-        if refusals is None or self.gate or get_ident() != self._thread:  # a handler may have opened it meanwhile
+        if refusals is None or self.gate or get_ident() != self._thread:  # a handler may have just opened the gate
             return True
         refusals.count += 1
         if not self._reporter.notified:
@@ -71,7 +71,7 @@ class Buffer(Batching):
         return False
 
     def put_slowly(self, row: Row) -> None:
-        """Record a row, or refuse and count it."""
+        """Record a row, or refuse and count it, when the gate alone cannot decide. From any thread."""
         here = get_ident() == self._thread
         if here:
             self._maintain_if_asked()  # rows that other threads have recorded come first
@@ -88,17 +88,17 @@ class Buffer(Batching):
             self._shut_gate()
 
     def refuse(self, reason: str) -> None:
-        """Count an event that is refused. From any thread."""
+        """Count a refused event. From any thread."""
         if self._enabled:
             self._recorded.refuse(reason)
             self._reporter.notify()
 
     async def put_when_room(self, row: Row) -> None:
-        """Record a row as soon as there is room: what ``arecord`` promises."""
+        """Record a row as soon as there is room. This implements the guarantee of ``arecord``."""
         self.check_thread()
         await trio.lowlevel.checkpoint_if_cancelled()
         self._maintain_if_asked()
-        if self.gate or self._has_room():  # a thread that has recorded may have shut it just now
+        if self.gate or self._has_room():  # another thread may have shut the gate, although there is room
             self._kept = row
             self.rows.append(row)
             if len(self.rows) >= self.limit:
@@ -113,10 +113,10 @@ class Buffer(Batching):
         await self._waiters.wait(row)
 
     def check_thread(self) -> None:
-        """Accept calls from Trio's thread only; from any, where the collector is disabled.
+        """Check that the caller runs in Trio's thread. A disabled collector accepts any thread.
 
         Raises:
-            WrongThreadError: another thread called it.
+            WrongThreadError: the caller runs in another thread.
         """
         if self._enabled and get_ident() != self._thread:
             raise WrongThreadError(
@@ -132,7 +132,7 @@ class Buffer(Batching):
         return self._batches.newest
 
     def next_batch(self) -> PendingBatch | None:
-        """Return the oldest batch, whose events still wait, and make it the current one. None if there is none."""
+        """Return the oldest batch, or None, and make it the current one. Its events are still waiting."""
         if self._asked or self._cut_short or self._handed_in.rows:
             self._maintain_now()
         self._current = self._batches.first
@@ -146,13 +146,13 @@ class Buffer(Batching):
                     self._seal()
 
     def take(self, batch: PendingBatch) -> list[Row]:
-        """Take the events of the current batch; there is room again. Call it from a task.
+        """Take the events of the current batch out of the buffer, which frees their room. Call it from a task.
 
         Returns:
             The rows that were not evicted.
         """
         if self._asked or self._cut_short or self._handed_in.rows:
-            self._maintain_now()  # the oldest events are evicted before the others are taken
+            self._maintain_now()  # evict the oldest events before taking the others
         with self._change:
             self._current = None
             self._batches.take(batch)
@@ -166,13 +166,13 @@ class Buffer(Batching):
         return [row for row in batch.rows if row is not None] if batch.evicted else batch.rows
 
     def report_loss(self) -> None:
-        """Have the log report that events were lost."""
+        """Have the reporter log that events were lost."""
         self._reporter.notify()
 
     # -- flushes, bound instruments, and the end of the block
 
     def seal_open_batch(self) -> None:
-        """Have the open batch, if there is one, taken at once. Call it from a task."""
+        """Seal the open batch, if there is one, so that it is taken at once. Call it from a task."""
         self._maintain_if_asked()
         if self._open is not None:
             with self._change:
@@ -185,9 +185,9 @@ class Buffer(Batching):
             self._seal()
 
     def add_waiter(self, notify: Callable[[], object]) -> FlushWaiter:
-        """Seal the open batch, and wait for everything pending. Call it from a task.
+        """Seal the open batch and register a waiter for every pending event. Call it from a task.
 
-        Rows of recorders that re-enter come after. See :meth:`Ledger.add_waiter`.
+        The waiter doesn't cover rows that re-entrant recorders add. See :meth:`Ledger.add_waiter`.
         """
         self._maintain_if_asked()
         with self._change:
@@ -200,7 +200,7 @@ class Buffer(Batching):
         return self._batches.has_points
 
     def put_points(self, points: list[Row]) -> None:
-        """Hand on points that bound instruments collected. They come after the open batch and take no room."""
+        """Queue the points collected from bound instruments. They follow the open batch and take no room."""
         self.seal_open_batch()
         with self._change:
             for start in range(0, len(points), self._batch_size):
@@ -209,10 +209,10 @@ class Buffer(Batching):
                 self.signal.announce(batch)
 
     def close(self) -> None:
-        """Refuse all further rows as ``closed``, those of waiting tasks too, and seal the open batch. From a task."""
+        """Refuse further rows and waiting tasks' rows as ``closed``, and seal the open batch. Call it from a task."""
         if self.closed:
             return
-        self._maintain_now()  # nothing that waits is beyond ``buffer_size`` when it closes
+        self._maintain_now()  # so that no more than ``buffer_size`` events are waiting when the buffer closes
         self._mark_closed()
         self.seal_open_batch()
         self._reject_waiters()
@@ -224,14 +224,14 @@ class Buffer(Batching):
         self.gate = False
 
     def _reject_waiters(self) -> None:
-        """Count the rows of tasks that wait for room as closed."""
+        """Wake the tasks that wait for room, and count their rows as closed."""
         while self._waiters.rows:
             task, _ = self._waiters.first()
             self.refuse("closed")
             trio.lowlevel.reschedule(task)
 
     def close_in_child(self) -> None:
-        """Refuse all further rows, in a forked child: no task of the library is woken."""
+        """Refuse all further rows in a forked child. No library task is woken there."""
         self._mark_closed()
         if trio.lowlevel.in_trio_task():
             self._reject_waiters()

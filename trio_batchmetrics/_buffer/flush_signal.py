@@ -12,7 +12,7 @@ __all__ = ["FlushSignal"]
 
 
 class FlushSignal:
-    """Wakes the flush task where it is parked, by sending it the oldest batch.
+    """Wakes the parked flush task by sending it the oldest batch.
 
     The flush task looks for batches before it parks, so one message is enough, and sending never blocks.
     """
@@ -21,10 +21,10 @@ class FlushSignal:
         """Create the signal; the flush task starts out parked.
 
         Args:
-            batches: the batches that wait.
-            capacity: of the channel.
-            waker: makes calls that touch Trio.
-            turn: the flush task's.
+            batches: the waiting batches.
+            capacity: the channel's capacity.
+            waker: makes the calls that touch Trio.
+            turn: the flush task's turn.
         """
         self._batches = batches
         self._send, self._receive = trio.open_memory_channel[PendingBatch](capacity)
@@ -32,16 +32,16 @@ class FlushSignal:
         self._turn = turn
         self._closed = False
         self.parked: bool = True
-        """Whether the flush task waits, or is about to. Otherwise it is awake, and looks for batches by itself."""
+        """Whether the flush task is waiting, or about to. Otherwise it is awake, and looks for batches by itself."""
 
     def announce(self, batch: PendingBatch) -> None:
-        """Let a batch wait where the flush task finds it, and wake that task if it is parked."""
+        """Queue a batch for the flush task, and wake that task if it is parked."""
         self._batches.append(batch)
         if self.parked:
             self._waker(self._wake)
 
     def notify(self) -> None:
-        """Wake the flush task, as soon as that is safe, if it is parked."""
+        """Wake the flush task as soon as that is safe, if it is parked."""
         if self.parked:
             self._waker(self._wake)
 
@@ -53,9 +53,9 @@ class FlushSignal:
         try:
             self._send.send_nowait(batch)
             self._turn.wanted()
-        except trio.WouldBlock:  # there is a message already
+        except trio.WouldBlock:  # the channel already holds a message
             pass
-        except BaseException:  # a signal handler's: the next batch notifies again
+        except BaseException:  # raised by a signal handler: the next batch notifies again
             self.parked = True
             raise
 
@@ -63,7 +63,7 @@ class FlushSignal:
         """Park until there is a batch. Returns False once the signal is closed."""
         self.parked = True
         try:
-            if self._batches.first is not None:  # whoever appends one from here on notifies
+            if self._batches.first is not None:  # any append from here on notifies
                 await trio.lowlevel.checkpoint()
             else:
                 await self._receive.receive()
@@ -75,6 +75,6 @@ class FlushSignal:
         return True
 
     def close(self) -> None:
-        """Wake the flush task for good: it never waits again. Call it from a task."""
+        """Close the signal: the flush task wakes and never waits again. Call it from a task."""
         self._closed = True
         self._send.close()

@@ -1,10 +1,10 @@
-"""Events of other threads that may not go into the open batch at once, until Trio's thread moves them there.
+"""Holds events from other threads that can't go into the open batch directly, until Trio's thread moves them there.
 
-That is so where the buffer is full and the oldest events make room, and without a global interpreter lock. A thread
-appends to a queue that needs no lock, and asks for the move if nobody has yet. The events count as waiting from the
-start: the ledger has two numbers for them, handed in and moved. Where Trio's thread is busy with something else, the
-queue is bounded all the same. Under ``drop_oldest`` its own oldest events go, since the events that wait elsewhere are
-older still, and as good as evicted by then (:attr:`Recorded.excess`).
+Threads use this queue when the buffer is full under ``drop_oldest``, and when there is no global interpreter lock. A
+thread appends to a lock-free queue and asks for a move, unless one has been requested already. The events count as
+waiting from the start: the ledger keeps two numbers for them, handed in and moved. The queue is bounded even while
+Trio's thread is busy elsewhere. Under ``drop_oldest`` it evicts its own oldest events, because the events waiting
+elsewhere are older still and already count as evicted by then (:attr:`Recorded.excess`).
 """
 
 from __future__ import annotations
@@ -22,18 +22,18 @@ __all__ = ["HandedIn"]
 
 
 class HandedIn:
-    """A queue of rows; any thread appends, Trio's moves."""
+    """A queue of rows. Any thread may append; Trio's thread moves them."""
 
     def __init__(
         self, recorded: Recorded, capacity: int, ask: Callable[[], object], lost: Callable[[], object]
     ) -> None:
-        """Start empty.
+        """Create an empty queue.
 
         Args:
             recorded: counts the events.
-            capacity: most events that it holds.
-            ask: has Trio's thread move them soon; never waits, from any thread.
-            lost: told of an event that was evicted; likewise.
+            capacity: the maximum number of events in the queue.
+            ask: asks Trio's thread to move the rows soon. It never waits, and any thread may call it.
+            lost: called when an event was evicted. It never waits, and any thread may call it.
         """
         self._recorded = recorded
         self._capacity = capacity
@@ -41,30 +41,30 @@ class HandedIn:
         self._lost = lost
         self.rows: deque[Row] = deque()
         self._moving: list[Row] = []
-        """What is on its way from the queue, one row: a signal handler that raises leaves it here."""
+        """The row being moved out of the queue. If a signal handler raises, the row stays here."""
         self._asked = False
 
     def append(self, row: Row) -> None:
         """Record a row, from any thread."""
         cell = self._recorded.handed_in.mine()
-        cell.count += 1  # with no call before the next step: the event is always counted once
+        cell.count += 1  # no call before the append: the event is always counted exactly once
         try:
             self.rows.append(row)
         except RecursionError:
-            cell.count -= 1  # it was not recorded
+            cell.count -= 1  # the row wasn't recorded
             raise
         if self._recorded.ended:
-            self.rows.clear()  # it counts as closed, and nobody moves it any more
+            self.rows.clear()  # the row counts as closed, and no task moves it any more
             return
         try:
             if len(self.rows) > self._capacity and has_room():
                 self._evict()
             self.make_sure()
         except RecursionError:
-            pass  # the row is safe; the next one asks
+            pass  # the row is safe; the next append asks again
 
     def make_sure(self) -> None:
-        """Have Trio's thread move what is there, unless it has been asked. From any thread."""
+        """Ask Trio's thread to move the rows, if there are any and it hasn't been asked yet. From any thread."""
         if self.rows and not self._asked:
             self._asked = True
             try:
@@ -77,24 +77,25 @@ class HandedIn:
         try:
             self.rows.popleft()
         except IndexError:
-            return  # Trio's thread has just moved them all
+            return  # Trio's thread has just moved every row
         self._recorded.evict_in_queue()
         self._lost()
 
     def move(self, append: Callable[[list[Row]], object]) -> None:
-        """Move the rows that are there now, no more, in Trio's thread.
+        """Move the rows that are in the queue now, and no later ones. Call it in Trio's thread.
 
         Args:
-            append: moves the row of this list into one that the ledger watches, and counts it, with no call before.
+            append: moves the row from the list it gets into a list that the ledger watches, and counts it. It makes no
+                call before it has done so.
         """
-        self._asked = False  # first: whoever appends from here on asks again
+        self._asked = False  # first: any append from here on asks again
         moving = self._moving
         queue: Any = deque
         taken: Iterator[Row] = map(queue.popleft, repeat(self.rows))
         for _ in range(len(self.rows) + len(moving)):
             if not moving:
                 try:
-                    moving.extend(islice(taken, 1))  # in one step
-                except IndexError:  # another thread has evicted it
+                    moving.extend(islice(taken, 1))  # a single step
+                except IndexError:  # another thread has evicted the row
                     return
             append(moving)

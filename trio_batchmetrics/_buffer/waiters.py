@@ -1,4 +1,4 @@
-"""The tasks that wait for room in the buffer, first come first served."""
+"""The tasks that wait for room in the buffer, served in FIFO order."""
 
 from __future__ import annotations
 
@@ -10,15 +10,15 @@ __all__ = ["Waiters"]
 
 
 class Waiters:
-    """Tasks in ``arecord``, each with the event that it has not recorded yet. Only in Trio's thread."""
+    """The tasks blocked in ``arecord``, each with its event that isn't recorded yet. For use in Trio's thread only."""
 
     def __init__(self) -> None:
-        """Start with none."""
+        """Create an empty queue of tasks."""
         self.rows: dict[trio.lowlevel.Task, Row] = {}
-        """What each task waits to record, in the order in which they came."""
+        """The row that each task waits to record, in order of arrival."""
 
     async def wait(self, row: Row) -> None:
-        """Wait until somebody lets this task go, who records the event or counts it. Cancelled, it takes it back."""
+        """Wait until this task is rescheduled. The rescheduler records or counts the row; cancellation withdraws it."""
         task = trio.lowlevel.current_task()
         self.rows[task] = row
 
@@ -29,6 +29,6 @@ class Waiters:
         await trio.lowlevel.wait_task_rescheduled(abort)
 
     def first(self) -> tuple[trio.lowlevel.Task, Row]:
-        """Take the one that has waited longest, which is then to be rescheduled."""
+        """Remove and return the longest-waiting task and its row. The caller must reschedule the task."""
         task = next(iter(self.rows))
         return task, self.rows.pop(task)

@@ -1,7 +1,7 @@
-"""The batches that wait for the flush task, and which event is evicted where there are too many.
+"""The batches that wait for the flush task, and the choice of the event to evict when the buffer is full.
 
-Only Trio's thread uses this, while it changes the buffer's structure, which keeps recorders that re-enter out. They do
-read the oldest batch, which takes no call in between.
+Only Trio's thread uses this module, and only during a structural change, which keeps re-entrant recorders out. They may
+still read the oldest batch, because the read makes no call in between.
 """
 
 from __future__ import annotations
@@ -15,13 +15,13 @@ __all__ = ["WaitingBatches"]
 
 
 class WaitingBatches:
-    """Batches in the order of their numbers. Those of points take no room, and no event of theirs is evicted."""
+    """Waiting batches in the order of their numbers. Batches of points take no room, and are never evicted from."""
 
     def __init__(self, ledger: Ledger) -> None:
-        """Start without batches.
+        """Create an empty queue.
 
         Args:
-            ledger: where every event is accounted.
+            ledger: accounts for every event.
         """
         self._ledger = ledger
         self._batches: deque[PendingBatch] = deque()
@@ -30,7 +30,7 @@ class WaitingBatches:
         """The number of the newest batch."""
 
     def append(self, batch: PendingBatch) -> None:
-        """Let a batch wait. A call that was cut short may be repeated."""
+        """Add a batch. A call that was cut short may be repeated."""
         batches = self._points if batch.points else self._batches
         if not batches or batches[-1] is not batch:
             batches.append(batch)
@@ -38,8 +38,8 @@ class WaitingBatches:
 
     @property
     def first(self) -> PendingBatch | None:
-        """The oldest batch."""
-        batch = self._batches[0] if self._batches else None  # with no call in between: nothing comes or goes meanwhile
+        """The oldest batch, or None."""
+        batch = self._batches[0] if self._batches else None  # no call in between, so the queue can't change meanwhile
         points = self._points[0] if self._points else None
         if batch is None or points is None:
             return batch or points
@@ -47,18 +47,18 @@ class WaitingBatches:
 
     @property
     def has_points(self) -> bool:
-        """Whether points wait."""
+        """Whether a batch of points is waiting."""
         return bool(self._points)
 
     def take(self, batch: PendingBatch) -> None:
-        """Remove the oldest batch, for the flush task; it may have been removed already, evicted as a whole."""
+        """Remove the oldest batch for the flush task. If all its events were evicted, it may be gone already."""
         self._ledger.take(batch)
         batches = self._points if batch.points else self._batches
         if batches and batches[0] is batch:
             batches.popleft()
 
     def evict_oldest(self, current: PendingBatch | None) -> PendingBatch | None:
-        """Evict the oldest waiting event; return its batch, or None if no event waits.
+        """Evict the oldest waiting event; return its batch, or None if no event is waiting.
 
         Args:
             current: the open batch.
@@ -67,7 +67,7 @@ class WaitingBatches:
         batch = self._batches[0] if self._batches else None
         if batch is None or not batch.waiting:
             return None
-        self._ledger.evict(batch, batch.evicted)  # earlier evictions took the front
+        self._ledger.evict(batch, batch.evicted)  # the positions before this one are evicted already
         return batch
 
     def evict_newest(self, current: PendingBatch | None, kept: Row | None) -> PendingBatch | None:
@@ -75,9 +75,9 @@ class WaitingBatches:
 
         Args:
             current: the open batch.
-            kept: an event that stays.
+            kept: an event that must not be evicted.
         """
-        for batch in reversed(self._batches):  # the first or second, unless it was evicted just now
+        for batch in reversed(self._batches):  # found in the first or second, unless just evicted
             if batch is not current and batch.waiting:
                 for at in reversed(range(len(batch.rows))):
                     if batch.rows[at] is not None and batch.rows[at] is not kept:
@@ -86,6 +86,6 @@ class WaitingBatches:
         return None
 
     def _forget_empty(self, current: PendingBatch | None) -> None:
-        """Forget batches at the front in which no event waits. The flush task keeps the one that it looks at."""
+        """Forget batches at the front that have no waiting events. The flush task keeps its own current batch."""
         while self._batches and self._batches[0] is not current and not self._batches[0].waiting:
             self._ledger.batches.forget_if_settled(self._batches.popleft())
