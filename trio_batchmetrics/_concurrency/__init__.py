@@ -1,12 +1,12 @@
-"""How the library shares a thread with Trio and with the application's own threads.
+"""The primitives by which the library coexists with Trio's run loop and the application's threads.
 
 ::
 
     waker         makes a call that touches Trio, from anywhere, as soon as that is safe
-    turns         how long a task works before it lets others run
+    turns         limits how long a task works before it yields to others
     thread_cells  counts that any thread may change without a lock
 
-Imports nothing of this package. Every room above may use it; none of it is public.
+This room imports nothing from this package. Every room above may use it; none of it is public.
 """
 
 from __future__ import annotations

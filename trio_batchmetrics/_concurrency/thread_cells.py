@@ -1,11 +1,11 @@
-"""Cells that one thread at a time writes: exact counts without a lock, and without a global interpreter lock.
+"""Cells that have one writing thread at a time: exact counts without a lock, even without a global interpreter lock.
 
-With a global interpreter lock, ``count += 1`` on an attribute is one step, as no thread is switched between reading and
-writing. Without one, two threads may read the same number, and one of the two steps is lost. So each thread adds to a
-cell of its own, and a reader adds the cells up.
+With a global interpreter lock, ``count += 1`` on an attribute is a single step, as no thread switch occurs between the
+read and the write. Without one, two threads may read the same number, and one of the increments is lost. Each thread
+therefore adds to its own cell, and a reader sums the cells.
 
-A cell belongs to its thread until that ends; then the next new thread goes on with it. So there are as many cells as
-there were ever threads at once, however many come and go, and none has to be folded into another.
+A cell belongs to its thread until the thread ends; the next new thread then reuses it. The number of cells is therefore
+the maximum number of concurrent threads so far, however many come and go, and cells never need to be merged.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ __all__ = ["Cells", "Count", "SharedCount", "gil_enabled", "shared_count"]
 
 
 def gil_enabled() -> bool:
-    """Tell whether there is a global interpreter lock, now: a free-threaded CPython may have one."""
+    """Return whether a global interpreter lock is active now: even a free-threaded CPython may run with one."""
     return getattr(sys, "_is_gil_enabled", lambda: True)() is not False
 
 
@@ -28,7 +28,7 @@ _CellT = TypeVar("_CellT")
 
 
 class _Lease(Generic[_CellT]):
-    """Keeps a cell for one thread; gives it back when the thread's local storage goes."""
+    """Holds a cell for one thread; returns it when the thread's local storage is destroyed."""
 
     __slots__ = ("_free", "cell")
 
@@ -41,12 +41,12 @@ class _Lease(Generic[_CellT]):
 
 
 class Cells(Generic[_CellT]):
-    """The cells of one instrument, or of one count."""
+    """The per-thread cells of one instrument or count."""
 
     __slots__ = ("_all", "_free", "_local", "_make")
 
     def __init__(self, make: Callable[[], _CellT]) -> None:
-        """Have none yet; ``make`` returns a new one."""
+        """Create an empty set of cells; ``make`` returns a new cell."""
         self._make = make
         self._local = threading.local()
         self._all: list[_CellT] = []
@@ -69,12 +69,12 @@ class Cells(Generic[_CellT]):
             return cell
 
     def all(self) -> list[_CellT]:
-        """Return every cell, in the order in which they were made."""
+        """Return every cell, in order of creation."""
         return self._all.copy()
 
 
 class Count:
-    """A count that any thread changes, where there is a global interpreter lock; a cell of a count elsewhere."""
+    """A count that any thread may change under a global interpreter lock; without one, a cell of such a count."""
 
     __slots__ = ("count",)
 
@@ -88,7 +88,7 @@ class Count:
 
 
 class CountByThread:
-    """The same without a global interpreter lock."""
+    """A count that any thread may change without a global interpreter lock."""
 
     __slots__ = ("_cells",)
 
@@ -98,7 +98,7 @@ class CountByThread:
 
     @property
     def count(self) -> int:
-        """The count of all threads."""
+        """The sum over all threads."""
         return sum([cell.count for cell in self._cells.all()])
 
     def mine(self) -> Count:
@@ -107,9 +107,9 @@ class CountByThread:
 
 
 SharedCount = Count | CountByThread
-"""A count that any thread changes: ``cell = shared.mine()``, then ``cell.count += 1``."""
+"""A count that any thread may change: ``cell = shared.mine()``, then ``cell.count += 1``."""
 
 
 def shared_count() -> SharedCount:
-    """Return a count that starts at 0."""
+    """Return a new count that starts at 0, of the kind this interpreter needs."""
     return Count() if gil_enabled() else CountByThread()

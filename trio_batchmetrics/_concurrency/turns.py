@@ -1,7 +1,7 @@
-"""How long a task of the library works before it lets others run: by time, not by the number of steps.
+"""Limits how long a library task works before it yields to others: by time, not by the number of steps.
 
-A run loop with a thousand runnable tasks takes a while to come round. A task that does one small piece of work each
-time then falls behind although it is idle nearly always; one that always does all its work holds up the others.
+A run loop with a thousand runnable tasks takes a while to come round. A task that does one small piece of work per pass
+then falls behind, although it is idle nearly all the time. A task that always does all its work holds up the others.
 """
 
 from __future__ import annotations
@@ -14,28 +14,28 @@ import trio
 __all__ = ["Turn"]
 
 _SHORTEST = 0.001
-"""Seconds that a turn may take in any case: what a run loop's other tasks do not notice."""
+"""The seconds that a turn may always take: the other tasks of the run loop don't notice such a short delay."""
 
 _SHARE = 0.1
-"""Of the time since the last turn: a library that takes a tenth of a busy loop keeps up, and costs a tenth."""
+"""The turn's share of the time since the last turn: a library that takes a tenth of a busy loop keeps up with it."""
 
 _work_clock = time.thread_time if time.get_clock_info("thread_time").resolution <= _SHORTEST / 10 else time.perf_counter
-"""Windows counts a thread's time in steps of 15.6 ms."""
+"""Thread time if its clock is fine enough: Windows counts a thread's time in steps of 15.6 ms."""
 
 
 class Turn:
-    """The work from one checkpoint of a task to its next: at most 1 ms, or a tenth of the time that it had to wait.
+    """A task's work from one checkpoint to the next: at most 1 ms, or a tenth of the time that the task had to wait.
 
-    Work is the processor's time in this thread: on a busy machine, a turn in which another process has run is not over
-    for that. Neither is Trio's clock, which may be a test's.
+    Work is measured in CPU time of this thread, so a turn doesn't end early on a busy machine because another process
+    has run meanwhile. Trio's clock isn't used either: it may be a test's clock.
     """
 
     def __init__(self, clock: Callable[[], float] = time.perf_counter, work: Callable[[], float] = _work_clock) -> None:
         """Begin a turn.
 
         Args:
-            clock: tells seconds.
-            work: tells the seconds for which this thread has worked.
+            clock: returns the time, in seconds.
+            work: returns the CPU time of this thread, in seconds.
         """
         self._clock = clock
         self._work = work
@@ -43,18 +43,18 @@ class Turn:
         self.extended: bool = False
         """Whether the turn is longer than a millisecond, because the run loop is busy."""
         self._looked = work()
-        """When it was last asked whether it is over."""
+        """The time of the last check whether the turn is over."""
         self._until = self._looked + _SHORTEST
         self._collected = False
-        """Whether a step that took very long has been left out of it."""
+        """Whether one very long step has already been excluded from the turn."""
 
     def wanted(self) -> None:
-        """Note that there is work from now on. The task begins when the loop comes round to it."""
+        """Note that there is work from now on. The task starts on it when the run loop comes round."""
         if self._waited_since is None:
             self._waited_since = self._clock()
 
     def begin(self) -> None:
-        """Begin a turn, after a wait for work."""
+        """Begin a turn after a wait for work."""
         since, self._waited_since = self._waited_since, None
         waited = 0.0 if since is None else self._clock() - since
         self.extended = _SHARE * waited > _SHORTEST
@@ -64,11 +64,11 @@ class Turn:
 
     @property
     def over(self) -> bool:
-        """Whether it is time to let others run.
+        """Whether it is time to yield to other tasks.
 
-        A step of the task's takes less than a millisecond. In a long turn, the first one that takes more isn't counted:
-        it was the garbage collector's, and would have held the others up wherever it came. The next one is counted, in
-        case an application's code makes the steps so long.
+        A step of a task takes less than a millisecond. In an extended turn, the first step that takes longer isn't
+        counted: the garbage collector ran, and would have held up the others wherever it ran. The next long step is
+        counted, in case the application's own code makes the steps so long.
         """
         now = self._work()
         if now >= self._until and self.extended and not self._collected and now - self._looked > _SHORTEST:
@@ -78,11 +78,11 @@ class Turn:
         return now >= self._until
 
     async def give_way(self) -> None:
-        """Let others run, and begin another turn, which has what was left of this one at least. Always a checkpoint."""
+        """Yield to other tasks, then begin a turn with at least the time left from this one. Always a checkpoint."""
         left = self._until - self._work()
         self._waited_since = self._clock()
         await trio.lowlevel.checkpoint()
         self.begin()
-        if left > _SHORTEST:  # earned by a long wait; the run loop may come round sooner or later than last time
+        if left > _SHORTEST:  # a long wait earned this time, however soon the run loop has come round now
             self.extended = True
             self._until = max(self._until, self._work() + left)

@@ -1,18 +1,18 @@
-"""How plain data that anything may touch wakes a Trio task.
+"""Wakes Trio tasks from code that may run anywhere.
 
 A recorder may run anywhere: in a task, in a signal handler between any two bytecodes (Trio's own included), in
 ``__del__`` or a logging handler, in any thread. Waking a task touches Trio's queues, which is safe from an ordinary
-task only: Trio takes its run queue as a list and clears it, and a task that is scheduled in between never runs.
+task only: Trio copies its run queue to a list and clears it, and a task that is scheduled in between never runs.
 
-From anywhere else, a byte is written to a socket that a task of the collector's reads. Trio's ``run_sync_soon`` is made
-for this, too, but takes a lock. A thread may wait for that lock while it holds another one, as a logging handler does.
-If the holder of Trio's lock is interrupted by a signal handler that logs, each waits for the other for ever. Writing a
-byte waits for nothing.
+From anywhere else, the waker writes a byte to a socket that a task of the collector reads. Trio's ``run_sync_soon``
+also serves this purpose, but takes a lock. A thread may wait for that lock while it holds another one, as a logging
+handler does. If a signal handler that logs then interrupts the holder of Trio's lock, the two deadlock. Writing a byte
+waits for nothing.
 
-A byte is written, too, where the stack is nearly used up. An application may record at the bottom of a recursion, or in
-the handler of the very ``RecursionError``. Raised again in the middle of a change of the buffer, the next
-maintenance makes good for it, as after a signal handler that raises; in the middle of Trio's queues it would end the
-run.
+The waker also writes a byte when the stack is nearly full. An application may record at the bottom of a recursion, or
+in the handler of the resulting ``RecursionError``. If that error is raised again in the middle of a change to the
+buffer, the next maintenance repairs it, as it does after a signal handler that raises. In the middle of Trio's queues,
+the error would end the run.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ import trio
 __all__ = ["NEEDED", "Waker", "has_room"]
 
 NEEDED = 20
-"""Calls within calls that waking a task takes (8), with some for the hook of an instrument of Trio's."""
+"""The nested calls that waking a task takes (8), with some to spare for the hook of a Trio instrument."""
 
 
 def _nested() -> tuple[object, ...]:
@@ -43,7 +43,7 @@ _NESTED = _nested()
 
 
 def _room_for_any_call() -> bool:
-    # isinstance() looks through nested tuples by recursion in C, 30 times as quick as so many calls in Python.
+    # isinstance() recurses through nested tuples in C, 30 times as fast as the same number of calls in Python.
     try:
         isinstance(None, _NESTED)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
     except RecursionError:
@@ -59,24 +59,24 @@ def _room_for_frames() -> bool:
     return False
 
 
-_counts_calls_in_c = sys.version_info[:2] < (3, 12)  # so that the checkers look at both
+_counts_calls_in_c = sys.version_info[:2] < (3, 12)  # a variable, so that type checkers check both branches
 has_room = _room_for_any_call if _counts_calls_in_c else _room_for_frames
-"""Tell whether as many calls within calls as are needed fit on the stack; costs 0.2 µs.
+"""Return whether the stack has room for :data:`NEEDED` nested calls; costs 0.2 µs.
 
-CPython counts calls of functions in C as well up to 3.11, and frames of Python alone from 3.12 on.
+Up to 3.11, CPython's recursion limit also counts calls of C functions; from 3.12 on, it counts Python frames only.
 """
 
 
 class _Wire:
-    """A pair of connected sockets, open for as long as anybody uses it.
+    """A pair of connected sockets that stays open for as long as it is referenced.
 
-    It is closed by the end of its last reference and by nothing else: a thread that is about to write may hold one, and
-    a file descriptor that is closed under it could be another file's by then.
+    Only dropping the last reference closes it. A thread that is about to write may still hold a reference; if the
+    sockets were closed earlier, their file descriptor could belong to another file by then.
     """
 
     def __init__(self) -> None:
-        """Connect two sockets, neither of which blocks."""
-        self._ends: tuple[socket.socket, ...] = ()  # should there be no file descriptors left, it is to be deleted, too
+        """Connect two non-blocking sockets."""
+        self._ends: tuple[socket.socket, ...] = ()  # so that __del__ works even if no file descriptors are left
         self._receiver, self._sender = self._ends = socket.socketpair()
         self._receiver.setblocking(False)
         self._sender.setblocking(False)
@@ -86,32 +86,32 @@ class _Wire:
             end.close()
 
     def write(self) -> None:
-        """Make it readable. Never blocks; raises nothing but what the stack has no room for."""
+        """Make the other end readable. Never blocks; raises only if the stack has no room."""
         try:
             self._sender.send(b"\0")
-        except OSError:  # it is full, so it is readable
+        except OSError:  # the buffer is full, so the other end is readable
             pass
 
     async def wait_readable(self) -> None:
-        """Wait until it is readable, and read what is there."""
+        """Wait until there is something to read."""
         await trio.lowlevel.wait_readable(self._receiver)
 
     def read(self) -> None:
-        """Read all that is there."""
-        with suppress(OSError):  # nothing is
+        """Read and discard everything that was written."""
+        with suppress(OSError):  # nothing left to read
             while self._receiver.recv(4096):
                 pass
 
 
 class Waker:
-    """Makes calls that touch Trio: at once from an ordinary task, else as soon as the task that runs :meth:`run` can.
+    """Makes calls that touch Trio: at once from an ordinary task, else as soon as the task in :meth:`run` can.
 
-    Calls are made in the order they were asked for, each once, never two at a time. Asking never raises, and waits for
-    no lock.
+    The calls are made in the order of the requests, each exactly once, never two at the same time. A request waits for
+    no lock, and raises only if the stack has no room.
     """
 
     def __init__(self) -> None:
-        """Bind to the Trio run of the caller; call it from a task."""
+        """Create a waker for the calling task's Trio run."""
         self._wire: _Wire | None = _Wire()
         self._written = False
         """Whether the wire is readable, or about to be."""
@@ -119,13 +119,13 @@ class Waker:
         self._asked: deque[Callable[[], object]] = deque()
         self._calling = False
         self.woken: set[trio.lowlevel.Task] = set()
-        """The tasks that such calls wake: a handler that interrupts one looks like an ordinary task, but isn't."""
+        """The tasks that these calls wake. A handler that interrupts one looks like an ordinary task, but isn't."""
 
     def __call__(self, call: Callable[[], object]) -> None:
-        """Ask for a call.
+        """Request a call.
 
         Args:
-            call: takes nothing, raises nothing, is not a checkpoint; twice is as good as once.
+            call: a function that takes no arguments, raises nothing, isn't a checkpoint and is idempotent.
         """
         wire = self._wire
         if wire is None:
@@ -138,7 +138,7 @@ class Waker:
             self._write(wire)
 
     def later(self, call: Callable[[], object]) -> None:
-        """Ask for a call by the task that runs :meth:`run`, wherever this is."""
+        """Request a call by the task in :meth:`run`, even from an ordinary task."""
         wire = self._wire
         if wire is None:
             return
@@ -156,32 +156,33 @@ class Waker:
 
     @trio.lowlevel.enable_ki_protection
     async def run(self) -> None:
-        """Make the calls that were asked for elsewhere than in a task, until cancelled."""
+        """Make the calls that were requested outside ordinary tasks, until cancelled."""
         self.woken.add(trio.lowlevel.current_task())
         while (wire := self._wire) is not None:
             await wire.wait_readable()
             if self._wire is not wire:
-                return  # a forked child's: what there is to read is the parent's
+                return  # this is a forked child, and the bytes to read are the parent's
             wire.read()
-            self._written = False  # before the calls are looked for: whoever asks from here on writes again
+            self._written = False  # before looking for calls: any request from here on writes again
             self._make_calls()
 
     def finish(self) -> None:
-        """Make the calls that were asked for, and no more from then on. Call it from a task."""
+        """Make the calls requested so far, then close. Call it from a task."""
         self._make_calls()
         self.close()
 
     def close(self) -> None:
-        """Make no more calls; in a forked child, too, since the wire is the parent's."""
+        """Drop all requests, and ignore further ones. A forked child does this too, since the wire is the parent's."""
         self._wire = None
         self._asked.clear()
 
     def _make_calls(self) -> None:
-        # No ``while`` inside ``try``: CPython 3.12 and 3.13 do not catch what a signal handler raises as it goes round.
-        while self._asked and not self._calling:  # re-entered: the outer call looks again after it has let go
+        # No ``while`` inside ``try``: CPython 3.12 and 3.13 don't catch an exception that a signal handler raises at
+        # the loop's backward jump.
+        while self._asked and not self._calling:  # re-entered: the outer call checks again once it is done
             self._calling = True
             try:
-                self._asked[0]()  # should the stack be too deep for it, it is still there to be made later
+                self._asked[0]()  # if the stack is too deep for it, the call stays queued for later
                 self._asked.popleft()
             finally:
                 self._calling = False
