@@ -9,8 +9,8 @@
     waiters          the tasks in arecord() that wait for room
     handed_in        rows from other threads, until Trio's thread moves them into a batch
 
-This room imports ``_config``, ``_concurrency``, ``_events`` and ``_ledger``. Recorders put rows into the buffer; the
-flush task takes batches out.
+This room imports ``_config``, ``_exceptions``, ``_concurrency``, ``_events`` and ``_ledger``. Recorders put rows into
+the buffer; the flush task takes batches out.
 """
 
 from __future__ import annotations

@@ -1,17 +1,17 @@
-"""The account of every event: the only place where counts change.
+"""Accounts for every event. This is the only place where counts change.
 
 ::
 
-    ledger         Ledger: moves events from state to state; the state table stands in its docstring
-    recorded       how many events were recorded, and how many wait
-    pending_batch  PendingBatch: from its first row until its last event is settled
-    watermarks     which flush waits for a batch, and which push delivers it
+    ledger         Ledger: moves events from state to state; the module's docstring has the state table
+    recorded       counts the recorded events, and those that are waiting
+    pending_batch  PendingBatch: a batch from its first row until its last event is settled
+    watermarks     determines which flush waits for a batch, and which push delivers it
     counters       one sink's counters, and the verdicts that change them
-    stats          BatchMetricsStats, SinkStats, FlushReport: what users read
-    reporting      losses in the log: one line at once, then one per minute at most, one at the end
+    stats          BatchMetricsStats, SinkStats, FlushReport: the objects that users read
+    reporting      logs losses: one line at once, then at most one per minute, and one at the end
 
-Imports ``_concurrency`` and ``_events``. The buffer and the deliveries report to it; ``_runtime`` reads it for
-``stats()``.
+This room imports ``_concurrency``, ``_events`` and ``_reprs``. The buffer and the deliveries report to it; ``_runtime``
+reads it for ``stats()``.
 """
 
 from __future__ import annotations

@@ -1,12 +1,12 @@
-"""The only place where counts change.
+"""The ledger: the only place where counts change.
 
 How this works
 ==============
 
-An event is counted from the moment its row stands in a list that the ledger watches (:mod:`.recorded`). From there each
-transition is one method here, and moves n events from one state to another::
+An event is counted from the moment its row is in a list that the ledger watches (:mod:`.recorded`). Each transition
+from there on is one method here, which moves n events from one state to another::
 
-    recorded → refused                                      dropped, by reason; it never stood in a list
+    recorded → refused                                      dropped, by reason; it was never in a list
     recorded → waiting ─┬→ evicted                          dropped: buffer_full
                         └→ taken ─┬→ invalid                dropped: invalid
                                   └→ handed over: for each sink
@@ -15,17 +15,18 @@ transition is one method here, and moves n events from one state to another::
                                         else spooled if any spooled it, else processed
     anything pending at the end → failed                    (:meth:`Ledger.fail_rest`)
 
-Counters only grow, and each transition of events is one increment of one of them; *pending* is derived: recorded minus
-settled. So the equation ``total == processed + dropped + failed + spooled + pending`` cannot be broken by forgetting,
-and holds inside a signal handler that interrupts a transition. The same holds for each sink. (CPython runs signal
-handlers and switches threads after calls, at function entry and when it jumps back, so ``counts[reason] += n`` on a
-``defaultdict`` is one step. ``counts[reason] = counts.get(reason, 0) + n`` isn't.) A count that other threads change is
-a ``SharedCount`` (:mod:`trio_batchmetrics._concurrency`), which needs no global interpreter lock.
+Counters only grow, and each transition is one increment of one counter. *Pending* is derived: recorded minus settled.
+The equation ``total == processed + dropped + failed + spooled + pending`` therefore can't break because an update was
+forgotten, and it holds even inside a signal handler that interrupts a transition. The same is true of each sink.
+(CPython runs signal handlers and switches threads after calls, at function entry and at backward jumps, so
+``counts[reason] += n`` on a ``defaultdict`` is one step. ``counts[reason] = counts.get(reason, 0) + n`` isn't.) A count
+that other threads change is a ``SharedCount`` (:mod:`trio_batchmetrics._concurrency`), which needs no global
+interpreter lock.
 
-Events that were recorded together form a :class:`.PendingBatch`. With two or more event sinks it has a byte per event,
-``3 × (sinks that owe an outcome) + (the worst outcome so far)``, so one ``bytes.translate`` settles a range. Once every
-event sink has settled an event, series sinks may still owe an outcome until a push succeeds. Those events become counts
-in :mod:`.watermarks`: a back-end that is down for a day costs a few numbers, not a byte per event.
+Events that were recorded together form a :class:`.PendingBatch`. With two or more event sinks, the batch keeps one byte
+per event, ``3 × (sinks that owe an outcome) + (the worst outcome so far)``, so one ``bytes.translate`` settles a range.
+Once every event sink has settled an event, series sinks may still owe an outcome until a push succeeds. Such events
+become counts in :mod:`.watermarks`: a back-end that is down for a day costs a few numbers, not a byte per event.
 """
 
 from __future__ import annotations
@@ -46,14 +47,14 @@ __all__ = ["Ledger"]
 _NOBODY: frozenset[SinkCounters] = frozenset()
 
 
-_DELIVERED = Verdict.DELIVERED  # CPython 3.11 takes 0.2 µs to look up a member of an enum
+_DELIVERED = Verdict.DELIVERED  # CPython 3.11 takes 0.2 µs to look up an enum member
 
 
 class Ledger:
-    """Every event's state, as counts. The module has the state table."""
+    """Every event's state, as counts. The module's docstring has the state table."""
 
     def __init__(self, sinks: Sequence[SinkCounters]) -> None:
-        """Start with zero counts for these sinks."""
+        """Create a ledger for these sinks, with all counts at zero."""
         self.sinks: tuple[SinkCounters, ...] = tuple(sinks)
         self._event_sinks = tuple(sink for sink in sinks if not sink.series)
         if len(self._event_sinks) > MAX_EVENT_SINKS:
@@ -76,14 +77,14 @@ class Ledger:
         return batch
 
     def evict(self, batch: PendingBatch, at: int | None = None) -> None:
-        """Drop a waiting event, to make room.
+        """Drop a waiting event to make room.
 
         Args:
             batch: the event's batch.
-            at: the event's position; None takes the place of its row.
+            at: the event's position, where None replaces its row.
         """
         section = self._watermarks.section_of(batch.number)
-        self._dropped["buffer_full"] += 1  # with no call from here on: it is done as a whole or not at all
+        self._dropped["buffer_full"] += 1  # no call from here on: all of the change happens, or none of it
         self.recorded.released += 1
         batch.evicted += 1
         batch.settled += 1
@@ -93,7 +94,7 @@ class Ledger:
         self._watermarks.notify()
 
     def take(self, batch: PendingBatch) -> None:
-        """Note that the flush task takes a sealed batch: its events use no room in the buffer any more."""
+        """Note that the flush task takes a sealed batch, whose events free their room in the buffer."""
         batch.taken = True
         if not batch.points:
             self.recorded.released += batch.size - batch.evicted
@@ -103,7 +104,7 @@ class Ledger:
     # -- taken
 
     def invalid(self, batch: PendingBatch, count: int) -> None:
-        """Drop events of the batch that no sink should see."""
+        """Drop invalid events of the batch, before any sink gets them."""
         self._dropped["invalid"] += count
         batch.settled += count
         self._watermarks.settle(batch.number, DROPPED, count)
@@ -114,13 +115,13 @@ class Ledger:
         sink.total += count
 
     def merged(self, sink: SinkCounters, batch: PendingBatch, count: int, refused: Collection[int] = ()) -> None:
-        """Note that a series sink has merged the batch's events, which it owes an outcome for.
+        """Note that a series sink has merged the batch's events; it now owes an outcome for them.
 
         Args:
             sink: the sink.
             batch: the batch.
             count: how many events reached the sink.
-            refused: the positions of those that it has refused: rejected.
+            refused: the positions of the events that the sink refused. They count as rejected.
         """
         sink.merged_through = batch.number
         if count > len(refused):
@@ -130,13 +131,13 @@ class Ledger:
             self._refuse(sink, batch, refused)
 
     def merge_failed(self, sink: SinkCounters, batch: PendingBatch, count: int) -> None:
-        """Note that a series sink failed to merge some of the batch's events: all of them have failed there."""
+        """Note that a series sink failed to merge some of the batch's events. All of them count as failed there."""
         sink.merged_through = batch.number
         sink.settle(Verdict.FAILED, count, "merge")
         batch.at_least = FAILED
 
     def scraped(self, sink: SinkCounters, batch: PendingBatch, count: int, refused: Collection[int] = ()) -> None:
-        """Note that events stand in the series that a scrape reads: delivered. Otherwise as :meth:`merged`."""
+        """Count events in the series that a scrape reads as delivered. The arguments are those of :meth:`merged`."""
         sink.delivered += count - len(refused)
         if refused:
             self._refuse(sink, batch, refused)
@@ -147,7 +148,7 @@ class Ledger:
             batch.refuse(at, sink)
 
     def hand_over(self, batch: PendingBatch, count: int, now: datetime) -> None:
-        """Note that the batch's events reach every event sink; the series sinks have merged them."""
+        """Note that every event sink gets the batch's events. The series sinks have already merged them."""
         for sink in self._event_sinks:
             sink.total += count
         self.batch_count += 1
@@ -167,14 +168,14 @@ class Ledger:
     def settle(
         self, sink: SinkCounters, batch: PendingBatch, start: int, stop: int, verdict: Verdict, reason: str = ""
     ) -> None:
-        """Settle the events ``start:stop`` of a batch for an event sink, each for the first time.
+        """Settle the events ``start:stop`` of a batch for an event sink. Each event is settled once per sink.
 
         Args:
             sink: the sink.
             batch: the batch.
             start: the first event's position among those handed over.
-            stop: one past the last's.
-            verdict: how.
+            stop: one past the last event's position.
+            verdict: how the sink settles them.
             reason: why they failed.
         """
         if verdict is _DELIVERED:
@@ -188,7 +189,7 @@ class Ledger:
         batch.outcomes[start:stop] = settled
         for at in batch.refused.keys() & range(start, stop) if batch.refused else ():
             if settled[at - start] == FAILED:
-                settled[at - start] = 3  # counted here, since fewer sinks owe an outcome for it than for the others
+                settled[at - start] = 3  # counted here, as fewer sinks owe an outcome for it than for the other events
                 self._settle(batch, FAILED, 1, batch.refused[at])
         for outcome in (PROCESSED, SPOOLED, FAILED):
             if count := settled.count(outcome):
@@ -197,7 +198,7 @@ class Ledger:
     def _settle(
         self, batch: PendingBatch, outcome: int, count: int, refused_by: frozenset[SinkCounters] = _NOBODY
     ) -> None:
-        """Settle events that every event sink has settled: for good, unless series sinks owe an outcome."""
+        """Settle events that every event sink has settled. The outcome is final unless series sinks still owe one."""
         outcome = max(outcome, batch.at_least)
         owing = batch.owing
         if owing:
@@ -214,14 +215,14 @@ class Ledger:
     # -- pushes
 
     def begin_push(self, sink: SinkCounters) -> None:
-        """Note that a snapshot is taken which contains all that the sink has merged."""
+        """Note that a snapshot is being taken, which contains everything the sink has merged."""
         sink.snapshots += 1
         sink.in_snapshot += sink.unpushed
         sink.unpushed = 0
         self._watermarks.begin_push(sink)
 
     def pushed(self, sink: SinkCounters) -> None:
-        """Note that the push of the last snapshot succeeded: its events are delivered."""
+        """Note that the push of the last snapshot succeeded, which delivers its events."""
         sink.delivered += sink.in_snapshot
         sink.in_snapshot = 0
         for outcome, count in enumerate(self._watermarks.pushed(sink)):
@@ -231,25 +232,25 @@ class Ledger:
     # -- flushes
 
     def add_waiter(self, notify: Callable[[], object]) -> FlushWaiter:
-        """Wait for everything that is pending in batches, all of which are sealed.
+        """Register a flush that waits for every event now pending in batches. All batches must be sealed.
 
         Args:
-            notify: called once nothing of it is pending; at once, if nothing is.
+            notify: called once none of these events is pending; at once, if none is now.
         """
         return self._watermarks.add_waiter(notify, self.batches.newest, self.batches.sealed_events)
 
     def remove_waiter(self, waiter: FlushWaiter) -> None:
-        """Let a flush wait no more."""
+        """Deregister a flush that no longer waits."""
         self._watermarks.remove_waiter(waiter)
 
     def report(self, waiter: FlushWaiter) -> FlushReport:
-        """Return what has become of the events that a flush waits for, so far."""
+        """Return the outcomes so far of the events that a flush waits for."""
         return self._watermarks.report(waiter)
 
-    # -- the end, and questions
+    # -- the end, and queries
 
     def fail_rest(self, reason: str) -> None:
-        """Give up everything pending, overall and for each sink: failed."""
+        """Count everything that is still pending as failed, overall and per sink."""
         for sink in self.sinks:
             if sink.pending:
                 sink.settle(Verdict.FAILED, sink.pending, reason)
@@ -265,21 +266,21 @@ class Ledger:
 
     @property
     def held(self) -> int:
-        """How many things it remembers besides its counters; 0 once everything has settled."""
+        """The number of entries kept in addition to the counters; 0 once everything has settled."""
         return len(self.batches.pending) + len(self._watermarks)
 
     @property
     def pending(self) -> int:
-        """How many events are recorded and not settled."""
+        """How many events are recorded and not settled yet."""
         return self.snapshot(None).pending_events
 
     def snapshot(self, time_since_last_flush: float | None) -> BatchMetricsStats:
-        """Return all counts as they stand.
+        """Return the current counts.
 
         Args:
-            time_since_last_flush: seconds, for the field of that name.
+            time_since_last_flush: the value of the field of that name, in seconds.
         """
-        # Against the way that events take: another thread's are never seen at a sink before they are seen recorded.
+        # Read against the direction of flow: an event from another thread is never seen at a sink before its recording.
         sinks = {sink.name: sink.snapshot() for sink in self.sinks}
         processed, spooled, failed = self._settled
         recorded, dropped = self.recorded.snapshot(self._dropped)

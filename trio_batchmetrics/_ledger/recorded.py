@@ -1,10 +1,11 @@
-"""How many events were recorded, and how many of them wait: counted by the lists that they stand in.
+"""Counts the recorded events, and those still waiting, by the length of the lists that contain them.
 
 A recorder appends a row to a list and is done: the event counts from that step on, whatever interrupts the recorder
-afterwards. So the number of recorded events is the length of the lists, and everything else is a count that only grows.
+afterwards. The number of recorded events is therefore the length of the lists, and everything else is a count that only
+grows.
 
-Events that other threads record may wait in a queue of their own until Trio's thread moves them into the open batch.
-They are counted by two numbers, handed in and moved, so that a move changes nothing.
+Events that other threads record may wait in a separate queue until Trio's thread moves them into the open batch. Two
+numbers count them, handed in and moved, so that a move doesn't change the total.
 """
 
 from __future__ import annotations
@@ -17,43 +18,43 @@ from .._concurrency import SharedCount, shared_count
 __all__ = ["Recorded"]
 
 _READINGS = 100
-"""How often the numbers are read at most, while Trio's thread goes on changing them."""
+"""The maximum number of times to read the counts while Trio's thread keeps changing them."""
 
 
 class Recorded:
     """The counts of one collector's recorded and refused events."""
 
     def __init__(self) -> None:
-        """Start at zero."""
+        """Create counts that all start at zero."""
         self.capacity: int | None = None
-        """Where the oldest waiting events are evicted: how many may wait. Events beyond that count as evicted."""
+        """Under ``drop_oldest``, how many events may wait; events beyond that count as evicted. Otherwise None."""
         self.handed_in: SharedCount = shared_count()
-        """Events that other threads have recorded."""
+        """Events that other threads have handed in through the queue."""
         self.evicted_in_queue: SharedCount = shared_count()
-        """How many of them were evicted before they stood in a batch."""
+        """How many of the handed-in events were evicted before they reached a batch."""
         self.moved: int = 0
-        """How many of them stand in a batch, or were evicted before."""
+        """How many of the handed-in events were moved into a batch."""
         self.released: int = 0
-        """Events that wait no more: taken, or evicted."""
+        """Events of batches that no longer wait: taken or evicted."""
         self.points: int = 0
         """Points of bound instruments, which never wait for room."""
         self._carried = 0
-        """How often events were carried from one list over into the next."""
+        """How often events were carried over from one list into the next."""
         self._lists: tuple[int, list[Any], list[Any]] = (0, [], [])
-        """The length of all earlier lists, and the two lists that may still grow."""
+        """The total length of all earlier lists, and the two lists that may still grow."""
         self._end: tuple[int, int] | None = None
-        """How many events were recorded in lists, and handed in, when everything pending was given up."""
+        """The events recorded in lists, and those handed in, when everything pending was given up. None until then."""
         self._refused: dict[str, SharedCount] = {}
 
     # -- lists
 
     def watch_rows(self, rows: list[Any]) -> None:
-        """Count what is appended to this list from now on, and what may still be appended to the one before it."""
+        """Count the rows appended to this list from now on. Late appends to the previous list still count."""
         earlier, older, newer = self._lists
         self._lists = (earlier + len(older), newer, rows)
 
     def list_after(self, rows: list[Any]) -> list[Any]:
-        """Return the list that is watched after this one: a new one from now on, unless there is one already."""
+        """Return the list watched after this one. If there is none yet, create it and start watching it."""
         earlier, older, newest = self._lists
         if newest is rows:
             fresh: list[Any] = []
@@ -64,13 +65,13 @@ class Recorded:
     def carry_over(self, older: list[Any], size: int, newer: list[Any]) -> None:
         """Move the rows beyond this size from one watched list to the front of the other."""
         more = older[size:]
-        del older[size:]  # with no call from here on: each event stands in one list
+        del older[size:]  # no call from here on: each event is always in exactly one list
         newer[0:0] = more
         self._carried += 1
 
     @property
     def in_lists(self) -> int:
-        """How many events were appended to a list."""
+        """How many events were appended to any list."""
         earlier, older, newer = self._lists
         return earlier + len(older) + len(newer)
 
@@ -79,35 +80,35 @@ class Recorded:
     @property
     def waiting(self) -> int:
         """How many events take room in the buffer."""
-        evicted = self.evicted_in_queue.count  # first: an event is never seen leaving before it is seen coming
+        evicted = self.evicted_in_queue.count  # first: an event is never seen leaving before it is seen arriving
         earlier, older, newer = self._lists
         return earlier + len(older) + len(newer) + self.handed_in.count - self.moved - self.released - evicted
 
     @property
     def excess(self) -> int:
-        """How many of them count as evicted, because other threads have recorded newer ones."""
+        """How many waiting events already count as evicted, because other threads have recorded newer ones."""
         return 0 if self.capacity is None else max(0, self.waiting - self.capacity)
 
     def evict_in_queue(self) -> None:
-        """Drop an event that another thread has handed in, and that no batch has yet."""
+        """Count the eviction of an event that another thread handed in and that isn't in a batch yet."""
         cell = self.evicted_in_queue.mine()
         cell.count += 1
 
     # -- refused
 
     def refusals(self, reason: str) -> SharedCount:
-        """Return the count of events that were refused for a reason, from any thread."""
+        """Return the count of events refused for this reason. From any thread."""
         return self._refused.get(reason) or self._refused.setdefault(reason, shared_count())
 
     def refuse(self, reason: str, count: int = 1) -> None:
-        """Count events that were refused: recorded and dropped at once. From any thread."""
+        """Count refused events as both recorded and dropped. From any thread."""
         cell = self.refusals(reason).mine()
         cell.count += count
 
     @property
     def refused(self) -> dict[str, int]:
         """How many events were refused, by reason."""
-        refused = self._refused.copy()  # in one step, whatever runs in between
+        refused = self._refused.copy()  # a single step, so other threads can't change it meanwhile
         return {reason: count for reason, shared in refused.items() if (count := shared.count)}
 
     # -- the end, and reading from any thread
@@ -118,24 +119,24 @@ class Recorded:
         return self._end is not None
 
     def end(self) -> None:
-        """Count events that threads record from now on as closed."""
+        """From now on, count the events that threads record as closed."""
         if self._end is None:
             self._end = (self.in_lists, self.handed_in.count)
 
     def release_all(self) -> None:
-        """Let nothing wait any more, after the end."""
+        """Release all waiting events, after the end."""
         self.released = sum(self._end or ()) - self.moved - self.evicted_in_queue.count
 
     def snapshot(self, dropped_waiting: Mapping[str, int]) -> tuple[int, dict[str, int]]:
-        """Return how many events were recorded, and how many of them were dropped, by reason, sorted by reason.
+        """Return the number of recorded events, and the numbers of dropped ones by reason, sorted by reason.
 
         Args:
-            dropped_waiting: how many events of batches were dropped, by reason.
+            dropped_waiting: how many events were dropped from batches, by reason.
         """
         dropped, refused = dict(dropped_waiting), self.refused
         evicted = self.evicted_in_queue.count
         recorded, late = self._read()
-        released = self.released + evicted  # as `excess`, of what was read: it may be another number by now
+        released = self.released + evicted  # computed as in `excess`, but from the numbers just read
         excess = 0 if self.capacity is None else max(0, recorded - released - self.capacity)
         counts = {"buffer_full": evicted + excess, "closed": late}
         dropped_all = {
@@ -146,16 +147,16 @@ class Recorded:
         return total, {reason: count for reason, count in dropped_all.items() if count}
 
     def _read(self) -> tuple[int, int]:
-        """Return how many events, points excepted, were recorded, and how many after the end, by other threads.
+        """Return how many events other than points were recorded, and how many by other threads after the end.
 
-        In another thread than Trio's, events may be moved meanwhile; then it reads again. Should that happen each time,
-        those that were moved last are counted twice.
+        Outside Trio's thread, events may be moved during a reading; the method then reads again. If that happens every
+        time, the events moved last are counted twice.
         """
         recorded = late = 0
         for _ in range(_READINGS):
-            moved, carried = self.moved, self._carried  # first: the count of what is moved never runs ahead
+            moved, carried = self.moved, self._carried  # first: the moved count never runs ahead of the lists
             recorded, end = self.in_lists + self.handed_in.count, self._end
-            late = 0 if end is None else max(0, recorded - sum(end))  # by threads that had looked before the end
+            late = 0 if end is None else max(0, recorded - sum(end))  # from threads that checked before the end
             recorded -= late + moved
             if self.moved == moved and self._carried == carried:
                 break

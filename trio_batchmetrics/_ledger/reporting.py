@@ -1,4 +1,4 @@
-"""Loss is never silent: one WARNING at once, then at most one a minute, and one at the end."""
+"""Reports every loss in the log: one WARNING at once, then at most one per minute, and one at the end."""
 
 from __future__ import annotations
 
@@ -16,40 +16,40 @@ from .stats import BatchMetricsStats
 __all__ = ["LossReporter", "inform", "warn"]
 
 _LOG_INTERVAL = 60.0
-"""Seconds between two messages of one collector."""
+"""The minimum time between two messages of one collector, in seconds."""
 
 _logger = logging.getLogger("trio_batchmetrics")
 
 
 def warn(message: str, *args: object, error: BaseException | None = None) -> None:
-    """Log a WARNING; what a handler raises stays here.
+    """Log a WARNING. An ``Exception`` from a log handler doesn't propagate.
 
     Args:
-        message: a format.
-        args: for the format.
-        error: logged with its traceback.
+        message: a format string.
+        args: the arguments of the format string.
+        error: an exception to log with its traceback.
     """
     try:
         _logger.warning(message, *args, exc_info=error)
-    except Exception:  # noqa: BLE001, S110 - logging that is broken must not break the application; the loss is counted
+    except Exception:  # noqa: BLE001, S110 - broken logging must not break the application; the loss is counted
         pass
 
 
 def inform(message: str, *args: object) -> None:
-    """Log at INFO; what a handler raises stays here.
+    """Log at INFO. An ``Exception`` from a log handler doesn't propagate.
 
     Args:
-        message: a format.
-        args: for the format.
+        message: a format string.
+        args: the arguments of the format string.
     """
     try:
         _logger.info(message, *args)
-    except Exception:  # noqa: BLE001, S110 - logging that is broken must not break the application; nothing was lost
+    except Exception:  # noqa: BLE001, S110 - broken logging must not break the application; nothing was lost
         pass
 
 
 class LossReporter:
-    """Says what was lost, once in a while."""
+    """Logs the losses of one collector, at most once per minute."""
 
     def __init__(
         self,
@@ -58,13 +58,13 @@ class LossReporter:
         invalid: InvalidEvents,
         overflowing: Callable[[], Collection[str]] = tuple,
     ) -> None:
-        """Report losses.
+        """Create a reporter; :meth:`run` is its task.
 
         Args:
-            ledger: where they are counted.
+            ledger: counts the losses.
             waker: wakes the reporter's task.
-            invalid: knows why events are invalid.
-            overflowing: returns the instruments that have more label sets than ``max_series``.
+            invalid: records why events are invalid.
+            overflowing: returns the names of the instruments that have more label sets than ``max_series``.
         """
         self._ledger = ledger
         self._invalid = invalid
@@ -79,22 +79,22 @@ class LossReporter:
         self._reported = BatchMetricsStats()
 
     def notify(self) -> None:
-        """Something was lost or has failed; called from anywhere, often."""
+        """Note that something was lost or has failed. Callable from anywhere, and called often."""
         if self.notified:
             return
         if not self._ended:
             self._waker(self._wake)
-            self.notified = True  # not before: asking may fail, where the stack is used up
+            self.notified = True  # only now: the request fails if the stack is full
         elif self._may_log():
             self.notified = True
             warn("metrics: recorded after the collector's block was left; counted as closed")
 
     def _may_log(self) -> bool:
-        """Return whether to log is to wait for nobody: it takes locks, which a thread that records may hold."""
+        """Return whether logging can't deadlock here: it takes locks, which a recording thread may hold."""
         return get_ident() == self._thread and (trio.lowlevel.in_trio_task() or not trio.lowlevel.in_trio_run())
 
     def mute(self) -> None:
-        """Say nothing more, in a forked child."""
+        """Stop reporting, in a forked child or a disabled collector."""
         self.notified = True
 
     def _wake(self) -> None:
@@ -114,7 +114,7 @@ class LossReporter:
                 self.notify()
 
     def _news(self) -> list[str]:
-        """Return what happened since the last message."""
+        """Return a description of each loss and error since the last message."""
         now, before = self._ledger.snapshot(None), self._reported
         news = _grown("dropped", now.dropped, before.dropped)
         for name, sink in now.sinks.items():
@@ -140,7 +140,7 @@ class LossReporter:
             warn("metrics: %s", "; ".join(news))
 
     def report_at_the_end(self) -> None:
-        """Say in one line what was lost of all that was recorded, if anything was."""
+        """Log all losses in one line, if there are any. Called at the end."""
         self._ended, self.notified = True, False
         self._report_overflow()
         self._invalid.log()

@@ -1,4 +1,4 @@
-"""Frozen snapshots of the ledger: what ``stats()`` and ``flush()`` return."""
+"""Frozen snapshots of the ledger, as returned by ``stats()`` and ``flush()``."""
 
 from __future__ import annotations
 
@@ -15,24 +15,27 @@ __all__ = ["BatchMetricsStats", "FlushReport", "SinkStats"]
 @tolerant_repr
 @attrs.frozen(kw_only=True)
 class SinkStats:
-    """One sink's account: ``total == delivered + rejected + failed + spooled + pending`` over what reached it."""
+    """One sink's account of the events that reached it.
+
+    ``total == delivered + rejected + failed + spooled + pending``, always.
+    """
 
     total: int = 0
     """Events that reached the sink's queue."""
     delivered: int = 0
-    """Events that the sink confirmed, in the sense its docstring gives."""
+    """Events that the sink confirmed, in the sense its docstring defines."""
     rejected: int = 0
-    """Events refused for good by name; the rest of their payload was not."""
+    """Events that were permanently refused one by one; the rest of their payload wasn't."""
     failed: int = 0
     """Events given up without confirmation; they may have arrived."""
     spooled: int = 0
     """Events kept on disk for later."""
     pending: int = 0
-    """Events that wait, are under way, or (series) are merged into series that no push has carried yet."""
+    """Events that are queued, in flight, or (series sinks) merged into series that no push has delivered yet."""
     retries: int = 0
-    """Attempts after the first, of any payload."""
+    """Attempts after the first one of each payload."""
     failures: Mapping[str, int] = attrs.field(factory=dict[str, int])
-    """Why events failed: ``queue_full``, ``retry_budget``, ``refused``, ``merge``, ``shutdown``, ``crash``; counts."""
+    """Failed events by reason: ``queue_full``, ``retry_budget``, ``refused``, ``merge``, ``shutdown``, ``crash``."""
     last_error: str | None = None
     """The last error, in the sink's or server's words; kept after later successes."""
     last_success: datetime | None = None
@@ -42,38 +45,38 @@ class SinkStats:
 @tolerant_repr
 @attrs.frozen(kw_only=True)
 class BatchMetricsStats:
-    """The whole account at one instant.
+    """The collector's account at one instant.
 
     ``total_events == processed_events + dropped_events + failed_events + spooled_events + pending_events``, always.
     """
 
     total_events: int = 0
-    """Events recorded, refused ones included."""
+    """Events recorded, including refused ones."""
     processed_events: int = 0
     """Events that every sink confirmed."""
     dropped_events: int = 0
-    """Events that never reached a sink; ``dropped`` says why."""
+    """Events that never reached a sink; ``dropped`` has the reasons."""
     failed_events: int = 0
-    """Events that at least one sink gave up or refused, or that no sink was reached with by the end."""
+    """Events that at least one sink gave up or refused, or that had reached no sink by the end."""
     spooled_events: int = 0
-    """Events that at least one sink keeps on disk, and none failed."""
+    """Events that at least one sink keeps on disk, and no sink failed."""
     pending_events: int = 0
     """Events that at least one sink has yet to settle."""
     batch_count: int = 0
-    """Batches handed to the sinks."""
+    """Batches handed over to the sinks."""
     last_flush_time: datetime | None = None
-    """When a batch was last handed to the sinks (UTC)."""
+    """When a batch was last handed over to the sinks (UTC)."""
     time_since_last_flush: float | None = None
     """Seconds since then, by Trio's clock."""
     dropped: Mapping[str, int] = attrs.field(factory=dict[str, int])
-    """Why events were dropped: ``buffer_full``, ``closed``, ``invalid``; a count each."""
+    """Dropped events by reason: ``buffer_full``, ``closed``, ``invalid``."""
     overflowed: Mapping[str, int] = attrs.field(factory=dict[str, int])
-    """By instrument: events or updates that lost their labels to ``max_series``; they are processed all the same."""
+    """Events or updates that lost their labels to ``max_series``, by instrument; they are processed nevertheless."""
     sinks: Mapping[str, SinkStats] = attrs.field(factory=dict[str, SinkStats])
-    """Each sink's account, by name, in the order they were given."""
+    """Each sink's account, by name, in the order of ``sinks=``."""
 
     def __str__(self) -> str:
-        """Return one line for a log."""
+        """Return the account as one line for a log."""
         line = (
             f"total={self.total_events} processed={self.processed_events} dropped={self.dropped_events}"
             f"{_reasons(self.dropped)} failed={self.failed_events} spooled={self.spooled_events}"
@@ -97,7 +100,10 @@ def _reasons(counts: Mapping[str, int]) -> str:
 @tolerant_repr
 @attrs.frozen(kw_only=True)
 class FlushReport:
-    """What became of everything that was pending at a call of ``flush()``; the five add up to that."""
+    """The outcomes of all events that were pending when ``flush()`` was called.
+
+    The five counts add up to the number of those events.
+    """
 
     processed: int = 0
     """Events that every sink confirmed."""
@@ -106,9 +112,9 @@ class FlushReport:
     spooled: int = 0
     """Events kept on disk."""
     dropped: int = 0
-    """Events found invalid, or pushed out to make room."""
+    """Events that were invalid, or evicted to make room."""
     pending: int = 0
-    """Events not settled: above 0 only in a forked child."""
+    """Events not settled yet; above 0 only in a forked child."""
 
     @property
     def ok(self) -> bool:

@@ -1,22 +1,22 @@
-"""Comparisons by batch number: which flush waits for an event, and which push delivers it.
+"""Compares batch numbers to determine which flush waits for an event, and which push delivers it.
 
 How this works
 ==============
 
-Batches are numbered, and handed over in that order. A *watermark* is a number: the batches up to it are in a snapshot,
-or belong to a flush. Watermarks cut the numbers into *sections*. Events in one section that the same series sinks owe
-an outcome for can't be told apart any more, so a section keeps counts instead of batches. There are as many sections as
-flushes wait and pushes are under way, plus one that is still growing, however many batches are pending::
+Batches are numbered, and handed over in that order. A *watermark* is a batch number: the batches up to it are in a
+snapshot, or belong to a flush. Watermarks divide the numbers into *sections*. If the same series sinks owe an outcome
+for two events of one section, the events are indistinguishable, so a section keeps counts instead of batches. There is
+one section per waiting flush and per push in flight, plus one that is still growing, however many batches are pending::
 
     numbers      1 ......... 17 | 18 ........... 40 | 41 ...
-    cut by       in a snapshot    a flush            (growing)
+    cut by       a snapshot       a flush            (growing)
 
-A flush up to batch N waits until as many events have settled in the sections up to N as the batches up to N hold. That
-number is known at its call, as a running sum.
+A flush up to batch N waits until the sections up to N have settled as many events as the batches up to N contain. That
+number is known when the flush is called, from a running sum.
 
-Only the ledger calls these, in Trio's thread. A signal handler that evicts an event may interrupt any of it, so a
-section is cut or joined without a call in between: CPython runs signal handlers after calls, at function entry and when
-it jumps back.
+Only the ledger uses this module, in Trio's thread. A signal handler that evicts an event may interrupt any of it, so
+sections are cut and joined without a call in between: CPython runs signal handlers after calls, at function entry and
+at backward jumps.
 """
 
 from __future__ import annotations
@@ -42,13 +42,13 @@ class FlushWaiter:
     """A flush that waits until all batches up to a number have settled."""
 
     def __init__(self, notify: Callable[[], object], through: int, target: int, base: list[int]) -> None:
-        """Wait for the batches up to a number.
+        """Create a waiter for the batches up to a number.
 
         Args:
             notify: called once all of them have settled.
-            through: the number.
-            target: how many events the batches up to it hold.
-            base: how many events had settled by the time of the call, by outcome.
+            through: the number of the last batch to wait for.
+            target: how many events the batches up to that number contain.
+            base: how many of these events had settled when the flush was called, by outcome.
         """
         self.through: int = through
         self.target: int = target
@@ -58,11 +58,11 @@ class FlushWaiter:
 
     @property
     def finished(self) -> bool:
-        """Whether all have settled."""
+        """Whether all these batches have settled."""
         return self._report is not None
 
     def finish(self, settled: list[int]) -> None:
-        """Notify the flush, once.
+        """Fix the report, if it isn't fixed yet, and notify the flush.
 
         Args:
             settled: how many events of the batches up to ``through`` have settled, by outcome.
@@ -71,7 +71,7 @@ class FlushWaiter:
         self._notify()
 
     def report(self, settled: list[int]) -> FlushReport:
-        """Return the outcomes of the events that were pending at the call."""
+        """Return the outcomes of the events that were pending when the flush was called."""
         if self._report is not None:
             return self._report
         processed, spooled, failed, dropped = [now - before for now, before in zip(settled, self._base, strict=True)]
@@ -88,18 +88,18 @@ class Section:
         """Create a section without events.
 
         Args:
-            through: the number of its last batch; infinite while it is growing.
+            through: the number of its last batch; infinite while the section is growing.
         """
         self.through: float = through
         self.settled: list[int] = [0, 0, 0, 0]
-        """Events that have settled: processed, spooled, failed, dropped."""
+        """The settled events: processed, spooled, failed, dropped."""
         self.owed: dict[Owing, list[int]] = {}
-        """Events that every event sink has settled, by the series sinks that still owe an outcome: processed, spooled,
-        failed."""
+        """The events that every event sink has settled, by the series sinks that still owe an outcome: processed,
+        spooled, failed."""
         self.waiters: list[FlushWaiter] = []
 
     def owe(self, owing: Owing, outcome: int, count: int) -> None:
-        """Keep events until these series sinks have settled them."""
+        """Keep the count of events for which these series sinks still owe an outcome."""
         counts = self.owed.get(owing)
         if counts is None:
             counts = self.owed[owing] = [0, 0, 0]
@@ -107,10 +107,10 @@ class Section:
 
 
 class Watermarks:
-    """The sections, in the order of their numbers. The last one is growing."""
+    """The sections in the order of their numbers. The last one is growing."""
 
     def __init__(self, sinks: tuple[SinkCounters, ...]) -> None:
-        """Start with one section.
+        """Create the watermarks, with a single growing section.
 
         Args:
             sinks: the series sinks.
@@ -118,11 +118,11 @@ class Watermarks:
         self._sinks = sinks
         self._sections: list[Section] = [Section(math.inf)]
         self._before = [0, 0, 0, 0]
-        """Events that settled in sections which are gone, by outcome."""
+        """Events that settled in sections that are deleted by now, by outcome."""
         self._notifying = False
 
     def __len__(self) -> int:
-        """Return how many things are remembered: watermarks, and counts that are owed."""
+        """Return the number of entries kept: watermarks, and counts of owed events."""
         return len(self._sections) - 1 + sum(len(section.owed) for section in self._sections)
 
     def section_of(self, number: int) -> Section:
@@ -131,7 +131,7 @@ class Watermarks:
         return sections[bisect_left(sections, number, key=_through)] if len(sections) > 1 else sections[0]
 
     def settle(self, number: int, outcome: int, count: int) -> None:
-        """Settle events of a batch, and notify the flushes that waited for them."""
+        """Settle events of a batch, and notify the flushes that this completes."""
         sections = self._sections
         if len(sections) == 1:
             sections[0].settled[outcome] += count
@@ -142,7 +142,7 @@ class Watermarks:
     # -- pushes
 
     def begin_push(self, sink: SinkCounters) -> None:
-        """Note that the sink's new snapshot contains every batch that the sink has merged."""
+        """Note that the sink's new snapshot contains every batch merged so far."""
         earlier, sink.snapshot_through = sink.snapshot_through, sink.merged_through
         self._cut(sink.snapshot_through)
         self._join(earlier)
@@ -151,7 +151,7 @@ class Watermarks:
         """Note that the sink's last snapshot was pushed.
 
         Returns:
-            How many events no sink owes an outcome for any more: processed, spooled, failed.
+            The number of events for which no sink owes an outcome any more: processed, spooled, failed.
         """
         sink.pushed_through = sink.snapshot_through
         final = [0, 0, 0]
@@ -173,12 +173,12 @@ class Watermarks:
     # -- flushes
 
     def add_waiter(self, notify: Callable[[], object], through: int, target: int) -> FlushWaiter:
-        """Wait for the batches up to a number, which are sealed.
+        """Register a flush that waits for the batches up to a number, all of which are sealed.
 
         Args:
             notify: called once all have settled; at once, if they have already.
             through: the newest batch's number.
-            target: how many events the batches up to it hold.
+            target: how many events the batches up to that number contain.
         """
         section = self._cut(through)
         waiter = FlushWaiter(notify, through, target, self._settled_through(through))
@@ -187,19 +187,19 @@ class Watermarks:
         return waiter
 
     def remove_waiter(self, waiter: FlushWaiter) -> None:
-        """Let a flush wait no more."""
+        """Deregister a flush that no longer waits."""
         if not waiter.finished:
             self.section_of(waiter.through).waiters.remove(waiter)
             self._join(waiter.through)
 
     def report(self, waiter: FlushWaiter) -> FlushReport:
-        """Return what has become of the events that a flush waits for, so far."""
+        """Return the outcomes so far of the events that a flush waits for."""
         return waiter.report([] if waiter.finished else self._settled_through(waiter.through))
 
     def notify(self) -> None:
         """Notify the flushes whose batches have all settled."""
         # No ``while`` inside ``try``: see ``Waker._make_calls``.
-        while len(self._sections) > 1 and not self._notifying:  # re-entered: the outer call goes on
+        while len(self._sections) > 1 and not self._notifying:  # re-entered: the outer call carries on
             self._notifying = True
             try:
                 if not self._notify_first():
@@ -208,7 +208,7 @@ class Watermarks:
                 self._notifying = False
 
     def _notify_first(self) -> bool:
-        """Notify the flushes of the first section that has any; return whether they were finished."""
+        """Finish the flushes of the first section that has any, if all its events have settled; return whether so."""
         at = next((at for at, section in enumerate(self._sections) if section.waiters), None)
         if at is None:
             return False
@@ -217,16 +217,16 @@ class Watermarks:
         if sum(settled) < section.waiters[0].target:
             return False
         for waiter in section.waiters:
-            waiter.finish(settled)  # twice is as good as once: an exception of a signal handler may end this early
-        self._before = settled  # with no call from here on; nothing in these sections is pending or owed any more
+            waiter.finish(settled)  # idempotent, as an exception from a signal handler may end the loop early
+        self._before = settled  # no call from here on; nothing in these sections is pending or owed any more
         del self._sections[: at + 1]
         return True
 
     def fail_rest(self, target: int) -> None:
-        """Give up everything pending: all of it has failed.
+        """Count everything that is still pending as failed.
 
         Args:
-            target: how many events all batches hold.
+            target: how many events all batches contain.
         """
         for section in self._sections:
             section.owed.clear()
@@ -237,7 +237,7 @@ class Watermarks:
         self._before = self._settled_through(math.inf)
         self._sections = [Section(math.inf)]
 
-    # -- inside
+    # -- internals
 
     def _settled_through(self, number: float) -> list[int]:
         """Return how many events of the batches up to a watermark have settled, by outcome."""
@@ -251,10 +251,10 @@ class Watermarks:
         return [processed, spooled, failed, dropped]
 
     def _cut(self, number: int) -> Section:
-        """Return the section that ends with this number; its events go along where it is new.
+        """Return the section that ends with this number. A new one takes all counts of the section it is cut from.
 
-        None of them is of a later batch, except for events dropped before their batch was handed over. These make no
-        difference: a flush always cuts at the newest batch.
+        None of the counted events is from a later batch, except for events dropped before their batch was handed over.
+        These make no difference: a flush always cuts at the newest batch.
         """
         at = bisect_left(self._sections, number, key=_through)
         section = self._sections[at]
@@ -267,7 +267,7 @@ class Watermarks:
         return lower
 
     def _join(self, number: int) -> None:
-        """Join the section that ends with this number to the next one, unless something still compares with it."""
+        """Merge the section that ends with this number into the next one, unless the number is still compared with."""
         sections = self._sections
         at = bisect_left(sections, number, key=_through)
         section = sections[at]
@@ -280,7 +280,7 @@ class Watermarks:
             for outcome, count in enumerate(counts):
                 following.owe(owing, outcome, count)
         settled, more = following.settled, section.settled
-        settled[0] += more[0]  # with no call from here on
+        settled[0] += more[0]  # no call from here on
         settled[1] += more[1]
         settled[2] += more[2]
         settled[3] += more[3]
