@@ -1,4 +1,4 @@
-"""One attempt at a time, and the pause between two: what both kinds of delivery share."""
+"""Makes single attempts and the pauses between them, for both kinds of delivery."""
 
 from __future__ import annotations
 
@@ -18,55 +18,58 @@ from .receipts import DELIVERED, describe, normalized_receipt
 __all__ = ["Attempts"]
 
 _RETRY_AFTER_MAX = 300.0
-"""Longest pause that a server may ask for, in seconds: the default retry budget."""
+"""The longest pause that a server may request, in seconds: the default retry budget."""
 
 _LOG_INTERVAL = 60.0
-"""Seconds in which no second outage of less than that is logged: a back-end may come and go with every payload."""
+"""The period, in seconds, in which at most one shorter outage is logged: a back-end may fail with every payload."""
 
 
 class Attempts:
-    """Makes attempts on a sink, each within its time, and pauses after failures.
+    """Makes attempts on a sink, each within its timeout, and pauses after failures.
 
-    The pause doubles with each failure, with full jitter, and is carried over from one payload to the next: a back-end
-    that is down is asked rarely. Closing cuts a pause short and starts again at the shortest.
+    The pause doubles with each failure, with full jitter, and carries over from one payload to the next, so that a
+    back-end that is down gets few requests. Leaving the block cuts a pause short and restarts the backoff.
     """
 
     def __init__(
         self, sink: EventSink[Any] | SeriesSink[Any], counters: SinkCounters, report: Callable[[], object]
     ) -> None:
-        """Make attempts on this sink.
+        """Create the attempts of one sink; the backoff starts at its shortest.
 
         Args:
             sink: an event sink or series sink.
-            counters: where retries and errors are noted.
+            counters: the sink's counters, which get the last error and the last success.
             report: called when an attempt has failed.
         """
         self.sink: EventSink[Any] | SeriesSink[Any] = sink
         self._counters = counters
         self._report = report
         self.just_resumed: bool = True
-        """Whether the task has just begun, or waited for something to send: the run loop has had its turn."""
+        """Whether the task has just started or waited for work, so that no further checkpoint is needed."""
         self.began: float = -math.inf
         """When the latest attempt began, by Trio's clock."""
         self._failures = 0
         self._shutdown = trio.Event()
         self._down_since: float | None = None
-        """When the first attempt began that failed since the last one that succeeded, by Trio's clock."""
+        """When the first failed attempt since the last success began, by Trio's clock."""
         self._logged = -math.inf
         """When the end of an outage was last logged."""
         self._random = random.Random()
         self._pid = os.getpid()
 
     def begin_shutdown(self) -> None:
-        """The block is being left: no time for long pauses, neither the one under way nor the next."""
+        """End the current pause and restart the backoff: there is no time for long pauses once the block is left."""
         self._failures = 0
         self._shutdown.set()
 
     async def attempt(self, payload: Payload[Any]) -> Receipt:
-        """Make one attempt; a checkpoint before it unless the task has just resumed, none after the sink has returned.
+        """Make one attempt.
+
+        It is preceded by a checkpoint unless the task has just resumed. No checkpoint follows the sink's return.
 
         Returns:
-            The sink's answer. What took too long, raised, or makes no sense is an answer that asks for a retry.
+            The sink's receipt. If the attempt timed out or raised, or the receipt is invalid: one that asks for a
+            retry.
         """
         if self.just_resumed:
             self.just_resumed = False
@@ -74,7 +77,7 @@ class Attempts:
         else:
             await trio.lowlevel.checkpoint()
         if os.getpid() != self._pid:
-            await trio.sleep_forever()  # it is the parent's to send
+            await trio.sleep_forever()  # a forked child: only the parent may send
         self.began = began = trio.current_time()
         last_error = self._counters.last_error
         receipt: Receipt | None = None
@@ -82,20 +85,21 @@ class Attempts:
             with trio.move_on_after(self.sink.timeout):
                 try:
                     returned = await self.sink.send(payload)
-                except (Exception, trio.Cancelled) as exc:  # noqa: ASYNC103 - the sink's own failure: noted, retried
+                except (Exception, trio.Cancelled) as exc:  # noqa: ASYNC103 - the sink's own failure: noted and retried
                     returned = _failure(exc)
                     if returned is None:
                         raise
                 except BaseExceptionGroup as group:
-                    # Cut by a deadline, a sink with a nursery may raise Cancelled together with errors of its own. Only
-                    # the former may go on, and only if the rest is nothing that must leave the block.
+                    # When a deadline cuts off a sink with a nursery, the sink may raise Cancelled together with its own
+                    # errors. Only the Cancelled may propagate, unless the rest contains something that must leave the
+                    # block.
                     raise self.only_cancelled(group) from None
                 receipt = DELIVERED if returned is None else normalized_receipt(returned, len(payload.events))
         except (trio.Cancelled, BaseExceptionGroup) as exc:
-            silent = self._counters.last_error is last_error  # else it is what the sink said itself
+            silent = self._counters.last_error is last_error  # otherwise, the sink's own error has been noted
             if silent and _only_cancelled(exc) and not self.in_child:
                 cut_off = f"cut off at the end of the block, after {_spent(trio.current_time() - began)}"
-                # In an outage the attempts before tell more about it.
+                # In an outage, the error of the earlier attempts says more, so it is kept.
                 self.note(cut_off if self._down_since is None else f"{last_error}; then {cut_off}")
             raise
         if receipt is None:
@@ -105,7 +109,7 @@ class Attempts:
         return receipt
 
     def only_cancelled(self, group: BaseExceptionGroup[BaseException]) -> BaseException:
-        """Return a group's Cancelled, and note what else is in it; the whole group if that must leave the block."""
+        """Return the group's Cancelled and note its other errors. If these must leave the block, return the group."""
         cancelled, rest = group.split(trio.Cancelled)
         if cancelled is None or not isinstance(rest, Exception):
             return group
@@ -114,20 +118,20 @@ class Attempts:
 
     @property
     def in_child(self) -> bool:
-        """Whether this is a forked child, which must leave its parent's back-ends alone."""
+        """Whether this is a forked child, which must not use its parent's connections."""
         return os.getpid() != self._pid
 
     def note(self, error: str | None) -> None:
-        """Keep an error for ``last_error``."""
+        """Keep an error as ``last_error`` and report it. None is ignored."""
         if error is not None:
             self._counters.last_error = describe(error)
             self._report()
 
     def succeeded(self, *, delivered: bool = True) -> None:
-        """The back-end is well: the next failure starts at the shortest pause.
+        """Note that the back-end responds: the backoff restarts, and an outage has ended.
 
         Args:
-            delivered: whether it took anything.
+            delivered: whether it accepted any events.
         """
         self._failures = 0
         if delivered:
@@ -144,11 +148,11 @@ class Attempts:
 
     @property
     def failing(self) -> bool:
-        """Whether the back-end has taken nothing since the last failure."""
+        """Whether the back-end has accepted nothing since the last failure."""
         return self._failures > 0
 
     def backoff(self) -> float:
-        """Count a failure; return how many seconds to wait after it, at random up to twice as many as the last time."""
+        """Count a failure; return the pause after it, in seconds: random, up to twice the previous maximum."""
         longest = min(self.sink.max_backoff, self.sink.backoff * 2.0 ** min(self._failures, 64))
         self._failures += 1
         return self._random.uniform(0, longest)
@@ -157,8 +161,8 @@ class Attempts:
         """Wait before a retry.
 
         Args:
-            asked: seconds the back-end asked for, if any.
-            until: by Trio's clock, when to try again at the latest.
+            asked: the pause that the back-end requested, in seconds, if any.
+            until: the latest time for the retry, by Trio's clock.
         """
         usual = self.backoff()
         pause = min(asked, _RETRY_AFTER_MAX) if asked is not None and asked > 0 else usual
@@ -166,7 +170,7 @@ class Attempts:
         if self._shutdown.is_set():
             left = trio.current_effective_deadline() - trio.current_time()
             if asked is not None and deadline - trio.current_time() >= left:
-                # What the back-end asks for would be the end: it is asked before, if there is time for that.
+                # The requested pause would outlast the block. Retry earlier, if there is time.
                 deadline = trio.current_time() + max(left / 2, self.sink.backoff)
             await trio.sleep_until(deadline)
             return
@@ -175,13 +179,13 @@ class Attempts:
 
 
 def _failure(error: BaseException) -> Receipt | None:
-    """Return the receipt of an attempt in which the sink has raised; None if the task is cancelled."""
+    """Return the receipt of an attempt in which the sink raised; None if the task is cancelled."""
     if isinstance(error, Exception):
         return Receipt(retry=True, error=describe(error))
     if trio.current_effective_deadline() == -math.inf:
         return None
-    # It belongs to a scope that the sink has left: the attempt has failed, and nothing here was cancelled.
-    return Receipt(retry=True, error="Cancelled, of another scope")
+    # The Cancelled comes from a scope that the sink has left: the attempt has failed, but nothing here is cancelled.
+    return Receipt(retry=True, error="Cancelled leaked from a scope that had been left")
 
 
 def _only_cancelled(error: BaseException) -> bool:
@@ -192,5 +196,5 @@ def _only_cancelled(error: BaseException) -> bool:
 
 
 def _spent(seconds: float) -> str:
-    """Return a duration as people read it."""
+    """Return a duration in human-readable form."""
     return f"{seconds:.0f} s" if seconds >= 10 else f"{seconds:.3g} s"

@@ -1,4 +1,4 @@
-"""What the tasks of all sinks share: how they start, wait for work, and end."""
+"""The life cycle that the delivery tasks of all sinks share: start, wait for work, end."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ __all__ = ["Delivery"]
 
 
 class Delivery(ABC):
-    """The task of one sink.
+    """The delivery task of one sink.
 
-    It delivers as long as there is work, until nothing more will come. Cancelled, it leaves events as they are:
-    pending, for ``Ledger.fail_rest``. Whatever ends it, the sink is closed last.
+    It delivers until nothing is left and no more work will come. If cancelled, it leaves its events pending, for
+    ``Ledger.fail_rest``. However it ends, its last step is to close the sink.
     """
 
     def __init__(
@@ -32,13 +32,13 @@ class Delivery(ABC):
         run_id: str,
         report: Callable[[], object],
     ) -> None:
-        """Deliver to a sink.
+        """Create the delivery of one sink; :meth:`run` is its task.
 
         Args:
             sink: the sink.
             counters: its counters.
-            ledger: where events are settled.
-            run_id: the start of payload keys.
+            ledger: settles the events.
+            run_id: the prefix of payload keys.
             report: called when an attempt has failed or events were given up.
         """
         self.counters: SinkCounters = counters
@@ -48,41 +48,41 @@ class Delivery(ABC):
         self._attempts = Attempts(sink, counters, report)
         self._work = trio.Event()
         self._finished = False
-        """Whether nothing more will come."""
+        """Whether no more work will come."""
 
     def begin_shutdown(self) -> None:
-        """Stop waiting out backoffs: the block is being left."""
+        """Cut backoffs short, because the block is being left."""
         self._attempts.begin_shutdown()
 
     def finish(self) -> None:
-        """End the task once everything is delivered: nothing more will come."""
+        """Let the task end once everything is delivered: no more work will come."""
         self._finished = True
         self._work.set()
 
     @trio.lowlevel.enable_ki_protection
     async def run(self) -> None:
-        """Deliver until there is nothing left and nothing more will come."""
+        """Deliver until nothing is left and no more work will come, then close the sink."""
         try:
             while await self._wait_for_work():
                 await self._deliver()
         finally:
-            await self._close()  # noqa: ASYNC102 - like Trio's own aclose: cancelled, it does not wait
+            await self._close()  # noqa: ASYNC102 - like Trio's own aclose, it does not wait if cancelled
 
     @abstractmethod
     async def _wait_for_work(self) -> bool:
-        """Wait until there is something to deliver. Returns False once nothing is left and nothing more will come."""
+        """Wait until there is work. Returns False once nothing is left and no more work will come."""
 
     @abstractmethod
     async def _deliver(self) -> None:
-        """Deliver it."""
+        """Deliver the work that :meth:`_wait_for_work` found."""
 
     async def _close(self) -> None:
-        """Let the sink release what it holds; an error is noted. In a forked child that is the parent's to do."""
+        """Close the sink and note an error. A forked child leaves the sink to its parent."""
         if self._attempts.in_child:
             return
         try:
             await self._attempts.sink.aclose()
-        except Exception as exc:  # noqa: BLE001 - the sink's last act; the application must not fail because of it
+        except Exception as exc:  # noqa: BLE001 - the sink's last step; it must not make the application fail
             self._attempts.note(f"aclose: {describe(exc)}")
         except BaseExceptionGroup as group:
             raise self._attempts.only_cancelled(group) from None

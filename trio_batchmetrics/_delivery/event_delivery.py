@@ -1,20 +1,20 @@
-"""Event sinks: one task per sink takes what is queued, makes attempts, settles.
+"""Delivers to event sinks: one task per sink takes the queued events, makes attempts, and settles the events.
 
 How this works
 ==============
 
 ::
 
-    wait for events → take all that is queued, up to max_events and max_payload_bytes → encode
-        (but batch by batch what came while there was nothing to do, as long as each attempt is over at once)
+    wait for events → take all queued events, up to max_events and max_payload_bytes → encode
+        (batches that arrive while the sink is idle are sent one by one, as long as each attempt ends at once)
       → attempt within min(timeout, the exit's deadline)
-      → delivered | some events rejected | retry after a pause | too large: halve | refused for good
+      → delivered | some events rejected | retry after a pause | too large: halve | permanently refused
       → settle each event once, through the ledger
       → halved into too many requests: set the rest aside, and take the next payload
 
-The events in flight are not in the queue any more, so a full queue never gives them up. Events that are set aside
-(:mod:`.in_flight`) take room in the queue; when they go on, they and the queue take turns. The final flush is the same
-loop, except that what is set aside goes first; the deadline is that of the scope around it.
+Events in flight are no longer in the queue, so a full queue never gives them up. Events that are set aside
+(:mod:`.in_flight`) take room in the queue; when they resume, they and the queue take turns. The final flush is the same
+loop, except that events set aside go first; its deadline is that of the enclosing scope.
 """
 
 from __future__ import annotations
@@ -38,10 +38,10 @@ from .slices import SliceQueue
 __all__ = ["EventDelivery"]
 
 _AT_ONCE = 0.01
-"""Seconds: an attempt that takes longer has waited for something."""
+"""The duration, in seconds, above which an attempt must have waited for something."""
 
 _FEW = 4
-"""A sink whose queue is fuller than one part in so many is behind."""
+"""A sink keeps up as long as its queue is at most 1 / ``_FEW`` full."""
 
 
 class EventDelivery(Delivery):
@@ -58,14 +58,14 @@ class EventDelivery(Delivery):
         room: RoomSignal,
         report: Callable[[], object],
     ) -> None:
-        """Deliver to a sink.
+        """Create the delivery of one event sink; :meth:`run` is its task.
 
         Args:
             sink: the sink.
             counters: its counters.
-            ledger: where events are settled.
-            capacity: most events in the queue, alongside those in flight.
-            run_id: the start of payload keys.
+            ledger: settles the events.
+            capacity: the maximum number of events in the queue, not counting those in flight.
+            run_id: the prefix of payload keys.
             room: notified when the queue has become shorter.
             report: called when an attempt has failed or events were given up.
         """
@@ -78,15 +78,15 @@ class EventDelivery(Delivery):
         self._aside = SetAside()
         self._in_flight: InFlight | None = None
         self._queue_next = False
-        """Whether it is the queue's turn, if it has anything: events that were set aside went last."""
+        """Whether it is the queue's turn, unless the queue is empty: events that were set aside had the last one."""
         self._idle = True
-        """Whether there is nothing to do: the task waits for work, or has yet to begin."""
+        """Whether the task is waiting for work, or hasn't started yet."""
         self._one_by_one = 0
-        """How many slices at the front of the queue get an attempt each."""
+        """How many slices at the front of the queue get one attempt each."""
 
     @property
     def room(self) -> int:
-        """How many events fit into the queue, alongside the attempt in flight, or the one about to begin."""
+        """How many more events fit into the queue, not counting those in flight or about to be taken."""
         queued, aside = self._queue.count, self._aside.count
         room = self._capacity - queued - aside
         if self._in_flight is None and not aside and self._packer.any_size:
@@ -95,14 +95,14 @@ class EventDelivery(Delivery):
 
     @property
     def about_to_take(self) -> bool:
-        """Whether the task is awake for queued events, and has not run yet."""
+        """Whether the task has been woken for queued events, but hasn't taken any yet."""
         return self._queue.count > 0 and self._in_flight is None
 
     def offer(self, batch: PendingBatch) -> None:
-        """Queue a batch that was handed over. Where it does not fit, the oldest events are given up."""
+        """Queue a batch that was handed over. If it doesn't fit, the oldest events fail as ``queue_full``."""
         excess = len(batch.rows) - self.room
         if excess > 0:
-            oldest = self._aside.pop(excess)  # what is set aside is older than everything queued
+            oldest = self._aside.pop(excess)  # events set aside are older than all queued events
             oldest.extend(self._queue.pop(excess - oldest.count))
             oldest.settle(self._ledger, self.counters, Verdict.FAILED, "queue_full")
             self._report()
@@ -113,7 +113,7 @@ class EventDelivery(Delivery):
         self._work.set()
 
     def begin_shutdown(self) -> None:
-        """Stop waiting out backoffs: the block is being left."""
+        """Cut backoffs short, because the block is being left."""
         super().begin_shutdown()
         if self._aside.count:
             self._aside.begin_shutdown()
@@ -130,7 +130,7 @@ class EventDelivery(Delivery):
             self._queue_next = False
             if self._queue.count:
                 if not self._attempts.just_resumed:
-                    await trio.lowlevel.checkpoint()  # before it takes events: those that come in this pass go along
+                    await trio.lowlevel.checkpoint()  # before taking, so that events from this pass are included
                     self._attempts.just_resumed = True
                 self._in_flight = InFlight([])
                 self._in_flight.requests.append(await self._take())
@@ -150,7 +150,7 @@ class EventDelivery(Delivery):
             self._attempts.just_resumed = True
 
     async def _take(self) -> Request:
-        """Take the oldest events of the queue, as many as go in one payload."""
+        """Take the oldest events of the queue, as many as fit into one payload."""
         limit = self._sink.max_events or math.inf
         if self._one_by_one:
             self._one_by_one -= 1
@@ -160,23 +160,23 @@ class EventDelivery(Delivery):
         return await self._packer.take(self._queue, limit)
 
     def _resume_set_aside(self) -> bool:
-        """Take events that were set aside and go on now, if there are any; give up those that have no time left."""
+        """Resume events that were set aside, if any are due; give up those whose retry deadline has passed."""
         now = trio.current_time()
         before = self._aside.count
         expired = self._aside.pop_expired(now)
         if expired.count:
             self._give_up(expired, Verdict.FAILED, None, reason="retry_budget")
         queue_goes_first = self._queue_next and self._queue.count > 0
-        # At the end of the block, what is set aside goes first in any case.
+        # At the end of the block, events set aside go first even so: their due time is -inf.
         self._in_flight = self._aside.take(-math.inf if queue_goes_first else now)
         if self._aside.count < before:
             self._room.notify()
         return self._in_flight is not None
 
     async def _deliver(self) -> None:
-        """Send what is in flight, with its halves and leftovers, or as far as so many requests go."""
+        """Send the events in flight, with their halves and leftovers, in at most :data:`MAX_REQUESTS` requests."""
         in_flight = self._in_flight
-        assert in_flight is not None  # noqa: S101 - there is work
+        assert in_flight is not None  # noqa: S101 - _wait_for_work has set it
         requests, sent = in_flight.requests, 0
         while requests:
             request = requests.pop()
@@ -189,7 +189,7 @@ class EventDelivery(Delivery):
             else:
                 sent += 1
             payload = request.payload or await self._packer.pack(request)
-            if not request.events.count:  # none of it can be encoded
+            if not request.events.count:  # none of them can be encoded
                 continue
             request.attempted = True
             if in_flight.retry_deadline == math.inf:
@@ -200,10 +200,11 @@ class EventDelivery(Delivery):
             self._one_by_one = 0
 
     async def _set_aside(self, in_flight: InFlight) -> None:
-        """Let the rest of the requests wait, and more than that if the sink has taken nothing since it last failed.
+        """Set the remaining requests aside. If the sink has accepted nothing since it last failed, delay others too.
 
-        Everything waits if these events come from the queue: the fault is hardly their own. Otherwise the others that
-        are set aside wait too, so that a back-end that takes nothing is asked about one of them per backoff.
+        If these events come from the queue, all deliveries pause: the events themselves are hardly at fault. Otherwise
+        everything else that is set aside is delayed too, so that a back-end that accepts nothing gets one of these
+        payloads per backoff.
         """
         failing = self._attempts.failing
         in_flight.due = trio.current_time()
@@ -219,7 +220,7 @@ class EventDelivery(Delivery):
     # -- outcomes
 
     async def _settle(self, request: Request, receipt: Receipt, retry_deadline: float) -> list[Request]:
-        """Settle what an attempt has settled; return what is left to send, in order."""
+        """Settle the events whose outcome the receipt decides; return the requests left to send, in order."""
         events = request.events
         if receipt is DELIVERED:
             events.settle(self._ledger, self.counters, Verdict.DELIVERED)
@@ -267,7 +268,7 @@ class EventDelivery(Delivery):
 
 
 def _partitioned(events: SliceQueue, receipt: Receipt) -> tuple[SliceQueue, SliceQueue, SliceQueue]:
-    """Divide a payload's events: delivered, rejected, to be tried again."""
+    """Divide a payload's events into delivered, rejected, and to be retried."""
     labels = bytearray([2 if receipt.retry is True else 0]) * events.count
     for at in () if isinstance(receipt.retry, bool) else receipt.retry:
         labels[at] = 2

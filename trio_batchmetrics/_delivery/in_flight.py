@@ -1,12 +1,12 @@
-"""The events that a sink has taken from its queue at one time, and those that are set aside as too large.
+"""The events that were taken from a sink's queue together, and those that are set aside because they were too large.
 
 How this works
 ==============
 
-An :class:`InFlight` has one request to begin with. A back-end that finds it too large gets its halves instead, down to
-single events that are too large alone. Where many events are at fault, that takes two requests per event, so after
-:data:`MAX_REQUESTS` the rest is set aside: it waits for a backoff of its own, here, while the events queued behind it
-are delivered. It goes on where it stopped, with as many requests again.
+An :class:`InFlight` starts with one request. If the back-end finds that too large, it gets the halves instead, down to
+single events that are too large by themselves. If many events are at fault, this takes two requests per event, so after
+:data:`MAX_REQUESTS` the rest is set aside: it waits here for its own backoff, while the events queued behind it are
+delivered. It then resumes where it stopped, with the same number of requests again.
 """
 
 from __future__ import annotations
@@ -23,20 +23,20 @@ from .slices import SliceQueue
 __all__ = ["MAX_REQUESTS", "InFlight", "Request", "SetAside"]
 
 MAX_REQUESTS = 64
-"""Requests that a payload may be halved into before its rest is set aside: one event of 5 000 is found with 26."""
+"""The maximum number of requests for one payload before its rest is set aside. Finding one of 5 000 events takes 26."""
 
 
 @attrs.define(eq=False)
 class Request:
-    """Events that go in one request, and each attempt at it."""
+    """The events that are sent together in one request, in one attempt or more."""
 
     events: SliceQueue
     in_doubt: bool = False
-    """Whether an attempt ended without telling whether these events arrived."""
+    """Whether an attempt has ended without showing if these events arrived."""
     attempted: bool = False
-    """Whether another attempt with these events is a retry."""
+    """Whether another attempt with these events counts as a retry."""
     payload: Payload[Any] | None = None
-    """The encoded events; None until the request is next."""
+    """The encoded events; None until the request is next in line."""
 
     @property
     def refusal(self) -> Verdict:
@@ -46,18 +46,18 @@ class Request:
 
 @attrs.define(eq=False)
 class InFlight:
-    """What is left to send of the events that were taken from the queue at one time."""
+    """The unsettled rest of the events that were taken from the queue together."""
 
     requests: list[Request]
-    """The last one is next, and has the oldest events."""
+    """The remaining requests. The last one is next, and has the oldest events."""
     retry_deadline: float = math.inf
-    """When no retry begins any more, by Trio's clock; infinite until the first attempt."""
+    """The time from which no retry begins, by Trio's clock; infinite until the first attempt."""
     due: float = -math.inf
-    """When it goes on, once it is set aside."""
+    """When it resumes after it was set aside, by Trio's clock."""
 
     @property
     def count(self) -> int:
-        """How many events are left."""
+        """How many events are left to send."""
         return sum([request.events.count for request in self.requests])
 
     @property
@@ -66,7 +66,7 @@ class InFlight:
         return self.requests[-1].events.oldest
 
     def pop(self, limit: float) -> SliceQueue:
-        """Take its oldest events out, at most so many; the rest is to be encoded again."""
+        """Remove and return up to ``limit`` of the oldest events. A request that is cut must be encoded again."""
         popped = SliceQueue()
         while self.requests and popped.count < limit:
             request = self.requests[-1]
@@ -78,19 +78,19 @@ class InFlight:
 
 
 class SetAside:
-    """Events in flight that wait for their backoff."""
+    """Events that are set aside until their backoff has passed."""
 
     __slots__ = ("_waiting", "count")
 
     def __init__(self) -> None:
-        """Start without events."""
+        """Create an empty collection."""
         self._waiting: list[InFlight] = []
         self.count: int = 0
-        """How many events wait."""
+        """How many events are set aside."""
 
     @property
     def due(self) -> float:
-        """When some of them go on or reach their retry deadline, by Trio's clock; infinite if there are none."""
+        """When the first of them resume or reach their retry deadline, by Trio's clock; infinite if there are none."""
         return min((min(each.due, each.retry_deadline) for each in self._waiting), default=math.inf)
 
     def put(self, in_flight: InFlight) -> None:
@@ -99,7 +99,7 @@ class SetAside:
         self.count += in_flight.count
 
     def take(self, now: float) -> InFlight | None:
-        """Take those that have been due longest, if any are due."""
+        """Remove and return the events that have been due longest, or None if none are due."""
         first = min(self._waiting, key=lambda each: each.due, default=None)
         if first is None or first.due > now:
             return None
@@ -107,7 +107,7 @@ class SetAside:
         return first
 
     def pop_expired(self, now: float) -> SliceQueue:
-        """Take the events out that have reached their retry deadline."""
+        """Remove and return the events that have reached their retry deadline."""
         expired = SliceQueue()
         for each in [each for each in self._waiting if each.retry_deadline <= now]:
             self._remove(each)
@@ -115,7 +115,7 @@ class SetAside:
         return expired
 
     def pop(self, limit: int) -> SliceQueue:
-        """Take the oldest events out, at most so many."""
+        """Remove and return up to ``limit`` of the oldest events."""
         popped = SliceQueue()
         while self._waiting and popped.count < limit:
             oldest = min(self._waiting, key=lambda each: each.oldest)
@@ -126,12 +126,12 @@ class SetAside:
         return popped
 
     def postpone(self, until: float) -> None:
-        """Have none of them go on before a time."""
+        """Let none of them resume before this time."""
         for each in self._waiting:
             each.due = max(each.due, until)
 
     def begin_shutdown(self) -> None:
-        """Make all of them due, before everything that is queued."""
+        """Make all of them due, ahead of the queue."""
         for each in self._waiting:
             each.due = -math.inf
 

@@ -1,4 +1,4 @@
-"""Taking events from a queue and encoding them, within the limits of the sink."""
+"""Takes events from a queue and encodes them, within the limits of the sink."""
 
 from __future__ import annotations
 
@@ -16,35 +16,35 @@ from .slices import SliceQueue
 __all__ = ["CHUNK", "Packer", "next_chunk"]
 
 CHUNK = 500
-"""Events that are worked on between two looks at the time: about 0.5 ms of encoding."""
+"""The maximum number of events to process between two checks of the time: about 0.5 ms of encoding."""
 
 
 def next_chunk(room: float, bytes_each: float) -> int:
     """Return how many events to encode next.
 
     Args:
-        room: the bytes that are left in the payload.
-        bytes_each: the average size of the events encoded last; 0 if none were.
+        room: the bytes left in the payload.
+        bytes_each: the average encoded size of the latest events; 0 if none were encoded yet.
     """
     return int(min(CHUNK, max(room, 0) / bytes_each)) if bytes_each else CHUNK
 
 
 class Packer:
-    """Makes payloads of one event sink."""
+    """Builds the payloads of one event sink."""
 
     def __init__(self, sink: EventSink[Any], key: str, reject: Callable[[SliceQueue, str], object]) -> None:
-        """Make payloads.
+        """Create the packer of one event sink.
 
         Args:
             sink: the sink.
-            key: the start of payload keys.
-            reject: called with an event that cannot be encoded, and why.
+            key: the prefix of payload keys.
+            reject: called with an event that cannot be encoded, and the reason.
         """
         self.turn: Turn = Turn()
         self._sink = sink
         self._encodes = type(sink).encode is not EventSink[Any].encode
         self.any_size: bool = sink.max_payload_bytes is None or not self._encodes
-        """Whether a payload takes all that is queued, up to ``max_events``, whatever its encoded size."""
+        """Whether a payload takes all queued events up to ``max_events``, regardless of their encoded size."""
         self._key = key
         self._reject = reject
         self._payloads = 0
@@ -55,7 +55,7 @@ class Packer:
 
         Args:
             queue: the queue.
-            limit: how many events at most.
+            limit: the maximum number of events.
         """
         taken, parts, size = SliceQueue(), list[Any](), 0
         max_bytes = self._sink.max_payload_bytes or math.inf
@@ -79,7 +79,7 @@ class Packer:
         return Request(taken, payload=self._payload(taken, parts))
 
     async def pack(self, request: Request) -> Payload[Any]:
-        """Encode the events of a request; those that cannot be encoded are left out of it."""
+        """Encode the events of a request. Events that cannot be encoded are rejected and removed from it."""
         events, parts, batch = request.events, list[Any](), None
         if self._encodes and events.count > CHUNK:
             rest, events = events, SliceQueue()
@@ -106,10 +106,10 @@ class Packer:
         return Payload(events.events() if batch is None else batch, tuple(parts), f"{self._key}-{self._payloads}")
 
     def _encode(self, events: SliceQueue, batch: Batch | None = None) -> tuple[SliceQueue, list[Any]]:
-        """Encode events; those that cannot be encoded are rejected. Returns the others, and their parts."""
+        """Encode events and reject those that cannot be encoded. Returns the others and their parts."""
         try:
             return events, [self._sink.encode(events.events() if batch is None else batch)]
-        except Exception as exc:  # noqa: BLE001 - whatever encode raises is the fault of one event or more; find and count them
+        except Exception as exc:  # noqa: BLE001 - any error is the fault of at least one event; find and count those
             if events.count == 1:
                 self._reject(events, f"cannot be encoded: {describe(exc)}")
                 return SliceQueue(), []

@@ -1,4 +1,4 @@
-"""What a sink returns, made sure of: a receipt of plain values that fits the payload."""
+"""Checks and normalizes a sink's return value: the result is a receipt of plain values that fits the payload."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ from ..abc import Receipt
 __all__ = ["DELIVERED", "describe", "normalized_receipt"]
 
 DELIVERED = Receipt()
-"""What nearly every attempt comes back with."""
+"""The receipt of nearly every attempt, shared."""
 
 _ERROR_MAX_CHARS = 500
 
 
 def describe(error: BaseException | str) -> str:
-    """Return an error as one short line; a group as the errors in it."""
+    """Return an error as one short line; for a group, the errors in it."""
     if isinstance(error, str):
         return error[:_ERROR_MAX_CHARS]
     if isinstance(error, BaseExceptionGroup):
@@ -30,10 +30,10 @@ def describe(error: BaseException | str) -> str:
 
 
 def normalized_receipt(returned: object, items: int) -> Receipt:
-    """Return the receipt that a sink returned; one that asks for a retry, where that makes no sense.
+    """Return the sink's receipt, normalized. For an invalid return value, return a receipt that asks for a retry.
 
     Args:
-        returned: what ``send()`` returned; None means delivered.
+        returned: the return value of ``send()``; None means delivered.
         items: how many events the payload has.
     """
     if returned is None:
@@ -42,21 +42,21 @@ def normalized_receipt(returned: object, items: int) -> Receipt:
         return Receipt(retry=True, error=f"send() must return None or a Receipt (got {type(returned).__name__})")
     try:
         return _validated(returned, items)
-    except Exception as exc:  # noqa: BLE001 - a sink's receipt may hold any objects
-        return Receipt(retry=True, error=f"send() returned a Receipt that makes no sense: {describe(exc)}")
+    except Exception as exc:  # noqa: BLE001 - a sink's receipt may contain any objects
+        return Receipt(retry=True, error=f"send() returned an invalid Receipt: {describe(exc)}")
 
 
 def _validated(receipt: Receipt, items: int) -> Receipt:
-    """Return a receipt of plain values that fit the payload.
+    """Return the receipt with plain values, after checking that it fits the payload.
 
     Raises:
-        Exception: of any kind, where there is none.
+        Exception: of any kind, if the receipt is invalid.
     """
     rejected = {at: str(reason) for at, reason in receipt.rejected.items()}
     retry = receipt.retry if isinstance(receipt.retry, bool) else tuple(receipt.retry)
     named = [*rejected, *(() if isinstance(retry, bool) else retry)]
     if not all(type(at) is int and 0 <= at < items for at in named):
-        raise ValueError(f"it names items that the payload of {items} does not have")
+        raise ValueError(f"it names items outside the payload of {items}")
     if len(set(named)) != len(named):
         raise ValueError("it names an item twice")
     if not isinstance(receipt.retry_after, int | float | None):

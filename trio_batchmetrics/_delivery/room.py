@@ -1,4 +1,4 @@
-"""The signal that there may be room in a sink's queue."""
+"""The signal that a sink's queue may have room."""
 
 from __future__ import annotations
 
@@ -10,21 +10,21 @@ __all__ = ["RoomSignal"]
 
 
 class RoomSignal:
-    """Wakes the flush task where it waits for room in the sinks' queues."""
+    """Wakes the flush task when it waits for room in the sinks' queues."""
 
     def __init__(self, turn: Turn) -> None:
         """Create the signal.
 
         Args:
-            turn: the flush task's.
+            turn: the flush task's turn.
         """
         self._turn = turn
         self._event = trio.Event()
         self.awaited: bool = False
-        """Whether the flush task waits for it."""
+        """Whether the flush task is waiting for it."""
 
     def notify(self) -> None:
-        """Have the flush task look again: there may be room. Does nothing unless the signal is :attr:`awaited`."""
+        """Wake the flush task, because there may be room. Does nothing unless the signal is :attr:`awaited`."""
         if self.awaited:
             self._turn.wanted()
             self._event.set()

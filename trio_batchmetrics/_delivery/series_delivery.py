@@ -1,8 +1,8 @@
-"""Series sinks: merge at the hand-over, then push all that is merged, again and again until a push succeeds.
+"""Delivers to series sinks: merges at the hand-over, then pushes everything merged until a push succeeds.
 
-Merging is CPU work without I/O, so the flush task does it, with checkpoints. The task here only pushes. A failed push
-loses nothing: the next snapshot contains everything that the last one did. With nothing new, it pushes every
-``refresh`` seconds and at the end all the same: that nothing is new doesn't mean that the back-end still has it.
+Merging is CPU work without I/O, so the flush task does it, with checkpoints. The delivery task only pushes. A failed
+push loses nothing: the next snapshot contains everything that the last one did. Even with nothing new, the task pushes
+every ``refresh`` seconds and at the end, because the back-end may have lost its state.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ __all__ = ["SeriesDelivery"]
 
 
 class SeriesDelivery(Delivery):
-    """The merging and the task of one series sink."""
+    """One series sink's merging and delivery task."""
 
     def __init__(
         self,
@@ -35,13 +35,13 @@ class SeriesDelivery(Delivery):
         run_id: str,
         report: Callable[[], object],
     ) -> None:
-        """Deliver to a sink.
+        """Create the delivery of one series sink; :meth:`run` is its task.
 
         Args:
             sink: the sink.
             counters: its counters.
-            ledger: where events are settled.
-            run_id: the start of payload keys.
+            ledger: settles the events.
+            run_id: the prefix of payload keys.
             report: called when a push has failed or events were given up.
         """
         super().__init__(sink, counters, ledger, run_id=run_id, report=report)
@@ -50,18 +50,18 @@ class SeriesDelivery(Delivery):
         """Whether anything was ever merged."""
         self._leaving = False
         self._last_push_begun = False
-        """Whether an attempt has begun, since the block is being left, that has everything merged so far."""
+        """Whether an attempt that contains everything merged so far has begun since the block began to be left."""
         self.overflowed: Mapping[str, int] = {}
-        """By instrument, how many events lost their labels to ``max_series``; replaced, not changed, at a hand-over."""
+        """How many events lost their labels to ``max_series``, by instrument. Each hand-over replaces the mapping."""
 
     async def merge(self, batch: PendingBatch, chunks: Sequence[Batch], count: int, turn: Turn) -> None:
         """Merge the events of a batch.
 
         Args:
             batch: the batch.
-            chunks: its valid events, at most 500 each.
-            count: how many there are in all.
-            turn: the flush task's.
+            chunks: its valid events, at most 500 per chunk.
+            count: the total number of these events.
+            turn: the flush task's turn.
         """
         self._ledger.received(self.counters, count)
         refused: dict[int, str] = {}
@@ -73,7 +73,7 @@ class SeriesDelivery(Delivery):
                 found = self._sink.merge(chunk)
                 if found is not None:
                     refused |= _positions(found, start, len(chunk))
-            except Exception as exc:  # noqa: BLE001 - the sink's own failure: its events are counted as failed
+            except Exception as exc:  # noqa: BLE001 - the sink's own failure: its events count as failed
                 self._ledger.merge_failed(self.counters, batch, count)
                 self._attempts.note(f"merge: {describe(exc)}")
                 return
@@ -88,11 +88,11 @@ class SeriesDelivery(Delivery):
             self._attempts.note(f"{len(refused)} of {count} events refused: {reason}")
 
     def wake(self) -> None:
-        """Push soon: events were merged and handed over."""
+        """Wake the task to push the events that were merged and handed over."""
         self._work.set()
         try:
             overflowed = dict(self._sink.overflowed)
-        except Exception as exc:  # noqa: BLE001 - the sink's own failure, and in its last_error; its events are merged
+        except Exception as exc:  # noqa: BLE001 - the sink's own failure: noted in last_error; its events are merged
             self._attempts.note(f"overflowed: {describe(exc)}")
             return
         if len(overflowed) > len(self.overflowed):
@@ -100,7 +100,7 @@ class SeriesDelivery(Delivery):
         self.overflowed = overflowed
 
     def begin_shutdown(self) -> None:
-        """Push once more: the block is being left."""
+        """Cut backoffs short and push once more, because the block is being left."""
         self._leaving = True
         super().begin_shutdown()
 
@@ -138,19 +138,19 @@ class SeriesDelivery(Delivery):
         self._ledger.begin_push(self.counters)
         try:
             snapshot = self._sink.snapshot()
-        except Exception as exc:  # noqa: BLE001 - the sink's own failure, like one of send
+        except Exception as exc:  # noqa: BLE001 - the sink's own failure, handled like a failure of send
             await trio.lowlevel.checkpoint()
             return Receipt(retry=True, error=f"snapshot: {describe(exc)}")
         return await self._attempts.attempt(Payload(Batch([]), (snapshot,), key))
 
 
 def _positions(refused: Any, start: int, size: int) -> dict[int, str]:
-    """Return which events a sink refused to merge, by their position in the whole batch.
+    """Return the events that a sink refused to merge: their positions in the whole batch, with the reasons.
 
     Raises:
-        Exception: of any kind, where the sink's answer makes no sense.
+        Exception: of any kind, if the sink's return value is invalid.
     """
     found = {at: str(reason) for at, reason in refused.items()}
     if not all(type(at) is int and 0 <= at < size for at in found):
-        raise ValueError(f"merge() names events that the {size} it was given do not have")
+        raise ValueError(f"merge() names events outside the {size} it was given")
     return {start + at: reason for at, reason in found.items()}

@@ -1,4 +1,4 @@
-"""Runs of events of pending batches, on their way to one sink."""
+"""Slices of pending batches on their way to one sink."""
 
 from __future__ import annotations
 
@@ -32,10 +32,10 @@ class SliceQueue:
     __slots__ = ("_slices", "count")
 
     def __init__(self, slices: Iterable[Slice] = ()) -> None:
-        """Start with these slices, none of which is empty."""
+        """Create a queue of these slices, none of which may be empty."""
         self._slices: deque[Slice] = deque(slices)
         self.count: int = sum([one.stop - one.start for one in self._slices]) if self._slices else 0
-        """How many events it holds."""
+        """How many events the queue contains."""
 
     @property
     def first(self) -> int:
@@ -49,13 +49,13 @@ class SliceQueue:
         return self._slices[0].serials.start
 
     def append(self, batch: PendingBatch) -> None:
-        """Put all events of a batch at the end."""
+        """Append all events of a batch."""
         size = len(batch.rows)
         self._slices.append(Slice(batch, 0, size))
         self.count += size
 
     def extend(self, other: SliceQueue) -> None:
-        """Put another queue's events at the end."""
+        """Append another queue's events."""
         self._slices.extend(other._slices)
         self.count += other.count
 
@@ -65,7 +65,7 @@ class SliceQueue:
         self.count += other.count
 
     def pop(self, limit: float) -> SliceQueue:
-        """Take the first events out, at most so many."""
+        """Remove and return up to ``limit`` of the first events."""
         popped = SliceQueue()
         if limit >= self.count:
             popped._slices, self._slices = self._slices, popped._slices
@@ -86,8 +86,8 @@ class SliceQueue:
         """Divide the events by label.
 
         Args:
-            labels: one per event, from 0 on.
-            labels_count: how many labels there are.
+            labels: one label per event; labels are numbers from 0 on.
+            labels_count: the number of distinct labels.
         """
         parts: list[list[Slice]] = [[] for _ in range(labels_count)]
         offset = 0
@@ -101,7 +101,7 @@ class SliceQueue:
         return [SliceQueue(slices) for slices in parts]
 
     def events(self) -> Batch:
-        """Return the events as sinks see them."""
+        """Return the events as the batch that sinks receive."""
         if len(self._slices) == 1:
             only = self._slices[0]
             batch, start, stop = only.batch, only.start, only.stop
@@ -113,6 +113,6 @@ class SliceQueue:
         return Batch(rows, None, [one.serials for one in self._slices] or (range(0),), plain=plain)
 
     def settle(self, ledger: Ledger, counters: SinkCounters, verdict: Verdict, reason: str = "") -> None:
-        """Settle all events one way."""
+        """Settle all events with the same verdict."""
         for one in self._slices:
             ledger.settle(counters, one.batch, one.start, one.stop, verdict, reason)

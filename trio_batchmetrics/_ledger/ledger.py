@@ -58,7 +58,7 @@ class Ledger:
         self.sinks: tuple[SinkCounters, ...] = tuple(sinks)
         self._event_sinks = tuple(sink for sink in sinks if not sink.series)
         if len(self._event_sinks) > MAX_EVENT_SINKS:
-            raise ValueError(f"sinks must be at most {MAX_EVENT_SINKS} event sinks (got {len(self._event_sinks)})")
+            raise ValueError(f"sinks must include at most {MAX_EVENT_SINKS} event sinks (got {len(self._event_sinks)})")
         self.recorded: Recorded = Recorded()
         self._dropped: defaultdict[str, int] = defaultdict(int)
         self._settled = [0, 0, 0]
