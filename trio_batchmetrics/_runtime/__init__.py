@@ -1,17 +1,17 @@
-"""What runs behind ``collector()``: every part put together, every task, and how they end.
+"""The implementation of ``collector()``: assembles all parts, runs every task, and ends them.
 
 ::
 
-    lifetime      collector(): entering and leaving the block
-    metrics       BatchMetricsCollector: what an application holds
-    engine        the parts of one collector, and the nursery that their tasks run in
+    lifetime      collector(): enters and leaves the block
+    metrics       BatchMetricsCollector: the object that an application uses
+    engine        the parts of one collector, and the nursery that runs their tasks
     flush_task    moves batches from the buffer to every sink
     collection    collects the bound instruments every flush interval
-    fork          every engine of this process, and what a forked child does with them
-    named_sinks   what a user may give as sinks=
-    process_name  what this process is called where several report
+    fork          keeps all engines of this process, and stops them in a forked child
+    named_sinks   checks and names the sinks given as sinks=
+    process_name  names this process where several report to one back-end
 
-Imports every other room. Only the package's own ``__init__`` imports it.
+This room imports every other room. Only the package's own ``__init__`` imports it.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Collecting the bound instruments: their sums since the last collection become points in the buffer."""
+"""Collects the bound instruments: their sums since the last collection become points in the buffer."""
 
 from __future__ import annotations
 
@@ -14,17 +14,17 @@ __all__ = ["Collection"]
 
 
 class Collection:
-    """Collects the bound instruments of one collector: every flush interval, for a flush, and at the end."""
+    """Collects one collector's bound instruments: every flush interval, at each flush, and at the end."""
 
     def __init__(self, instruments: Instruments, buffer: Buffer, ledger: Ledger, waker: Waker, interval: float) -> None:
-        """Collect instruments.
+        """Create the collection; :meth:`run` is its task.
 
         Args:
             instruments: the instruments.
-            buffer: where their points go.
-            ledger: where points are accounted that no flush task takes any more.
-            waker: wakes its task.
-            interval: seconds between two collections.
+            buffer: receives their points.
+            ledger: accounts for the points that no flush task takes any more.
+            waker: wakes the task.
+            interval: the time between two collections, in seconds.
         """
         self._instruments = instruments
         self._buffer = buffer
@@ -34,7 +34,7 @@ class Collection:
 
     @trio.lowlevel.enable_ki_protection
     async def run(self) -> None:
-        """Collect every interval from the first instrument on, until cancelled."""
+        """Collect at every interval from the creation of the first instrument on, until cancelled."""
         self._waker.woken.add(trio.lowlevel.current_task())
         await self._instruments.first.wait()
         due = trio.current_time()
@@ -52,11 +52,11 @@ class Collection:
         try:
             self._take(points)
         finally:
-            if points:  # whatever ended it, these are taken
+            if points:  # even after an error: these points have left the instruments
                 self._buffer.put_points(points)
 
     def give_up(self) -> None:
-        """Record the points that no collection has taken: after a crash, or where the last one failed."""
+        """Record the points that no collection has taken, after a crash or a failed last collection."""
         points: list[Row] = []
         self._take(points)
         if points:
@@ -65,5 +65,5 @@ class Collection:
     def _take(self, points: list[Row]) -> None:
         try:
             self._instruments.collect(points)
-        except Exception as exc:  # noqa: BLE001 - it costs this collection: the rest stays in the instruments
+        except Exception as exc:  # noqa: BLE001 - only this collection fails: the rest stays in the instruments
             warn("metrics: a collection of the instruments failed; the next one takes the rest", error=exc)

@@ -1,14 +1,14 @@
-"""What runs behind a collector: every part put together, every task, and how they end.
+"""The engine of one collector: assembles its parts, runs every task, and ends them.
 
 How this works
 ==============
 
-One child task, :meth:`Engine.run`, runs every task of the library in a shielded scope of its own: the flush task, a
-delivery task per sink, one that collects bound instruments and one that reports losses. No cancellation from outside
-reaches them; leaving the block sets the scope's deadline (:mod:`.lifetime`).
+One child task, :meth:`Engine.run`, runs every library task inside its own shielded scope: the flush task, one delivery
+task per sink, one task that collects bound instruments, one that reports losses, and one that makes the waker's calls.
+No cancellation from outside reaches them; leaving the block sets the scope's deadline (:mod:`.lifetime`).
 
-Whatever ends the child, ``Ledger.fail_rest`` runs last: nothing is pending after the block. In a forked child nothing
-is settled: the parent sends what was pending.
+However the child task ends, ``Ledger.fail_rest`` runs last, so nothing is pending after the block. In a forked child,
+nothing is settled: the parent delivers the pending events.
 """
 
 from __future__ import annotations
@@ -37,16 +37,16 @@ __all__ = ["Engine"]
 
 
 class Engine:
-    """All parts of one collector. Created, started and left in Trio's thread."""
+    """All parts of one collector. It is created, started and left in Trio's thread."""
 
     number: int = 0
 
     def __init__(self, config: BatchMetricsConfig, sinks: Mapping[str, Any]) -> None:
-        """Put the parts together; no I/O.
+        """Assemble the parts. No I/O.
 
         Args:
             config: the settings.
-            sinks: event and series sinks by name.
+            sinks: the event and series sinks, by name.
         """
         self.config: BatchMetricsConfig = config
         counters = [SinkCounters(name, series=not isinstance(sink, EventSink)) for name, sink in sinks.items()]
@@ -74,12 +74,12 @@ class Engine:
         try:
             self._connect(counters, sinks, room)
         except BaseException:
-            self._done.set()  # it never opens
+            self._done.set()  # the engine never opens
             raise
         self._deliveries: tuple[EventDelivery | SeriesDelivery, ...] = (*self._event_sinks, *self._series_sinks)
 
     def _connect(self, counters: list[SinkCounters], sinks: Mapping[str, Any], room: RoomSignal) -> None:
-        """Give each sink its delivery."""
+        """Bind each sink and create its delivery."""
         run_id = uuid.uuid4().hex
         context = attrs.evolve(
             _context(self.config, self.instruments, run_id), instance=instance_name(self), hand_over=self.hand_over
@@ -105,20 +105,20 @@ class Engine:
 
     @property
     def is_open(self) -> bool:
-        """Whether it runs in this process, or is about to."""
+        """Whether the engine runs in this process, or is about to."""
         return self.config.enabled and not self._forked and not self._done.is_set()
 
     # -- the account
 
     def stats(self) -> BatchMetricsStats:
-        """Return the account as it stands."""
+        """Return the current account."""
         last = self._flush_task.last_flush
         stats = self.ledger.snapshot(None if last is None else self._clock.current_time() - last)
         overflowed = {name: count for name, count in self._overflowed().items() if count}
         return attrs.evolve(stats, overflowed=overflowed) if overflowed else stats
 
     def _overflowed(self) -> dict[str, int]:
-        """Return by instrument how many events and updates lost their labels, the largest count of any."""
+        """Return how many events and updates lost their labels, by instrument: the largest count of any source."""
         counts = dict.fromkeys(self.instruments.overflowing, 0)
         for other in (self.instruments.overflowed, *(sink.overflowed for sink in self._series_sinks)):
             for name, count in other.items():
@@ -126,7 +126,7 @@ class Engine:
         return counts
 
     async def flush(self) -> FlushReport:
-        """Hand over what is open, collect the bound instruments, wait until all of it is settled. A checkpoint."""
+        """Collect the bound instruments and wait until everything pending is settled. Always a checkpoint."""
         self.buffer.check_thread()
         if not self.config.enabled or self._forked or self.ledger.recorded.ended:
             await trio.lowlevel.checkpoint()
@@ -146,9 +146,9 @@ class Engine:
         return report
 
     async def hand_over(self) -> None:
-        """Collect the bound instruments, and wait until the flush task has handed over all that waits. A checkpoint.
+        """Collect the bound instruments, and wait until the flush task has handed over all waiting events.
 
-        Once the block is left it does nothing.
+        Always a checkpoint. Does nothing once the block is being left.
         """
         if self.buffer.closed:
             await trio.lowlevel.checkpoint()
@@ -157,20 +157,20 @@ class Engine:
         self.buffer.seal_open_batch()
         await self._flush_task.wait_handed_over(self.buffer.newest)
 
-    # -- its life
+    # -- life cycle
 
     def abandon(self) -> None:
-        """Leave at once."""
+        """Cancel every task at once."""
         self._scope.cancel()
 
     async def leave(self) -> BaseException | None:
-        """Close, flush within the deadline, and return the exception that must leave the block."""
+        """Close and flush within the deadline. Returns an exception that must leave the block, or None."""
         self.instruments.stop_reading()
         saved = await _saved_interrupt()
         if self._forked:
             self._scope.cancel()
         else:
-            self.instruments.close()  # before the last collection, so that no update comes after it
+            self.instruments.close()  # before the last collection, so that it misses no update
             self._collection.collect()
             self.buffer.close()
             for delivery in self._deliveries:
@@ -188,14 +188,14 @@ class Engine:
 
     @trio.lowlevel.enable_ki_protection
     async def run(self) -> None:
-        """Run every task of the library until the block is left and all is settled."""
+        """Run every library task until the block is left and everything is settled."""
         reason = "shutdown"
         try:
             with self._scope:
                 await self._run_tasks()
-        except Exception as exc:  # noqa: BLE001 - a defect of this library must not reach the application: logged, counted
+        except Exception as exc:  # noqa: BLE001 - a bug in this library must not reach the application: logged, counted
             reason = "crash"
-            warn("metrics: the collector has crashed; what is recorded from now on counts as closed", error=exc)
+            warn("metrics: the collector has crashed; events recorded from now on count as closed", error=exc)
         finally:
             try:
                 if not self._forked:
@@ -220,7 +220,7 @@ class Engine:
             helpers.cancel_scope.cancel()
 
     def forked(self) -> None:
-        """Do nothing any more, in a forked child: recorders count ``closed``, nothing is sent."""
+        """Stop in a forked child: recorded events count as ``closed``, and nothing is sent."""
         self._forked = True
         self._reporter.mute()
         self.instruments.close()
@@ -233,7 +233,7 @@ class Engine:
 
 
 async def _saved_interrupt() -> KeyboardInterrupt | None:
-    """Return a Ctrl-C that came while a recorder was protected from it: it belongs to the body, not to the flush."""
+    """Return a Ctrl-C that was deferred while a recorder ran: it belongs to the body, not to the flush."""
     try:
         with trio.CancelScope(shield=True):
             await trio.lowlevel.checkpoint()

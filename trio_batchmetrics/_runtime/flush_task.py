@@ -1,4 +1,4 @@
-"""The flush task: the next batch, when it is ready or due, checked and handed over to every sink."""
+"""The flush task: checks each batch once it is ready or due, and hands it over to every sink."""
 
 from __future__ import annotations
 
@@ -31,18 +31,18 @@ class FlushTask:
         room: RoomSignal,
         invalid: InvalidEvents,
     ) -> None:
-        """Hand over the batches of a buffer.
+        """Create the flush task of a buffer; :meth:`run` is the task.
 
         Args:
             buffer: the buffer.
-            ledger: where events are accounted.
-            event_sinks: they queue.
-            series_sinks: they merge, and so always have room.
+            ledger: accounts for the events.
+            event_sinks: queue the batches.
+            series_sinks: merge the batches, and therefore always have room.
             waker: wakes the task.
-            clock: the Trio run's.
-            turn: how long the task works before it lets others run.
-            room: tells when a sink's queue has become shorter.
-            invalid: notes why events are invalid.
+            clock: the Trio run's clock.
+            turn: limits how long the task works before it yields to others.
+            room: signals that a sink's queue has become shorter.
+            invalid: records why events are invalid.
         """
         self._turn = turn
         self._buffer = buffer
@@ -63,21 +63,21 @@ class FlushTask:
         """When a batch was last handed over, by Trio's clock."""
 
     async def wait_handed_over(self, number: int) -> None:
-        """Wait until all batches up to a number are handed over, or no more will be. Always a checkpoint."""
+        """Wait until all batches up to a number are handed over, or this task has ended. Always a checkpoint."""
         await trio.lowlevel.checkpoint()
         while self._handed_over_through < number and not self._ended:
             await self._progress.park()
 
     @trio.lowlevel.enable_ki_protection
     async def run(self) -> None:
-        """Hand over batches until the buffer is closed and empty; then tell the sinks' tasks that no more will come."""
+        """Hand over batches until the buffer is closed and empty; then let the delivery tasks finish."""
         self._waker.woken.add(trio.lowlevel.current_task())
         try:
             self._turn.begin()
-            await self._hand_over_all()  # those recorded before this task began
+            await self._hand_over_all()  # batches from before this task began
             while await self._buffer.signal.wait():
                 await self._hand_over_all()
-            await self._hand_over_all()  # those that came when the signal was closed already
+            await self._hand_over_all()  # batches from after the signal was closed
             for sink in (*self._event_sinks, *self._series_sinks):
                 sink.finish()
         finally:
@@ -85,7 +85,7 @@ class FlushTask:
             self._progress.unpark_all()
 
     async def _hand_over_all(self) -> None:
-        """Hand over everything that waits, in as few turns as time allows."""
+        """Hand over all waiting batches, in as few turns as time allows."""
         buffer = self._buffer
         while (batch := buffer.next_batch()) is not None:
             if not buffer.closed and not batch.ready:
@@ -105,9 +105,12 @@ class FlushTask:
                 await self._turn.give_way()
 
     async def _wait_for_room(self, batch: PendingBatch) -> None:
-        """Wait while every sink's queue is full. The batch still waits in the buffer, and may be evicted from it."""
+        """Wait while every sink's queue is full. Meanwhile the batch waits in the buffer, where events may be evicted.
+
+        With a series sink, which always has room, don't wait for the queues.
+        """
         while any(sink.about_to_take and batch.waiting > sink.room for sink in self._event_sinks):
-            await self._turn.give_way()  # the sink has had no turn to take its events: no reason to give any up
+            await self._turn.give_way()  # the sink hasn't had a chance to take its events, so don't give any up yet
         while self._event_sinks and not self._series_sinks and batch.waiting:
             if any(batch.waiting <= sink.room for sink in self._event_sinks):
                 return

@@ -1,6 +1,6 @@
-"""The engines of this process: which number each has, and what happens to them in a forked child.
+"""Keeps the engines of this process: numbers them, and stops them in a forked child.
 
-This is the library's only global: the fork hook must find every collector.
+The set of engines is the library's only global state: the fork hook must find every collector.
 """
 
 from __future__ import annotations
@@ -16,15 +16,15 @@ __all__ = ["forget_at_fork", "instance_name"]
 
 class _Engine(Protocol):
     number: int
-    """Which of the open collectors of this process it is: the smallest number from 1 on that no other has."""
+    """The number of this collector in its process: the smallest one from 1 on that no other open collector has."""
 
     @property
     def is_open(self) -> bool:
-        """Whether it runs in this process, or is about to."""
+        """Whether the engine runs in this process, or is about to."""
         ...
 
     def forked(self) -> None:
-        """Stop, in a forked child."""
+        """Stop in a forked child."""
         ...
 
 
@@ -32,18 +32,18 @@ _engines: weakref.WeakSet[_Engine] = weakref.WeakSet()
 
 
 def forget_at_fork(engine: _Engine) -> None:
-    """Have ``engine.forked()`` called in each child that is forked from now on."""
+    """Register the engine: ``engine.forked()`` is called in each child forked from now on."""
     _engines.add(engine)
 
 
 def instance_name(engine: _Engine) -> str:
-    """Give an engine its number, and return what its collector is called among all that report.
+    """Assign an engine its number, and return the name under which its collector reports.
 
     Returns:
-        ``host:pid``, with the number from the second open collector on.
+        ``host:pid``; from the second open collector on, followed by its number.
     """
     engine.number = 1
-    # Taken before it is known to be free: two threads may open at the same time.
+    # The number is claimed before the check that it is free, as two threads may open a collector at the same time.
     while engine.number in (taken := {other.number for other in _open_engines() if other is not engine}):
         while engine.number in taken:
             engine.number += 1
@@ -54,14 +54,14 @@ def instance_name(engine: _Engine) -> str:
 def _open_engines() -> list[_Engine]:
     while True:
         try:
-            return [one for one in _engines if one.is_open]
-        except RuntimeError:  # another thread has added one meanwhile
+            return [engine for engine in _engines if engine.is_open]
+        except RuntimeError:  # another thread has just added an engine
             continue
 
 
 def _after_fork_in_child() -> None:
-    for one in tuple(_engines):
-        one.forked()
+    for engine in tuple(_engines):
+        engine.forked()
 
 
 if hasattr(os, "register_at_fork"):  # Windows has no fork

@@ -1,13 +1,14 @@
-"""``collector()``: opening and leaving the block.
+"""``collector()``: opens and leaves the block.
 
 How this works
 ==============
 
-The block owns a nursery with one child, the collector's. Leaving, for whatever reason, closes the buffer, sets the
-deadline of the child's scope, and waits. The wait is on an event, not in the nursery's exit: Trio keeps a Ctrl-C that
-arrives there until the children end, and here it must end the wait. The nursery is left with no exception in hand, so
-that it neither wraps the body's nor adds one of its own; the body's goes on as the same object. Out come: the body's
-exception; or ``KeyboardInterrupt``, or what a sink raised beside ``Exception``, with the body's as its context.
+The block owns a nursery with a single child, the collector's task. Leaving the block, for whatever reason, closes the
+buffer, sets the deadline of the child's scope, and waits. It waits on an event, not in the nursery's exit: there, Trio
+would defer a Ctrl-C until the children end, but here a Ctrl-C must end the wait. The nursery is left without passing it
+an exception, so that it neither wraps the body's exception nor adds its own; the body's exception propagates as the
+same object. The block raises either the body's exception, or a ``KeyboardInterrupt`` or a sink's ``BaseException`` that
+isn't an ``Exception``, with the body's exception as its context.
 """
 
 from __future__ import annotations
@@ -31,22 +32,23 @@ __all__ = ["CollectorManager", "collector"]
 
 
 def collector(config: BatchMetricsConfig | None = None, *, sinks: Iterable[AnySink] | None = None) -> CollectorManager:
-    """Open a collector, to be entered by ``async with``.
+    """Create a collector, to be used with ``async with``.
 
-    Opening does no I/O: a back-end that is down never stops an application from starting. Leaving flushes, shielded,
-    within ``config.shutdown_timeout`` seconds; what is not delivered by then is counted as failed, and said in one log
-    line. The body's exception leaves as the same object. Several collectors can be open at once.
+    Opening does no I/O: a back-end that is down never stops an application from starting. Leaving the block flushes
+    within ``config.shutdown_timeout`` seconds, shielded from cancellation. Events not delivered by then count as
+    failed and are reported in one log line. The body's exception propagates as the same object. Several collectors can
+    be open at once.
 
     Args:
         config: the settings; by default ``BatchMetricsConfig()``.
-        sinks: where batches go: event sinks, series sinks, ``async def my_sink(batch)``. None: one ``LoggingSink``.
-            Empty: events are validated and count as processed.
+        sinks: the sinks that get the batches: event sinks, series sinks, ``async def my_sink(batch)``. None: one
+            ``LoggingSink``. Empty: events are validated and count as processed.
 
     Returns:
-        An async context manager, for one use, that gives a :class:`BatchMetricsCollector`.
+        A single-use async context manager, whose target is a :class:`BatchMetricsCollector`.
 
     Raises:
-        TypeError: the configuration or a sink is none.
+        TypeError: ``config`` isn't a ``BatchMetricsConfig``, ``sinks`` isn't a list of sinks, or an item isn't a sink.
         RuntimeError: a sink is in the list twice.
 
     Example:
@@ -69,10 +71,10 @@ def collector(config: BatchMetricsConfig | None = None, *, sinks: Iterable[AnySi
 
 
 class CollectorManager:
-    """What ``async with collector(...)`` enters and leaves; for one use."""
+    """The single-use context manager that :func:`collector` returns."""
 
     def __init__(self, config: BatchMetricsConfig, sinks: Mapping[str, Any]) -> None:
-        """Made by :func:`collector`."""
+        """Create the manager for these settings and named sinks. Call :func:`collector` instead."""
         self._config = config
         self._sinks = sinks
         self._engine: Engine | None = None
@@ -83,7 +85,7 @@ class CollectorManager:
         """Start the collector's tasks. No checkpoint, no I/O.
 
         Raises:
-            RuntimeError: it was entered before, a sink belongs to another open collector, or Trio does not run.
+            RuntimeError: it was entered before, a sink belongs to another open collector, or Trio isn't running.
         """
         if self._engine is not None:
             raise RuntimeError("a collector can be opened once; call collector() again")
@@ -103,22 +105,22 @@ class CollectorManager:
     async def __aexit__(
         self, _: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        """Flush, end the tasks, and let the body's exception go on as it is.
+        """Flush, end the tasks, and let the body's exception propagate unchanged.
 
         Raises:
-            KeyboardInterrupt: a Ctrl-C during the flush ended it; the body's exception is its ``__context__``.
-            BaseException: what a sink raised beside ``Exception``, likewise.
+            KeyboardInterrupt: a Ctrl-C ended the flush; the body's exception is its ``__context__``.
+            BaseException: a sink raised it, and it isn't an ``Exception``; its ``__context__`` is the same.
         """
-        assert self._engine is not None and self._nursery is not None  # noqa: S101, PT018 - entered before it is left
+        assert self._engine is not None and self._nursery is not None  # noqa: S101, PT018 - __aenter__ has set both
         raised: BaseException | None = None
         if self._config.enabled:
             try:
                 raised = await self._engine.leave()  # noqa: ASYNC102 - it shields itself
-            except BaseException as exc:  # noqa: BLE001, ASYNC103 - whatever it is, the nursery is left in order; raised again below
+            except BaseException as exc:  # noqa: BLE001, ASYNC103 - the nursery must still exit; raised again below
                 self._engine.abandon()
                 raised = exc
         try:
-            # With no exception in hand the nursery neither wraps the body's nor raises Cancelled while it waits
+            # Passed no exception, the nursery neither wraps the body's exception nor raises Cancelled while it waits
             # (trio#1457).
             await self._nursery.__aexit__(None, None, None)  # noqa: ASYNC102
         except BaseExceptionGroup as group:
@@ -130,13 +132,13 @@ class CollectorManager:
             return
         try:
             raise raised
-        finally:  # only now: raising sets the context, and a Cancelled of this very block is none
+        finally:  # only now, as raising sets the context; the block's own Cancelled doesn't count as one
             raised.__context__ = None if isinstance(error, trio.Cancelled) else error
             del raised, error
 
 
 def _leaf(error: BaseException) -> BaseException:
-    """Return the first exception in a group, however deep, that is no Cancelled."""
+    """Return the first exception in a group, at any depth, that isn't a Cancelled."""
     while isinstance(error, BaseExceptionGroup):
         group = cast("BaseExceptionGroup[BaseException]", error)
         _, rest = group.split(trio.Cancelled)

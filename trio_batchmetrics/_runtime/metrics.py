@@ -1,4 +1,4 @@
-"""The collector: what an application records with, and asks. What runs behind it is the engine."""
+"""The collector: the object with which an application records events and reads statistics. The engine does the work."""
 
 from __future__ import annotations
 
@@ -26,33 +26,33 @@ __all__ = ["BatchMetricsCollector"]
 
 @tolerant_repr
 class BatchMetricsCollector(Recorder):
-    """Records events and keeps account of them; made by :func:`collector`.
+    """Records events and accounts for every one of them. ``async with`` :func:`collector` returns it.
 
     Every synchronous call works in any thread, in a signal handler, in ``__del__`` and in a logging handler. Only
-    :meth:`arecord` and :meth:`flush` belong to the thread of its Trio run.
+    :meth:`arecord` and :meth:`flush` must be called in the thread of the collector's Trio run.
     """
 
     def __init__(self, engine: Engine) -> None:
-        """Made by :func:`collector`."""
+        """Create the collector of an engine. Call :func:`collector` instead."""
         self._engine = engine
         super().__init__(engine.buffer, engine.host)
 
     def __repr__(self) -> str:
-        """Show whether it is open, and its account."""
+        """Return the collector's state and account."""
         return f"<BatchMetricsCollector {self._engine.host.state}: {self.stats()}>"
 
     @trio.lowlevel.enable_ki_protection
     async def arecord(self, event: MetricEvent | object) -> None:
-        """Record an event as soon as there is room, instead of dropping it; first come first served.
+        """Record an event as soon as there is room, instead of dropping it. Waiting calls are served in FIFO order.
 
-        Always a checkpoint. Cancelled, it has recorded nothing: bound it with a cancel scope. Where the block is left
-        while it waits, the event counts as ``closed`` and it returns.
+        Always a checkpoint. A cancelled call has recorded nothing: limit the wait with a cancel scope. If the block is
+        left during the wait, the event counts as ``closed`` and the call returns.
 
         Args:
             event: any :class:`MetricEvent`; anything else counts as ``invalid``.
 
         Raises:
-            WrongThreadError: called from another thread than Trio's.
+            WrongThreadError: called outside Trio's thread.
         """
         if self._engine.config.enabled and is_event(event):
             await self._engine.buffer.put_when_room(event_by_value(event))
@@ -62,7 +62,7 @@ class BatchMetricsCollector(Recorder):
         await trio.lowlevel.cancel_shielded_checkpoint()
 
     def from_thread(self) -> ThreadRecorder:
-        """Return a recorder for other threads. It may be kept, shared, and used after the block."""
+        """Return a recorder for other threads. It may be kept, shared between threads, and used after the block."""
         return ThreadRecorder(self._engine.buffer, self._engine.host)
 
     @trio.lowlevel.enable_ki_protection
@@ -71,18 +71,19 @@ class BatchMetricsCollector(Recorder):
     ) -> BoundCounter:
         """Return a bound counter: ``.add(v=1)``. The same name, labels and unit give the same object.
 
-        In any thread, a signal handler, ``__del__``, a logging handler; never a checkpoint, and it waits for no lock.
-        Label values are the same if they are equal and of the same type: 1, 1.0, True and "1" are four. Beyond
-        ``max_series`` label sets of a name, the rest share one instrument, labelled ``otel.metric.overflow="true"``.
+        Works in any thread, a signal handler, ``__del__`` and a logging handler; never a checkpoint, and waits for no
+        lock. Two label values are the same if they are equal and of the same type: 1, 1.0, True and "1" are four
+        different ones. Beyond ``max_series`` label sets per name, the rest share one instrument, labelled
+        ``otel.metric.overflow="true"``.
 
         Args:
             name: the instrument's name, not empty.
             labels: its label values, copied.
             unit: its unit (UCUM), such as ``By`` or ``{token}``.
-            description: one sentence for people.
+            description: one sentence for human readers.
 
         Raises:
-            ValueError: the name is another kind's or has another unit already.
+            ValueError: the name already belongs to another kind of instrument, or has another unit.
         """
         return self._engine.instruments.counter(name, labels, unit, description)
 
@@ -90,7 +91,10 @@ class BatchMetricsCollector(Recorder):
     def gauge(
         self, name: str, *, labels: Mapping[str, Any] | None = None, unit: str = "", description: str = ""
     ) -> BoundGauge:
-        """Return a bound gauge: ``.set(v)``, ``.inc(v=1)``, ``.dec(v=1)``, ``with .track():``. As :meth:`counter`."""
+        """Return a bound gauge: ``.set(v)``, ``.inc(v=1)``, ``.dec(v=1)``, ``with .track():``.
+
+        The guarantees and arguments are those of :meth:`counter`.
+        """
         return self._engine.instruments.gauge(name, labels, unit, description)
 
     @trio.lowlevel.enable_ki_protection
@@ -103,17 +107,20 @@ class BatchMetricsCollector(Recorder):
         description: str = "",
         bounds: Iterable[float] | None = None,
     ) -> BoundHistogram:
-        """Return a bound histogram: ``.observe(v)``, ``with .time():``. As :meth:`counter`.
+        """Return a bound histogram: ``.observe(v)``, ``with .time():``.
+
+        The guarantees are those of :meth:`counter`.
 
         Args:
             name: the instrument's name, not empty.
             labels: its label values, copied.
             unit: its unit (UCUM); values in ``s`` are never negative and may be ``timedelta``.
-            description: one sentence for people.
-            bounds: bucket bounds, rising; the configuration's win; by default those that suit the unit.
+            description: one sentence for human readers.
+            bounds: bucket bounds, in increasing order. Bounds in the configuration take precedence; the default suits
+                the unit.
 
         Raises:
-            ValueError: the name is another kind's, or has another unit or other bounds already.
+            ValueError: the name already belongs to another kind of instrument, or has another unit or other bounds.
         """
         return self._engine.instruments.histogram(name, labels, unit, description, bounds)
 
@@ -127,10 +134,11 @@ class BatchMetricsCollector(Recorder):
         unit: str = "",
         description: str = "",
     ) -> ObservableGauge:
-        """Have ``callback()`` called at each collection while the block's body runs, and its result set a gauge.
+        """Call ``callback()`` at each collection while the block's body runs, and set a gauge to its result.
 
-        A callback that raises an ``Exception`` is logged, once a minute, and skipped; a bad value counts as
-        ``invalid``. It is never called after the body has ended, nor after ``close()`` of what is returned.
+        If the callback raises an ``Exception``, it is skipped, and the error is logged at most once per minute. A bad
+        value counts as ``invalid``. The callback is never called after the body has ended, nor after ``close()`` of the
+        returned gauge.
 
         Args:
             name: the instrument's name, not empty.
@@ -138,14 +146,14 @@ class BatchMetricsCollector(Recorder):
                 whose labels are added to the instrument's; of two pairs with the same labels, the later one wins.
             labels: its label values, copied.
             unit: its unit (UCUM).
-            description: one sentence for people.
+            description: one sentence for human readers.
 
         Returns:
             The gauge, which has ``close()``.
 
         Raises:
-            ValueError: the name is another kind's or has another unit, these labels are observed already, or the
-                callback is asynchronous.
+            ValueError: the name already belongs to another kind of instrument or has another unit, these labels are
+                already observed, or the callback is asynchronous.
         """
         return self._engine.instruments.observable_gauge(name, callback, labels, unit, description)
 
@@ -153,18 +161,19 @@ class BatchMetricsCollector(Recorder):
     def describe(
         self, name: str, *, unit: str = "", description: str = "", bounds: Iterable[float] | None = None
     ) -> None:
-        """Declare what a name means to the recorders that take a name, such as :meth:`record_histogram`.
+        """Declare the unit, description and bounds of a name, for recorders such as :meth:`record_histogram`.
 
-        It applies to events recorded from now on. In any thread; no checkpoint.
+        The declaration applies to events recorded from now on. Works in any thread; never a checkpoint.
 
         Args:
             name: the instruments' name, not empty.
             unit: their unit (UCUM), such as ``s``, ``By`` or ``{token}``.
-            description: one sentence for people; the first that is given for a name is kept.
-            bounds: bucket bounds of a histogram, rising; the configuration's win; by default those that suit the unit.
+            description: one sentence for human readers; the first one given for a name is kept.
+            bounds: bucket bounds of a histogram, in increasing order. Bounds in the configuration take precedence; the
+                default suits the unit.
 
         Raises:
-            ValueError: the name has another unit or other bounds already, by an earlier declaration or an instrument.
+            ValueError: an earlier declaration or an instrument has given the name another unit or other bounds.
 
         Example:
             >>> import trio
@@ -178,20 +187,20 @@ class BatchMetricsCollector(Recorder):
         self._engine.instruments.describe(name, unit, description, bounds)
 
     def stats(self) -> BatchMetricsStats:
-        """Return the account as it stands: synchronous, cheap, at any time, from any thread, also after the run."""
+        """Return the current account. Synchronous and cheap; works at any time, in any thread, even after the run."""
         return self._engine.stats()
 
     @trio.lowlevel.enable_ki_protection
     async def flush(self) -> FlushReport:
-        """Hand over what is open, collect the bound instruments, and wait until all that was recorded is settled.
+        """Hand over the open batch, collect the bound instruments, and wait until all recorded events are settled.
 
-        Always a checkpoint. It takes no timeout: put it under a cancel scope. Where the block is left meanwhile it
-        returns when that flush has ended.
+        Always a checkpoint. There is no timeout argument: use a cancel scope. If the block is left meanwhile, the call
+        returns once the final flush has ended.
 
         Returns:
-            What became of what was pending at the call (what it collects included).
+            The outcomes of all events that were pending at the call, including the points it collects.
 
         Raises:
-            WrongThreadError: called from another thread than Trio's.
+            WrongThreadError: called outside Trio's thread.
         """
         return await self._engine.flush()

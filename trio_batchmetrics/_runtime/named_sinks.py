@@ -1,4 +1,4 @@
-"""What a user may give as ``sinks=``, made into sinks with names."""
+"""Checks the items of ``sinks=`` and turns them into named sinks."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ AnySink = Sink | SinkFunction
 
 
 def named_sinks(sinks: Iterable[AnySink]) -> dict[str, EventSink[Any] | SeriesSink[Any]]:
-    """Return sinks by name: their own, or their class's without "Sink"; a number from the second of a name on.
+    """Return the sinks by name: their own, or their class's without "Sink". Repeated names get a number from 2 on.
 
     Raises:
         TypeError: an item isn't a sink; the message names it.
         RuntimeError: a sink is in the list twice; the message names it.
-        ValueError: a sink has a delivery setting that cannot work.
+        ValueError: a sink has an invalid delivery setting.
     """
     named: dict[str, EventSink[Any] | SeriesSink[Any]] = {}
     for position, given in enumerate(sinks):

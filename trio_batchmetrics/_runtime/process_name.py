@@ -1,6 +1,6 @@
-"""The name of a process, where several report to one back-end: ``host:pid``.
+"""The name of this process, for back-ends to which several processes report: ``host:pid``.
 
-It is asked for when a block is entered, never before: a sink is often made before workers are forked.
+The name is determined when a block is entered, never earlier: a sink is often created before workers are forked.
 """
 
 from __future__ import annotations
@@ -20,8 +20,8 @@ _INITIAL = 0xEFFFFFFC
 def process_name() -> str:
     """Return ``host:pid``; in a container ``host-namespace:pid``.
 
-    The containers of a pod share its host name, and the first process of each is number 1. Two processes of one number
-    are in different PID namespaces, whose inode numbers are unique on the machine (namespaces(7)).
+    The containers of a pod share its host name, and the first process of each has PID 1. Two processes with the same
+    PID are in different PID namespaces, whose inode numbers are unique on the machine (namespaces(7)).
     """
     host, pid = socket.gethostname(), os.getpid()
     namespace = _pid_namespace()
@@ -29,7 +29,7 @@ def process_name() -> str:
 
 
 def _pid_namespace() -> int | None:
-    """Return the inode number of this process's PID namespace, where the system has such."""
+    """Return the inode number of this process's PID namespace, or None if the system has no PID namespaces."""
     try:
         return _NAMESPACE.stat().st_ino
     except OSError:
