@@ -181,7 +181,7 @@ async def test_each_reason_is_told_apart(listener: Listener, autojump_clock: Moc
         "dropped 1 (buffer_full)",
         "dropped 1 (invalid)",
         "picky: rejected 2",
-        "flaky: ConnectionError: attempt 1 of 1 that fail",
+        "flaky: ConnectionError: deliberate failure 1 of 1",
     ):
         assert said.count(words) == 1
     assert [time for time in listener.times if time < 60] == [0.0, 0.0]  # the first says why an event is invalid

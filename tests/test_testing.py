@@ -101,7 +101,7 @@ async def test_a_flaky_sink_fails_so_many_times_and_then_takes_everything(fail: 
         assert sink.attempts >= fail + 1
         if fail:
             assert trio.current_time() > 0
-            assert stats.last_error == f"ConnectionError: attempt {fail} of {fail} that fail"
+            assert stats.last_error == f"ConnectionError: deliberate failure {fail} of {fail}"
         else:
             assert trio.current_time() == 0
             assert stats.last_error is None

@@ -1,21 +1,21 @@
 """trio_batchmetrics: batched metrics for Trio services, with an account that always balances.
 
-Where things live. Each room is a folder whose own docstring says what is in it::
+The package consists of rooms. Each room is a folder whose own docstring describes its contents::
 
-    abc, testing    what the author of a sink implements; sinks for users' tests
+    abc, testing    the interfaces for authors of sinks; sinks for users' tests
     sinks/          the sinks, one back-end per module or folder
-    _runtime/       collector(), and every task behind it
+    _runtime/       collector(), and every task that it runs
     _recording/     recorders and instruments
-    _buffer/        where events wait for the flush task
-    _ledger/        the account of every event, and what stats() returns
-    _delivery/      one task per sink: its queue, its attempts and retries
-    _series/        events added up to series
+    _buffer/        the buffer in which events wait for the flush task
+    _ledger/        the account of every event, and the objects that stats() and flush() return
+    _delivery/      one task per sink, with its queue, attempts and retries
+    _series/        events aggregated into series
     _events/        event classes, batches, validation, the JSON form
-    _http/          what sinks over HTTP share
+    _http/          the parts that sinks over HTTP share
     _concurrency/   waking tasks from anywhere, yielding by time, counting in any thread
-    _config, _environment, _exceptions, _ownership, _reprs
+    _config, _environment, _exceptions, _ownership, _reprs, _sink_settings
 
-A room imports only from rooms below it; pyproject.toml has the order.
+A room imports only from rooms below it; pyproject.toml defines the order.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""How a collector is configured: one frozen object, checked when it is made."""
+"""The configuration of a collector: a frozen object that is checked when it is created."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ from ._reprs import tolerant_repr, type_name
 __all__ = ["BatchMetricsConfig"]
 
 
-def _whole(least: int) -> Callable[[object, attrs.Attribute[int], object], None]:
+def _whole(minimum: int) -> Callable[[object, attrs.Attribute[int], object], None]:
     def check(_: object, field: attrs.Attribute[int], value: object) -> None:
-        if isinstance(value, bool) or not isinstance(value, int) or value < least:
-            raise bad_setting(field.name, f"an int >= {least}", value)
+        if isinstance(value, bool) or not isinstance(value, int) or value < minimum:
+            raise bad_setting(field.name, f"an int >= {minimum}", value)
 
     return check
 
@@ -55,10 +55,10 @@ _NAMED_BOUNDS = "a mapping of instrument names to bucket bounds"
 
 
 def _read(field: str, rule: str, value: Any) -> dict[str, Any]:
-    """Return a copy of a mapping whose names are texts.
+    """Return a copy of a mapping, after checking that its keys are non-empty names.
 
     Raises:
-        ConfigError: it is none, it cannot be read, or a name is empty or no str.
+        ConfigError: the value isn't a mapping, it cannot be read, or a key is empty or isn't a str.
     """
     try:
         if not issubclass(value.__class__, Mapping):
@@ -95,8 +95,8 @@ def _named_bounds(value: object) -> Mapping[str, tuple[float, ...]]:
 class BatchMetricsConfig:
     """The settings of one collector.
 
-    Immutable, keyword arguments only, checked when made. Durations are seconds or a ``timedelta``; ints are fine for
-    floats; bools are not numbers.
+    The object is immutable, takes keyword arguments only, and is checked when it is created. Durations are seconds or a
+    ``timedelta``; an int may be given for a float; a bool isn't accepted as a number.
 
     Raises:
         ConfigError: (a ``ValueError``) a value is out of range; the message names the field, the rule and the value.
@@ -112,53 +112,54 @@ class BatchMetricsConfig:
     """
 
     batch_size: int = attrs.field(default=100, validator=_whole(1))
-    """Events that fill a batch; a batch leaves at ``min(batch_size, buffer_size)``."""
+    """The number of events in a full batch; a batch is full at ``min(batch_size, buffer_size)`` events."""
 
     flush_interval: float = attrs.field(default=5.0, converter=_seconds, validator=_duration(zero=False))
-    """Longest wait, in seconds, from a batch's first event to its hand-over; instruments are collected so often."""
+    """The maximum time from a batch's first event to its hand-over, in seconds. Instruments are collected as often."""
 
     buffer_size: int = attrs.field(default=10_000, validator=_whole(1))
-    """Events that may wait for the flush task, the batch being gathered included; each sink's queue is as long."""
+    """The maximum number of events that wait for the flush task, including the open batch; also the size of each event
+    sink's queue."""
 
     enable_compression: bool = attrs.field(default=False, validator=_flag)
-    """Compress payloads, with the codec that suits each sink, above a size where it pays."""
+    """Whether to compress payloads, with each sink's codec, above the size from which compression pays off."""
 
     shutdown_timeout: float = attrs.field(default=10.0, converter=_seconds, validator=_duration(zero=True))
-    """The longest, in seconds, that leaving the block may take; the rest is counted as failed. 0 is allowed."""
+    """The maximum time for leaving the block, in seconds; events still pending then count as failed. 0 is allowed."""
 
     on_full: Literal["drop_newest", "drop_oldest"] = attrs.field(default="drop_newest", validator=_policy)
-    """What a full buffer does: refuse the new event, or let the oldest waiting one make room."""
+    """The policy of a full buffer: refuse the new event, or evict the oldest waiting one."""
 
     max_series: int = attrs.field(default=2000, validator=_whole(1))
-    """Distinct label sets an instrument may have; the rest share one labelled ``otel.metric.overflow="true"``.
+    """The maximum number of label sets per instrument; the rest share one labelled ``otel.metric.overflow="true"``.
 
     2000 is the limit of OpenTelemetry's metrics SDK specification ("Cardinality limits")."""
 
     static_labels: Mapping[str, object] = attrs.field(factory=dict[str, object], converter=_static_labels)
-    """Labels on everything, such as ``service.name``; an event's own label wins. By value, read-only; sinks make text
-    of the values."""
+    """Labels on everything, such as ``service.name``; an event's own label takes precedence. Copied by value,
+    read-only; sinks convert the values to text."""
 
     bounds: Mapping[str, tuple[float, ...]] = attrs.field(factory=dict[str, tuple[float, ...]], converter=_named_bounds)
-    """Histogram bucket bounds by instrument name; they win over the declared ones. Read-only."""
+    """Histogram bucket bounds by instrument name; they take precedence over declared bounds. Read-only."""
 
     enabled: bool = attrs.field(default=True, validator=_flag)
-    """False: every call is accepted and does nothing, nothing is counted, no task runs."""
+    """False: every call is accepted and does nothing, nothing is counted, and no task runs."""
 
     @classmethod
     def from_env(cls, prefix: str = "TRIO_BATCHMETRICS_", **defaults: Any) -> Self:
-        """Read the settings from environment variables named ``prefix`` and a field in capitals.
+        """Read the settings from environment variables, each named ``prefix`` plus a field's name in capitals.
 
         ``static_labels`` is written ``k=v,k=v``, ``bounds`` is ``name=1:2:5,other=10:20``, flags are ``true``/``false``
-        (``1``/``0``, ``yes``/``no``, ``on``/``off``), durations are seconds. A field that is not set keeps its default.
-        The variable ``SINKS`` under the prefix is known, and not read here.
+        (``1``/``0``, ``yes``/``no``, ``on``/``off``), durations are seconds. A field without a variable keeps its
+        default. The variable ``SINKS`` under the prefix is accepted, but not read here.
 
         Args:
-            prefix: what the variables begin with; not empty.
-            defaults: the application's own values of fields; a variable overrides one.
+            prefix: the prefix of the variables' names; not empty.
+            defaults: the application's own field values; variables override them.
 
         Raises:
-            ConfigError: a value is bad (the message names the variable, the rule and the value), or a variable under
-                the prefix is not known (the message lists the known ones).
+            ConfigError: a value is invalid (the message names the variable, the rule and the value), or a variable
+                under the prefix is unknown (the message lists the known ones).
             TypeError: a default names something that isn't a field.
 
         Example:
@@ -181,10 +182,10 @@ class BatchMetricsConfig:
 
     @classmethod
     def _value(cls, variable: str, field: str, string: str) -> Any:
-        """Return the value of a field, valid by itself, of the text of a variable.
+        """Parse a variable's text into the value of a field, and check that value by itself.
 
         Raises:
-            ConfigError: it is not; the message names the variable.
+            ConfigError: the value is invalid; the message names the variable.
         """
         value = PARSERS[field](variable, string.strip())
         try:

@@ -1,4 +1,4 @@
-"""The settings of a collector as environment variables: how each is written, and the message about unknown ones."""
+"""Parses a collector's settings from environment variables, and builds the message about unknown variables."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ __all__ = ["PARSERS", "unknown_variables"]
 _SERVICE_LINK = re.compile(
     r"(?:\w+_)?(?:SERVICE_HOST|SERVICE_PORT(?:_\w+)?|PORT(?:_\d+_(?:TCP|UDP|SCTP)(?:_(?:PROTO|PORT|ADDR))?)?)"
 )
-"""Variables that Kubernetes sets in each pod for a service ("Accessing the Service", "Environment Variables")."""
+"""The variables that Kubernetes sets for a service in each pod ("Accessing the Service", "Environment Variables")."""
 
 
 def unknown_variables(prefix: str, unknown: list[str], known: list[str]) -> str:
-    """Say that there are unknown variables under a prefix; and the way out, if they are Kubernetes' own."""
+    """Return the message about unknown variables under a prefix, with the fix if Kubernetes has set them."""
     message = f"unknown: {', '.join(unknown)}. Known: {', '.join(known)}"
     if any(_SERVICE_LINK.fullmatch(name.removeprefix(prefix)) for name in unknown):
         message += (

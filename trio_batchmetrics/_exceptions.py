@@ -3,11 +3,12 @@
 ::
 
     BatchMetricsError
-     ├── ConfigError        (ValueError)             a configuration value that cannot work
-     ├── DeclarationError   (TypeError, ValueError)  a ``@metric_event`` class that cannot work
-     └── WrongThreadError   (RuntimeError)           flush() or arecord() called in a thread that is not Trio's
+     ├── ConfigError        (ValueError)             an invalid configuration value
+     ├── DeclarationError   (TypeError, ValueError)  an invalid ``@metric_event`` class
+     └── WrongThreadError   (RuntimeError)           flush() or arecord() called outside Trio's thread
 
-Recorders raise none of them for what happens at run time: a full buffer, a closed collector or a bad value is counted.
+Recorders don't raise these errors for conditions at run time: events that meet a full buffer or a closed collector, or
+that have a bad value, are counted instead.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ __all__ = ["BatchMetricsError", "ConfigError", "DeclarationError", "WrongThreadE
 
 
 class BatchMetricsError(Exception):
-    """The root of every error that this library raises on purpose."""
+    """The base class of every error that this library raises on purpose."""
 
 
 class ConfigError(BatchMetricsError, ValueError):
@@ -26,10 +27,10 @@ class ConfigError(BatchMetricsError, ValueError):
 
 
 class DeclarationError(BatchMetricsError, TypeError, ValueError):
-    """An event class declares something that cannot work; the message names the class and the field.
+    """An event class has an invalid declaration; the message names the class and the field.
 
-    Raised when the class is made, never later. It is a ``TypeError`` (the class is wrong) and a ``ValueError`` (a value
-    in the declaration is), so that either catches it.
+    Raised when the class is created, never later. It is both a ``TypeError`` (the class is wrong) and a ``ValueError``
+    (a value in the declaration is wrong), so that catching either works.
     """
 
 

@@ -1,7 +1,7 @@
-"""A sink belongs to one open collector at a time.
+"""Ensures that a sink belongs to at most one open collector at a time.
 
-Two collectors would call it at the same time, and bind it to two contexts: the second erases the series of the first,
-and both say that theirs were delivered.
+Two collectors would call the sink concurrently, and bind it to two contexts: the second would erase the series of the
+first, and both would report their events as delivered.
 """
 
 from __future__ import annotations
@@ -15,13 +15,13 @@ from .abc import Sink
 __all__ = ["Hold", "claim", "release"]
 
 _MARK = "_claimed_by"
-"""Where a sink keeps its claim: in its own dictionary, so that no subclass has to know."""
+"""The key of the claim in the sink's own ``__dict__``, so that no subclass needs to know about it."""
 
 
 class _Claim:
-    """That a collector is open with a sink: for as long as its owner lives, and in a child forked meanwhile for ever.
+    """An open collector's claim on a sink. It lasts while its owner lives; in a child forked meanwhile, permanently.
 
-    A child has the sink's connections and files together with its parent, so neither may go on with them.
+    The child shares the sink's connections and files with its parent, so it must not use them.
     """
 
     def __init__(self, owner: object) -> None:
@@ -29,21 +29,21 @@ class _Claim:
         self.pid = os.getpid()
 
     def refusal(self) -> str | None:
-        """Return why nobody else may have the sink, if so."""
+        """Return the reason why no other collector may claim the sink, or None if one may."""
         if self.pid != os.getpid():
             return "was in use by a collector of the parent process at the fork; create one in the child"
         return None if self.owner() is None else "is in use by another open collector; create one for each collector"
 
 
 def claim(sinks: Mapping[str, Sink], owner: object) -> None:
-    """Take sinks for a collector that opens: all of them or none.
+    """Claim sinks for an opening collector: all of them or none.
 
     Args:
-        sinks: by name.
-        owner: the collector; should it be forgotten without having been left, its sinks are free.
+        sinks: the sinks, by name.
+        owner: the collector. If it is garbage-collected without having been left, its sinks are free again.
 
     Raises:
-        RuntimeError: one belongs to an open collector; the message names it.
+        RuntimeError: a sink belongs to an open collector; the message names the sink.
     """
     for name, sink in sinks.items():
         held = _claim_on(sink)
@@ -55,7 +55,7 @@ def claim(sinks: Mapping[str, Sink], owner: object) -> None:
 
 
 def release(sinks: Iterable[Sink], owner: object) -> None:
-    """Free the sinks of a collector whose block was left; a forked child has none to free."""
+    """Release the sinks of a collector whose block was left. Does nothing in a forked child, which owns none."""
     for sink in sinks:
         held = _claim_on(sink)
         if held is not None and held.owner() is owner and held.pid == os.getpid():
@@ -63,16 +63,20 @@ def release(sinks: Iterable[Sink], owner: object) -> None:
 
 
 class Hold:
-    """Who has a sink, as of now, and whether that is still so."""
+    """Remembers which collector holds a sink now, and checks later whether that still holds."""
 
     def __init__(self, sink: Sink) -> None:
-        """Note who has it; a sink that is used without a collector counts as held for good."""
+        """Note the current holder. A sink that is used without a collector counts as held for as long as it exists."""
         self._sink = weakref.ref(sink)
         self._claim = _claim_on(sink)
 
     @property
     def lasts(self) -> bool:
-        """Whether the same collector still has it: it may have failed to open, or been forgotten without being left."""
+        """Whether the same collector still holds the sink.
+
+        It no longer does once its block was left, if it failed to open, or if it was garbage-collected without being
+        left.
+        """
         sink = self._sink()
         if sink is None or self._claim is None:
             return sink is not None

@@ -1,4 +1,4 @@
-"""Reprs that never fail: of objects that aren't set up yet, and of values that run any code."""
+"""Reprs that never fail: for objects that aren't initialized yet, and for values whose repr runs arbitrary code."""
 
 from __future__ import annotations
 
@@ -13,26 +13,26 @@ _NAME: Any = type.__dict__["__name__"]
 
 
 def type_name(value: object) -> str:
-    """Return the name of an object's class, whatever its metaclass does."""
+    """Return the name of an object's class, even if its metaclass overrides ``__name__``."""
     name: str = _NAME.__get__(type(value))
     return name
 
 
 def shown(value: object) -> str:
-    """Return the repr of any value; the name of its type where that raises."""
+    """Return the repr of any value, or the name of its type if the repr raises."""
     try:
         return repr(value)
-    except Exception:  # noqa: BLE001 - the value may run any code
+    except Exception:  # noqa: BLE001 - the value's repr may run arbitrary code
         return type_name(value)
 
 
 def tolerant_repr(cls: type[T]) -> type[T]:
-    """Give a class a repr that doesn't fail where an attribute hasn't been set yet.
+    """Give a class a repr that doesn't fail if an attribute hasn't been set yet.
 
-    A traceback with locals shows such objects, where ``__init__`` has raised.
+    A traceback that shows locals contains such objects after ``__init__`` has raised.
 
     Args:
-        cls: changed in place; its own repr is used for objects that are finished.
+        cls: the class, which is changed in place; initialized objects keep its own repr.
     """
     finished = cls.__repr__
 

@@ -1,4 +1,4 @@
-"""The delivery settings of a sink: timeout, backoff and the like, made sure of."""
+"""Checks and normalizes a sink's delivery settings, such as its timeout and backoff."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ __all__ = ["check_settings", "seconds"]
 
 
 def check_settings(sink: Any) -> None:
-    """Look at a sink's delivery settings, however they were set; a ``timedelta`` becomes float seconds.
+    """Check a sink's delivery settings, however they were set. A ``timedelta`` becomes float seconds.
 
     Raises:
         ConfigError: (a ``ValueError``) a duration isn't finite and above 0, ``max_events`` or ``max_payload_bytes``
@@ -23,22 +23,22 @@ def check_settings(sink: Any) -> None:
         raise ConfigError(f"name must be a str that is not empty, or None (got {sink.name!r})")
     for setting in ("timeout", "backoff", "max_backoff", "retry_budget", "refresh"):
         given: object = getattr(sink, setting, None)
-        if given is None and setting == "refresh":  # of series sinks
+        if given is None and setting == "refresh":  # only series sinks have it
             continue
         number = seconds(setting, given)
         if isinstance(given, timedelta):
             setattr(sink, setting, number)
     for setting in ("max_events", "max_payload_bytes"):
-        most: object = getattr(sink, setting, None)
-        if most is not None and (isinstance(most, bool) or not isinstance(most, int) or most < 1):
-            raise ConfigError(f"{setting} must be an int >= 1 or None (got {most!r})")
+        limit: object = getattr(sink, setting, None)
+        if limit is not None and (isinstance(limit, bool) or not isinstance(limit, int) or limit < 1):
+            raise ConfigError(f"{setting} must be an int >= 1 or None (got {limit!r})")
 
 
 def seconds(setting: str, value: object) -> float:
-    """Return a duration of a sink as seconds.
+    """Return a sink's duration in seconds. Only ``refresh`` may be infinite.
 
     Raises:
-        ConfigError: (a ``ValueError``) it isn't finite and above 0.
+        ConfigError: (a ``ValueError``) the duration is out of range.
     """
     number = as_float(value.total_seconds() if isinstance(value, timedelta) else value)
     rule = "a finite number of seconds > 0, or a timedelta"

@@ -1,16 +1,17 @@
-"""What the author of a sink implements, and what the library promises to call.
+"""The interfaces that a sink's author implements, and the library's guarantees when it calls them.
 
-A sink says how events become something to send, and makes *one attempt* to send it. Queue, retries, backoff, deadline
-and accounts are the library's, once, for all sinks. Calls to one sink never overlap. All of them are made in Trio's
+A sink defines how events are encoded, and makes *one attempt* to send them. The library provides the queue, retries,
+backoff, deadline and accounting, once for all sinks. Calls to one sink never overlap. All of them are made in Trio's
 thread.
 
 * A plain ``async def my_sink(batch)`` is an event sink too.
-* A sink that waits without end or raises an ``Exception`` costs its own events and nobody else's. One that shields
-  itself from cancellation, or blocks the thread, outlives any deadline; what it raises beside ``Exception``
-  (``SystemExit``) leaves the collector's block, unwrapped.
-* :func:`labels_of`, :func:`fields_of`, :func:`json_form` and :func:`json_line` read any event, a user's own included.
-* :class:`SeriesStore` adds events up to series, for a sink that wants those.
-* Construct a sink with no I/O; connect at the first attempt. ``aclose`` is called once, at the end.
+* A sink that waits indefinitely or raises an ``Exception`` loses its own events, but doesn't affect other sinks. A sink
+  that shields itself from cancellation, or blocks the thread, outlives any deadline. A ``BaseException`` that isn't an
+  ``Exception``, such as ``SystemExit``, leaves the collector's block, unwrapped.
+* :func:`labels_of`, :func:`fields_of`, :func:`json_form` and :func:`json_line` read any event, including user-defined
+  ones.
+* :class:`SeriesStore` aggregates events into series, for a sink that needs them.
+* Construct a sink without I/O; connect at the first attempt. ``aclose`` is called once, at the end.
 """
 
 from __future__ import annotations
@@ -52,61 +53,63 @@ PartT = TypeVar("PartT")
 @tolerant_repr
 @attrs.frozen
 class Payload(Generic[PartT]):
-    """What one attempt sends."""
+    """The data that one attempt sends."""
 
     events: Batch
-    """The events in it, in recording order; empty for a series sink."""
+    """The payload's events, in recording order; empty for a series sink."""
     parts: tuple[PartT, ...]
-    """What ``encode`` returned, one part for each call; for a series sink the one snapshot."""
+    """The return values of ``encode``, one per call; for a series sink, the snapshot."""
     key: str
-    """Names the payload: the same for each attempt, unlike any other's; for back-ends that can tell a repetition."""
+    """Identifies the payload: the same for each of its attempts, and unique; for back-ends that detect duplicates."""
 
 
 @tolerant_repr
 @attrs.frozen(kw_only=True)
 class Receipt:
-    """What became of a payload, where that is not simply "delivered".
+    """The outcome of an attempt, if it isn't simply "delivered".
 
-    ``Receipt()`` is the same as None: delivered. Items are named by their position in ``payload.events``.
+    ``Receipt()`` means the same as None: delivered. Items are identified by their position in ``payload.events``.
 
-    * ``Receipt(rejected={3: "bad"})``: item 3 refused for good, the others delivered.
-    * ``Receipt(retry=True, error="503")``: nothing delivered (but what is in ``rejected``), to be tried again.
-    * ``Receipt(retry=[1, 4], rejected={3: "bad"})``: 1 and 4 to be tried again, 3 refused, the others delivered.
-    * ``Receipt(too_large=True)``: to be halved; an event that is too large alone counts as rejected. What is left after
-      64 requests is set aside: it goes on after a backoff, and later events are delivered meanwhile.
-    * ``Receipt(error="401")``: with neither of these, nothing arrived and trying again is no use: failed.
+    * ``Receipt(rejected={3: "bad"})``: item 3 is permanently refused, the others are delivered.
+    * ``Receipt(retry=True, error="503")``: nothing is delivered; retry everything that isn't in ``rejected``.
+    * ``Receipt(retry=[1, 4], rejected={3: "bad"})``: retry 1 and 4; 3 is refused, the others are delivered.
+    * ``Receipt(too_large=True)``: halve the payload. An event that is too large by itself counts as rejected. After 64
+      requests, the rest is set aside: it resumes after a backoff, while later events are delivered.
+    * ``Receipt(error="401")``: without any of these, nothing arrived and a retry is useless: the events have failed.
     """
 
     rejected: Mapping[int, str] = attrs.field(factory=dict[int, str])
-    """Items refused for good: position to reason."""
+    """Permanently refused items: position to reason."""
     retry: bool | Collection[int] = False
-    """Whether to try again: all that is not rejected, or these items."""
+    """Whether to retry: True for all items that aren't rejected, or the positions of those to retry."""
     retry_after: float | None = None
-    """Seconds to wait before; at most 300, and never past the payload's budget; None, 0 or less: the usual backoff."""
+    """Seconds to wait before the retry, at most 300 and within the retry budget; None, 0 or less: the usual backoff."""
     too_large: bool = False
-    """The payload as a whole is too large."""
+    """Whether the payload as a whole is too large."""
     error: str | None = None
-    """What went wrong, for ``last_error``; never a credential."""
+    """The error, for ``last_error``; never a credential."""
     uncertain: bool = False
-    """Whether what is to be tried again may have arrived all the same, as where an answer was lost (or the attempt took
-    too long). If it is refused later, it counts as failed, not as rejected: only *failed* says that it may be there."""
+    """Whether the items to retry are in doubt: they may have arrived, as when a response was lost or the attempt took
+    too long. If they are refused later, they count as failed, not as rejected: only *failed* allows for arrival."""
 
 
 class Sink:
-    """What both kinds of sink share: a name and how patiently attempts are made. Not for subclassing by itself."""
+    """The base of both kinds of sink: a name, timeouts and backoff. Don't subclass it directly."""
 
     name: str | None = None
-    """Its key in ``stats().sinks``; None: made of the class's name."""
+    """The sink's key in ``stats().sinks``; None: derived from the class's name."""
     timeout: float = 30.0
-    """The longest an attempt may take, in seconds."""
+    """The maximum duration of an attempt, in seconds."""
     retry_budget: float = 300.0
-    """Seconds after a payload's first attempt from which on no retry begins. A push of cumulative series has none."""
+    """The time after a payload's first attempt, in seconds, from which no retry begins. A push of cumulative series has
+    no such limit."""
     backoff: float = 0.5
-    """Longest pause before the first retry, in seconds; doubled each time until one succeeds, with full jitter."""
+    """The maximum pause before the first retry, in seconds; doubled with each failure until an attempt succeeds, with
+    full jitter."""
     max_backoff: float = 30.0
-    """The longest pause, in seconds."""
+    """The maximum pause before any retry, in seconds."""
     context: SinkContext = SinkContext()
-    """What the collector told; set by :meth:`bind`."""
+    """The collector's settings and declarations; set by :meth:`bind`."""
 
     def __init__(
         self,
@@ -117,17 +120,17 @@ class Sink:
         backoff: float | timedelta = 0.5,
         max_backoff: float | timedelta = 30.0,
     ) -> None:
-        """Set up the sink's delivery; a subclass that does not call this has the defaults.
+        """Configure the sink's delivery. A subclass that doesn't call this keeps the defaults.
 
         Args:
-            name: key in ``stats().sinks``.
-            timeout: the longest an attempt may take, in seconds or as a ``timedelta``.
-            retry_budget: time after a payload's first attempt from which on no retry begins, likewise.
-            backoff: the longest pause before the first retry, likewise.
-            max_backoff: the longest pause before any, likewise.
+            name: the sink's key in ``stats().sinks``.
+            timeout: the maximum duration of an attempt, in seconds or as a ``timedelta``.
+            retry_budget: the time after a payload's first attempt from which no retry begins, likewise.
+            backoff: the maximum pause before the first retry, likewise.
+            max_backoff: the maximum pause before any retry, likewise.
 
         Raises:
-            ConfigError: (a ``ValueError``) a duration is not finite and above 0.
+            ConfigError: (a ``ValueError``) a duration isn't finite and above 0.
         """
         self.name = name
         self.timeout = seconds("timeout", timeout)
@@ -136,13 +139,13 @@ class Sink:
         self.max_backoff = seconds("max_backoff", max_backoff)
 
     def bind(self, context: SinkContext) -> None:
-        """Take what the collector tells as it opens. Synchronous, no I/O; what it raises, ``collector()`` raises."""
+        """Receive the opening collector's context. Synchronous, no I/O; an exception propagates to ``async with``."""
         self.context = context
 
     async def aclose(self) -> None:
-        """Release what the sink holds; called once, after the last attempt.
+        """Release the sink's resources. Called once, after the last attempt.
 
-        It may be called in a cancelled scope, like Trio's own ``aclose``: then release without waiting.
+        It may be called in a cancelled scope, like Trio's own ``aclose``: then release them without waiting.
         """
 
 
@@ -160,9 +163,9 @@ class EventSink(Sink, ABC, Generic[PartT]):
     """
 
     max_events: int | None = None
-    """Most events in a payload; None: all that is queued."""
+    """The maximum number of events per payload; None: all queued events."""
     max_payload_bytes: int | None = None
-    """Most bytes (``len`` of its parts) in a payload; one event may exceed it alone. None: no limit."""
+    """The maximum size of a payload in bytes (``len`` of its parts); a single event may exceed it. None: no limit."""
 
     def __init__(
         self,
@@ -175,16 +178,16 @@ class EventSink(Sink, ABC, Generic[PartT]):
         max_events: int | None = None,
         max_payload_bytes: int | None = None,
     ) -> None:
-        """Set up the sink's delivery; a subclass that does not call this has the class's defaults.
+        """Configure the sink's delivery. A subclass that doesn't call this keeps the class's defaults.
 
         Args:
-            name: key in ``stats().sinks``.
-            timeout: the longest an attempt may take, in seconds or as a ``timedelta``.
-            retry_budget: time after a payload's first attempt from which on no retry begins, likewise.
-            backoff: the longest pause before the first retry, likewise.
-            max_backoff: the longest pause before any, likewise.
-            max_events: most events in a payload; None keeps the class's.
-            max_payload_bytes: most bytes in a payload; None keeps the class's.
+            name: the sink's key in ``stats().sinks``.
+            timeout: the maximum duration of an attempt, in seconds or as a ``timedelta``.
+            retry_budget: the time after a payload's first attempt from which no retry begins, likewise.
+            backoff: the maximum pause before the first retry, likewise.
+            max_backoff: the maximum pause before any retry, likewise.
+            max_events: the maximum number of events per payload; None keeps the class's value.
+            max_payload_bytes: the maximum size of a payload in bytes; None keeps the class's value.
 
         Raises:
             ConfigError: (a ``ValueError``) a duration isn't finite and above 0, ``max_events`` or
@@ -200,44 +203,45 @@ class EventSink(Sink, ABC, Generic[PartT]):
         check_settings(self)
 
     def encode(self, events: Sequence[MetricEvent]) -> PartT | None:
-        """Turn events into one part of a payload.
+        """Encode events as one part of a payload.
 
-        Synchronous and pure: it may be called again for the same events. At most 500 events a call, checkpoints
-        between. An event that it raises an ``Exception`` for is rejected, alone. By default there are no parts:
-        ``send`` looks at ``payload.events``.
+        Synchronous and pure: it may be called again for the same events. It gets at most 500 events per call, with
+        checkpoints between calls. An event for which it raises an ``Exception`` is rejected; the others aren't. If it
+        isn't overridden, payloads have no parts, and ``send`` reads ``payload.events``.
         """
-        raise NotImplementedError  # never called: the engine sees that it is not overridden
+        raise NotImplementedError  # never called: the library detects that it isn't overridden
 
     @abstractmethod
     async def send(self, payload: Payload[PartT]) -> Receipt | None:
         """Make one attempt.
 
-        Cancelled when ``timeout`` or the collector's shutdown deadline passes; the outcome is unknown then, and the
-        payload is sent again with the same ``key`` if there is time.
+        It is cancelled when ``timeout`` or the collector's shutdown deadline passes. The payload is then in doubt, and
+        is sent again with the same ``key`` if there is time.
 
         Returns:
-            None once it is delivered, in the sense the sink's docstring gives; else a :class:`Receipt`. To return
-            anything else, or to raise an ``Exception``, means: nothing arrived, try again. Be careful to return with no
-            checkpoint after the back-end's word: what is cancelled there is sent again.
+            None once the payload is delivered, in the sense the sink's docstring defines; otherwise a :class:`Receipt`.
+            Any other return value, or an ``Exception``, means that nothing arrived, and causes a retry. Return without
+            a checkpoint after the back-end's response: a payload whose attempt is cancelled there is sent again.
         """
 
 
 class SeriesSink(Sink, ABC, Generic[PartT]):
     """A sink that keeps cumulative series and pushes all of them at once.
 
-    A failed push loses nothing while a later one succeeds, so there is no retry budget and no queue. Events count as
-    delivered once a push that contains them succeeds; what no push contained by the end of the block has failed.
+    A failed push loses nothing as long as a later one succeeds, so there is no retry budget and no queue. Events count
+    as delivered once a push that contains them succeeds. Events that no successful push contained by the end of the
+    block have failed.
 
-    Once anything was merged, a push is made at the end of the block and every ``refresh`` seconds until then, so that a
-    back-end that has lost its memory is full again. If nothing is pending, the one at the end is a single attempt, and
-    its failure loses nothing. With ``shutdown_timeout=0`` there is none.
+    Once anything was merged, the library pushes at the end of the block and every ``refresh`` seconds until then, which
+    restores a back-end that has lost its state. If nothing is pending, the push at the end is a single attempt, and its
+    failure loses nothing. With ``shutdown_timeout=0`` there is no push at the end.
     """
 
     scraped: bool = False
-    """True: the back-end comes and fetches. Merged is delivered, and ``send`` is never called."""
+    """True: the back-end scrapes the series. Merged events count as delivered, and ``send`` is never called."""
     refresh: float | None = 60.0
-    """Seconds after a push until everything is pushed again, be there news or not; None: never. Prometheus scrapes a
-    Pushgateway once a minute by default, and looks back five minutes for a gauge."""
+    """The seconds after a push until everything is pushed again, even without new events; None: never. Prometheus
+    scrapes a Pushgateway once a minute by default, and looks back five minutes for a gauge."""
 
     def __init__(
         self,
@@ -249,15 +253,15 @@ class SeriesSink(Sink, ABC, Generic[PartT]):
         max_backoff: float | timedelta = 30.0,
         refresh: float | timedelta | None = 60.0,
     ) -> None:
-        """Set up the sink's delivery; a subclass that does not call this has the defaults.
+        """Configure the sink's delivery. A subclass that doesn't call this keeps the defaults.
 
         Args:
-            name: key in ``stats().sinks``.
-            timeout: the longest an attempt may take, in seconds or as a ``timedelta``.
-            retry_budget: accepted as by every sink. It has no effect: a push always has the latest state.
-            backoff: the longest pause before the first retry, likewise.
-            max_backoff: the longest pause before any, likewise.
-            refresh: time after a push until everything is pushed again, likewise; None: never.
+            name: the sink's key in ``stats().sinks``.
+            timeout: the maximum duration of an attempt, in seconds or as a ``timedelta``.
+            retry_budget: accepted as by every sink, but without effect: a push always contains the latest state.
+            backoff: the maximum pause before the first retry, likewise.
+            max_backoff: the maximum pause before any retry, likewise.
+            refresh: the time after a push until everything is pushed again, likewise; None: never.
 
         Raises:
             ConfigError: (a ``ValueError``) a duration isn't finite and above 0, or the name isn't a str or is empty.
@@ -270,24 +274,25 @@ class SeriesSink(Sink, ABC, Generic[PartT]):
 
     @property
     def overflowed(self) -> Mapping[str, int]:
-        """By instrument, how many events lost their labels to ``max_series``; read after each hand-over."""
+        """How many events lost their labels to ``max_series``, by instrument; read after each hand-over."""
         return {}
 
     @abstractmethod
     def merge(self, events: Sequence[MetricEvent]) -> Mapping[int, str] | None:
-        """Add events to the series, each event once. Synchronous, no I/O; at most 500 a call, checkpoints between.
+        """Add events to the series. Each event is merged once.
 
-        Should it raise an ``Exception``, the whole batch counts as failed here.
+        Synchronous, no I/O. It gets at most 500 events per call, with checkpoints between calls. If it raises an
+        ``Exception``, the whole batch counts as failed for this sink.
 
         Returns:
-            Events that are refused for good, by position, with the reason: they count as rejected at once. None: all
-            are merged.
+            The permanently refused events, as a mapping from position to reason; they count as rejected at once. None:
+            all are merged.
         """
 
     def snapshot(self) -> PartT | None:
-        """Return what the next attempt sends: all that is merged so far. Synchronous, no I/O, for each attempt anew."""
+        """Return the data for the next attempt: everything merged so far. Synchronous, no I/O; called per attempt."""
         return None
 
     @abstractmethod
     async def send(self, payload: Payload[PartT]) -> Receipt | None:
-        """Make one attempt to push ``payload.parts[0]``, the snapshot. Returns as :meth:`EventSink.send` does."""
+        """Make one attempt to push ``payload.parts[0]``, the snapshot. Return as in :meth:`EventSink.send`."""

@@ -1,4 +1,4 @@
-"""Sinks for users' own tests: in memory, in virtual time, failing on request.
+"""Sinks for users' own tests: they work in memory and in virtual time, and fail on request.
 
 Example:
     >>> import trio
@@ -27,19 +27,19 @@ __all__ = ["FlakySink", "PartialSink", "RecordingSink", "StuckSink"]
 
 
 class RecordingSink(EventSink[None]):
-    """Keeps everything in memory. Taking a batch is its last act: no checkpoint comes before it is settled."""
+    """Keeps all batches in memory. No checkpoint occurs between taking a batch and settling its events."""
 
     def __init__(self, **settings: Any) -> None:
-        """Start empty.
+        """Create a sink without batches.
 
         Args:
             settings: ``name`` and the delivery settings of :class:`~trio_batchmetrics.abc.EventSink`.
         """
         super().__init__(**settings)
         self.batches: list[Batch] = []
-        """The payloads taken, in order."""
+        """The batches taken, in order."""
         self.attempts: int = 0
-        """How often something was tried."""
+        """The number of attempts so far."""
 
     def _tried(self) -> None:
         self.attempts += 1
@@ -57,43 +57,43 @@ class RecordingSink(EventSink[None]):
 
 
 class FlakySink(RecordingSink):
-    """Fails at first: the first ``fail`` attempts raise a ``ConnectionError``, which is retried."""
+    """Fails at first: the first ``fail`` attempts raise a ``ConnectionError``, which causes a retry."""
 
     def __init__(self, fail: int = 1, **settings: Any) -> None:
-        """Fail so many attempts.
+        """Create a sink that fails at first.
 
         Args:
-            fail: how many.
+            fail: the number of attempts that fail.
             settings: ``name`` and the delivery settings of :class:`~trio_batchmetrics.abc.EventSink`.
         """
         super().__init__(**settings)
         self.fail = fail
 
     async def send(self, payload: Payload[None]) -> Receipt | None:
-        """Fail, or take the batch."""
+        """Fail if it is one of the first attempts; otherwise take the batch."""
         if self.attempts < self.fail:
             self._tried()
-            raise ConnectionError(f"attempt {self.attempts} of {self.fail} that fail")
+            raise ConnectionError(f"deliberate failure {self.attempts} of {self.fail}")
         return await super().send(payload)
 
 
 class StuckSink(RecordingSink):
-    """Never answers: its ``send`` waits until it is cancelled."""
+    """Never responds: its ``send`` waits until it is cancelled."""
 
     async def send(self, payload: Payload[None]) -> Receipt | None:
-        """Wait for ever."""
+        """Wait until cancelled."""
         self._tried()
         await trio.sleep_forever()
 
 
 class PartialSink(RecordingSink):
-    """Refuses some events for good and takes the others."""
+    """Permanently refuses some events and takes the others."""
 
     def __init__(self, reject: Callable[[Any], bool], **settings: Any) -> None:
-        """Refuse what a predicate is true for.
+        """Create a sink that refuses the events for which a predicate is true.
 
         Args:
-            reject: gets an event.
+            reject: the predicate; gets one event.
             settings: ``name`` and the delivery settings of :class:`~trio_batchmetrics.abc.EventSink`.
         """
         super().__init__(**settings)
@@ -102,7 +102,7 @@ class PartialSink(RecordingSink):
         """Every event refused, in order."""
 
     async def send(self, payload: Payload[None]) -> Receipt | None:
-        """Take the batch, without what is refused."""
+        """Take the batch without the refused events."""
         self._tried()
         refused = {at: "refused" for at, event in enumerate(payload.events) if self.reject(event)}
         self.rejected += [payload.events[at] for at in refused]
