@@ -63,7 +63,7 @@ def release(sinks: Iterable[Sink], owner: object) -> None:
 
 
 class Hold:
-    """Remembers which collector holds a sink now, and checks later whether that still holds."""
+    """Remembers which collector holds a sink now, and checks later whether it still does."""
 
     def __init__(self, sink: Sink) -> None:
         """Note the current holder. A sink that is used without a collector counts as held for as long as it exists."""

@@ -90,7 +90,7 @@ class Receipt:
     """The error, for ``last_error``; never a credential."""
     uncertain: bool = False
     """Whether the items to retry are in doubt: they may have arrived, as when a response was lost or the attempt took
-    too long. If they are refused later, they count as failed, not as rejected: only *failed* allows for arrival."""
+    too long. If refused later, they count as failed, not as rejected: only *failed* says that they may be there."""
 
 
 class Sink:
@@ -101,8 +101,8 @@ class Sink:
     timeout: float = 30.0
     """The maximum duration of an attempt, in seconds."""
     retry_budget: float = 300.0
-    """The time after a payload's first attempt, in seconds, from which no retry begins. A push of cumulative series has
-    no such limit."""
+    """How long after a payload's first attempt retries may begin, in seconds. A push of cumulative series has no such
+    limit."""
     backoff: float = 0.5
     """The maximum pause before the first retry, in seconds; doubled with each failure until an attempt succeeds, with
     full jitter."""
@@ -125,7 +125,7 @@ class Sink:
         Args:
             name: the sink's key in ``stats().sinks``.
             timeout: the maximum duration of an attempt, in seconds or as a ``timedelta``.
-            retry_budget: the time after a payload's first attempt from which no retry begins, likewise.
+            retry_budget: how long after a payload's first attempt retries may begin, likewise.
             backoff: the maximum pause before the first retry, likewise.
             max_backoff: the maximum pause before any retry, likewise.
 
@@ -139,7 +139,7 @@ class Sink:
         self.max_backoff = seconds("max_backoff", max_backoff)
 
     def bind(self, context: SinkContext) -> None:
-        """Receive the opening collector's context. Synchronous, no I/O; an exception propagates to ``async with``."""
+        """Receive the opening collector's context. Synchronous, no I/O; ``async with`` raises its exceptions."""
         self.context = context
 
     async def aclose(self) -> None:
@@ -183,7 +183,7 @@ class EventSink(Sink, ABC, Generic[PartT]):
         Args:
             name: the sink's key in ``stats().sinks``.
             timeout: the maximum duration of an attempt, in seconds or as a ``timedelta``.
-            retry_budget: the time after a payload's first attempt from which no retry begins, likewise.
+            retry_budget: how long after a payload's first attempt retries may begin, likewise.
             backoff: the maximum pause before the first retry, likewise.
             max_backoff: the maximum pause before any retry, likewise.
             max_events: the maximum number of events per payload; None keeps the class's value.

@@ -93,7 +93,7 @@ class PartialSink(RecordingSink):
         """Create a sink that refuses the events for which a predicate is true.
 
         Args:
-            reject: the predicate; gets one event.
+            reject: the predicate, called with one event.
             settings: ``name`` and the delivery settings of :class:`~trio_batchmetrics.abc.EventSink`.
         """
         super().__init__(**settings)

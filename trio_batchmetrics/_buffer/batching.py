@@ -246,7 +246,7 @@ class Batching:
                 return
             batch.mark_ready(self._waker, self._turn)
             self._seal()
-            self._room = 0  # threads may have filled several batches since it was known
+            self._room = 0  # outdated: other threads may have filled several batches meanwhile
 
     def _seal(self) -> None:
         """Seal the open batch. If a call was cut short, the next one completes it."""

@@ -71,7 +71,7 @@ class Buffer(Batching):
         return False
 
     def put_slowly(self, row: Row) -> None:
-        """Record a row, or refuse and count it, when the gate alone cannot decide. From any thread."""
+        """Record a row, or refuse and count it: the slow path of :meth:`put`. From any thread."""
         here = get_ident() == self._thread
         if here:
             self._maintain_if_asked()  # rows that other threads have recorded come first

@@ -15,7 +15,7 @@ __all__ = ["WaitingBatches"]
 
 
 class WaitingBatches:
-    """Waiting batches in the order of their numbers. Batches of points take no room, and are never evicted from."""
+    """Waiting batches in the order of their numbers. Points take no room in the buffer, and are never evicted."""
 
     def __init__(self, ledger: Ledger) -> None:
         """Create an empty queue.
@@ -77,7 +77,7 @@ class WaitingBatches:
             current: the open batch.
             kept: an event that must not be evicted.
         """
-        for batch in reversed(self._batches):  # found in the first or second, unless just evicted
+        for batch in reversed(self._batches):  # ends at the first or second batch, unless their events were evicted
             if batch is not current and batch.waiting:
                 for at in reversed(range(len(batch.rows))):
                     if batch.rows[at] is not None and batch.rows[at] is not kept:

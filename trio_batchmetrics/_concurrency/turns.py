@@ -17,7 +17,7 @@ _SHORTEST = 0.001
 """The seconds that a turn may always take: the other tasks of the run loop don't notice such a short delay."""
 
 _SHARE = 0.1
-"""The turn's share of the time since the last turn: a library that takes a tenth of a busy loop keeps up with it."""
+"""The turn's share of the time since the last turn: with a tenth of a busy loop, a task keeps up, and costs a tenth."""
 
 _work_clock = time.thread_time if time.get_clock_info("thread_time").resolution <= _SHORTEST / 10 else time.perf_counter
 """Thread time if its clock is fine enough: Windows counts a thread's time in steps of 15.6 ms."""
@@ -43,7 +43,7 @@ class Turn:
         self.extended: bool = False
         """Whether the turn is longer than a millisecond, because the run loop is busy."""
         self._looked = work()
-        """The time of the last check whether the turn is over."""
+        """The CPU time when :attr:`over` was last read, or the turn began."""
         self._until = self._looked + _SHORTEST
         self._collected = False
         """Whether one very long step has already been excluded from the turn."""
@@ -83,6 +83,6 @@ class Turn:
         self._waited_since = self._clock()
         await trio.lowlevel.checkpoint()
         self.begin()
-        if left > _SHORTEST:  # a long wait earned this time, however soon the run loop has come round now
+        if left > _SHORTEST:  # keep the time that a long wait has earned, however soon the run loop came round now
             self.extended = True
             self._until = max(self._until, self._work() + left)

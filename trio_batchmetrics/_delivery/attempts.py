@@ -34,7 +34,7 @@ class Attempts:
     def __init__(
         self, sink: EventSink[Any] | SeriesSink[Any], counters: SinkCounters, report: Callable[[], object]
     ) -> None:
-        """Create the attempts of one sink; the backoff starts at its shortest.
+        """Set up the attempts on one sink, with the backoff at its shortest.
 
         Args:
             sink: an event sink or series sink.

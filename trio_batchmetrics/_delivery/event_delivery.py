@@ -174,7 +174,7 @@ class EventDelivery(Delivery):
         return self._in_flight is not None
 
     async def _deliver(self) -> None:
-        """Send the events in flight, with their halves and leftovers, in at most :data:`MAX_REQUESTS` requests."""
+        """Send the requests in flight and those they are split into: at most :data:`MAX_REQUESTS`, plus retries."""
         in_flight = self._in_flight
         assert in_flight is not None  # noqa: S101 - _wait_for_work has set it
         requests, sent = in_flight.requests, 0
@@ -202,7 +202,7 @@ class EventDelivery(Delivery):
     async def _set_aside(self, in_flight: InFlight) -> None:
         """Set the remaining requests aside. If the sink has accepted nothing since it last failed, delay others too.
 
-        If these events come from the queue, all deliveries pause: the events themselves are hardly at fault. Otherwise
+        If these events come from the queue, the whole task pauses: the events themselves are hardly at fault. Otherwise
         everything else that is set aside is delayed too, so that a back-end that accepts nothing gets one of these
         payloads per backoff.
         """

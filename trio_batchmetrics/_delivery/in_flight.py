@@ -51,7 +51,7 @@ class InFlight:
     requests: list[Request]
     """The remaining requests. The last one is next, and has the oldest events."""
     retry_deadline: float = math.inf
-    """The time from which no retry begins, by Trio's clock; infinite until the first attempt."""
+    """The time after which no retry begins, by Trio's clock; infinite until the first attempt."""
     due: float = -math.inf
     """When it resumes after it was set aside, by Trio's clock."""
 

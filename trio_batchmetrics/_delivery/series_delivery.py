@@ -50,7 +50,7 @@ class SeriesDelivery(Delivery):
         """Whether anything was ever merged."""
         self._leaving = False
         self._last_push_begun = False
-        """Whether an attempt that contains everything merged so far has begun since the block began to be left."""
+        """Whether an attempt with everything merged so far has begun while the block is being left."""
         self.overflowed: Mapping[str, int] = {}
         """How many events lost their labels to ``max_series``, by instrument. Each hand-over replaces the mapping."""
 
@@ -119,7 +119,7 @@ class SeriesDelivery(Delivery):
         return True
 
     async def _deliver(self) -> None:
-        """Push until a push succeeds."""
+        """Push until a push succeeds. As the block is being left, one attempt is enough if nothing is pending."""
         while True:
             self._last_push_begun = self._leaving
             receipt = await self._attempt()

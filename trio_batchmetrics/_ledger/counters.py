@@ -15,7 +15,7 @@ PROCESSED, SPOOLED, FAILED, DROPPED = range(4)
 
 
 class Verdict(enum.Enum):
-    """The way in which a sink settles an event."""
+    """A sink's final decision about an event."""
 
     DELIVERED = PROCESSED
     SPOOLED = SPOOLED

@@ -12,7 +12,7 @@ from .counters import FAILED, PROCESSED, SPOOLED, SinkCounters
 __all__ = ["MAX_EVENT_SINKS", "SETTLING", "PendingBatch", "PendingBatches"]
 
 MAX_EVENT_SINKS = 80
-"""A batch's byte per event holds 3 × sinks + 2."""
+"""The limit keeps ``3 × sinks + 2`` within a batch's single byte per event."""
 
 
 def _settling(outcome: int) -> bytes:
@@ -91,7 +91,7 @@ class PendingBatch:
         self.plain: bool = True
         """Whether all handed-over rows that are tuples are plain (see ``_events.validation``)."""
         self.at_least: int = PROCESSED
-        """The best outcome that any event of the batch can still get; a sink's outcome may be worse."""
+        """The best outcome that the batch's events can still get; any sink may report a worse one."""
         self.outcomes: bytearray | None = None
         """One byte per event handed over: ``3 × (event sinks that owe an outcome) + (the worst outcome so far)``. None
         if at most one event sink owes an outcome: a count is enough then."""

@@ -107,7 +107,7 @@ class FlushTask:
     async def _wait_for_room(self, batch: PendingBatch) -> None:
         """Wait while every sink's queue is full. Meanwhile the batch waits in the buffer, where events may be evicted.
 
-        With a series sink, which always has room, don't wait for the queues.
+        With a series sink, which always has room, wait only for sinks that are about to take their events.
         """
         while any(sink.about_to_take and batch.waiting > sink.room for sink in self._event_sinks):
             await self._turn.give_way()  # the sink hasn't had a chance to take its events, so don't give any up yet

@@ -26,7 +26,7 @@ __all__ = ["BatchMetricsCollector"]
 
 @tolerant_repr
 class BatchMetricsCollector(Recorder):
-    """Records events and accounts for every one of them. ``async with`` :func:`collector` returns it.
+    """Records events and accounts for every one of them. Entering the block of :func:`collector` returns it.
 
     Every synchronous call works in any thread, in a signal handler, in ``__del__`` and in a logging handler. Only
     :meth:`arecord` and :meth:`flush` must be called in the thread of the collector's Trio run.
@@ -71,9 +71,9 @@ class BatchMetricsCollector(Recorder):
     ) -> BoundCounter:
         """Return a bound counter: ``.add(v=1)``. The same name, labels and unit give the same object.
 
-        Works in any thread, a signal handler, ``__del__`` and a logging handler; never a checkpoint, and waits for no
-        lock. Two label values are the same if they are equal and of the same type: 1, 1.0, True and "1" are four
-        different ones. Beyond ``max_series`` label sets per name, the rest share one instrument, labelled
+        Works in any thread, in a signal handler, in ``__del__`` and in a logging handler. Never a checkpoint; waits for
+        no lock. Two label values are the same if they are equal and of the same type: 1, 1.0, True and "1" are four
+        different values. Beyond ``max_series`` label sets per name, the rest share one instrument, labelled
         ``otel.metric.overflow="true"``.
 
         Args:
