@@ -241,9 +241,9 @@ def test_a_turn_takes_a_millisecond_or_a_tenth_of_the_wait_for_it() -> None:
     turn.begin()  # nobody said since when there was work
     clock.now = 5.0011
     assert turn.over
-    turn.wanted()
+    turn.note_work()
     clock.now = 5.0511
-    turn.wanted()  # there was work already
+    turn.note_work()  # there was work already
     clock.now = 5.1011
     turn.begin()  # after 0.1 s
     clock.now = 5.1110
@@ -257,7 +257,7 @@ async def test_giving_way_is_a_checkpoint_and_begins_another_turn() -> None:
     times, work = iter([1.0, 1.25]), Clock()
     turn = Turn(lambda: next(times), work)
     with trio.testing.assert_checkpoints():
-        await turn.give_way()
+        await turn.yield_to_others()
     work.now = 0.0249
     assert not turn.over
     work.now = 0.0251
@@ -268,7 +268,7 @@ def turn_after(wait: float) -> tuple[Turn, Clock, Clock]:
     """Return a turn that begins after a wait of so many seconds, the clock, and the one that tells its work."""
     clock, work = Clock(), Clock()
     turn = Turn(clock, work)
-    turn.wanted()
+    turn.note_work()
     clock.now = wait
     turn.begin()
     return turn, clock, work
@@ -278,13 +278,13 @@ async def test_what_is_left_of_a_long_turn_is_kept_when_it_gives_way() -> None:
     """It waited for a sink to take what it had, say; the run loop comes round sooner this time, and later next time."""
     turn, _, work = turn_after(0.25)  # of 25 ms
     work.now = 0.004
-    await turn.give_way()
+    await turn.yield_to_others()
     assert turn.extended
     work.now = 0.0249
     assert not turn.over
     work.now = 0.0251
     assert turn.over
-    await turn.give_way()
+    await turn.yield_to_others()
     assert not turn.extended
     work.now = 0.0262
     assert turn.over
@@ -302,7 +302,7 @@ def test_what_the_garbage_collector_takes_of_a_long_turn_is_not_counted_once() -
     work.now = 0.1151
     assert turn.over
     clock.now = 0.4
-    turn.wanted()
+    turn.note_work()
     clock.now = 0.6
     turn.begin()
     work.now = 0.2

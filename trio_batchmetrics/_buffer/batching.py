@@ -38,7 +38,8 @@ class _Change:
     def __exit__(self, *_: object) -> None:
         batching = self._batching
         batching.busy = False
-        if batching.again or len(batching.rows) >= batching.limit or not batching.gate:  # else the room is unchanged
+        unchanged = batching.gate and len(batching.rows) < batching.limit  # as much room as before, and no row is due
+        if batching.maintenance_due or not unchanged:
             batching.limit = 0
             batching.maintain()
 
@@ -48,9 +49,10 @@ class Batching:
 
     # CPython 3.11 speeds up attribute access only for classes with slots or at most 30 attributes.
     __slots__ = (
-        "_asked _batch_size _batches _buffer_size _change _clock _current _cut_short _direct _drop_oldest "
-        "_enabled _flush_interval _full _handed_in _kept _ledger _on_current_evicted _open _recorded "
-        "_refusals _reporter _room _thread _turn _waiters _waker again busy closed gate limit rows signal"
+        "_batch_size _batches _buffer_size _change _clock _current _direct _drop_oldest _enabled "
+        "_flush_interval _full _handed_in _interrupted _ledger _maintenance_requested _on_current_evicted "
+        "_open _recorded _recording _refusals _reporter _room _thread _turn _waiters _waker busy closed "
+        "gate limit maintenance_due rows signal"
     ).split()
 
     def __init__(
@@ -83,13 +85,13 @@ class Batching:
         self.rows: list[Any] = []
         self.busy: bool = False
         """Whether a structural change is in progress."""
-        self.again: bool = False
+        self.maintenance_due: bool = False
         """Whether maintenance became due during a structural change, and must still run."""
         self._room = 0
         """A lower bound on the room left when the list became empty; 0 once the list has rows."""
-        self._asked = False
+        self._maintenance_requested = False
         """Whether a library task has been asked to run maintenance."""
-        self._cut_short = False
+        self._interrupted = False
         """Whether an exception from a signal handler has interrupted a change."""
         self._flush_interval = config.flush_interval
         self._buffer_size = config.buffer_size
@@ -114,7 +116,7 @@ class Batching:
         self._batches = WaitingBatches(ledger)
         self.signal: FlushSignal = FlushSignal(self._batches, config.buffer_size, waker, turn)
         self._waiters = Waiters()
-        self._kept: Row | None = None
+        self._recording: Row | None = None
         """The row that arecord() is recording: re-entrant recorders must not displace it."""
         self._change = _Change(self)
         self._handed_in = HandedIn(
@@ -135,15 +137,15 @@ class Batching:
             self._ask_from_thread()
             return
         try:
-            while self.again or len(self.rows) >= self.limit:
+            while self.maintenance_due or len(self.rows) >= self.limit:
                 if self.busy:
-                    self.again = True
+                    self.maintenance_due = True
                     return  # re-entered: the outer call repeats once it is no longer busy
-                self.busy, self.again = True, False
+                self.busy, self.maintenance_due = True, False
                 try:
                     self._maintain_once()
                 except BaseException:  # the next call resumes the change
-                    self._cut_short, self._refusals, self.limit = True, None, 0
+                    self._interrupted, self._refusals, self.limit = True, None, 0
                     raise
                 finally:
                     self.busy = False
@@ -154,13 +156,13 @@ class Batching:
         self.limit = 0
         self.maintain()
 
-    def _maintain_if_asked(self) -> None:
-        if self._asked or self._cut_short or self._handed_in.rows:
+    def _maintain_if_requested(self) -> None:
+        if self._maintenance_requested or self._interrupted or self._handed_in.rows:
             self._maintain_now()
 
     def _ask_from_thread(self) -> None:
         """Ask Trio's thread to process a row that this thread has appended. The row already counts."""
-        self.again = True  # maintenance that is already running repeats
+        self.maintenance_due = True  # maintenance that is already running repeats
         try:
             self._ask(self._waker)
             if self._recorded.waiting >= self._buffer_size and not self.closed:
@@ -178,31 +180,31 @@ class Batching:
             pass  # the rows are safe; the next recorder call tries again
 
     def _ask(self, waker: Callable[[Callable[[], object]], object]) -> None:
-        if not self._asked:
-            self._asked = True
+        if not self._maintenance_requested:
+            self._maintenance_requested = True
             try:
                 waker(self._maintain_now)
             except BaseException:
-                self._asked = False
+                self._maintenance_requested = False
                 raise
 
     def _shut_gate(self) -> None:
-        """Make Trio's thread run maintenance before it records again."""
+        """Make Trio's thread run maintenance before it records maintenance_due."""
         self.gate, self._refusals = False, None
 
     def _maintain_once(self) -> None:
-        self._asked = False  # first: any append from here on asks again
-        if self._handed_in.rows or self._cut_short:
+        self._maintenance_requested = False  # first: any append from here on asks again
+        if self._handed_in.rows or self._interrupted:
             self._handed_in.move(self._append_moved)
         self._form_batches()
         filled = len(self.rows)  # read before the room: re-entry in between makes the next call early, never late
         known, self._room = self._room, 0
-        if filled and known >= self._batch_size and self.gate and not self._cut_short:  # the room can only have grown
+        if filled and known >= self._batch_size and self.gate and not self._interrupted:  # the room can only have grown
             self.limit = self._batch_size
             return
         room = self._buffer_size - self._recorded.waiting
         if room < 0 and self._make_room():
-            self.again = True
+            self.maintenance_due = True
             return
         if not self.closed:
             is_open = room > 0 and not self._waiters.rows and self._direct
@@ -216,8 +218,8 @@ class Batching:
         else:
             limit = filled + room if room < self._batch_size - filled else self._batch_size
             self.limit = limit if limit > filled else filled + 1
-        if self._cut_short:
-            self._cut_short = False
+        if self._interrupted:
+            self._interrupted = False
             self.signal.notify()
 
     # -- batches
@@ -280,11 +282,11 @@ class Batching:
     def _refuse_newest(self) -> bool:
         """Refuse the newest row, although it was appended; return whether there was one."""
         refusals = self._recorded.refusals("closed" if self.closed else "buffer_full").mine()
-        if len(self.rows) > (self._kept is not None):
+        if len(self.rows) > (self._recording is not None):
             refusals.count += 1  # no call before the deletion: the event is always counted exactly once
-            del self.rows[-2 if self.rows[-1] is self._kept else -1]
+            del self.rows[-2 if self.rows[-1] is self._recording else -1]
             return True
-        return self._batches.evict_newest(self._open, self._kept) is not None
+        return self._batches.evict_newest(self._open, self._recording) is not None
 
     def _evict_oldest(self) -> bool:
         """Evict the oldest waiting event; return whether there was one."""

@@ -74,11 +74,11 @@ class Buffer(Batching):
         """Record a row, or refuse and count it: the slow path of :meth:`put`. From any thread."""
         here = get_ident() == self._thread
         if here:
-            self._maintain_if_asked()  # rows that other threads have recorded come first
+            self._maintain_if_requested()  # rows that other threads have recorded come first
         if self.closed or not self._enabled:
             self.refuse("closed")
         elif not (self._drop_oldest or self._has_room()):
-            self._handed_in.make_sure()
+            self._handed_in.request_move()
             self.refuse("buffer_full")
         elif here:
             self.rows.append(row)
@@ -97,13 +97,13 @@ class Buffer(Batching):
         """Record a row as soon as there is room. This implements the guarantee of ``arecord``."""
         self.check_thread()
         await trio.lowlevel.checkpoint_if_cancelled()
-        self._maintain_if_asked()
+        self._maintain_if_requested()
         if self.gate or self._has_room():  # another thread may have shut the gate, although there is room
-            self._kept = row
+            self._recording = row
             self.rows.append(row)
             if len(self.rows) >= self.limit:
                 self.maintain()
-            self._kept = None
+            self._recording = None
             await trio.lowlevel.cancel_shielded_checkpoint()
             return
         if self.closed:
@@ -133,7 +133,7 @@ class Buffer(Batching):
 
     def next_batch(self) -> PendingBatch | None:
         """Return the oldest batch, or None, and make it the current one. Its events are still waiting."""
-        if self._asked or self._cut_short or self._handed_in.rows:
+        if self._maintenance_requested or self._interrupted or self._handed_in.rows:
             self._maintain_now()
         self._current = self._batches.first
         return self._current
@@ -151,18 +151,18 @@ class Buffer(Batching):
         Returns:
             The rows that were not evicted.
         """
-        if self._asked or self._cut_short or self._handed_in.rows:
+        if self._maintenance_requested or self._interrupted or self._handed_in.rows:
             self._maintain_now()  # evict the oldest events before taking the others
         with self._change:
             self._current = None
             self._batches.take(batch)
         while self._waiters.rows and self._recorded.waiting < self._buffer_size:
             task, row = self._waiters.first()
-            self._kept = row
+            self._recording = row
             self.rows.append(row)
             trio.lowlevel.reschedule(task)
             self._maintain_now()
-            self._kept = None
+            self._recording = None
         return [row for row in batch.rows if row is not None] if batch.evicted else batch.rows
 
     def report_loss(self) -> None:
@@ -173,7 +173,7 @@ class Buffer(Batching):
 
     def seal_open_batch(self) -> None:
         """Seal the open batch, if there is one, so that it is taken at once. Call it from a task."""
-        self._maintain_if_asked()
+        self._maintain_if_requested()
         if self._open is not None:
             with self._change:
                 self._seal_ready()
@@ -189,7 +189,7 @@ class Buffer(Batching):
 
         The waiter doesn't cover rows that re-entrant recorders add. See :meth:`Ledger.add_waiter`.
         """
-        self._maintain_if_asked()
+        self._maintain_if_requested()
         with self._change:
             self._seal_ready()
             return self._ledger.add_waiter(partial(self._waker, notify))

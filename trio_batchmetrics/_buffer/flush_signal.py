@@ -52,7 +52,7 @@ class FlushSignal:
         self.parked = False
         try:
             self._send.send_nowait(batch)
-            self._turn.wanted()
+            self._turn.note_work()
         except trio.WouldBlock:  # the channel already holds a message
             pass
         except BaseException:  # raised by a signal handler: the next batch notifies again

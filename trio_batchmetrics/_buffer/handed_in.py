@@ -59,11 +59,11 @@ class HandedIn:
         try:
             if len(self.rows) > self._capacity and has_room():
                 self._evict()
-            self.make_sure()
+            self.request_move()
         except RecursionError:
             pass  # the row is safe; the next append asks again
 
-    def make_sure(self) -> None:
+    def request_move(self) -> None:
         """Ask Trio's thread to move the rows, if there are any and it hasn't been asked yet. From any thread."""
         if self.rows and not self._asked:
             self._asked = True

@@ -48,7 +48,7 @@ class Turn:
         self._collected = False
         """Whether one very long step has already been excluded from the turn."""
 
-    def wanted(self) -> None:
+    def note_work(self) -> None:
         """Note that there is work from now on. The task starts on it when the run loop comes round."""
         if self._waited_since is None:
             self._waited_since = self._clock()
@@ -77,7 +77,7 @@ class Turn:
         self._looked = now
         return now >= self._until
 
-    async def give_way(self) -> None:
+    async def yield_to_others(self) -> None:
         """Yield to other tasks, then begin a turn with at least the time left from this one. Always a checkpoint."""
         left = self._until - self._work()
         self._waited_since = self._clock()

@@ -109,7 +109,7 @@ class EventDelivery(Delivery):
         self._queue.append(batch)
         keeps_up = self._idle and _FEW * self._queue.count <= self._capacity
         self._one_by_one = self._one_by_one + 1 if keeps_up else 0
-        self._packer.turn.wanted()
+        self._packer.turn.note_work()
         self._work.set()
 
     def begin_shutdown(self) -> None:

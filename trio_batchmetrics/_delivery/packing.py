@@ -99,7 +99,7 @@ class Packer:
 
     async def _yield_if_due(self) -> None:
         if self.turn.over or not self.turn.extended:
-            await self.turn.give_way()
+            await self.turn.yield_to_others()
 
     def _payload(self, events: SliceQueue, parts: Collection[Any], batch: Batch | None = None) -> Payload[Any]:
         self._payloads += 1

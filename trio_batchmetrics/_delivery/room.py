@@ -26,7 +26,7 @@ class RoomSignal:
     def notify(self) -> None:
         """Wake the flush task, because there may be room. Does nothing unless the signal is :attr:`awaited`."""
         if self.awaited:
-            self._turn.wanted()
+            self._turn.note_work()
             self._event.set()
 
     async def wait(self) -> None:

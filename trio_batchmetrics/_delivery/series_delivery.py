@@ -68,7 +68,7 @@ class SeriesDelivery(Delivery):
         start = 0
         for chunk in chunks:
             if start and turn.over:
-                await turn.give_way()
+                await turn.yield_to_others()
             try:
                 found = self._sink.merge(chunk)
                 if found is not None:

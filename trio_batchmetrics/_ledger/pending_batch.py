@@ -123,7 +123,7 @@ class PendingBatch:
         """
         self.ready = True
         if self._signal is not None:
-            turn.wanted()
+            turn.note_work()
             waker(self._signal.set)
 
     async def wait_ready(self) -> None:

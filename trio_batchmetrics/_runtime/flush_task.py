@@ -102,7 +102,7 @@ class FlushTask:
             if self._progress:
                 self._progress.unpark_all()
             if self._turn.over:
-                await self._turn.give_way()
+                await self._turn.yield_to_others()
 
     async def _wait_for_room(self, batch: PendingBatch) -> None:
         """Wait while every sink's queue is full. Meanwhile the batch waits in the buffer, where events may be evicted.
@@ -110,7 +110,8 @@ class FlushTask:
         With a series sink, which always has room, wait only for sinks that are about to take their events.
         """
         while any(sink.about_to_take and batch.waiting > sink.room for sink in self._event_sinks):
-            await self._turn.give_way()  # the sink hasn't had a chance to take its events, so don't give any up yet
+            # The sink hasn't had a chance to take its events, so don't give any up yet.
+            await self._turn.yield_to_others()
         while self._event_sinks and not self._series_sinks and batch.waiting:
             if any(batch.waiting <= sink.room for sink in self._event_sinks):
                 return
@@ -143,7 +144,7 @@ class FlushTask:
         bad = len(rows)
         for start in range(0, len(rows), CHUNK):
             if start and self._turn.over:
-                await self._turn.give_way()
+                await self._turn.yield_to_others()
             chunk = valid(rows[start : start + CHUNK] if len(rows) > CHUNK else rows, self._invalid.note)
             if good := len(chunk):
                 bad -= good
