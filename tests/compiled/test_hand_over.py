@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+from decimal import Decimal
 from typing import Any
 
+import pytest
 from hypothesis import assume, given, settings
+from trio.testing import MockClock
 
 from tests.compiled.classes import Empty
 from tests.compiled.rows import NAMED, ROWS, handed_over, is_valid, rows_of
 from tests.helpers import examples
 from tests.tally import Job, as_text
-from trio_batchmetrics import BackendRequest, CacheMetric, HttpRequest
+from trio_batchmetrics import BackendRequest, Batch, BatchMetricsConfig, CacheMetric, HttpRequest, collector
 from trio_batchmetrics._events.batch import is_plain, rows_and_groups
 from trio_batchmetrics._events.validation import plain_rows, valid
 from trio_batchmetrics.abc import SeriesStore
@@ -57,3 +60,20 @@ def test_a_store_takes_whatever_is_valid(drawn: list[tuple[Any, ...]]) -> None:
     for kind, name in counted:
         total = sum(point.value for point in metrics[name].points) if name in metrics else 0
         assert total == kinds.count(kind)
+
+
+@pytest.mark.parametrize("unusual", [3, 555])
+async def test_an_unusual_label_is_normalized_wherever_it_is_in_a_large_batch(
+    unusual: int, autojump_clock: MockClock
+) -> None:
+    """A batch is checked in chunks of 500 events; a sink gets all of them as one payload."""
+    paths: list[str] = []
+
+    async def sink(batch: Batch) -> None:
+        paths.extend(row[3] for row in plain_rows(batch))
+
+    async with collector(BatchMetricsConfig(batch_size=1000), sinks=[sink]) as metrics:
+        for number in range(600):
+            path: Any = Decimal("1.5") if number == unusual else "/"
+            metrics.record_http_request("GET", path, 200, 0.1)
+    assert paths == ["1.5" if number == unusual else "/" for number in range(600)]
