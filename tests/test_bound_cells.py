@@ -64,7 +64,7 @@ def collected(made: Instruments) -> dict[str, Any]:
     return {row[2]: row[4] if len(row) == 5 else (row[7], row[5]) for row in rows}
 
 
-def test_there_is_a_global_interpreter_lock_unless_python_says_that_there_is_none(
+def test_there_is_a_global_interpreter_lock_unless_python_reports_that_there_is_none(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """Asked when instruments are made: a free-threaded Python may have one, or get one."""
@@ -126,7 +126,7 @@ def test_fifty_threads_create_and_update_at_once_and_the_sums_are_exact(by_threa
 
 @restless()
 @pytest.mark.parametrize("by_thread", [True, False])
-def test_fifty_threads_that_make_label_sets_at_once_never_exceed_max_series(by_thread: bool) -> None:
+def test_fifty_threads_that_create_label_sets_at_once_never_exceed_max_series(by_thread: bool) -> None:
     """And fill it: threads that make the same label set at once cost one place, and nothing is lost."""
     made, host = instruments(by_thread=by_thread, max_series=30)
 
@@ -169,7 +169,7 @@ def test_threads_that_come_and_go_leave_nothing_behind() -> None:
     assert collected(made) == {"c": 600, "g": 300, "h": ((300, 0), 150)}
 
 
-def test_a_gauge_is_what_was_last_set_with_the_changes_since_in_any_thread() -> None:
+def test_a_gauge_is_the_value_last_set_plus_the_changes_since_in_any_thread() -> None:
     """Changes before it do not count, whichever thread made them; a thread that has ended changes nothing."""
     made, _ = instruments()
     gauge = made.gauge("g", None, "", "")
@@ -229,7 +229,7 @@ STEPS = st.lists(
 
 @settings(deadline=None)
 @given(STEPS)
-def test_both_modes_hand_on_the_same(steps: list[tuple[str, Any]]) -> None:
+def test_both_modes_hand_on_the_same_points(steps: list[tuple[str, Any]]) -> None:
     """Whatever is done to a counter, a gauge and a histogram, and whenever it is collected, in one thread."""
     taken: list[tuple[list[dict[str, Any]], Any]] = []
     for by_thread in (False, True):
@@ -372,7 +372,7 @@ def _depth() -> int:
 
 
 @pytest.mark.parametrize("by_thread", [True, False])
-def test_what_is_raised_while_an_instrument_is_collected_costs_no_updates(by_thread: bool) -> None:
+def test_an_exception_while_an_instrument_is_collected_costs_no_updates(by_thread: bool) -> None:
     """At each place in it where a signal handler may raise: later collections take it all, and nothing twice."""
 
     def interrupt() -> None:
@@ -406,7 +406,7 @@ def test_what_is_raised_while_an_instrument_is_collected_costs_no_updates(by_thr
     assert raised > 5
 
 
-def test_label_sets_made_in_the_middle_of_making_one_never_exceed_max_series() -> None:
+def test_label_sets_created_while_another_is_created_never_exceed_max_series() -> None:
     """At each place where a signal handler may run: as many as are allowed keep their labels, the rest share one."""
     point, passed = 0, [1]
     while passed[0] > point:

@@ -55,7 +55,7 @@ def test_a_series_that_was_there_before_its_instrument_keeps_its_value() -> None
     assert values(store.snapshot()) == {"jobs": {(): 5}, "depth": {(): 2}}
 
 
-def test_what_is_bound_is_never_forgotten() -> None:
+def test_bound_series_never_expire() -> None:
     """Other series of the same instrument are; a gauge without a value stays unseen."""
     now = 1000
     bound: Bound = [(COUNTER, {"n": 1}), (GAUGE, {}), (GAUGE, {"n": 2})]
@@ -70,7 +70,7 @@ def test_what_is_bound_is_never_forgotten() -> None:
 
 
 @pytest.mark.parametrize("openmetrics", [False, True])
-def test_a_page_keeps_what_is_bound_though_others_expire(openmetrics: bool) -> None:
+def test_a_page_keeps_bound_series_though_others_expire(openmetrics: bool) -> None:
     """A gauge that was set once; a histogram and a counter that nobody has touched."""
     now = 1_000
     bound: Bound = [(GAUGE, {"n": 1}), (HISTOGRAM, {}), (COUNTER, {})]
@@ -98,7 +98,7 @@ def test_a_gauge_that_was_set_once_is_in_every_write_of_series() -> None:
     assert len({lines[0].rpartition(" ")[2] for lines in writes}) == 3
 
 
-def test_what_is_bound_counts_towards_the_cap_and_is_refused_like_events() -> None:
+def test_bound_series_count_towards_the_cap_and_are_refused_like_events() -> None:
     """A label set beyond it shares the series for the rest; one that the back-end cannot take has none."""
     bound: Bound = [(COUNTER, {"n": n}) for n in range(3)]
     store = SeriesStore(SinkContext(bound=bound, max_series=2))
@@ -111,7 +111,7 @@ def test_what_is_bound_counts_towards_the_cap_and_is_refused_like_events() -> No
     assert b"long" not in sink.render()[0]
 
 
-def test_a_delta_has_a_0_for_what_was_created() -> None:
+def test_a_delta_has_a_0_for_each_new_bound_series() -> None:
     """Once."""
     bound: Bound = [(COUNTER, {})]
     store = SeriesStore(SinkContext(bound=bound))
@@ -121,7 +121,7 @@ def test_a_delta_has_a_0_for_what_was_created() -> None:
     assert values(store.take()) == {"jobs": {(): 2}}
 
 
-def test_another_thread_adopts_nothing_and_still_sees_what_is_there() -> None:
+def test_another_thread_adopts_no_series_and_still_sees_the_existing_ones() -> None:
     """Only Trio's thread adds series."""
     bound: Bound = [(COUNTER, {"n": 1})]
     sink = PrometheusSink()
@@ -137,7 +137,7 @@ def test_another_thread_adopts_nothing_and_still_sees_what_is_there() -> None:
     assert b'jobs_total{n="2"} 0.0\n' in sink.render()[0]
 
 
-def test_a_signal_handler_that_looks_at_the_page_disturbs_nothing() -> None:
+def test_a_signal_handler_that_renders_the_page_disturbs_nothing() -> None:
     """At any place of a merge that adds, forgets and adopts series."""
     point, passed = 0, 1
     while point < passed:

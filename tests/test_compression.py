@@ -56,7 +56,7 @@ async def test_large_data_is_compressed_in_a_thread_and_small_data_at_once(
     assert len(large) < 1_000
 
 
-def test_a_codec_that_there_is_not_is_named() -> None:
+def test_an_unknown_codec_is_named() -> None:
     """With those that there are; and one whose library is missing with how to get it."""
     with pytest.raises(ValueError, match=r"codec must be 'gzip' or 'zstd' \(got 'brotli'\)"):
         compressor("brotli")

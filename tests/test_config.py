@@ -75,7 +75,7 @@ def test_a_changed_copy_is_checked_too() -> None:
         attrs.evolve(config, batch_size=0)
 
 
-def test_a_config_error_is_a_value_error_and_one_of_the_library() -> None:
+def test_a_config_error_is_a_value_error_and_an_error_of_the_library() -> None:
     """Either may be caught."""
     assert issubclass(ConfigError, ValueError)
     assert issubclass(ConfigError, BatchMetricsError)
@@ -86,7 +86,7 @@ def test_a_config_error_is_a_value_error_and_one_of_the_library() -> None:
 
 @pytest.mark.parametrize("field", SIZES)
 @given(value=st.integers(min_value=1))
-def test_a_size_may_be_any_int_from_one_on(field: str, value: int) -> None:
+def test_a_size_may_be_any_positive_int(field: str, value: int) -> None:
     """What is given is what is kept."""
     assert getattr(make(**{field: value}), field) == value
 
@@ -101,7 +101,7 @@ def test_a_size_below_one_is_refused(field: str, value: int) -> None:
 
 @pytest.mark.parametrize("value", [True, False, 1.0, math.nan, "1", None, timedelta(seconds=1), [1]], ids=shown)
 @pytest.mark.parametrize("field", SIZES)
-def test_a_size_must_be_an_int_and_a_bool_is_none(field: str, value: object) -> None:
+def test_a_size_must_be_an_int_and_not_a_bool(field: str, value: object) -> None:
     """Nothing is converted silently."""
     with refused(field, value, "an int"):
         make(**{field: value})
@@ -112,7 +112,7 @@ def test_a_size_must_be_an_int_and_a_bool_is_none(field: str, value: object) -> 
 
 @pytest.mark.parametrize("field", DURATIONS)
 @given(value=st.floats() | st.integers())
-def test_a_duration_is_taken_if_and_only_if_it_is_finite_and_in_range(field: str, value: float) -> None:
+def test_a_duration_is_accepted_if_and_only_if_it_is_finite_and_in_range(field: str, value: float) -> None:
     """Zero is a shutdown timeout but no flush interval."""
     in_range = math.isfinite(value) and (value >= 0 if field == "shutdown_timeout" else value > 0)
     if in_range:
@@ -124,7 +124,7 @@ def test_a_duration_is_taken_if_and_only_if_it_is_finite_and_in_range(field: str
 
 @pytest.mark.parametrize("field", DURATIONS)
 @given(value=st.timedeltas(min_value=timedelta(microseconds=1)))
-def test_a_timedelta_will_do_for_a_duration(field: str, value: timedelta) -> None:
+def test_a_duration_may_be_a_timedelta(field: str, value: timedelta) -> None:
     """It becomes float seconds."""
     seconds = getattr(make(**{field: value}), field)
     assert type(seconds) is float
@@ -138,7 +138,7 @@ def test_a_negative_timedelta_is_refused(field: str) -> None:
         make(**{field: timedelta(seconds=-1.5)})
 
 
-def test_zero_is_a_shutdown_timeout_but_no_flush_interval() -> None:
+def test_zero_is_allowed_as_a_shutdown_timeout_but_not_as_a_flush_interval() -> None:
     """Both as a number and as a timedelta."""
     assert make(shutdown_timeout=0).shutdown_timeout == 0
     assert make(shutdown_timeout=timedelta()).shutdown_timeout == 0
@@ -150,7 +150,7 @@ def test_zero_is_a_shutdown_timeout_but_no_flush_interval() -> None:
 
 @pytest.mark.parametrize("value", [True, False, "5", None, 5j, [5.0]], ids=shown)
 @pytest.mark.parametrize("field", DURATIONS)
-def test_a_duration_must_be_a_number_and_a_bool_is_none(field: str, value: object) -> None:
+def test_a_duration_must_be_a_number_and_not_a_bool(field: str, value: object) -> None:
     """Nothing is converted silently."""
     with refused(field, value, "seconds"):
         make(**{field: value})
@@ -158,7 +158,7 @@ def test_a_duration_must_be_a_number_and_a_bool_is_none(field: str, value: objec
 
 # Deviation reported: taken.
 @pytest.mark.parametrize("field", DURATIONS)
-def test_an_int_that_no_float_can_hold_is_no_duration(field: str) -> None:
+def test_an_int_that_no_float_can_hold_is_refused_as_a_duration(field: str) -> None:
     """It could not be added to a time."""
     with refused(field, HUGE, "a finite number of seconds"):
         make(**{field: HUGE})
@@ -237,7 +237,7 @@ def test_a_static_labels_text_is_its_text_when_the_configuration_is_made() -> No
     assert config.static_labels == {"object": "early", "list": "['a']", "flag": True, "status": HTTPStatus.OK}
 
 
-def test_a_half_of_a_surrogate_pair_in_a_name_becomes_text() -> None:
+def test_half_a_surrogate_pair_in_a_name_becomes_text() -> None:
     """No encoding can carry it; every sink would lose every event."""
     config = make(static_labels={"zone\ud800": "eu"}, bounds={"jobs\udfff": [1]})
     assert (config.static_labels, config.bounds) == ({"zone\ufffd": "eu"}, {"jobs\ufffd": (1.0,)})
@@ -281,13 +281,13 @@ RISING = st.lists(st.floats(allow_nan=False, allow_infinity=False), min_size=1, 
 
 
 @given(bounds=RISING)
-def test_any_rising_finite_numbers_are_bounds(bounds: list[float]) -> None:
+def test_any_rising_finite_numbers_are_accepted_as_bounds(bounds: list[float]) -> None:
     """They become a tuple of floats."""
     assert make(bounds={"response_time": bounds}).bounds == {"response_time": tuple(bounds)}
 
 
 @given(bounds=st.lists(st.floats() | st.integers(-3, 3), max_size=6))
-def test_bounds_are_taken_if_and_only_if_they_are_finite_and_rise(bounds: list[float]) -> None:
+def test_bounds_are_accepted_if_and_only_if_they_are_finite_and_rise(bounds: list[float]) -> None:
     """Empty ones are refused too."""
     fine = bool(bounds) and all(map(math.isfinite, bounds)) and all(low < high for low, high in pairwise(bounds))
     if fine:
@@ -297,7 +297,7 @@ def test_bounds_are_taken_if_and_only_if_they_are_finite_and_rise(bounds: list[f
             make(bounds={"name": bounds})
 
 
-def test_ints_are_fine_as_bounds_and_become_floats() -> None:
+def test_ints_are_accepted_as_bounds_and_become_floats() -> None:
     """So are generators, once."""
     bounds = make(bounds={"a": [1, 2, 5], "b": (n / 2 for n in range(3))}).bounds
     assert bounds == {"a": (1.0, 2.0, 5.0), "b": (0.0, 0.5, 1.0)}
@@ -305,14 +305,14 @@ def test_ints_are_fine_as_bounds_and_become_floats() -> None:
 
 
 @pytest.mark.parametrize("value", [[True, 2], ["1"], [None], "123", b"123", 5, None, [math.nan]], ids=str)
-def test_what_are_no_numbers_are_no_bounds(value: object) -> None:
+def test_bounds_that_are_not_numbers_are_refused(value: object) -> None:
     """The message names the instrument."""
     with pytest.raises(ConfigError, match=r"^bounds\['slow'\] must be finite numbers, strictly increasing"):
         make(bounds={"fast": [1.0], "slow": value})
 
 
 # Deviation reported: an OverflowError, which is no ValueError.
-def test_an_int_that_no_float_can_hold_is_no_bound() -> None:
+def test_an_int_that_no_float_can_hold_is_refused_as_a_bound() -> None:
     """Bounds become floats."""
     with refused("bounds['slow']", HUGE, "finite numbers"):
         make(bounds={"fast": [1.0], "slow": [1, HUGE]})
@@ -456,7 +456,7 @@ def test_the_variable_that_names_the_sinks_is_known(env: pytest.MonkeyPatch) -> 
         "WEB_PORT_53_UDP_ADDR",
     ],
 )
-def test_variables_that_kubernetes_sets_are_an_error_with_the_way_out(env: pytest.MonkeyPatch, name: str) -> None:
+def test_variables_that_kubernetes_sets_raise_an_error_with_a_way_out(env: pytest.MonkeyPatch, name: str) -> None:
     """A service named `trio-batchmetrics` has its pods' environment filled with them."""
     env.setenv(f"TRIO_BATCHMETRICS_{name}", "tcp://10.0.0.11:8080")
     words = f"unknown: TRIO_BATCHMETRICS_{name}. Known: .*enableServiceLinks: false.* or choose another prefix"
@@ -474,7 +474,7 @@ def test_other_unknown_variables_are_not_blamed_on_kubernetes(env: pytest.Monkey
 
 
 @pytest.mark.parametrize("prefix", ["", None, 3], ids=shown)
-def test_the_prefix_must_be_a_text(prefix: Any) -> None:
+def test_the_prefix_must_be_a_non_empty_string(prefix: Any) -> None:
     """With an empty one, every variable of the process would be unknown."""
     with refused("prefix", prefix, "non-empty str"):
         BatchMetricsConfig.from_env(prefix)
@@ -525,7 +525,7 @@ def test_an_error_names_the_variable_the_rule_and_the_value(
         ("bounds", "name="),
     ],
 )
-def test_a_text_that_cannot_be_read_is_named_with_its_variable(env: pytest.MonkeyPatch, field: str, text: str) -> None:
+def test_an_unreadable_value_is_named_with_its_variable(env: pytest.MonkeyPatch, field: str, text: str) -> None:
     """So that it can be found where it was set."""
     env.setenv(f"TRIO_BATCHMETRICS_{field.upper()}", text)
     with pytest.raises(ConfigError, match=f"^TRIO_BATCHMETRICS_{field.upper()} must be .* \\(got '.*'\\)$"):
@@ -547,7 +547,7 @@ def test_a_text_that_cannot_be_read_is_named_with_its_variable(env: pytest.Monke
         ("bounds", "name=nan"),
     ],
 )
-def test_what_comes_from_the_environment_is_validated_by_the_same_rules(
+def test_values_from_the_environment_are_validated_by_the_same_rules(
     env: pytest.MonkeyPatch, field: str, text: str
 ) -> None:
     """The message names the variable."""

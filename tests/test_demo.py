@@ -94,7 +94,7 @@ def processed_count(output: str) -> int:
     return int(match[2])
 
 
-def test_every_event_that_the_ledger_calls_processed_is_a_row_of_the_file(folder: Path) -> None:
+def test_every_event_that_the_ledger_counts_as_processed_is_a_row_of_the_file(folder: Path) -> None:
     """Two runs in one folder: each file holds every kind, and as many rows as the ledger says."""
     for _ in range(2):
         with started(folder, "--plain", "--seconds", "3") as process:
@@ -107,7 +107,7 @@ def test_every_event_that_the_ledger_calls_processed_is_a_row_of_the_file(folder
         assert [path.name for path in folder.iterdir()] == ["demo.sqlite3"]
 
 
-def test_the_rows_of_different_kinds_tell_one_story(folder: Path) -> None:
+def test_rows_of_different_kinds_agree_with_each_other(folder: Path) -> None:
     """What one call recorded under two kinds is there twice, and the clients saw what the gateway saw."""
     with started(folder, "--plain", "--seconds", "3") as process:
         ended(process)
@@ -128,7 +128,7 @@ def test_the_rows_of_different_kinds_tell_one_story(folder: Path) -> None:
     assert sent - workers <= rows["HttpRequest"] <= sent  # at the end each worker may have one request under way
 
 
-def test_the_metrics_page_counts_what_the_file_has(folder: Path) -> None:
+def test_the_metrics_page_agrees_with_the_file(folder: Path) -> None:
     """A scrape in the middle of the run: of each route no more than the file has at the end."""
     with started(folder, "--plain", "--seconds", "4") as process:
         assert process.stdout is not None

@@ -15,7 +15,7 @@ from trio_batchmetrics import BatchMetricsCollector, BatchMetricsConfig, collect
 from trio_batchmetrics.abc import Kind, Measure
 
 
-async def test_a_described_histogram_has_its_unit_its_description_and_bounds_that_suit(
+async def test_a_described_histogram_has_its_unit_its_description_and_suitable_bounds(
     autojump_clock: MockClock,
 ) -> None:
     """0.25 s is in a bucket of a quarter of a second, not in one of 5."""
@@ -135,7 +135,7 @@ CONTRADICTIONS: dict[str, tuple[Call, Call, str]] = {
 
 
 @pytest.mark.parametrize("case", CONTRADICTIONS)
-async def test_a_contradiction_is_an_error_that_names_both_and_changes_nothing(
+async def test_a_contradiction_raises_an_error_that_names_both_and_changes_nothing(
     case: str, autojump_clock: MockClock
 ) -> None:
     """Between two descriptions, or a description and an instrument, in either order."""
@@ -151,7 +151,7 @@ async def test_a_contradiction_is_an_error_that_names_both_and_changes_nothing(
         first(metrics)
 
 
-async def test_what_is_no_name_unit_description_or_bounds_is_an_error_at_once(autojump_clock: MockClock) -> None:
+async def test_an_illegal_name_unit_description_or_bounds_raise_at_once(autojump_clock: MockClock) -> None:
     """As for instruments; nothing is left behind."""
     nothing: Any = None
     async with collector(sinks=[]) as metrics:
@@ -189,7 +189,7 @@ async def test_a_bound_histogram_of_a_described_name_takes_durations(autojump_cl
     assert sink.metric("n").points[0].counts == (0, 1, 0)
 
 
-def test_a_measure_says_what_it_is_as_an_instrument_of_some_kind() -> None:
+def test_a_measure_can_be_viewed_as_an_instrument_of_a_given_kind() -> None:
     """A described name is of any kind, with bounds only as a histogram; an instrument's of one."""
     described = Measure(None, Kind.HISTOGRAM, "n", "s", "Text.", (1.0,), any_kind=True)
     assert described.of_kind(Kind.HISTOGRAM) == Measure(None, Kind.HISTOGRAM, "n", "s", "Text.", (1.0,))
@@ -199,7 +199,7 @@ def test_a_measure_says_what_it_is_as_an_instrument_of_some_kind() -> None:
     assert instrument.of_kind(Kind.COUNTER) is None
 
 
-async def test_the_context_lists_bound_instruments_as_they_are_made(autojump_clock: MockClock) -> None:
+async def test_the_context_lists_bound_instruments_as_they_are_created(autojump_clock: MockClock) -> None:
     """Each once, with what it measures and its labels; observable gauges and descriptions are not bound."""
     sink = StoreSink()
     async with collector(BatchMetricsConfig(max_series=2, bounds={"h": [7]}), sinks=[sink]) as metrics:

@@ -135,7 +135,7 @@ def test_an_event_can_be_made_by_position_and_by_keyword(event: MetricEvent) -> 
 
 
 @pytest.mark.parametrize("event", EXAMPLES, ids=kind_of)
-def test_the_timestamp_is_no_positional_field(event: MetricEvent) -> None:
+def test_the_timestamp_is_not_a_positional_field(event: MetricEvent) -> None:
     """One value too many is an error, not a time."""
     kind: Any = type(event)
     with pytest.raises(TypeError, match="positional"):
@@ -298,7 +298,7 @@ def test_labels_are_read_only(kind: type[Counter], change: Callable[[Any], objec
 
 
 @pytest.mark.parametrize("kind", NAMED, ids=kind_of)
-def test_read_only_labels_are_good_for_whatever_a_dict_is(kind: type[Counter]) -> None:
+def test_read_only_labels_work_wherever_a_dict_does(kind: type[Counter]) -> None:
     """They print as one, are JSON, can be merged, and copied into one that can be changed."""
     labels = kind("a", {"region": "eu"}, 1).labels
     assert (repr(labels), json.dumps(labels)) == ("{'region': 'eu'}", '{"region": "eu"}')

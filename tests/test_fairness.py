@@ -125,7 +125,7 @@ async def test_two_passes_of_events_fit_into_the_buffer_in_whatever_order_the_ta
     ],
     ids=["recording", "encoding", "ten at a time", "some bytes at a time"],
 )
-async def test_what_a_sink_is_about_to_take_leaves_its_room_to_others(sink: EventSink[Any], room: int) -> None:
+async def test_events_that_a_sink_is_about_to_take_leave_their_room_to_others(sink: EventSink[Any], room: int) -> None:
     """As far as it is known what that is. Once it has been taken, there is as much room again, and no more."""
     async with collector(BatchMetricsConfig(batch_size=100, buffer_size=100), sinks=[sink]) as metrics:
         (delivery,) = metrics._engine._deliveries
@@ -141,7 +141,7 @@ async def test_what_a_sink_is_about_to_take_leaves_its_room_to_others(sink: Even
         assert delivery.room == 100
 
 
-async def test_what_is_set_aside_may_go_before_what_is_queued() -> None:
+async def test_events_that_are_set_aside_may_go_before_queued_ones() -> None:
     """So it is not known what the sink is about to take, and there is no room beside it."""
     async with collector(BatchMetricsConfig(batch_size=100, buffer_size=100), sinks=[RecordingSink()]) as metrics:
         (delivery,) = metrics._engine._deliveries
@@ -178,12 +178,12 @@ async def test_a_sink_that_keeps_up_gets_each_batch_by_itself(autojump_clock: Mo
     assert await _batches_of(50) == [10] * 5
 
 
-async def test_a_sink_that_takes_its_time_gets_all_that_has_queued_up(autojump_clock: MockClock) -> None:
+async def test_a_slow_sink_gets_everything_that_has_queued_up(autojump_clock: MockClock) -> None:
     """A call for each batch would take as long for each."""
     assert await _batches_of(50, took=1.0) == [10, 40]
 
 
-async def test_a_sink_that_fails_gets_all_that_has_queued_up(autojump_clock: MockClock) -> None:
+async def test_a_failing_sink_gets_everything_that_has_queued_up(autojump_clock: MockClock) -> None:
     """Batch by batch, a back-end that is down would be asked about each, with a backoff each time."""
     sink = FlakySink(fail=1)
     async with collector(BatchMetricsConfig(batch_size=10, buffer_size=200), sinks=[sink]) as metrics:
@@ -194,7 +194,7 @@ async def test_a_sink_that_fails_gets_all_that_has_queued_up(autojump_clock: Moc
     assert [*map(len, sink.batches)] == [10, 40]
 
 
-async def test_a_sink_that_is_behind_gets_all_that_has_queued_up(
+async def test_a_sink_that_is_behind_gets_everything_that_has_queued_up(
     autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """More than a quarter of what its queue holds."""
@@ -213,7 +213,7 @@ async def test_the_events_that_were_there_first_are_handed_over_in_the_flush_tas
             assert balanced(metrics.stats()).processed_events == 100
 
 
-async def test_what_a_recorder_looks_up_is_looked_up_the_quick_way() -> None:
+async def test_a_recorder_looks_up_its_attributes_the_quick_way() -> None:
     """CPython 3.11 does so where there are slots, and else up to 30 attributes only: a third of a call's time."""
     async with collector(sinks=[]) as metrics:
         assert not hasattr(metrics._engine.buffer, "__dict__")
@@ -274,7 +274,7 @@ def turn_after(wait: float) -> tuple[Turn, Clock, Clock]:
     return turn, clock, work
 
 
-async def test_what_is_left_of_a_long_turn_is_kept_when_it_gives_way() -> None:
+async def test_the_rest_of_a_long_turn_is_kept_when_it_gives_way() -> None:
     """It waited for a sink to take what it had, say; the run loop comes round sooner this time, and later next time."""
     turn, _, work = turn_after(0.25)  # of 25 ms
     work.now = 0.004
@@ -290,7 +290,7 @@ async def test_what_is_left_of_a_long_turn_is_kept_when_it_gives_way() -> None:
     assert turn.over
 
 
-def test_what_the_garbage_collector_takes_of_a_long_turn_is_not_counted_once() -> None:
+def test_a_garbage_collection_in_a_long_turn_is_not_counted_the_first_time() -> None:
     """No step of the flush task's takes so long. A second time it may be an application's own code, every time."""
     turn, clock, work = turn_after(0.2)  # of 20 ms
     work.now = 0.005

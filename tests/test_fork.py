@@ -141,7 +141,7 @@ class _ForkInTheLoop(trio.abc.Instrument):
 
 
 @pytest.mark.parametrize("where", ["in a task", "in Trio's loop"])
-def test_what_was_pending_at_a_fork_is_neither_sent_nor_settled_by_a_child_that_leaves_the_block(
+def test_a_child_that_leaves_the_block_neither_sends_nor_settles_events_pending_at_the_fork(
     where: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     """An attempt under way ends with the fork; what is gathered stays pending, and no loss is told."""
@@ -191,7 +191,7 @@ def test_what_was_pending_at_a_fork_is_neither_sent_nor_settled_by_a_child_that_
     assert sent == [parent]
 
 
-def test_in_a_child_what_waits_in_flush_and_arecord_returns() -> None:
+def test_waiting_calls_of_flush_and_arecord_return_in_a_child() -> None:
     """flush() with what is pending; arecord, whose event counts as closed. The child ends."""
 
     async def main() -> None:

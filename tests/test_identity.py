@@ -34,7 +34,7 @@ from trio_batchmetrics.sinks._influxdb.line_protocol import DIALECTS, LOST, Dial
 # -- a plain store
 
 
-def test_a_plain_store_tells_apart_what_differs_as_text() -> None:
+def test_a_plain_store_distinguishes_series_that_differ_as_text() -> None:
     """Kinds and units too; it refuses nothing."""
     store = SeriesStore()
     events = [Counter("c", {"a": None}, 1), Counter("c", {"a": ""}, 2), Gauge("c", {}, 3), Counter("c", {"a.b": 1}, 4)]
@@ -86,7 +86,7 @@ def prometheus() -> PrometheusSink:
 
 
 @pytest.mark.parametrize("as_batch", [False, True])
-def test_the_refused_are_named_by_their_position_among_all(as_batch: bool) -> None:
+def test_refused_events_are_named_by_their_position_among_all_events(as_batch: bool) -> None:
     """In a batch of several classes, or in a list with some that are not valid; what else they measure stays."""
     sink = prometheus()
     events: list[MetricEvent] = [
@@ -109,7 +109,7 @@ def test_the_refused_are_named_by_their_position_among_all(as_batch: bool) -> No
     assert "clash_total 1.0\n" in page
 
 
-async def test_the_refused_are_rejected_and_the_others_delivered(autojump_clock: MockClock) -> None:
+async def test_refused_events_are_rejected_and_the_others_delivered(autojump_clock: MockClock) -> None:
     """With a ledger that adds up, in batches of any size."""
     sink = PrometheusSink()
     async with collector(BatchMetricsConfig(batch_size=1500), sinks=[sink]) as metrics:
@@ -156,7 +156,7 @@ def lines(sink: InfluxDBSeriesSink) -> list[str]:
     return [line.rpartition(" ")[0] for line in sink.snapshot().decode().splitlines()]
 
 
-def test_lines_that_would_overwrite_each_other_are_one() -> None:
+def test_lines_that_would_overwrite_each_other_become_one() -> None:
     """None, an empty label and none at all; names that get an underscore; texts that cannot be carried."""
     sink = made("influxdb")
     assert sink.merge([Counter("hits", {"user": None}, 7), Counter("hits", {"user": ""}, 2)]) is None
@@ -175,7 +175,7 @@ def test_lines_that_would_overwrite_each_other_are_one() -> None:
     assert sum(line.startswith("h,sum_=1 count=2,sum=2.0,") for line in lines(sink)) == 1
 
 
-def test_a_counter_and_a_gauge_of_one_name_would_overwrite_each_other() -> None:
+def test_a_counter_and_a_gauge_with_the_same_name_would_overwrite_each_other() -> None:
     """The later is refused, and one of another unit; a histogram has other fields, and an annotation isn't a unit."""
     sink = made("influxdb")
     sink.merge([Counter("x", {}, 1), Counter("cache.operations", {}, 5)])
@@ -201,7 +201,7 @@ label_sets = st.dictionaries(texts | reserved, texts, max_size=3)
 @example([("m", {"__name__": "a"}, 1), ("m", {"__name___": "a"}, 2)])
 @pytest.mark.parametrize("dialect", DIALECTS)
 @pytest.mark.parametrize("known", [True, False])
-def test_no_line_is_there_twice_and_nothing_is_lost(
+def test_no_line_is_written_twice_and_nothing_is_lost(
     dialect: Dialect, known: bool, series: Sequence[tuple[str, dict[str, str], int]]
 ) -> None:
     """Whatever the texts are, whether the dialect was known at first or found out later."""
@@ -216,7 +216,7 @@ def test_no_line_is_there_twice_and_nothing_is_lost(
 
 @settings(deadline=None)
 @given(names=st.tuples(texts, texts), labels=st.tuples(label_sets, label_sets))
-def test_what_is_equal_in_one_dialect_is_equal_while_none_is_known(
+def test_series_that_are_equal_in_one_dialect_are_equal_while_none_is_known(
     names: tuple[str, str], labels: tuple[dict[str, str], dict[str, str]]
 ) -> None:
     """So that no series has to be split or joined later."""

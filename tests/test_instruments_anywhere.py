@@ -93,7 +93,7 @@ CREATIONS: dict[str, Callable[[BatchMetricsCollector], object]] = {
 
 
 @pytest.mark.parametrize("creation", CREATIONS)
-async def test_an_instrument_is_made_in_any_thread(creation: str, autojump_clock: MockClock) -> None:
+async def test_an_instrument_can_be_created_in_any_thread(creation: str, autojump_clock: MockClock) -> None:
     """As in Trio's: while there is room and when the buffer is full, and after the block."""
     call = CREATIONS[creation]
     async with collector(BatchMetricsConfig(buffer_size=1), sinks=[RecordingSink()]) as metrics:
@@ -109,7 +109,7 @@ async def test_an_instrument_is_made_in_any_thread(creation: str, autojump_clock
 
 
 @pytest.mark.parametrize("creation", ["counter", "gauge", "histogram", "observable_gauge"])
-async def test_the_first_instrument_begins_the_periodic_collection_from_any_thread(
+async def test_the_first_instrument_starts_the_periodic_collection_from_any_thread(
     creation: str, autojump_clock: MockClock
 ) -> None:
     """Trio is woken for it, though every task is asleep."""
@@ -121,7 +121,7 @@ async def test_the_first_instrument_begins_the_periodic_collection_from_any_thre
         assert sink.times == [13.0]
 
 
-async def test_instruments_made_in_a_thread_are_the_same_objects(autojump_clock: MockClock) -> None:
+async def test_instruments_created_in_a_thread_are_the_same_objects(autojump_clock: MockClock) -> None:
     """Whichever thread asks."""
     async with collector(sinks=[]) as metrics:
         made: list[object] = []
@@ -129,7 +129,7 @@ async def test_instruments_made_in_a_thread_are_the_same_objects(autojump_clock:
         assert metrics.counter("c", labels={"a": 1}) is made[0]
 
 
-async def test_fifty_threads_and_trios_make_and_update_at_once_and_every_sum_is_exact() -> None:
+async def test_fifty_threads_and_trios_create_and_update_at_once_and_every_sum_is_exact() -> None:
     """While collections and flushes go on: each its own instruments, and the same ones as all the others."""
     sink = RecordingSink()
     async with collector(BatchMetricsConfig(flush_interval=0.01), sinks=[sink]) as metrics:
@@ -192,7 +192,7 @@ async def test_threads_that_go_on_while_the_block_is_left_lose_nothing_uncounted
 # -- in the middle of anything
 
 
-def test_instruments_are_made_in_the_middle_of_making_one() -> None:
+def test_instruments_can_be_created_while_another_is_created() -> None:
     """At each place: the same name and labels are the same object, and everything arrives."""
 
     async def play(point: int) -> int:
@@ -220,7 +220,7 @@ def test_instruments_are_made_in_the_middle_of_making_one() -> None:
     run_at_every_point(play, least=50)
 
 
-def test_instruments_are_made_in_the_middle_of_a_collection(caplog: pytest.LogCaptureFixture) -> None:
+def test_instruments_can_be_created_in_the_middle_of_a_collection(caplog: pytest.LogCaptureFixture) -> None:
     """At each place of a flush with bound and observable instruments: they arrive with it or with the next one."""
 
     async def play(point: int) -> int:
@@ -241,7 +241,9 @@ def test_instruments_are_made_in_the_middle_of_a_collection(caplog: pytest.LogCa
     assert caplog.records == []
 
 
-def test_instruments_are_made_in_the_middle_of_opening_collecting_and_leaving(caplog: pytest.LogCaptureFixture) -> None:
+def test_instruments_can_be_created_in_the_middle_of_opening_collecting_and_leaving(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
     """At each place of a collector's life: what they count arrives, or is counted as closed."""
 
     async def play(point: int) -> int:
@@ -289,7 +291,7 @@ class _Handler(logging.Handler):
         self.made.one_of_each()
 
 
-async def test_signal_handlers_finalizers_and_logging_handlers_make_instruments_while_all_goes_on() -> None:
+async def test_signal_handlers_finalizers_and_logging_handlers_create_instruments_while_everything_goes_on() -> None:
     """Real ones, thousands of times, in the middle of collections of thousands of instruments: no update is lost."""
     sink = RecordingSink()
     logger = logging.getLogger("tests.app")
@@ -367,7 +369,7 @@ async def test_a_collection_that_fails_costs_nothing_but_itself(
     assert sum(event.value for event in sink.events if isinstance(event, Counter)) == sum(range(1000))
 
 
-async def test_a_last_collection_that_fails_changes_nothing_of_how_the_block_ends(autojump_clock: MockClock) -> None:
+async def test_a_last_collection_that_fails_does_not_change_how_the_block_ends(autojump_clock: MockClock) -> None:
     """The body's own exception leaves; what the collection had taken arrives, and the rest is given up, and counted."""
     sink = RecordingSink()
     mine = KeyError("mine")
@@ -388,7 +390,7 @@ class Ending(BaseException):
     """Is no `Exception`."""
 
 
-def test_what_ends_the_library_leaves_no_update_uncounted() -> None:
+def test_a_base_exception_that_ends_the_collector_leaves_no_update_uncounted() -> None:
     """A sink raises beside `Exception`: the points that no collection had taken are given up, and counted."""
 
     async def end(batch: object) -> None:

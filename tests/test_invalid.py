@@ -211,7 +211,7 @@ async def test_an_invalid_event_is_traceable(
     assert balanced(metrics.stats()).dropped == {"invalid": 1}
 
 
-async def test_a_line_comes_once_a_minute_for_each_class_field_and_rule(
+async def test_a_line_is_logged_once_a_minute_for_each_class_field_and_rule(
     lines: Lines, autojump_clock: MockClock
 ) -> None:
     """Other classes, fields and rules are logged at once."""
@@ -284,7 +284,7 @@ async def test_a_disabled_or_left_collector_logs_nothing_about_values(lines: Lin
     assert balanced(metrics.stats()).dropped == {"closed": 2}
 
 
-def test_what_is_remembered_of_faults_is_bounded(lines: Lines) -> None:
+def test_the_memory_of_faults_is_bounded(lines: Lines) -> None:
     """A program that makes event classes without end is logged more often, not remembered without end."""
     now = [0.0]
     invalid = InvalidEvents(lambda: now[0])
@@ -296,7 +296,7 @@ def test_what_is_remembered_of_faults_is_bounded(lines: Lines) -> None:
     assert len(remembered) <= 1000
 
 
-def test_a_fault_is_due_again_after_a_minute_by_the_clock_that_is_given(lines: Lines) -> None:
+def test_a_fault_is_due_again_after_a_minute_by_the_given_clock(lines: Lines) -> None:
     """Whatever clock that is."""
     now = [100.0]
     invalid = InvalidEvents(lambda: now[0])

@@ -234,7 +234,7 @@ def test_the_json_form_survives_being_written_and_read(event: MetricEvent, stati
 
 
 @given(value=st.integers(0, int(1.7976931348623157e308)) | st.floats(0, allow_infinity=False))
-def test_a_number_is_floating_point_to_whatever_maps_types(value: float) -> None:
+def test_every_number_is_written_as_floating_point(value: float) -> None:
     """An int is written with a point or an exponent, and is read back as the nearest float."""
     line = json_line(Counter("a", {}, value))
     written = line.partition('"value":')[2].rstrip("}")
@@ -242,13 +242,13 @@ def test_a_number_is_floating_point_to_whatever_maps_types(value: float) -> None
     assert float(written) == float(value)
 
 
-def test_what_json_cannot_say_is_never_written() -> None:
+def test_values_that_json_cannot_express_are_never_written() -> None:
     """NaN is no JSON; validation keeps it out, and the encoder would not let it through either."""
     with pytest.raises(ValueError, match="JSON compliant"):
         json_line(Gauge("a", {}, math.nan))
 
 
-def test_what_is_not_ascii_is_written_as_it_is() -> None:
+def test_text_that_is_not_ascii_is_written_as_it_is() -> None:
     """Half the size, and readable."""
     line = json_line(Counter("größe", {"emoji": "🙂", "line": "a\nb\u2028c", "half": "\ud83d"}, 1))
     assert '"größe"' in line
@@ -257,7 +257,7 @@ def test_what_is_not_ascii_is_written_as_it_is() -> None:
     assert json.loads(line.encode())["labels"]["half"] == "\ufffd"
 
 
-def test_an_event_whose_class_was_never_declared_has_no_form() -> None:
+def test_an_event_whose_class_was_never_declared_has_no_json_form() -> None:
     """It says so."""
 
     class Forgotten(MetricEvent):

@@ -573,7 +573,7 @@ def test_a_flush_and_a_push_cost_the_same_however_many_batches_are_pending() -> 
     assert steps_beside(10) == steps_beside(1_000)
 
 
-def test_a_trio_run_is_not_needed_to_read_the_books() -> None:
+def test_the_stats_can_be_read_without_a_trio_run() -> None:
     """stats() works after trio.run, with the time since the last flush by the run's clock."""
 
     async def main() -> Any:
@@ -590,7 +590,7 @@ def test_a_trio_run_is_not_needed_to_read_the_books() -> None:
     assert stats.last_flush_time.tzinfo is not None
 
 
-async def test_what_is_recorded_in_the_middle_of_a_change_is_looked_at_afterwards(autojump_clock: MockClock) -> None:
+async def test_an_event_recorded_in_the_middle_of_a_change_is_looked_at_afterwards(autojump_clock: MockClock) -> None:
     """It opens a batch, though nobody records after it."""
     sink = RecordingSink()
     async with collector(sinks=[sink]) as metrics:

@@ -48,7 +48,7 @@ def names_of_locks(tree: ast.AST) -> list[str]:
     return found
 
 
-def test_the_package_has_no_lock_and_calls_nothing_that_takes_trios() -> None:
+def test_the_package_has_no_lock_and_calls_nothing_that_takes_trios_lock() -> None:
     """So no code of it runs under one; what Trio's thread and others share needs none."""
     locks = {
         file.relative_to(PACKAGE).as_posix(): found

@@ -91,7 +91,7 @@ class Encoding(EventSink[Any]):
 
 
 @pytest.mark.parametrize("what", NAMED)
-async def test_no_sink_loses_an_event_for_its_names(what: str, tmp_path: Path) -> None:
+async def test_no_sink_loses_an_event_because_of_its_names(what: str, tmp_path: Path) -> None:
     """Nor is a page broken: the half becomes U+FFFD."""
     prometheus = PrometheusSink()
     http: list[Any] = [

@@ -164,7 +164,7 @@ async def test_a_callback_may_return_pairs_of_labels_and_a_number(autojump_clock
     assert balanced(metrics.stats()).dropped == {}
 
 
-async def test_each_pair_that_is_none_counts_as_invalid_and_the_others_are_read(autojump_clock: MockClock) -> None:
+async def test_each_bad_pair_counts_as_invalid_and_the_others_are_read(autojump_clock: MockClock) -> None:
     """A bad number, labels that are not a mapping, something that isn't a pair."""
     sink = RecordingSink()
     bad: list[Any] = [({}, "1"), ({}, None), ("a=b", 1), (None, 1), 3, ({}, 1, 2), "ab", None]
@@ -317,7 +317,7 @@ class Leaving(BaseException):
     """Is no `Exception`."""
 
 
-async def test_what_a_callback_raises_beside_exception_leaves_a_flush_and_costs_no_points(
+async def test_a_base_exception_of_a_callback_leaves_a_flush_and_costs_no_points(
     autojump_clock: MockClock,
 ) -> None:
     """What was taken from the instruments before is handed on all the same."""
@@ -338,7 +338,7 @@ async def test_what_a_callback_raises_beside_exception_leaves_a_flush_and_costs_
     assert sum(event.value for event in sink.events if isinstance(event, Counter)) == sum(range(1000))
 
 
-def test_what_a_callback_raises_beside_exception_leaves_the_block_and_everything_is_counted() -> None:
+def test_a_base_exception_of_a_callback_leaves_the_block_and_everything_is_counted() -> None:
     """At a periodic collection: unwrapped, with the points that it had taken given up, not forgotten."""
 
     async def main() -> BatchMetricsStats:
@@ -366,7 +366,7 @@ def generated() -> Generator[int, None, None]:
 
 
 @pytest.mark.parametrize("value", [generated, lambda: {"a": 1}, lambda: b"1", lambda: (1, 2)])
-async def test_an_iterable_of_no_pairs_counts_as_invalid(value: Callable[[], Any], autojump_clock: MockClock) -> None:
+async def test_an_iterable_without_pairs_counts_as_invalid(value: Callable[[], Any], autojump_clock: MockClock) -> None:
     """Once for each thing in it that isn't a pair; once, where it is a mapping or bytes."""
     async with collector(sinks=[]) as metrics:
         metrics.observable_gauge("g", value)

@@ -118,7 +118,7 @@ class Rude(logging.Handler):
             raise RuntimeError("no disk")
 
 
-async def test_a_handler_that_raises_on_that_line_harms_nobody(autojump_clock: MockClock) -> None:
+async def test_a_handler_that_raises_on_that_line_harms_nothing(autojump_clock: MockClock) -> None:
     """The events are delivered, and the sink goes on."""
     logger, handler = logging.getLogger("trio_batchmetrics"), Rude()
     before = logger.level
@@ -173,7 +173,7 @@ async def test_an_attempt_that_the_end_of_the_block_cuts_off_leaves_a_last_error
     assert balanced(metrics.stats()).sinks["back-end"].last_error == "cut off at the end of the block, after 7 s"
 
 
-async def test_what_a_sink_says_as_it_is_cut_off_is_kept(autojump_clock: MockClock) -> None:
+async def test_the_error_that_a_sink_raises_as_it_is_cut_off_is_kept(autojump_clock: MockClock) -> None:
     """Its own words tell more."""
 
     class Nested(EventSink[None]):
@@ -194,7 +194,7 @@ async def test_what_a_sink_says_as_it_is_cut_off_is_kept(autojump_clock: MockClo
     assert balanced(metrics.stats()).sinks["nested"].last_error == "ConnectionError: reset by peer"
 
 
-async def test_what_failed_before_is_kept_where_the_last_attempt_is_cut_off(autojump_clock: MockClock) -> None:
+async def test_an_earlier_error_is_kept_where_the_last_attempt_is_cut_off(autojump_clock: MockClock) -> None:
     """It is the cause of the outage; that an attempt was cut off says little."""
 
     class Worse(Events):

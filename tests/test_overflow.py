@@ -88,7 +88,7 @@ async def test_updates_that_lose_their_labels_are_counted_by_instrument(autojump
     assert "overflowed=30 (c 5, g 15, h 10)" in str(stats)
 
 
-async def test_the_largest_of_the_counts_is_told(autojump_clock: MockClock) -> None:
+async def test_the_largest_of_the_counts_is_reported(autojump_clock: MockClock) -> None:
     """Of the bound instruments and of each series sink, by instrument; they count the same events."""
     sinks = [OverflowingSink({"c": 3, "x": 4}, name="one"), OverflowingSink({"c": 1, "y": 5}, name="two")]
     async with collector(TWO, sinks=sinks) as metrics:
@@ -100,7 +100,7 @@ async def test_the_largest_of_the_counts_is_told(autojump_clock: MockClock) -> N
     assert metrics.stats().overflowed == {"c": 3, "x": 4, "y": 5}
 
 
-async def test_a_sink_that_cannot_tell_what_overflowed_harms_nothing(autojump_clock: MockClock) -> None:
+async def test_a_sink_that_cannot_report_its_overflow_harms_nothing(autojump_clock: MockClock) -> None:
     """Its events are merged, and what it raised is its last error; `stats()` never asks it."""
 
     class Broken(OverflowingSink):

@@ -45,7 +45,7 @@ async def test_a_sink_of_an_open_collector_is_refused_by_name(
 
 
 @pytest.mark.parametrize("kind", SINKS)
-def test_a_sink_is_in_a_list_only_once(kind: str, tmp_path: Any) -> None:
+def test_a_sink_may_be_in_a_list_only_once(kind: str, tmp_path: Any) -> None:
     """The error names it, and its places."""
     sink = SINKS[kind](tmp_path)
     with pytest.raises(

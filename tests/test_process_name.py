@@ -52,7 +52,7 @@ not_in_a_container = pytest.mark.skipif(not in_initial_namespace(), reason="the 
 
 
 @not_in_a_container
-async def test_open_collectors_are_numbered_by_the_smallest_number_that_is_free() -> None:
+async def test_each_open_collector_has_the_smallest_free_number() -> None:
     """The second one has ``:2``; once the first is left its name is free, whatever is open still."""
     first, second, third = NamedSink(), NamedSink(), NamedSink()
     leave = trio.Event()
@@ -176,7 +176,7 @@ def _can_unshare() -> bool:
 
 
 @pytest.mark.skipif(not _can_unshare(), reason="this user may make no namespaces")
-def test_two_containers_with_one_host_name_are_told_apart() -> None:
+def test_two_containers_with_the_same_host_name_have_different_names() -> None:
     """Both are process 1 of the same host name, as the containers of a pod are."""
     program = """
 import os, socket, trio
@@ -219,7 +219,7 @@ async def test_many_collectors_that_open_in_many_threads_have_different_names() 
     assert len({instance for sink in sinks for instance in sink.instances}) == 20
 
 
-async def test_to_open_one_of_many_collectors_looks_at_each_of_the_others_twice_at_most() -> None:
+async def test_opening_one_of_many_collectors_looks_at_each_of_the_others_at_most_twice() -> None:
     """It was once for each that is open: 25 ms for the two-hundredth."""
     looks: Counter[int] = Counter()
 

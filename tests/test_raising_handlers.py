@@ -40,7 +40,7 @@ def add(metrics: BatchMetricsCollector) -> None:
 @pytest.mark.parametrize("policy", ["drop_newest", "drop_oldest"])
 @pytest.mark.parametrize("before", [0, 1, 2, 5, 6])
 @pytest.mark.parametrize("call", [record, add])
-def test_what_a_handler_raises_in_a_recorder_costs_nothing_else(
+def test_a_handler_that_raises_in_a_recorder_costs_nothing_else(
     policy: Policy, before: int, call: Callable[[BatchMetricsCollector], None], goes_on: bool, thread: bool
 ) -> None:
     """At each place: what was recorded before, in whichever thread, arrives once, whether the block goes on or not."""
@@ -76,7 +76,7 @@ def test_what_a_handler_raises_in_a_recorder_costs_nothing_else(
 @pytest.mark.parametrize(
     "step", [Buffer.seal_open_batch, partial(Buffer.add_waiter, notify=bool)], ids=["seal", "wait"]
 )
-def test_what_a_handler_raises_as_a_flush_begins_delays_nothing_that_is_recorded_later(
+def test_a_handler_that_raises_as_a_flush_begins_does_not_delay_later_events(
     step: Callable[[Buffer], object],
 ) -> None:
     """At each place: the events before and after it are delivered once, when the next batch is due at the latest."""

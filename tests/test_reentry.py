@@ -57,7 +57,7 @@ TRIO = str(Path(trio.__file__).parent)
 @pytest.mark.parametrize("policy", ["drop_newest", "drop_oldest"])
 @pytest.mark.parametrize("before", range(7))
 @pytest.mark.parametrize("action", ["record", "burst"])
-def test_a_record_in_the_middle_of_a_record_is_counted_and_the_buffer_never_overshot(
+def test_a_record_in_the_middle_of_a_record_is_counted_and_never_overfills_the_buffer(
     policy: Policy, before: int, action: str
 ) -> None:
     """At each place: nothing lost, nothing twice, the limit exact, and under drop_oldest the newest survive."""
@@ -85,7 +85,7 @@ def test_a_record_in_the_middle_of_a_record_is_counted_and_the_buffer_never_over
     run_at_every_point(play, least=1)
 
 
-def test_a_record_in_the_middle_of_one_that_follows_a_threads_is_not_refused() -> None:
+def test_a_record_in_the_middle_of_one_that_follows_a_threads_record_is_not_refused() -> None:
     """A thread has shut the gate; the handler opens it before the record that it interrupts has looked why."""
 
     async def play(point: int) -> int:
@@ -107,7 +107,7 @@ def test_a_record_in_the_middle_of_one_that_follows_a_threads_is_not_refused() -
 
 
 @pytest.mark.parametrize("policy", ["drop_newest", "drop_oldest"])
-def test_what_is_recorded_in_the_middle_of_a_record_is_counted_at_once(policy: Policy) -> None:
+def test_an_event_recorded_in_the_middle_of_a_record_is_counted_at_once(policy: Policy) -> None:
     """At each place the books grow by one, to whoever looks inside the handler."""
 
     async def play(point: int) -> int:
@@ -340,7 +340,7 @@ async def test_a_hundred_thousand_records_are_counted_while_everything_else_reco
     assert set(stats.dropped) == {"buffer_full"}
 
 
-async def test_what_a_signal_handler_records_while_trio_runs_its_loop_is_delivered_without_help() -> None:
+async def test_events_that_a_signal_handler_records_while_trio_runs_its_loop_are_delivered_without_help() -> None:
     """Trio's own loop is interrupted thousands of times, asleep and half-way through a round: no wake-up is lost."""
     sink = RecordingSink()
     async with collector(BatchMetricsConfig(batch_size=1), sinks=[sink]) as metrics:
@@ -390,7 +390,7 @@ def test_a_record_in_the_middle_of_trios_own_code_is_delivered_without_help() ->
     run_at_every_point(play, least=101)
 
 
-def test_a_handler_that_pushes_out_what_a_flush_waits_for_wakes_it() -> None:
+def test_a_handler_that_evicts_the_events_a_flush_waits_for_wakes_it() -> None:
     """Wherever in Trio's own code it comes, the flush returns without help."""
 
     async def play(point: int) -> int:
@@ -411,7 +411,7 @@ def test_a_handler_that_pushes_out_what_a_flush_waits_for_wakes_it() -> None:
     assert 0 < sum(pushed_out) < len(pushed_out)
 
 
-def test_a_loss_in_the_middle_of_the_reporters_own_wait_is_said(caplog: pytest.LogCaptureFixture) -> None:
+def test_a_loss_in_the_middle_of_the_reporters_own_wait_is_reported(caplog: pytest.LogCaptureFixture) -> None:
     """A handler whose event is lost may interrupt the reporter where it goes to sleep."""
 
     async def play(point: int) -> int:
@@ -480,7 +480,7 @@ async def test_an_event_recorded_inside_trios_loop_leaves_when_it_is_due(
 
 
 @pytest.mark.parametrize("before", [1, 2, 3])
-def test_a_record_in_the_middle_of_a_record_while_the_flush_task_waits_for_the_open_batch(before: int) -> None:
+def test_a_record_in_the_middle_of_a_record_is_safe_while_the_flush_task_waits_for_the_open_batch(before: int) -> None:
     """The batch is in the flush task's hand: what comes in by re-entry is taken back from there, and nothing raises."""
 
     async def play(point: int) -> int:

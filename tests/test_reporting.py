@@ -67,7 +67,7 @@ def lose(metrics: BatchMetricsCollector, count: int) -> int:
     return total
 
 
-async def test_nothing_is_said_where_nothing_is_lost(listener: Listener, autojump_clock: MockClock) -> None:
+async def test_nothing_is_logged_where_nothing_is_lost(listener: Listener, autojump_clock: MockClock) -> None:
     """Not at the end either."""
     async with collector(sinks=[RecordingSink()]) as metrics:
         for number in range(250):
@@ -79,7 +79,7 @@ async def test_nothing_is_said_where_nothing_is_lost(listener: Listener, autojum
     assert listener.heard == []
 
 
-async def test_loss_is_said_at_once_and_then_at_most_once_a_minute(
+async def test_a_loss_is_logged_at_once_and_then_at_most_once_a_minute(
     listener: Listener, autojump_clock: MockClock
 ) -> None:
     """With how many and why; what came meanwhile is in the next message; after silence, at once again."""
@@ -104,7 +104,7 @@ async def test_loss_is_said_at_once_and_then_at_most_once_a_minute(
         assert set(listener.levels) == {logging.WARNING}
 
 
-async def test_what_is_pushed_out_is_said_at_once(listener: Listener, autojump_clock: MockClock) -> None:
+async def test_evicted_events_are_logged_at_once(listener: Listener, autojump_clock: MockClock) -> None:
     """Under drop_oldest too."""
     async with collector(BatchMetricsConfig(buffer_size=2, on_full="drop_oldest"), sinks=[]) as metrics:
         lose(metrics, 3)
@@ -112,7 +112,7 @@ async def test_what_is_pushed_out_is_said_at_once(listener: Listener, autojump_c
         assert listener.heard == [(0.0, "metrics: dropped 3 (buffer_full)")]
 
 
-async def test_invalid_events_alone_are_said_at_once(listener: Listener, autojump_clock: MockClock) -> None:
+async def test_invalid_events_alone_are_logged_at_once(listener: Listener, autojump_clock: MockClock) -> None:
     """When their batch is made up, not at the end of the block only."""
     async with collector(sinks=[]) as metrics:
         metrics.record_counter("", {}, 1)
@@ -125,7 +125,7 @@ async def test_invalid_events_alone_are_said_at_once(listener: Listener, autojum
         ]
 
 
-async def test_one_line_at_the_end_says_what_was_lost(listener: Listener, autojump_clock: MockClock) -> None:
+async def test_one_line_at_the_end_reports_the_loss(listener: Listener, autojump_clock: MockClock) -> None:
     """In all, with the whole account; and it is the last."""
     async with collector(TINY, sinks=[RecordingSink()]) as metrics:
         lose(metrics, 3)
@@ -140,7 +140,7 @@ async def test_one_line_at_the_end_says_what_was_lost(listener: Listener, autoju
     assert (stats.processed_events, stats.dropped) == (4, {"buffer_full": 5})
 
 
-async def test_a_loss_at_the_very_end_is_said_in_one_line(listener: Listener, autojump_clock: MockClock) -> None:
+async def test_a_loss_at_the_very_end_is_logged_in_one_line(listener: Listener, autojump_clock: MockClock) -> None:
     """A sink that hangs: one line when the deadline has passed."""
     async with collector(BatchMetricsConfig(shutdown_timeout=4), sinks=[StuckSink(), RecordingSink()]) as metrics:
         metrics.record(numbered(1))
@@ -149,7 +149,7 @@ async def test_a_loss_at_the_very_end_is_said_in_one_line(listener: Listener, au
     assert "stuck: total=2 delivered=0 rejected=0 failed=2 (shutdown 2)" in listener.messages[0]
 
 
-async def test_the_closing_line_is_said_also_when_the_body_raises(
+async def test_the_closing_line_is_logged_even_if_the_body_raises(
     listener: Listener, autojump_clock: MockClock
 ) -> None:
     """And the body's exception leaves as the same object."""
@@ -166,7 +166,7 @@ async def test_the_closing_line_is_said_also_when_the_body_raises(
     assert sum("lost" in message for message in listener.messages) == 1
 
 
-async def test_each_reason_is_told_apart(listener: Listener, autojump_clock: MockClock) -> None:
+async def test_each_reason_is_reported_separately(listener: Listener, autojump_clock: MockClock) -> None:
     """Dropped by reason, failed and rejected by sink, errors in the sink's words."""
     partial = PartialSink(lambda event: event.operation == "1", name="picky")
     async with collector(BatchMetricsConfig(buffer_size=5), sinks=[partial, FlakySink(fail=1)]) as metrics:
@@ -187,7 +187,7 @@ async def test_each_reason_is_told_apart(listener: Listener, autojump_clock: Moc
     assert [time for time in listener.times if time < 60] == [0.0, 0.0]  # the first says why an event is invalid
 
 
-async def test_a_sinks_trouble_is_said_once_however_often_it_comes(
+async def test_a_sinks_failure_is_logged_once_however_often_it_recurs(
     listener: Listener, autojump_clock: MockClock
 ) -> None:
     """A back-end that is down for a long time does not fill the log."""
@@ -207,7 +207,7 @@ async def test_a_sinks_trouble_is_said_once_however_often_it_comes(
     assert listener.messages[1].startswith("metrics: lost 10 of 10 events: ")
 
 
-async def test_what_is_recorded_after_the_block_is_said_once(listener: Listener, autojump_clock: MockClock) -> None:
+async def test_events_recorded_after_the_block_are_logged_once(listener: Listener, autojump_clock: MockClock) -> None:
     """Every one is counted."""
     async with collector(sinks=[]) as metrics:
         metrics.record(numbered(1))
@@ -220,7 +220,7 @@ async def test_what_is_recorded_after_the_block_is_said_once(listener: Listener,
     assert balanced(metrics.stats()).dropped == {"closed": 200}
 
 
-async def test_what_is_recorded_after_a_block_that_lost_events_is_said_too(
+async def test_events_recorded_after_a_block_with_losses_are_logged_too(
     listener: Listener, autojump_clock: MockClock
 ) -> None:
     """Once, though the block ended in the minute in which nothing more is said."""
@@ -233,7 +233,7 @@ async def test_what_is_recorded_after_a_block_that_lost_events_is_said_too(
     assert ["counted as closed" in message for message in listener.messages] == [True]
 
 
-async def test_collectors_report_each_for_itself(listener: Listener, autojump_clock: MockClock) -> None:
+async def test_each_collector_reports_for_itself(listener: Listener, autojump_clock: MockClock) -> None:
     """One's silence is not the other's."""
     async with collector(TINY, sinks=[]) as one, collector(TINY, sinks=[]) as other, collector(sinks=[]):
         lose(one, 2)

@@ -110,7 +110,7 @@ class Auditor(trio.abc.Instrument):
 # -- how many requests
 
 
-async def test_a_back_end_that_finds_everything_too_large_is_asked_rarely(autojump_clock: MockClock) -> None:
+async def test_a_back_end_that_finds_everything_too_large_gets_few_requests(autojump_clock: MockClock) -> None:
     """64 requests at a time with pauses that double up to 30 s, for 300 s; then what is left has failed."""
     sink = PickySink(everything)
     async with collector(LARGE, sinks=[sink]) as metrics:
@@ -130,7 +130,9 @@ async def test_a_back_end_that_finds_everything_too_large_is_asked_rarely(autoju
     assert len(sink.requests) <= 64 * 60  # a pause is 15 s on average
 
 
-async def test_with_steady_traffic_too_it_is_asked_rarely(autojump_clock: MockClock) -> None:
+async def test_a_back_end_that_finds_everything_too_large_gets_few_requests_under_steady_traffic_too(
+    autojump_clock: MockClock,
+) -> None:
     """Payloads come all the time, none of them is taken; each pause is worth 64 requests of either kind."""
     sink = PickySink(everything)
     async with collector(BatchMetricsConfig(batch_size=100, shutdown_timeout=0), sinks=[sink]) as metrics:
@@ -142,7 +144,7 @@ async def test_with_steady_traffic_too_it_is_asked_rarely(autojump_clock: MockCl
     assert max(minutes.values()) <= 64 * 40
 
 
-async def test_of_several_rests_one_is_tried_for_each_pause_while_nothing_is_taken(autojump_clock: MockClock) -> None:
+async def test_only_one_of_several_rests_is_tried_per_pause_while_nothing_is_taken(autojump_clock: MockClock) -> None:
     """Six rests are as rare a burden as one: 15 s on average between two of them."""
     sink = PickySink(everything, max_events=500)
     async with collector(BatchMetricsConfig(batch_size=500), sinks=[sink]) as metrics:
@@ -200,7 +202,7 @@ async def test_a_server_that_takes_one_event_at_a_time_gets_them_all(autojump_cl
 # -- meanwhile, and afterwards
 
 
-async def test_what_is_queued_behind_is_delivered_meanwhile(autojump_clock: MockClock) -> None:
+async def test_events_queued_behind_the_rest_are_delivered_meanwhile(autojump_clock: MockClock) -> None:
     """As soon as its batch is complete, however long the back-end has taken nothing of the rest."""
     sink = PickySink(any_of({*range(1, 2001)}))
     async with collector(BatchMetricsConfig(batch_size=2000, flush_interval=1), sinks=[sink]) as metrics:
@@ -249,7 +251,7 @@ async def test_several_rests_go_on_one_at_a_time_once_the_queue_was_tried(autoju
     assert sorted(sink.moments.values())[-2] == 64
 
 
-async def test_a_rest_and_what_is_queued_take_turns(autojump_clock: MockClock) -> None:
+async def test_a_rest_and_the_queue_take_turns(autojump_clock: MockClock) -> None:
     """Where requests take long, so that all of it is due: neither waits for all of the other."""
 
     class Slow(PickySink):
@@ -279,7 +281,7 @@ async def test_the_rest_shares_the_budget_of_its_payload(settings: dict[str, Any
     assert max(request.at for request in sink.requests) < settings["retry_budget"]
 
 
-async def test_what_may_be_stored_stays_in_doubt_when_it_is_set_aside(autojump_clock: MockClock) -> None:
+async def test_events_that_may_be_stored_stay_in_doubt_when_they_are_set_aside(autojump_clock: MockClock) -> None:
     """So it fails when it is refused alone; it is not rejected."""
     sink = PickySink(everything, uncertain=True)
     async with collector(LARGE, sinks=[sink]) as metrics:
@@ -310,7 +312,7 @@ async def test_at_the_end_of_the_block_the_rest_goes_first(autojump_clock: MockC
 
 
 @pytest.mark.parametrize("timeout", [0, 1, 10])
-async def test_the_end_of_the_block_is_no_later_for_it(timeout: float, autojump_clock: MockClock) -> None:
+async def test_the_rest_does_not_delay_the_end_of_the_block(timeout: float, autojump_clock: MockClock) -> None:
     """What is set aside is failed at the deadline, like everything else."""
     sink = PickySink(everything)
     config = BatchMetricsConfig(batch_size=5000, buffer_size=10_000, shutdown_timeout=timeout)
@@ -327,7 +329,7 @@ async def test_the_end_of_the_block_is_no_later_for_it(timeout: float, autojump_
 
 
 @pytest.mark.parametrize("seed", range(30))
-async def test_wherever_the_block_is_cancelled_the_books_balance(seed: int, autojump_clock: MockClock) -> None:
+async def test_wherever_the_block_is_cancelled_the_ledger_balances(seed: int, autojump_clock: MockClock) -> None:
     """With slow requests, some too large at random, some lost: what was taken is delivered, and nothing twice."""
     dice = random.Random(seed)
 
@@ -394,7 +396,7 @@ class GatedSink(PickySink):
 CROWDED = BatchMetricsConfig(batch_size=50, buffer_size=110)
 
 
-async def test_a_queue_that_is_full_gives_up_the_rest_first_and_no_more_than_it_must(autojump_clock: MockClock) -> None:
+async def test_a_full_queue_evicts_the_rest_first_and_no_more_than_it_must(autojump_clock: MockClock) -> None:
     """Where another sink goes on: its oldest events; what is left of it arrives at the end."""
     poison = {*range(1, 51)}
     sink, good = GatedSink(any_of(poison)), RecordingSink()
@@ -417,7 +419,7 @@ async def test_a_queue_that_is_full_gives_up_the_rest_first_and_no_more_than_it_
     assert len(good.events) == 200
 
 
-async def test_a_queue_that_is_full_gives_up_what_is_queued_once_the_rest_is_gone(autojump_clock: MockClock) -> None:
+async def test_a_full_queue_evicts_queued_events_once_the_rest_is_gone(autojump_clock: MockClock) -> None:
     """Never what is on its way."""
     sink = GatedSink(any_of({*range(1, 51)}))
     async with collector(CROWDED, sinks=[sink, RecordingSink()]) as metrics:

@@ -292,7 +292,7 @@ async def _sleep(seconds: float) -> str:
         pytest.param(lambda: _Callable().method, id="method"),
     ],
 )
-async def test_what_only_turns_out_to_be_asynchronous_is_timed_until_it_ends(
+async def test_a_function_that_only_turns_out_to_be_asynchronous_is_timed_until_it_ends(
     make: Callable[[], Callable[[float], Coroutine[Any, Any, str]]], autojump_clock: MockClock
 ) -> None:
     """However it hides that it is; and it is in flight as long."""

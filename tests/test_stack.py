@@ -51,7 +51,7 @@ def call_near_the_limit(frames: int, call: Callable[[], object]) -> bool:
 
 @pytest.mark.parametrize("policy", ["drop_newest", "drop_oldest"])
 @pytest.mark.parametrize("before", [0, 1, 2, 4, 5])
-def test_a_record_with_hardly_any_stack_left_breaks_neither_the_run_nor_the_books(policy: Policy, before: int) -> None:
+def test_a_record_with_hardly_any_stack_left_breaks_neither_the_run_nor_the_ledger(policy: Policy, before: int) -> None:
     """With any number of frames left: what it recorded arrives, and so does what is recorded later."""
 
     async def play(frames: int) -> None:
@@ -85,7 +85,7 @@ def test_a_record_with_hardly_any_stack_left_breaks_neither_the_run_nor_the_book
 
 
 @pytest.mark.parametrize("policy", ["drop_newest", "drop_oldest"])
-async def test_what_is_recorded_with_hardly_any_stack_left_keeps_to_the_buffers_size(
+async def test_events_recorded_with_hardly_any_stack_left_never_overfill_the_buffer(
     policy: Policy, autojump_clock: MockClock
 ) -> None:
     """What does not fit is refused, or makes room."""
@@ -106,7 +106,7 @@ async def test_what_is_recorded_with_hardly_any_stack_left_keeps_to_the_buffers_
 
 
 @pytest.mark.parametrize("policy", ["drop_newest", "drop_oldest"])
-async def test_a_threads_record_with_hardly_any_stack_left_is_counted_as_it_is(policy: Policy) -> None:
+async def test_a_threads_record_with_hardly_any_stack_left_is_counted_correctly(policy: Policy) -> None:
     """It is recorded, or raises and is not; and Trio's thread still comes for what other threads record."""
     sink = RecordingSink()
 
@@ -163,7 +163,7 @@ def test_a_call_that_finds_no_stack_left_breaks_nothing(policy: Policy, before: 
     run_at_every_point(play, least=2)
 
 
-def test_room_on_the_stack_is_seen() -> None:
+def test_the_room_left_on_the_stack_is_detected() -> None:
     """There is none where as many calls would fail."""
     seen = [call_near_the_limit(frames, lambda: None if has_room() else 1 / 0) for frames in (NEEDED + 50,)]
     assert seen == [True]

@@ -94,7 +94,7 @@ async def test_a_snapshot_does_not_change_with_what_happens_later(autojump_clock
         assert metrics.stats().sinks["flaky"].delivered == 2
 
 
-async def test_times_are_told_by_the_clock_that_suits_them(autojump_clock: MockClock) -> None:
+async def test_each_time_comes_from_the_clock_that_suits_it(autojump_clock: MockClock) -> None:
     """Time stamps are aware and by the wall clock; an age runs by Trio's, and goes on after the block."""
     before = datetime.now(UTC)
     async with collector(BatchMetricsConfig(flush_interval=10), sinks=[RecordingSink()]) as metrics:
@@ -113,7 +113,7 @@ async def test_times_are_told_by_the_clock_that_suits_them(autojump_clock: MockC
     assert metrics.stats().time_since_last_flush == 10.0
 
 
-async def test_stats_and_their_line_can_be_had_at_any_time(autojump_clock: MockClock) -> None:
+async def test_stats_and_their_line_are_available_at_any_time(autojump_clock: MockClock) -> None:
     """Before anything happened, meanwhile, and after the block."""
     async with collector(sinks=[StuckSink(), RecordingSink(), RecordingSink()]) as metrics:
         assert list(metrics.stats().sinks) == ["stuck", "recording", "recording2"]
@@ -228,7 +228,7 @@ async def test_a_flush_does_not_wait_for_what_is_recorded_after_the_call(autojum
     assert trio.current_time() == 0
 
 
-async def test_a_flush_tells_failed_from_dropped(autojump_clock: MockClock) -> None:
+async def test_a_flush_distinguishes_failed_events_from_dropped_ones(autojump_clock: MockClock) -> None:
     """Refused by a sink is failed, refused by validation is dropped."""
     partial = PartialSink(lambda event: event.operation == "1")
     async with collector(sinks=[RecordingSink(), partial]) as metrics:

@@ -21,7 +21,7 @@ def make(kind: type[RecordingSink], **settings: object) -> RecordingSink:
 
 
 @pytest.mark.parametrize("kind", [*ALL, PartialSink])
-def test_each_of_them_is_a_recording_sink_and_begins_empty(kind: type[RecordingSink]) -> None:
+def test_each_testing_sink_is_a_recording_sink_and_starts_empty(kind: type[RecordingSink]) -> None:
     """Two of them share nothing."""
     one, other = make(kind), make(kind)
     assert isinstance(one, RecordingSink)
@@ -32,7 +32,7 @@ def test_each_of_them_is_a_recording_sink_and_begins_empty(kind: type[RecordingS
 
 
 @pytest.mark.parametrize("kind", [*ALL, PartialSink])
-async def test_each_of_them_takes_a_name_and_delivery_settings(
+async def test_each_testing_sink_takes_a_name_and_delivery_settings(
     kind: type[RecordingSink], autojump_clock: MockClock
 ) -> None:
     """By default the name is the class's."""
@@ -79,7 +79,7 @@ async def test_a_recording_sink_takes_a_batch_with_no_checkpoint_before_it_settl
     assert len(sink.events) == 100
 
 
-async def test_a_recording_sinks_send_is_no_checkpoint() -> None:
+async def test_a_recording_sinks_send_never_checkpoints() -> None:
     """It can be called by hand, too."""
     sink = RecordingSink()
     payload = Payload[None](Batch([numbered(1), numbered(2)]), (), "key")
@@ -89,7 +89,9 @@ async def test_a_recording_sinks_send_is_no_checkpoint() -> None:
 
 
 @pytest.mark.parametrize("fail", [0, 1, 2, 5])
-async def test_a_flaky_sink_fails_so_many_times_and_then_takes_everything(fail: int, autojump_clock: MockClock) -> None:
+async def test_a_flaky_sink_fails_a_given_number_of_times_and_then_takes_everything(
+    fail: int, autojump_clock: MockClock
+) -> None:
     """Each failed attempt is retried; nothing arrives twice."""
     sink = FlakySink(fail=fail)
     async with collector(CONFIG, sinks=[sink]) as metrics:
@@ -118,7 +120,7 @@ async def test_a_flaky_sink_fails_once_by_default(autojump_clock: MockClock) -> 
     assert metrics.stats().sinks["flaky"].retries == 1
 
 
-async def test_a_stuck_sink_never_answers(autojump_clock: MockClock) -> None:
+async def test_a_stuck_sink_never_responds(autojump_clock: MockClock) -> None:
     """Leaving takes exactly the shutdown timeout; what it was given has failed, and a sink beside it has everything."""
     stuck, good = StuckSink(), RecordingSink()
     async with collector(BatchMetricsConfig(batch_size=3, shutdown_timeout=4), sinks=[stuck, good]) as metrics:
@@ -147,7 +149,7 @@ async def test_a_stuck_sink_is_tried_again_after_its_timeout(autojump_clock: Moc
     assert balanced(metrics.stats()).failed_events == 2
 
 
-async def test_a_partial_sink_refuses_some_for_good_and_takes_the_others(autojump_clock: MockClock) -> None:
+async def test_a_partial_sink_rejects_some_events_and_takes_the_others(autojump_clock: MockClock) -> None:
     """In order, each once; the refused ones can be looked at."""
     sink = PartialSink(lambda event: int(event.operation) % 3 == 0)
     async with collector(BatchMetricsConfig(batch_size=4), sinks=[sink]) as metrics:
@@ -197,7 +199,7 @@ async def test_a_predicate_that_raises_takes_nothing_twice(autojump_clock: MockC
     assert balanced(metrics.stats()).sinks["partial"].rejected == 1
 
 
-async def test_they_can_be_subclassed(autojump_clock: MockClock) -> None:
+async def test_the_testing_sinks_can_be_subclassed(autojump_clock: MockClock) -> None:
     """To note something more, for example."""
 
     class Slow(RecordingSink):

@@ -161,14 +161,14 @@ def test_the_ends_of_the_range_are_valid(value: float) -> None:
 
 
 @pytest.mark.parametrize("value", NOT_COUNTS, ids=shown)
-def test_what_is_no_count_is_no_counters_value(value: object) -> None:
+def test_a_value_that_is_not_a_count_is_invalid_for_a_counter(value: object) -> None:
     """Named one by one."""
     assert not row_is_valid(Counter, "name", {}, value)
     assert not row_is_valid(Job, "q", value, 1, 1, 1, 1)
 
 
 @pytest.mark.parametrize("value", NOT_VALUES, ids=shown)
-def test_what_is_no_number_is_no_value(value: object) -> None:
+def test_a_value_that_is_not_a_number_is_invalid(value: object) -> None:
     """Named one by one; a bool is none for a recorded gauge either."""
     assert not row_is_valid(Histogram, "name", {}, value)
     assert not row_is_valid(Gauge, "name", {}, value)
@@ -176,7 +176,7 @@ def test_what_is_no_number_is_no_value(value: object) -> None:
 
 
 @pytest.mark.parametrize("value", NOT_DURATIONS, ids=shown)
-def test_what_is_no_duration_is_no_time(value: object) -> None:
+def test_a_value_that_is_not_a_duration_is_invalid_as_a_time(value: object) -> None:
     """Named one by one."""
     assert not row_is_valid(HttpRequest, "GET", "/", 200, value)
     assert not row_is_valid(BackendRequest, "openai", "gpt-4", True, value, None)
@@ -192,7 +192,7 @@ def test_a_bool_that_a_declared_gauge_measures_is_valid(value: float) -> None:
 
 
 @pytest.mark.parametrize("value", [value for value in NOT_VALUES if not isinstance(value, bool)], ids=shown)
-def test_a_health_that_is_no_number_is_invalid(value: object) -> None:
+def test_a_health_that_is_not_a_number_is_invalid(value: object) -> None:
     """None and text are not merely falsy."""
     assert not row_is_valid(HealthCheck, "backend-1", value, 0.1)
 
@@ -286,7 +286,7 @@ def test_a_timestamp_must_be_an_int(timestamp: object) -> None:
 
 
 @pytest.mark.parametrize("event", ["hit", None, 3, {}, object(), CacheMetric, ["GET", "/"]], ids=stable_id)
-def test_what_is_no_event_is_invalid(event: Any) -> None:
+def test_an_object_that_is_not_an_event_is_invalid(event: Any) -> None:
     """A class of events is none either."""
     assert checked(event) is None
 
@@ -301,7 +301,7 @@ def test_an_event_whose_class_was_never_declared_is_invalid() -> None:
     assert checked(Forgotten()) is None
 
 
-def test_an_event_of_a_plain_subclass_is_what_its_base_is() -> None:
+def test_an_event_of_a_plain_subclass_is_as_valid_as_one_of_its_base() -> None:
     """A subclass may add behaviour."""
 
     class Mine(CacheMetric):

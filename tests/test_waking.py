@@ -11,7 +11,7 @@ from trio_batchmetrics import collector
 from trio_batchmetrics._concurrency.waker import Waker
 
 
-async def test_a_waker_makes_calls_in_order_never_two_at_a_time() -> None:
+async def test_a_waker_makes_calls_in_order_and_never_two_at_a_time() -> None:
     """At once from a task; one asked for in the middle of another comes after it."""
     waker = Waker()
     made: list[str] = []

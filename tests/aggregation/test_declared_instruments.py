@@ -29,7 +29,7 @@ def test_bounds_of_the_configuration_win() -> None:
 
 
 @pytest.mark.parametrize("configured", [False, True])
-async def test_what_a_bound_instrument_declares_is_seen_in_its_series(
+async def test_a_bound_instruments_series_have_what_it_declares(
     configured: bool, autojump_clock: MockClock, caplog: pytest.LogCaptureFixture
 ) -> None:
     """Unit, description and bounds; recorded values of the same name and kind meet them."""
@@ -58,7 +58,7 @@ async def test_what_a_bound_instrument_declares_is_seen_in_its_series(
     assert caplog.records == []
 
 
-async def test_what_a_bound_instrument_declares_is_seen_also_if_it_comes_later(autojump_clock: MockClock) -> None:
+async def test_a_bound_instrument_that_comes_later_declares_its_series_too(autojump_clock: MockClock) -> None:
     """Its own points have its bounds and unit; what was recorded before stays what it was."""
     sink = StoreSink()
     async with collector(sinks=[sink]) as metrics:
@@ -70,7 +70,7 @@ async def test_what_a_bound_instrument_declares_is_seen_also_if_it_comes_later(a
     assert found["By"].points[0].counts == (0, 1, 0)
 
 
-def test_a_metric_tells_what_was_declared() -> None:
+def test_a_metric_has_the_declared_kind_unit_and_description() -> None:
     """Kind, unit and description of each instrument of a class."""
     store = SeriesStore()
     store.merge([Job("q", 1, 1, 1, 1), HttpRequest("GET", "/", 200, 1)])

@@ -8,7 +8,7 @@ from trio_batchmetrics import Counter
 from trio_batchmetrics.abc import SeriesStore, SinkContext
 
 
-def test_of_label_names_with_one_text_the_last_that_has_a_value_counts() -> None:
+def test_the_last_value_wins_among_label_names_with_the_same_text() -> None:
     """As ``labels_of`` has it; None is as good as not there."""
     store = SeriesStore()
     store.merge([Counter("c", {1: "a", "1": None}, 1)])  # type: ignore[dict-item]  # pyright: ignore[reportArgumentType]
@@ -27,7 +27,7 @@ def test_static_labels_are_added_and_an_events_own_wins() -> None:
     assert all(dict(labels)["region"] == "eu" for labels in retries)
 
 
-def test_the_order_of_labels_makes_no_series() -> None:
+def test_the_order_of_labels_does_not_create_another_series() -> None:
     """Nor does a None among them, or the type of a value."""
     store = SeriesStore()
     store.merge(

@@ -48,7 +48,7 @@ def test_label_sets_beyond_the_cap_share_one_series_and_nothing_is_lost(
     assert len(expected) <= most + 1
 
 
-async def test_a_bound_instruments_own_overflow_meets_the_same_series(autojump_clock: MockClock) -> None:
+async def test_a_bound_instruments_own_overflow_goes_to_the_same_series(autojump_clock: MockClock) -> None:
     """Whether it is there first or last; one series, and nothing lost."""
     sink = StoreSink()
     config = BatchMetricsConfig(max_series=3, static_labels={"region": "eu"})
@@ -67,7 +67,7 @@ async def test_a_bound_instruments_own_overflow_meets_the_same_series(autojump_c
     }
 
 
-def test_overflow_that_comes_first_is_no_series_of_the_cap() -> None:
+def test_overflow_that_comes_first_does_not_count_towards_the_cap() -> None:
     """It leaves room for as many as if it had come last."""
     store = SeriesStore(SinkContext(max_series=2))
     store.merge([Counter("c", {"otel.metric.overflow": "true"}, 1), *counters(1, 3)])

@@ -54,7 +54,7 @@ def test_points_with_other_bounds_are_counted_by_their_upper_bound_with_one_warn
     assert "'h' comes with other bucket bounds" in caplog.text
 
 
-def test_a_points_bounds_are_the_instruments_where_nothing_else_says() -> None:
+def test_a_points_bounds_become_the_instruments_where_no_others_are_set() -> None:
     """The first that comes; single values go by them too."""
     store = SeriesStore()
     store.merge([HistogramPoint("h", {}, 3, 6.0, (1.0, 2.0), (1, 1, 1))])

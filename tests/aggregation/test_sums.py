@@ -63,7 +63,7 @@ def context_of(static: dict[str, Any], **settings: Any) -> SinkContext:
 
 
 @given(stream=STREAMS, static=STATICS, batch_size=st.integers(1, 9), dice=st.randoms(use_true_random=False))
-def test_rows_of_a_collector_are_added_up_as_counted_by_hand(
+def test_a_collectors_rows_add_up_as_counted_by_hand(
     stream: list[MetricEvent], static: dict[str, Any], batch_size: int, dice: random.Random
 ) -> None:
     """Recorded by recorders or as events, in batches of any size."""
@@ -90,7 +90,7 @@ def test_rows_of_a_collector_are_added_up_as_counted_by_hand(
 
 
 @given(stream=STREAMS, static=STATICS, size=st.integers(1, 50))
-def test_a_list_of_events_is_added_up_as_counted_by_hand(
+def test_a_list_of_events_adds_up_as_counted_by_hand(
     stream: list[MetricEvent], static: dict[str, Any], size: int
 ) -> None:
     """A store by itself, given plain lists."""
@@ -104,7 +104,7 @@ def test_a_list_of_events_is_added_up_as_counted_by_hand(
 
 
 @given(stream=STREAMS, sizes=st.lists(st.integers(1, 12), min_size=40, max_size=40))
-def test_what_is_taken_adds_up_to_all_there_is(stream: list[MetricEvent], sizes: list[int]) -> None:
+def test_takes_add_up_to_the_total(stream: list[MetricEvent], sizes: list[int]) -> None:
     """Delta: each take has what came since the last, in the series that it came to, and no other series."""
     store, rest = SeriesStore(), [*stream]
     sums: dict[Any, float] = {}
@@ -149,7 +149,7 @@ def test_values_on_a_bound_belong_to_its_bucket_at_every_bound() -> None:
     assert metric.points[0].count == 9
 
 
-def test_the_last_value_of_a_gauge_is_the_last_recorded() -> None:
+def test_a_gauges_value_is_the_last_one_recorded() -> None:
     """A bool is 1 or 0."""
     store = SeriesStore()
     store.merge([HealthCheck("b", healthy, 0.1) for healthy in (False, True, False, True)])
@@ -205,7 +205,7 @@ def test_classes_that_share_an_instrument_share_its_series() -> None:
     assert value_of(store, ("io", "counter", "By")) == 4321
 
 
-def test_instruments_of_one_name_that_differ_in_kind_or_unit_do_not_mix() -> None:
+def test_instruments_that_share_a_name_but_differ_in_kind_or_unit_do_not_mix() -> None:
     """Four of one name, each with its own sum."""
 
     @metric_event
@@ -233,7 +233,7 @@ def test_instruments_of_one_name_that_differ_in_kind_or_unit_do_not_mix() -> Non
     }
 
 
-def test_what_is_invalid_is_passed_over() -> None:
+def test_invalid_events_are_skipped() -> None:
     """In a plain list; the rest of it is merged."""
     store = SeriesStore()
     request: Any = HttpRequest

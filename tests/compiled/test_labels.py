@@ -21,7 +21,7 @@ from trio_batchmetrics.abc import SeriesStore, labels_of
 
 
 @pytest.mark.parametrize("at", [0, 1])
-def test_any_two_label_values_meet_only_where_their_texts_do(at: int) -> None:
+def test_two_label_values_are_equal_only_where_their_texts_are(at: int) -> None:
     """Each with each, of one batch."""
     fine = [value for value in STRANGE if checked((CacheMetric, 1, value, value)) is not None]
     assert len(fine) > 30
@@ -80,7 +80,7 @@ COMMON: list[tuple[Any, str | None]] = [
 
 
 @pytest.mark.parametrize("as_event", [False, True], ids=["rows", "events"])
-def test_labels_of_common_types_are_made_plain_with_no_closer_look(as_event: bool) -> None:
+def test_labels_of_common_types_become_plain_without_a_closer_look(as_event: bool) -> None:
     """A class at a time; the batch keeps them as they were given, and the rows stay what they are."""
     rows: list[Row] = []
     for number, (value, _) in enumerate(COMMON):

@@ -49,7 +49,9 @@ class OnlyOnce:
 
 @pytest.mark.parametrize("as_event", [False, True], ids=["row", "event"])
 @pytest.mark.parametrize("value", [HUGE_LABEL, -HUGE_LABEL], ids=["positive", "negative"])
-async def test_an_int_too_large_to_print_is_no_label(value: int, as_event: bool, autojump_clock: MockClock) -> None:
+async def test_an_int_too_large_to_print_is_invalid_as_a_label(
+    value: int, as_event: bool, autojump_clock: MockClock
+) -> None:
     """It is invalid, as value, as name, as a status; the others of its batch are fine."""
     sinks: list[Any] = [Sums(), RecordingSink()]
     bad: list[Call] = [
@@ -78,7 +80,7 @@ async def test_an_int_too_large_to_print_is_no_label(value: int, as_event: bool,
 
 
 @pytest.mark.parametrize("times", [0, 1])
-async def test_a_label_whose_text_is_not_always_to_be_had_costs_no_other_event(
+async def test_a_label_whose_text_is_not_always_available_costs_no_other_event(
     times: int, autojump_clock: MockClock
 ) -> None:
     """Such as a lazy object of the application's; it is invalid, or merged with the text it had."""

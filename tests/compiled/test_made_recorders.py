@@ -103,7 +103,7 @@ def test_a_made_recorder_takes_the_time_at_the_call(
 
 
 @pytest.mark.parametrize(("kind", "positional", "keyword"), REFUSED, ids=named)
-def test_what_a_class_refuses_counts_as_invalid(
+def test_arguments_that_a_class_refuses_count_as_invalid(
     kind: Any, positional: tuple[Any, ...], keyword: dict[str, Any]
 ) -> None:
     """Like one bad value; what comes after is recorded."""
@@ -124,7 +124,7 @@ def test_a_validator_that_raises_a_type_error_counts_as_invalid() -> None:
     assert (events, counted) == ([], (1, 0, 0, {"invalid": 1}))
 
 
-def test_a_subclass_with_a_constructor_of_its_own_is_made_by_it() -> None:
+def test_a_subclass_with_its_own_constructor_is_created_by_it() -> None:
     """Though the class that it inherits from could be compiled."""
     events, _ = outcome(lambda metrics: metrics.make_recorder(UndecoratedInit)("/path"))
     assert [getattr(event, "path", None) for event in events] == ["/path"]

@@ -131,7 +131,7 @@ def test_a_class_declared_in_another_keeps_its_qualified_name() -> None:
     assert pickle.loads(pickle.dumps(event)) == event
 
 
-def test_own_events_take_the_time_when_they_are_made_and_keep_an_explicit_one() -> None:
+def test_declared_events_take_the_time_when_they_are_created_and_keep_an_explicit_one() -> None:
     """As the built-in ones."""
     before = time.time_ns()
     refund = Refund()
@@ -139,7 +139,7 @@ def test_own_events_take_the_time_when_they_are_made_and_keep_an_explicit_one() 
     assert Refund(timestamp=5).timestamp == 5
 
 
-def test_a_duration_of_an_own_event_becomes_float_seconds() -> None:
+def test_a_declared_events_duration_becomes_float_seconds() -> None:
     """Where the unit is `s`, and only there."""
     span: Any = timedelta(milliseconds=250)
     call = LLMCall("gpt-4", 3, span)
@@ -161,7 +161,7 @@ def test_a_duration_of_an_own_event_becomes_float_seconds() -> None:
     ],
     ids=lambda event: type(event).__name__,
 )
-def test_own_events_compare_hash_copy_and_pickle(event: Any) -> None:
+def test_declared_events_compare_hash_copy_and_pickle(event: Any) -> None:
     """As the built-in ones."""
     for protocol in range(pickle.HIGHEST_PROTOCOL + 1):
         again = pickle.loads(pickle.dumps(event, protocol))
@@ -195,7 +195,7 @@ def test_none_can_be_a_labels_default() -> None:
     assert (answer.error, answer.size) == (None, 0)
 
 
-def test_whatever_else_stands_in_the_class_stays() -> None:
+def test_other_members_of_the_class_stay() -> None:
     """Properties, class and static methods, class variables, and `super()`."""
     rich = Rich("a", 5)
     assert rich.is_big
@@ -207,7 +207,7 @@ def test_whatever_else_stands_in_the_class_stays() -> None:
     assert str(made("a", 5, timestamp=1)) == "rich: Rich(timestamp=1)"
 
 
-def test_a_class_on_top_of_another_has_its_fields_first() -> None:
+def test_a_subclass_has_the_fields_of_its_base_first() -> None:
     """And its instruments."""
     event = Extended("gpt-4", 3, 0.5, True, timestamp=1)
     assert repr(event) == "Extended(model='gpt-4', tokens=3, seconds=0.5, cached=True, timestamp=1)"
@@ -256,7 +256,7 @@ def test_a_class_keeps_the_declaration_that_was_made() -> None:
     ]
 
 
-def test_two_measures_may_share_a_name_if_they_are_of_one_kind_and_unit() -> None:
+def test_two_measures_may_share_a_name_if_they_have_the_same_kind_and_unit() -> None:
     """Both go to the one instrument."""
 
     @metric_event
@@ -268,7 +268,7 @@ def test_two_measures_may_share_a_name_if_they_are_of_one_kind_and_unit() -> Non
 
 
 @pytest.mark.parametrize("name", ["a", "Z9", "http.server.request.duration", "a_b-c/d.e", "a" * 255])
-def test_an_instruments_name_may_be_what_opentelemetry_allows(name: str) -> None:
+def test_an_instrument_may_have_any_name_that_opentelemetry_allows(name: str) -> None:
     """A letter, then letters, digits and four signs, 255 characters in all."""
 
     @metric_event(counts=name)
@@ -278,7 +278,7 @@ def test_an_instruments_name_may_be_what_opentelemetry_allows(name: str) -> None
     Fine(1)
 
 
-async def test_own_events_are_delivered_like_the_built_in_ones(autojump_clock: trio.testing.MockClock) -> None:
+async def test_declared_events_are_delivered_like_the_built_in_ones(autojump_clock: trio.testing.MockClock) -> None:
     """As the same objects' equals, in order, counted by their class's name."""
     sink = RecordingSink()
     events = [
@@ -314,7 +314,7 @@ async def test_own_events_are_delivered_like_the_built_in_ones(autojump_clock: t
     ],
     ids=lambda value: type(value).__name__,
 )
-def test_own_events_have_the_same_json_form(
+def test_declared_events_have_the_same_json_form(
     event: MetricEvent, labels: dict[str, str], fields: dict[str, float]
 ) -> None:
     """Labels by declared name, measured fields by field name; a bool measured by a gauge is 1 or 0."""

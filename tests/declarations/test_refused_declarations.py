@@ -214,7 +214,7 @@ def no_description() -> None:
     ],
     ids=lambda value: getattr(value, "__name__", None) or "",
 )
-def test_a_declaration_that_cannot_work_fails_with_the_class_and_names_the_field(
+def test_a_declaration_that_cannot_work_raises_when_the_class_is_created_and_names_the_field(
     declare: Callable[[], None], field: str, words: str
 ) -> None:
     """Not later, when an event is recorded."""
@@ -223,7 +223,7 @@ def test_a_declaration_that_cannot_work_fails_with_the_class_and_names_the_field
 
 
 @pytest.mark.parametrize("name", ["", "1a", "_a", ".a", "a b", "a:b", "ä", "a\n", "a" * 256, None, 3])
-def test_an_illegal_instrument_name_fails_with_the_class(name: Any) -> None:
+def test_an_illegal_instrument_name_raises_when_the_class_is_created(name: Any) -> None:
     """The message names the field, the rule and the name; for `counts` as well."""
     with pytest.raises(DeclarationError, match=r"^Measured\.size: an instrument's name must be a letter, .* \(got "):
 
@@ -241,7 +241,7 @@ def test_an_illegal_instrument_name_fails_with_the_class(name: Any) -> None:
                 size: int = measure(Counter, "size")
 
 
-def test_a_field_without_default_behind_one_with_a_default_fails_with_the_class() -> None:
+def test_a_field_without_a_default_after_one_with_a_default_raises_when_the_class_is_created() -> None:
     """As in attrs and dataclasses; the message names the field."""
     with pytest.raises(ValueError, match="late"):
 
@@ -252,7 +252,7 @@ def test_a_field_without_default_behind_one_with_a_default_fails_with_the_class(
 
 
 # Deviation reported: attrs then sees only the fields with a specifier, and `bad` is silently no field.
-def test_a_field_that_is_neither_fails_even_beside_one_without_annotation() -> None:
+def test_a_field_that_is_neither_raises_even_alongside_one_without_an_annotation() -> None:
     """Nothing in a declaration is left out silently."""
     with pytest.raises(DeclarationError, match="Bad"):
 
@@ -262,7 +262,7 @@ def test_a_field_that_is_neither_fails_even_beside_one_without_annotation() -> N
             bad: int = 3
 
 
-def test_a_declaration_error_is_a_type_error_a_value_error_and_one_of_the_library() -> None:
+def test_a_declaration_error_is_a_type_error_a_value_error_and_an_error_of_the_library() -> None:
     """Any of them may be caught."""
     assert issubclass(DeclarationError, BatchMetricsError)
     assert issubclass(DeclarationError, TypeError)

@@ -48,7 +48,7 @@ async def test_a_payload_holds_at_most_max_events(kind: type[ScriptedSink], auto
 
 
 @pytest.mark.parametrize(("width", "limit", "most"), [(10, 100, 10), (10, 109, 10), (7, 100, 14), (1, 600, 600)])
-async def test_a_payload_holds_as_many_bytes_as_it_may_and_no_more(
+async def test_a_payload_holds_as_many_bytes_as_are_allowed_and_no_more(
     width: int, limit: int, most: int, autojump_clock: MockClock
 ) -> None:
     """Never beyond max_payload_bytes, and never so little that the next event would have had room."""
@@ -72,7 +72,7 @@ async def test_an_event_that_is_larger_than_max_payload_bytes_goes_alone(autojum
     assert sink.payloads == [[1, 2, 3], [4], [5], [6, 7, 8], [9]]
 
 
-async def test_what_does_not_fit_into_a_payload_keeps_its_place_across_batches(autojump_clock: MockClock) -> None:
+async def test_events_that_do_not_fit_into_a_payload_keep_their_place_across_batches(autojump_clock: MockClock) -> None:
     """Events of several batches, put back because they are too many bytes, leave in the order they came in."""
     sink = GatedEncodingSink(width=17, max_payload_bytes=35, name="scripted")
     sink.widths = {1: 10}  # the first is small: so more are taken at a time than fit

@@ -35,7 +35,7 @@ async def test_the_work_for_a_long_queue_grows_with_its_length_and_not_with_the_
     assert [event for payload in bad.payloads for event in payload] == upto(2001)
 
 
-async def test_batches_that_are_pushed_out_whole_take_no_memory(autojump_clock: MockClock) -> None:
+async def test_batches_that_are_evicted_whole_take_no_memory(autojump_clock: MockClock) -> None:
     """However long a sink is stuck: what waits is bounded, also the batches that nothing is left of."""
 
     async def push_out(count: int) -> None:
@@ -52,7 +52,7 @@ async def test_batches_that_are_pushed_out_whole_take_no_memory(autojump_clock: 
         assert kept() - before < 20
 
 
-async def test_pushing_out_takes_no_longer_the_longer_a_sink_is_stuck(autojump_clock: MockClock) -> None:
+async def test_eviction_does_not_slow_down_while_a_sink_is_stuck(autojump_clock: MockClock) -> None:
     """Ten thousand batches that nothing is left of: a fraction of a second, they are not looked through each time."""
     config = BatchMetricsConfig(batch_size=1, buffer_size=3, on_full="drop_oldest")
     async with collector(config, sinks=[StuckSink()]) as metrics:

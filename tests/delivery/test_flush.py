@@ -23,7 +23,7 @@ async def test_flush_waits_while_a_sink_backs_off(autojump_clock: MockClock) -> 
         assert report.ok
 
 
-async def test_flush_returns_when_what_it_waits_for_is_given_up(autojump_clock: MockClock) -> None:
+async def test_flush_returns_when_the_events_it_waits_for_are_given_up(autojump_clock: MockClock) -> None:
     """Given up by the budget is settled too."""
     sink = StuckSink(timeout=4, retry_budget=3)
     async with collector(BatchMetricsConfig(batch_size=2), sinks=[sink]) as metrics:

@@ -13,7 +13,7 @@ from trio_batchmetrics import collector
 from trio_batchmetrics.abc import Receipt
 
 
-async def test_a_half_of_what_may_have_arrived_may_have_too(autojump_clock: MockClock) -> None:
+async def test_each_half_of_a_payload_in_doubt_is_in_doubt_too(autojump_clock: MockClock) -> None:
     """Too large, said of a payload of which some may be there."""
     sink = ScriptedSink(Receipt(too_large=True, uncertain=True), Receipt(rejected={0: "bad"}))
     async with collector(sinks=[sink]) as metrics:
@@ -33,7 +33,7 @@ REFUSALS = [
 @pytest.mark.parametrize("refusal", REFUSALS)
 @pytest.mark.parametrize("lost", [Receipt(retry=True, uncertain=True, error="reset"), ...], ids=["said", "timeout"])
 @pytest.mark.parametrize("kind", [ScriptedSink, EncodingSink])
-async def test_what_may_have_arrived_is_never_counted_as_refused(
+async def test_events_that_may_have_arrived_are_never_counted_as_refused(
     kind: type[ScriptedSink], lost: Any, refusal: Receipt, autojump_clock: MockClock
 ) -> None:
     """Only *failed* says that it may be there, however often it was tried and split since."""
@@ -51,7 +51,7 @@ async def test_what_may_have_arrived_is_never_counted_as_refused(
 
 
 @pytest.mark.parametrize("before", [Receipt(retry=True, error="503"), RuntimeError("down"), 7], ids=str)
-async def test_what_did_not_arrive_before_is_counted_as_refused(before: Any, autojump_clock: MockClock) -> None:
+async def test_events_that_did_not_arrive_before_are_counted_as_refused(before: Any, autojump_clock: MockClock) -> None:
     """A refusal to take it now, or an exception, says that nothing arrived."""
     sink = ScriptedSink(before, Receipt(rejected={0: "bad"}))
     async with collector(sinks=[sink]) as metrics:

@@ -11,7 +11,7 @@ from trio_batchmetrics import BatchMetricsConfig, collector
 from trio_batchmetrics.abc import Receipt
 
 
-async def test_last_success_is_not_of_a_payload_that_was_refused_whole(autojump_clock: MockClock) -> None:
+async def test_last_success_ignores_a_payload_that_was_refused_whole(autojump_clock: MockClock) -> None:
     """The back-end is well, but it took nothing."""
     sink = ScriptedSink(Receipt(rejected={0: "bad"}))
     async with collector(sinks=[sink]) as metrics:
@@ -23,7 +23,7 @@ async def test_last_success_is_not_of_a_payload_that_was_refused_whole(autojump_
         assert metrics.stats().sinks["scripted"].last_success is not None
 
 
-async def test_last_error_and_last_success_tell_how_a_sink_is(autojump_clock: MockClock) -> None:
+async def test_last_error_and_last_success_report_the_state_of_a_sink(autojump_clock: MockClock) -> None:
     """The error stays after a success, which is told by the wall clock; before, there is neither."""
     sink = ScriptedSink(Receipt(retry=True, retry_after=5, error="503"), None, OSError("later\nand worse"))
     before = datetime.now(UTC)

@@ -23,7 +23,7 @@ async def test_pauses_double_up_to_the_longest_with_full_jitter(autojump_clock: 
         assert_full_jitter([sink.times[n + 1] - sink.times[n] for sink in sinks], longest)
 
 
-async def test_pauses_are_what_the_sink_says(autojump_clock: MockClock) -> None:
+async def test_a_sink_sets_its_own_pauses(autojump_clock: MockClock) -> None:
     """``backoff`` and ``max_backoff``."""
     sinks = [ScriptedSink(*[OSError()] * 4, backoff=2, max_backoff=5) for _ in range(MANY)]
     async with collector(BatchMetricsConfig(batch_size=2), sinks=sinks) as metrics:

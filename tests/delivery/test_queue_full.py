@@ -43,7 +43,7 @@ async def test_while_every_queue_is_full_the_buffer_fills_and_on_full_decides(
 
 
 @pytest.mark.parametrize("batch_size", [1, 2, 3, 4, 5])
-async def test_where_only_some_queues_are_full_they_give_up_their_oldest(
+async def test_where_only_some_queues_are_full_they_evict_their_oldest_events(
     batch_size: int, autojump_clock: MockClock
 ) -> None:
     """As few as make room, never the attempt in flight; the good sink has everything at once and loses nothing."""
@@ -69,7 +69,9 @@ async def test_where_only_some_queues_are_full_they_give_up_their_oldest(
     assert set(good.times) == {0}
 
 
-async def test_what_a_full_queue_gives_up_is_told(autojump_clock: MockClock, caplog: pytest.LogCaptureFixture) -> None:
+async def test_events_that_a_full_queue_evicts_are_reported(
+    autojump_clock: MockClock, caplog: pytest.LogCaptureFixture
+) -> None:
     """A WARNING at once, and the number at the end."""
     sinks = [StuckSink(), RecordingSink()]
     async with collector(BatchMetricsConfig(batch_size=1, buffer_size=2, shutdown_timeout=0), sinks=sinks) as metrics:
@@ -79,7 +81,7 @@ async def test_what_a_full_queue_gives_up_is_told(autojump_clock: MockClock, cap
     assert "queue_full 2" in lines[-1]
 
 
-async def test_room_wakes_what_waits_for_it_at_once(autojump_clock: MockClock) -> None:
+async def test_room_in_the_queue_wakes_waiting_events_at_once(autojump_clock: MockClock) -> None:
     """The attempt ends at 10 s, the next takes the queue, and what waited is queued at that instant."""
     sink = ScriptedSink(takes=10)
     async with collector(BatchMetricsConfig(batch_size=2, buffer_size=4), sinks=[sink]) as metrics:
@@ -95,7 +97,7 @@ async def test_room_wakes_what_waits_for_it_at_once(autojump_clock: MockClock) -
     assert balanced(metrics.stats()).processed_events == 14
 
 
-async def test_a_sink_that_encodes_tells_of_its_room_too(autojump_clock: MockClock) -> None:
+async def test_a_sink_that_encodes_reports_its_room_too(autojump_clock: MockClock) -> None:
     """What waits for room in its queue goes on as soon as the queue is taken."""
     sink = GatedEncodingSink(name="scripted")
     async with collector(BatchMetricsConfig(batch_size=2, buffer_size=2), sinks=[sink]) as metrics:
@@ -106,7 +108,7 @@ async def test_a_sink_that_encodes_tells_of_its_room_too(autojump_clock: MockClo
     assert sink.payloads == [[1, 2], [3, 4], [5, 6]]
 
 
-async def test_a_batch_that_waits_for_room_may_be_pushed_out_and_is_then_forgotten(autojump_clock: MockClock) -> None:
+async def test_a_batch_that_waits_for_room_may_be_evicted_and_is_then_forgotten(autojump_clock: MockClock) -> None:
     """What comes after it is handed over in its place."""
     sink = GatedSink(name="scripted")
     config = BatchMetricsConfig(batch_size=3, buffer_size=3, on_full="drop_oldest")
@@ -122,7 +124,7 @@ async def test_a_batch_that_waits_for_room_may_be_pushed_out_and_is_then_forgott
     assert balanced(metrics.stats()).batch_count == 3
 
 
-async def test_what_is_left_of_a_batch_goes_as_soon_as_it_fits(autojump_clock: MockClock) -> None:
+async def test_the_rest_of_a_batch_goes_as_soon_as_it_fits(autojump_clock: MockClock) -> None:
     """A queue is full while the next batch does not fit: pushed out in part, it may fit, and then loses no more."""
     sink = GatedSink(name="scripted")
     config = BatchMetricsConfig(batch_size=3, buffer_size=4, on_full="drop_oldest")

@@ -67,7 +67,7 @@ MISTYPED: dict[str, dict[str, Any]] = {
 
 
 @pytest.mark.parametrize("name", [*NONSENSE, *MISTYPED])
-async def test_an_answer_that_makes_no_sense_is_tried_again_and_harms_nobody(
+async def test_a_response_that_makes_no_sense_causes_a_retry_and_harms_no_other_sink(
     name: str, autojump_clock: MockClock, caplog: pytest.LogCaptureFixture
 ) -> None:
     """A sink that lies costs its own time only: nothing crashes, the good sink goes on, and the retry delivers."""

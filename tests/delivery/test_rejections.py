@@ -60,7 +60,7 @@ async def test_rejected_items_are_rejected_and_the_others_delivered(autojump_clo
     assert balanced(metrics.stats()).failed_events == 2
 
 
-async def test_a_refusal_of_the_whole_payload_is_failure_at_once(autojump_clock: MockClock) -> None:
+async def test_a_refusal_of_the_whole_payload_fails_it_at_once(autojump_clock: MockClock) -> None:
     """``Receipt(error="401")``: no retry, counted as ``refused``; later payloads are tried."""
     sink = ScriptedSink(Receipt(error="401"))
     async with collector(BatchMetricsConfig(batch_size=2), sinks=[sink]) as metrics:

@@ -56,7 +56,7 @@ async def test_an_event_counts_as_processed_once_its_last_sink_has_it(autojump_c
     assert processed == [0, 0, 0, 1, 1, 1, 2]
 
 
-async def test_the_same_through_many_sinks_settles_each_event_once(autojump_clock: MockClock) -> None:
+async def test_many_sinks_settle_each_event_once(autojump_clock: MockClock) -> None:
     """Eighty sinks, each refusing another event."""
     sinks = [ScriptedSink(Receipt(rejected={n: "no"}, retry=[n + 1])) for n in range(80)]
     async with collector(BatchMetricsConfig(batch_size=100), sinks=sinks) as metrics:

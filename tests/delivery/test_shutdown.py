@@ -34,7 +34,7 @@ async def test_a_pause_that_a_backend_asks_for_does_not_cost_the_last_attempts(a
         assert len(sink.attempts) < 10
 
 
-async def test_a_forked_child_does_not_close_what_is_its_parents(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_forked_child_does_not_close_its_parents_sinks(monkeypatch: pytest.MonkeyPatch) -> None:
     """To close may be to speak to the back-end, as where a group is deleted on exit."""
 
     class Closing(ScriptedSink):
@@ -62,7 +62,7 @@ async def test_a_forked_child_does_not_close_what_is_its_parents(monkeypatch: py
         assert sink.closed == (not child)
 
 
-async def test_a_cancelled_task_makes_no_attempt_however_rested_it_is() -> None:
+async def test_a_cancelled_task_makes_no_attempt_even_if_it_was_just_woken() -> None:
     """At a ``shutdown_timeout`` of 0 there is no further attempt, not even by a task that was just woken."""
     sink = RecordingSink()
     attempts = Attempts(sink, SinkCounters("recording", series=False), lambda: None)

@@ -59,7 +59,7 @@ async def test_sinks_are_named_after_their_classes_and_functions(autojump_clock:
     assert all(sink.delivered == 2 for sink in metrics.stats().sinks.values())
 
 
-async def test_a_name_that_is_taken_is_not_given_twice(autojump_clock: MockClock) -> None:
+async def test_a_name_that_is_taken_is_not_used_twice(autojump_clock: MockClock) -> None:
     """Not even where somebody has chosen the number's name."""
     sinks = [RecordingSink(name="recording2"), RecordingSink(), RecordingSink(), RecordingSink(name="recording")]
     async with collector(sinks=sinks) as metrics:
@@ -100,20 +100,20 @@ def plain(batch: Batch) -> None:
 
 
 @pytest.mark.parametrize("given", [None, 3, "sqlite", RecordingSink, object(), {}, [RecordingSink()]])
-async def test_what_is_no_sink_is_a_type_error_that_says_which(given: Any) -> None:
+async def test_an_object_that_is_not_a_sink_raises_a_type_error_that_names_it(given: Any) -> None:
     """A class instead of an instance too."""
     with pytest.raises(TypeError, match=r"sinks\[1\]"):
         collector(sinks=[RecordingSink(), given])
 
 
-async def test_a_function_that_is_not_async_is_a_type_error() -> None:
+async def test_a_function_that_is_not_async_raises_a_type_error() -> None:
     """It says what it should be."""
     sinks: list[Any] = [RecordingSink(), plain]
     with pytest.raises(TypeError, match="async def"):
         collector(sinks=sinks)
 
 
-async def test_a_function_gets_all_that_is_queued_and_may_be_tried_again(autojump_clock: MockClock) -> None:
+async def test_a_function_gets_everything_that_is_queued_and_may_be_tried_again(autojump_clock: MockClock) -> None:
     """An ``Exception`` from it is retried; a receipt is understood."""
     batches: list[list[int]] = []
 
@@ -140,7 +140,7 @@ async def test_a_function_gets_all_that_is_queued_and_may_be_tried_again(autojum
     [(setting, value) for setting in ("timeout", "retry_budget", "backoff", "max_backoff") for value in (0, -1, True)]
     + [("timeout", "30"), ("max_events", 0), ("max_payload_bytes", -5)],
 )
-def test_a_delivery_setting_that_cannot_work_is_a_value_error(setting: str, value: Any) -> None:
+def test_a_delivery_setting_that_cannot_work_raises_a_value_error(setting: str, value: Any) -> None:
     """It names the setting and the value."""
     with pytest.raises(ValueError, match=rf"{setting} .*{value!r}"):
         RecordingSink(**{setting: value})

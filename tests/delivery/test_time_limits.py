@@ -28,7 +28,7 @@ async def test_an_attempt_is_cut_off_at_its_timeout_and_made_again(autojump_cloc
     assert "7 s" in str(stats.last_error)
 
 
-async def test_a_timeout_is_what_is_told_of_a_sink_whose_tasks_fail_as_they_are_cut_off(
+async def test_a_timeout_is_reported_for_a_sink_whose_tasks_fail_as_they_are_cut_off(
     autojump_clock: MockClock,
 ) -> None:
     """Its own errors come from being cut off; that there was no answer in time is the reason."""
@@ -85,7 +85,7 @@ async def test_the_timeout_is_thirty_seconds_by_default(autojump_clock: MockCloc
         assert careless.times == times == [30]
 
 
-async def test_no_retry_begins_after_the_budget_and_the_last_one_at_its_end(autojump_clock: MockClock) -> None:
+async def test_no_retry_begins_after_the_budget_and_the_last_one_begins_at_its_end(autojump_clock: MockClock) -> None:
     """Then the payload is failed, at that instant, and the next has a budget of its own."""
     failure = Receipt(retry=True, retry_after=3, error="503")
     sink = ScriptedSink(*[failure] * 5, failure, failure, retry_budget=10)
@@ -112,7 +112,7 @@ async def test_an_attempt_that_outlasts_the_budget_is_the_last(autojump_clock: M
     assert account(metrics).failures == {"retry_budget": 2}
 
 
-async def test_what_is_left_of_a_payload_shares_its_budget(autojump_clock: MockClock) -> None:
+async def test_the_rest_of_a_payload_shares_its_budget(autojump_clock: MockClock) -> None:
     """Items that come back again and again do not stay for ever."""
     failure = Receipt(retry=[0], retry_after=4)
     sink = ScriptedSink(*[failure] * 9, retry_budget=10)

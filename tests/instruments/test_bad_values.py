@@ -68,7 +68,9 @@ async def test_a_value_that_raises_when_it_is_looked_at_counts_as_invalid(
 
 
 # Deviation reported: the sum becomes infinite, the point invalid, and with it all that was added before.
-async def test_a_sum_that_no_float_can_hold_loses_only_what_made_it_so(autojump_clock: MockClock) -> None:
+async def test_a_sum_that_no_float_can_hold_loses_only_the_value_that_made_it_too_large(
+    autojump_clock: MockClock,
+) -> None:
     """Values that are valid one by one; what cannot be added is a bad value and leaves the sum alone."""
     sink = RecordingSink()
     async with collector(sinks=[sink]) as metrics:

@@ -76,7 +76,7 @@ async def test_a_point_counts_as_one_event_from_the_moment_a_collection_takes_it
     assert metrics.stats().failed_events == 2
 
 
-async def test_points_take_no_room_in_the_buffer_and_are_never_pushed_out(autojump_clock: MockClock) -> None:
+async def test_points_take_no_room_in_the_buffer_and_are_never_evicted(autojump_clock: MockClock) -> None:
     """Under either policy: what recorders find full was filled by recorders."""
     policies: list[Literal["drop_newest", "drop_oldest"]] = ["drop_newest", "drop_oldest"]
     for policy in policies:
@@ -99,7 +99,7 @@ async def test_points_take_no_room_in_the_buffer_and_are_never_pushed_out(autoju
         assert balanced(metrics.stats()).processed_events == 12
 
 
-async def test_points_in_the_flush_tasks_hand_are_never_pushed_out(autojump_clock: MockClock) -> None:
+async def test_points_that_the_flush_task_has_taken_are_never_evicted(autojump_clock: MockClock) -> None:
     """Behind a sink that is stuck, the oldest event makes room, not an older point."""
     sink = GatedSink()
     config = BatchMetricsConfig(on_full="drop_oldest", batch_size=2, buffer_size=2, flush_interval=10)
@@ -152,7 +152,7 @@ async def test_points_come_after_what_was_recorded_before_them(autojump_clock: M
         assert set(sink.times) == {10.0}
 
 
-async def test_a_point_bears_the_wall_clock_of_its_collection(autojump_clock: MockClock) -> None:
+async def test_a_point_has_the_wall_clock_time_of_its_collection(autojump_clock: MockClock) -> None:
     """An int of nanoseconds, never before that of what was collected earlier."""
     sink = RecordingSink()
     async with collector(TEN, sinks=[sink]) as metrics:

@@ -40,7 +40,7 @@ async def test_other_labels_give_another_object_of_the_same_instrument(autojump_
     ]
 
 
-async def test_label_values_are_the_same_if_they_are_equal_and_of_one_type(autojump_clock: MockClock) -> None:
+async def test_label_values_are_the_same_if_they_are_equal_and_have_the_same_type(autojump_clock: MockClock) -> None:
     """1, 1.0, True and "1" are four, though most of them are equal to Python; each has its own sum."""
     sink = RecordingSink()
     values: list[Any] = [1, 1.0, True, "1"]
@@ -62,7 +62,7 @@ async def test_label_values_are_the_same_if_they_are_equal_and_of_one_type(autoj
 
 
 # Deviation reported: `None is left out` (spec §3), so these are one series, but two objects.
-async def test_a_label_whose_value_is_none_is_no_label(autojump_clock: MockClock) -> None:
+async def test_a_label_whose_value_is_none_is_left_out(autojump_clock: MockClock) -> None:
     """It is left out wherever labels become text, so two objects would be one series."""
     async with collector(sinks=[]) as metrics:
         assert metrics.gauge("g", labels={"a": None}) is metrics.gauge("g")
@@ -116,7 +116,7 @@ async def test_two_collectors_share_no_instruments(autojump_clock: MockClock) ->
         one.histogram("only here")
 
 
-async def test_what_is_no_name_unit_or_label_set_is_an_error_at_once(autojump_clock: MockClock) -> None:
+async def test_an_illegal_name_unit_or_label_set_raises_at_once(autojump_clock: MockClock) -> None:
     """Declaring is not recording: mistakes are to be seen; none of them leaves something behind."""
     async with collector(sinks=[]) as metrics:
         nothing: Any = None
@@ -139,7 +139,7 @@ async def test_what_is_no_name_unit_or_label_set_is_an_error_at_once(autojump_cl
         metrics.counter("g", unit="By")
 
 
-async def test_bounds_are_the_configurations_else_the_calls_else_those_that_suit_the_unit(
+async def test_bounds_come_from_the_configuration_else_from_the_call_else_from_the_unit(
     autojump_clock: MockClock,
 ) -> None:
     """In this order."""

@@ -19,7 +19,7 @@ from trio_batchmetrics import BatchMetricsConfig, HistogramPoint, MetricEvent, c
 from trio_batchmetrics.testing import RecordingSink
 
 
-async def test_additions_are_handed_on_as_one_event_each_flush_interval(autojump_clock: MockClock) -> None:
+async def test_additions_are_handed_on_as_one_event_per_flush_interval(autojump_clock: MockClock) -> None:
     """At the interval exactly; a counter's points hold what came since the last collection."""
     sink = TimedSink()
     async with collector(TEN, sinks=[sink]) as metrics:
@@ -39,7 +39,7 @@ async def test_additions_are_handed_on_as_one_event_each_flush_interval(autojump
     assert balanced(metrics.stats()).processed_events == 3
 
 
-async def test_what_was_not_touched_hands_on_nothing(autojump_clock: MockClock) -> None:
+async def test_an_untouched_instrument_hands_on_nothing(autojump_clock: MockClock) -> None:
     """Not even a zero; an instrument that is only made is untouched."""
     sink = TimedSink()
     async with collector(TEN, sinks=[sink]) as metrics:
@@ -208,7 +208,7 @@ async def test_durations_may_be_timedeltas_where_the_unit_is_seconds(autojump_cl
     assert metrics.stats().dropped == {"invalid": 2}
 
 
-async def test_updates_are_no_checkpoints(autojump_clock: MockClock) -> None:
+async def test_updates_never_checkpoint(autojump_clock: MockClock) -> None:
     """Like recorders."""
     async with collector(sinks=[]) as metrics:
         with trio.testing.assert_no_checkpoints():

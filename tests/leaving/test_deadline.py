@@ -105,7 +105,9 @@ async def test_a_backoff_that_leaving_cuts_short_starts_again_at_the_shortest(au
     assert balanced(metrics.stats()).failed_events == 2
 
 
-async def test_what_the_deadline_cuts_off_is_failed_and_what_was_confirmed_is_not(autojump_clock: MockClock) -> None:
+async def test_events_that_the_deadline_cuts_off_have_failed_and_confirmed_ones_have_not(
+    autojump_clock: MockClock,
+) -> None:
     """One second a batch, 3.5 s: three batches are delivered, the others failed."""
     sink = SlowSink(1)
     sink.max_events = 2

@@ -69,7 +69,7 @@ async def test_a_crash_of_the_librarys_own_tasks_is_logged_and_the_application_g
     balanced(metrics.stats())
 
 
-async def test_an_aclose_cut_off_by_the_deadline_is_no_crash(autojump_clock: MockClock) -> None:
+async def test_an_aclose_cut_off_by_the_deadline_does_not_count_as_a_crash(autojump_clock: MockClock) -> None:
     """Its own errors stay inside, though its nursery raises them together with Cancelled."""
 
     class Closing(RecordingSink):

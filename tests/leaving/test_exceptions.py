@@ -18,7 +18,7 @@ from trio_batchmetrics.testing import RecordingSink, StuckSink
 
 @pytest.mark.parametrize("error", [BodyError(), ExceptionGroup("g", [BodyError()]), KeyboardInterrupt(), SystemExit(3)])
 @pytest.mark.parametrize("sinks", [[], [RecordingSink()], [StuckSink()]], ids=["none", "good", "stuck"])
-def test_what_the_body_raises_comes_out_as_the_same_object(error: BaseException, sinks: list[Any]) -> None:
+def test_the_bodys_exception_leaves_the_block_as_the_same_object(error: BaseException, sinks: list[Any]) -> None:
     """An exception, a group, KeyboardInterrupt, SystemExit: never wrapped, never lost."""
 
     async def main() -> None:
@@ -79,7 +79,7 @@ class ExitingSink(EventSink[None]):
 
 
 @pytest.mark.parametrize("in_the_body", [True, False])
-async def test_what_a_sink_raises_beside_exception_leaves_the_block_unwrapped(
+async def test_a_base_exception_of_a_sink_leaves_the_block_unwrapped(
     in_the_body: bool, autojump_clock: MockClock
 ) -> None:
     """SystemExit in a sink ends the body, if it still runs, and comes out as itself; the ledger balances."""
@@ -97,7 +97,7 @@ async def test_what_a_sink_raises_beside_exception_leaves_the_block_unwrapped(
     assert balanced(metrics.stats()).failed_events == 2
 
 
-async def test_what_must_leave_the_block_leaves_it_also_where_a_sink_is_cut_off_with_it(
+async def test_a_base_exception_leaves_the_block_even_if_its_sink_is_cut_off_with_it(
     autojump_clock: MockClock,
 ) -> None:
     """A SystemExit from one of a sink's tasks, beside the Cancelled of the others."""
@@ -124,7 +124,7 @@ async def test_what_must_leave_the_block_leaves_it_also_where_a_sink_is_cut_off_
 
 
 @pytest.mark.filterwarnings("ignore::trio.TrioDeprecationWarning")
-def test_what_a_sink_raises_leaves_the_block_also_where_nurseries_do_not_wrap() -> None:
+def test_a_base_exception_of_a_sink_leaves_the_block_even_where_nurseries_do_not_wrap() -> None:
     """Under the old option ``strict_exception_groups=False``, a nursery raises what its one task raised as it is."""
     interrupt, bodys = KeyboardInterrupt(), BodyError()
 

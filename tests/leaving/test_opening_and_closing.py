@@ -46,7 +46,7 @@ async def test_a_collector_is_opened_once_and_several_at_a_time(autojump_clock: 
     assert (len(one.events), len(two.events)) == (2, 3)
 
 
-async def test_opening_is_no_checkpoint_and_leaving_is_one() -> None:
+async def test_opening_never_checkpoints_and_leaving_always_does() -> None:
     """``async with`` starts without a wait; the end always lets others run."""
     with trio.testing.assert_no_checkpoints():
         manager = collector(sinks=[])
@@ -77,7 +77,7 @@ async def test_a_sinks_aclose_is_called_once_and_its_error_stays_inside(autojump
     assert "cannot close" in str(stats.sinks["closing"].last_error)
 
 
-async def test_a_sink_is_closed_also_where_the_deadline_cuts_it_off(autojump_clock: MockClock) -> None:
+async def test_a_sink_is_closed_even_if_the_deadline_cuts_it_off(autojump_clock: MockClock) -> None:
     """Once; its checkpoints raise, so that it can only let go."""
     closed: list[float] = []
 

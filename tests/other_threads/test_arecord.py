@@ -51,7 +51,7 @@ def test_arecord_does_not_wait_wherever_another_thread_stands_in_a_record() -> N
     run_at_every_point(play, least=6)
 
 
-def test_a_threads_record_in_the_middle_of_letting_arecord_in_does_not_cost_that_its_place(
+def test_a_threads_record_while_arecord_is_let_in_does_not_cost_it_its_place(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """The thread has found room before; its own event is the one too many, wherever Trio's thread stands."""

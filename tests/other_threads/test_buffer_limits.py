@@ -54,7 +54,7 @@ async def test_a_threads_events_count_towards_the_buffer_at_once(autojump_clock:
     assert ids(sink.events) == [0, 1, 2, 3, 4]
 
 
-async def test_a_thread_pushes_out_the_oldest_under_drop_oldest(autojump_clock: MockClock) -> None:
+async def test_a_thread_evicts_the_oldest_event_under_drop_oldest(autojump_clock: MockClock) -> None:
     """As Trio's own thread does."""
     sink = RecordingSink()
     config = BatchMetricsConfig(batch_size=2, buffer_size=3, on_full="drop_oldest")

@@ -19,7 +19,7 @@ from trio_batchmetrics._buffer.handed_in import HandedIn
 from trio_batchmetrics.testing import RecordingSink
 
 
-async def test_what_a_thread_recorded_just_before_the_block_is_left_arrives(autojump_clock: MockClock) -> None:
+async def test_events_that_a_thread_recorded_just_before_the_block_is_left_arrive(autojump_clock: MockClock) -> None:
     """Though the flush task is told of it only after the buffer has closed, in some orders of a round's tasks."""
     for _ in range(30):  # Trio shuffles the tasks of a round
         sink = RecordingSink()

@@ -47,7 +47,7 @@ async def test_every_synchronous_call_works_in_another_thread(
     assert len(sink.events) == stats.processed_events
 
 
-async def test_what_a_thread_recorded_first_arrives_first(autojump_clock: MockClock) -> None:
+async def test_an_event_that_a_thread_recorded_first_arrives_first(autojump_clock: MockClock) -> None:
     """A thread's event waits for Trio's thread, but not behind what that records later."""
     sink = RecordingSink()
     async with collector(sinks=[sink]) as metrics:
@@ -66,7 +66,7 @@ async def test_async_calls_from_another_run_in_another_thread_raise(autojump_clo
         assert balanced(metrics.stats()).total_events == 0
 
 
-async def test_a_thread_wakes_a_trio_that_sleeps() -> None:
+async def test_a_thread_wakes_a_sleeping_trio_run() -> None:
     """A batch filled in a thread leaves at once, though every task is asleep."""
     arrived = trio.Event()
 
@@ -102,7 +102,7 @@ async def test_a_task_of_another_run_in_another_thread_records_with_from_thread(
     assert ids(sink.events) == [1, 2, 3]
 
 
-async def test_every_recorder_works_from_a_thread_and_on_trios_own(autojump_clock: MockClock) -> None:
+async def test_every_recorder_works_in_a_thread_and_in_trios_own(autojump_clock: MockClock) -> None:
     """One event of each kind, twice; a bad one is counted as invalid and raises nothing."""
     sink = RecordingSink()
     async with collector(sinks=[sink]) as metrics:
@@ -161,7 +161,7 @@ async def test_many_threads_and_trio_record_at_once_and_every_event_is_counted_o
         assert numbers == sorted(set(numbers))
 
 
-async def test_what_a_thread_records_never_overtakes_what_it_has_handed_in(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_threads_later_events_never_overtake_those_it_has_handed_in(monkeypatch: pytest.MonkeyPatch) -> None:
     """Trio's thread has moved what was handed in, and is about to let threads append; one hands in just then."""
     sink = RecordingSink()
     async with collector(BatchMetricsConfig(buffer_size=3, on_full="drop_oldest"), sinks=[sink]) as metrics:

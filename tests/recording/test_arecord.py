@@ -63,7 +63,7 @@ async def test_arecord_does_not_wait_where_there_is_room(policy: Policy, autojum
 
 
 @pytest.mark.parametrize("policy", POLICIES)
-async def test_a_recorder_does_not_overtake_what_waits(policy: Policy, autojump_clock: MockClock) -> None:
+async def test_a_recorder_does_not_overtake_waiting_events(policy: Policy, autojump_clock: MockClock) -> None:
     """While somebody waits the buffer is full: the policy decides about the recorder's event, not about a waiter's."""
     sink = GatedSink()
     async with collector(SMALL[policy], sinks=[sink]) as metrics:
@@ -149,7 +149,9 @@ async def test_arecord_in_a_cancelled_scope_raises_and_records_nothing(state: st
 
 
 @pytest.mark.parametrize("policy", POLICIES)
-async def test_what_waits_when_the_block_is_left_counts_as_closed(policy: Policy, autojump_clock: MockClock) -> None:
+async def test_events_that_wait_when_the_block_is_left_count_as_closed(
+    policy: Policy, autojump_clock: MockClock
+) -> None:
     """Each of them returns at once, without an exception, although the flush goes on."""
     sink = GatedSink()
     returned: list[float] = []

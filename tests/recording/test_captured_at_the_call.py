@@ -191,7 +191,9 @@ class Vandal(EventSink[None]):
         return None
 
 
-async def test_nothing_that_a_sink_does_to_what_it_is_handed_affects_another(autojump_clock: MockClock) -> None:
+async def test_a_sinks_changes_to_the_objects_it_is_handed_do_not_affect_another_sink(
+    autojump_clock: MockClock,
+) -> None:
     """Labels, events, batches, and what all sinks are told of the collector."""
     vandal, later = Vandal(), RecordingSink()
     config = BatchMetricsConfig(static_labels={"a": "b"}, bounds={"h": [1]})
@@ -210,7 +212,7 @@ async def test_nothing_that_a_sink_does_to_what_it_is_handed_affects_another(aut
 
 
 @pytest.mark.parametrize(("value", "plain"), OTHER_NUMBERS, ids=shown)
-async def test_numbers_of_other_types_are_recorded_as_what_they_are(
+async def test_numbers_of_other_types_are_recorded_with_their_values(
     value: Any, plain: float, autojump_clock: MockClock
 ) -> None:
     """By recorders, in events and by bound instruments; for what sinks write, and for series."""

@@ -72,7 +72,7 @@ async def test_a_buffer_that_is_just_full_loses_nothing(policy: Policy, autojump
 
 
 @pytest.mark.parametrize("policy", POLICIES)
-async def test_a_batch_size_above_the_buffers_leaves_when_the_buffer_is_full(
+async def test_with_a_batch_size_above_the_buffers_a_batch_leaves_when_the_buffer_is_full(
     policy: Policy, autojump_clock: MockClock
 ) -> None:
     """At once, not at the interval; nothing is dropped."""
@@ -88,7 +88,7 @@ async def test_a_batch_size_above_the_buffers_leaves_when_the_buffer_is_full(
     assert numbers(sink.events) == list(range(12))
 
 
-async def test_a_batch_leaves_its_interval_after_its_first_event(autojump_clock: MockClock) -> None:
+async def test_a_batch_leaves_one_interval_after_its_first_event(autojump_clock: MockClock) -> None:
     """Not after the one before it left."""
     sink = TimedSink()
     async with collector(BatchMetricsConfig(flush_interval=5), sinks=[sink]) as metrics:

@@ -91,7 +91,7 @@ async def test_a_value_that_raises_when_it_is_looked_at_takes_nothing_with_it(
 
 
 # Deviation reported: `isinstance(labels, Mapping)` and `isinstance(event, MetricEvent)` let the object's own error out.
-async def test_recorders_do_not_raise_for_objects_that_raise_when_they_are_asked_what_they_are(
+async def test_recorders_do_not_raise_for_objects_that_raise_when_asked_for_their_class(
     autojump_clock: MockClock,
 ) -> None:
     """As lazy proxies do that have lost what they stand for."""
@@ -117,7 +117,7 @@ async def test_a_points_bound_that_no_float_can_hold_takes_nothing_with_it(autoj
 
 
 @pytest.mark.parametrize("event", [None, "hit", 3, {"kind": "CacheMetric"}, object(), CacheMetric], ids=shown)
-async def test_what_is_no_event_counts_as_invalid(event: Any, autojump_clock: MockClock) -> None:
+async def test_an_object_that_is_not_an_event_counts_as_invalid(event: Any, autojump_clock: MockClock) -> None:
     """By whichever way it is recorded; it does not wait for room either."""
     sink = GatedSink()
     async with collector(BatchMetricsConfig(buffer_size=1, shutdown_timeout=0), sinks=[sink]) as metrics:
@@ -146,7 +146,7 @@ async def test_an_event_of_an_undeclared_class_is_invalid(autojump_clock: MockCl
     assert balanced(metrics.stats()).dropped == {"invalid": 2}
 
 
-async def test_a_batch_that_validation_empties_is_no_batch(autojump_clock: MockClock) -> None:
+async def test_a_batch_that_validation_empties_is_neither_sent_nor_counted(autojump_clock: MockClock) -> None:
     """No sink sees it, and it does not count."""
     sink = RecordingSink()
     async with collector(BatchMetricsConfig(batch_size=2), sinks=[sink]) as metrics:
@@ -159,7 +159,7 @@ async def test_a_batch_that_validation_empties_is_no_batch(autojump_clock: MockC
     assert sink.attempts == 0
 
 
-async def test_invalid_events_are_pending_until_their_batch_is_made_up(autojump_clock: MockClock) -> None:
+async def test_invalid_events_are_pending_until_their_batch_is_formed(autojump_clock: MockClock) -> None:
     """And counted then at the latest."""
     async with collector(BatchMetricsConfig(flush_interval=10), sinks=[]) as metrics:
         metrics.record_counter("", {}, 1)

@@ -77,7 +77,7 @@ async def test_an_error_type_need_not_be_given(autojump_clock: MockClock) -> Non
     assert [event.error_type for event in sink.events if isinstance(event, BackendRequest)] == [None, "timeout"]
 
 
-async def test_a_call_that_no_recorder_has_is_the_programmers_mistake(autojump_clock: MockClock) -> None:
+async def test_a_call_that_no_recorder_accepts_raises_a_type_error(autojump_clock: MockClock) -> None:
     """It raises a TypeError, and records nothing."""
     async with collector(sinks=[]) as metrics:
         with pytest.raises(TypeError, match="duration"):
@@ -106,7 +106,7 @@ async def test_durations_may_be_numbers_or_timedeltas(duration: Any, seconds: fl
     assert [type(value) for value in kept] == [float] * 3
 
 
-async def test_recorders_are_no_checkpoints(autojump_clock: MockClock) -> None:
+async def test_recorders_never_checkpoint(autojump_clock: MockClock) -> None:
     """Not when the buffer is full, the value bad, or the block left."""
     async with collector(BatchMetricsConfig(buffer_size=3), sinks=[]) as metrics:
         with trio.testing.assert_no_checkpoints():

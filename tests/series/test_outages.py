@@ -15,7 +15,7 @@ from trio_batchmetrics.testing import FlakySink, PartialSink, RecordingSink, Stu
 
 
 @pytest.mark.parametrize("beside", ["alone", "event sinks", "another series sink", "a stuck event sink"])
-async def test_hours_of_outage_lose_nothing_and_cost_a_few_numbers(beside: str, autojump_clock: MockClock) -> None:
+async def test_hours_of_outage_lose_nothing_and_take_little_memory(beside: str, autojump_clock: MockClock) -> None:
     """A hundred thousand events over five hours: no retry budget, no queue_full, and the books stay small."""
     sink = MemorySink()
     sink.down = True
@@ -52,7 +52,7 @@ async def test_hours_of_outage_lose_nothing_and_cost_a_few_numbers(beside: str, 
     assert account(metrics).failures == {}
 
 
-async def test_flushes_that_give_up_in_an_outage_leave_the_books_small(autojump_clock: MockClock) -> None:
+async def test_flushes_that_give_up_in_an_outage_leave_the_ledger_small(autojump_clock: MockClock) -> None:
     """A thousand flushes, each cancelled: no watch stays, and what they watched is one number again."""
     sink = MemorySink()
     sink.down = True

@@ -53,7 +53,7 @@ async def test_a_snapshot_is_fresh_at_each_attempt(autojump_clock: MockClock) ->
     assert stats.last_success is not None
 
 
-async def test_a_snapshot_has_what_was_merged_before_its_attempt_and_the_ledger_counts_no_more(
+async def test_a_snapshot_has_everything_merged_before_its_attempt_and_the_ledger_counts_no_more(
     autojump_clock: MockClock,
 ) -> None:
     """At every instant: delivered ≤ what the back-end has."""
@@ -99,7 +99,7 @@ async def test_a_snapshot_has_what_was_merged_before_its_attempt_and_the_ledger_
     ],
     ids=str,
 )
-async def test_whatever_is_no_success_is_pushed_again(failure: Any, autojump_clock: MockClock) -> None:
+async def test_every_push_that_does_not_succeed_is_made_again(failure: Any, autojump_clock: MockClock) -> None:
     """Nothing is lost by a failed push while a later one succeeds; "for good" isn't an answer to a snapshot."""
     sink = MemorySink(failure, failure, timeout=2)
     async with collector(BatchMetricsConfig(batch_size=2), sinks=[sink]) as metrics:

@@ -31,7 +31,7 @@ async def test_everything_is_pushed_again_every_minute_while_the_block_is_open(a
 
 
 @pytest.mark.parametrize("refresh", [7, 7.0, timedelta(seconds=7)])
-async def test_how_often_is_a_setting(refresh: Any, autojump_clock: MockClock) -> None:
+async def test_the_refresh_interval_is_a_setting(refresh: Any, autojump_clock: MockClock) -> None:
     """In seconds, or a timedelta."""
     sink = MemorySink(refresh=refresh)
     async with collector(BatchMetricsConfig(batch_size=2), sinks=[sink]) as metrics:
@@ -41,7 +41,7 @@ async def test_how_often_is_a_setting(refresh: Any, autojump_clock: MockClock) -
 
 
 @pytest.mark.parametrize("refresh", [0, -1, True, "60", float("nan"), timedelta(0)])
-def test_a_bad_refresh_is_named(refresh: Any) -> None:
+def test_a_bad_refresh_is_refused_by_name(refresh: Any) -> None:
     """With rule and value."""
     with pytest.raises(ValueError, match=r"^refresh must be seconds > 0, a timedelta > 0 or None \(got "):
         MemorySink(refresh=refresh)

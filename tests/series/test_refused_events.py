@@ -49,7 +49,9 @@ async def test_events_that_a_series_sink_refuses_are_rejected_at_once(
 
 
 @pytest.mark.parametrize("nonsense", [{3: "beyond"}, {-1: "before"}, {"0": "text"}, [0], 7])
-async def test_a_merge_that_refuses_what_it_was_not_given_has_failed(nonsense: Any, autojump_clock: MockClock) -> None:
+async def test_a_merge_that_refuses_events_it_was_not_given_has_failed(
+    nonsense: Any, autojump_clock: MockClock
+) -> None:
     """Its batch may have been merged: failed, like one that raises."""
 
     class Confused(MemorySink):

@@ -26,7 +26,9 @@ class ScrapedSink(MemorySink):
 
 
 @pytest.mark.parametrize("shutdown_timeout", [0, 10])
-async def test_for_a_scraped_sink_merged_is_delivered(shutdown_timeout: float, autojump_clock: MockClock) -> None:
+async def test_a_scraped_sink_delivers_events_by_merging_them(
+    shutdown_timeout: float, autojump_clock: MockClock
+) -> None:
     """At once, with no attempt ever; leaving takes no time."""
     sink = ScrapedSink()
     async with collector(BatchMetricsConfig(batch_size=2, shutdown_timeout=shutdown_timeout), sinks=[sink]) as metrics:
@@ -42,7 +44,7 @@ async def test_for_a_scraped_sink_merged_is_delivered(shutdown_timeout: float, a
     assert trio.current_time() == 0
 
 
-async def test_a_scraped_sink_beside_others_settles_first(autojump_clock: MockClock) -> None:
+async def test_a_scraped_sink_alongside_others_settles_first(autojump_clock: MockClock) -> None:
     """The event is processed once the slow one has it, failed if that one refuses it."""
 
     async def slow(batch: Sequence[MetricEvent]) -> Receipt:

@@ -90,7 +90,7 @@ async def test_a_series_sink_that_is_down_does_not_delay_an_event_sink(autojump_
         assert stats.sinks["memory"].failed == 0
 
 
-async def test_a_series_sink_has_no_queue_so_a_full_one_beside_it_gives_up_its_oldest(
+async def test_a_series_sink_has_no_queue_so_a_full_one_alongside_it_evicts_its_oldest_events(
     autojump_clock: MockClock,
 ) -> None:
     """The flush task does not wait: the series go on."""

@@ -11,7 +11,7 @@ from trio_batchmetrics import BatchMetricsConfig, collector
 from trio_batchmetrics.abc import Receipt
 
 
-async def test_what_no_push_contained_by_the_end_is_failed(autojump_clock: MockClock) -> None:
+async def test_events_that_no_push_contained_by_the_end_have_failed(autojump_clock: MockClock) -> None:
     """Two were pushed, the rest was merged and is given up at the deadline, to the second."""
     sink = MemorySink()
     async with collector(BatchMetricsConfig(batch_size=2, shutdown_timeout=4), sinks=[sink]) as metrics:
@@ -28,7 +28,7 @@ async def test_what_no_push_contained_by_the_end_is_failed(autojump_clock: MockC
     assert sink.backend == Snapshot(2, 3)
 
 
-async def test_leaving_pushes_what_is_merged_at_once(autojump_clock: MockClock) -> None:
+async def test_leaving_pushes_merged_events_at_once(autojump_clock: MockClock) -> None:
     """A backoff is cut short; the last push contains everything."""
     sink = MemorySink(Receipt(retry=True, retry_after=200))
     async with collector(BatchMetricsConfig(batch_size=10), sinks=[sink]) as metrics:

@@ -48,7 +48,7 @@ def any_event(dice: random.Random) -> MetricEvent:
 
 
 @pytest.mark.parametrize("seed", range(8))
-async def test_what_a_back_end_has_adds_up_to_what_was_recorded(seed: int, autojump_clock: MockClock) -> None:
+async def test_a_back_ends_series_add_up_to_the_recorded_events(seed: int, autojump_clock: MockClock) -> None:
     """Sums, counts, buckets and last values, static labels included, at each flush, whatever pushes failed before."""
     dice = random.Random(seed)
     answers = [None, OSError(), Receipt(retry=True, retry_after=2), ..., Receipt(error="500")]
