@@ -9,14 +9,14 @@ from trio_batchmetrics.abc import SeriesStore, SinkContext
 
 
 def test_the_last_value_wins_among_label_names_with_the_same_text() -> None:
-    """As ``labels_of`` has it; None is as good as not there."""
+    """The rule is that of ``labels_of``, where a value of None is the same as no label."""
     store = SeriesStore()
     store.merge([Counter("c", {1: "a", "1": None}, 1)])  # type: ignore[dict-item]  # pyright: ignore[reportArgumentType]
     assert [*points(store)[C]] == [(("1", "a"),)]
 
 
 def test_static_labels_are_added_and_an_events_own_wins() -> None:
-    """None is no label of the event's own."""
+    """A label of the event's own whose value is None doesn't replace a static one."""
     store = SeriesStore(SinkContext(static_labels={"queue": "static", "region": "eu"}))
     store.merge([Counter("c", {}, 1), Counter("c", {"queue": "q"}, 2), Counter("c", {"region": None}, 4)])
     store.merge([Job("q", 1, 1, 1, 1), Job(None, 1, 2, 1, 1)])
@@ -28,7 +28,7 @@ def test_static_labels_are_added_and_an_events_own_wins() -> None:
 
 
 def test_the_order_of_labels_does_not_create_another_series() -> None:
-    """Nor does a None among them, or the type of a value."""
+    """Nor does a value of None among the labels, or the type of a value."""
     store = SeriesStore()
     store.merge(
         [

@@ -1,4 +1,4 @@
-"""An idle series is forgotten in its time, and each take begins where the last ended."""
+"""An idle series expires in time, and each take begins where the last one ended."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ G = ("g", "gauge", "")
 
 
 def test_idle_series_expire_and_start_at_0_again() -> None:
-    """Those that something was added to stay; the overflow is a series like others."""
+    """Series with recent updates stay; the overflow series expires like any other."""
     store = SeriesStore(SinkContext(max_series=2))
     store.merge([*counters(1, 4, 10), Histogram("h", {}, 3), Gauge("g", {}, 5)])
     between = max(point.updated for family in points(store).values() for point in family.values()) + 1
@@ -46,7 +46,7 @@ def test_a_series_updated_exactly_at_the_limit_does_not_expire() -> None:
 
 
 def test_an_instrument_whose_series_have_all_expired_is_not_in_the_snapshot() -> None:
-    """A metric without points says nothing, and some back-ends refuse it."""
+    """A metric without points carries no information, and some back-ends refuse it."""
     store = SeriesStore()
     store.merge(counters(1, 2))
     store.expire(2**63)
@@ -54,7 +54,7 @@ def test_an_instrument_whose_series_have_all_expired_is_not_in_the_snapshot() ->
 
 
 def test_a_series_has_the_times_of_its_start_and_its_last_update() -> None:
-    """Both are wall-clock time; the former stays, the latter rises."""
+    """Both are wall-clock times: the start stays, and the last update advances."""
     store = SeriesStore()
     stamps: list[Point] = []
     for _ in range(5):
@@ -68,7 +68,9 @@ def test_a_series_has_the_times_of_its_start_and_its_last_update() -> None:
 
 
 def test_each_take_begins_where_the_last_ended() -> None:
-    """Untouched series are not in it; a gauge keeps its value; times rise, however fast takes follow each other."""
+    """Untouched series aren't in it, a gauge keeps its value, and times advance, however fast takes follow each
+    other.
+    """
     store = SeriesStore()
     store.merge([*counters(1, 2), Gauge("g", {}, 5), Histogram("h", {}, 1)])
     first = points(store.take())
