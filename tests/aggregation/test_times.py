@@ -68,9 +68,7 @@ def test_a_series_has_the_times_of_its_start_and_its_last_update() -> None:
 
 
 def test_each_take_begins_where_the_last_ended() -> None:
-    """Untouched series aren't in it, a gauge keeps its value, and times advance, however fast takes follow each
-    other.
-    """
+    """Untouched series aren't in it, a gauge keeps its value, and times advance, however quickly takes follow."""
     store = SeriesStore()
     store.merge([*counters(1, 2), Gauge("g", {}, 5), Histogram("h", {}, 1)])
     first = points(store.take())

@@ -1,4 +1,4 @@
-"""A flush waits until all that was recorded before it is settled, and accounts for just that."""
+"""A flush waits until every event recorded before it is settled, and accounts for exactly those."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from trio_batchmetrics.testing import RecordingSink, StuckSink
 
 
 async def test_flush_waits_while_a_sink_backs_off(autojump_clock: MockClock) -> None:
-    """It returns at the instant the retry succeeds, though another sink was done at once."""
+    """It returns at the instant when the retry succeeds, though another sink was done at once."""
     sink = ScriptedSink(Receipt(retry=True, retry_after=17), takes=1)
     async with collector(sinks=[RecordingSink(), sink]) as metrics:
         record(metrics, 1, 3)
@@ -24,7 +24,7 @@ async def test_flush_waits_while_a_sink_backs_off(autojump_clock: MockClock) -> 
 
 
 async def test_flush_returns_when_the_events_it_waits_for_are_given_up(autojump_clock: MockClock) -> None:
-    """Given up by the budget is settled too."""
+    """Events that exceeded their retry budget are settled, too."""
     sink = StuckSink(timeout=4, retry_budget=3)
     async with collector(BatchMetricsConfig(batch_size=2), sinks=[sink]) as metrics:
         record(metrics, 1, 2)
@@ -36,7 +36,7 @@ async def test_flush_returns_when_the_events_it_waits_for_are_given_up(autojump_
 
 
 async def test_several_flushes_at_once_each_account_for_their_own(autojump_clock: MockClock) -> None:
-    """One that is called later waits for more, and neither for what comes after."""
+    """A flush that is called later waits for more events, and neither waits for events recorded afterwards."""
     sink = ScriptedSink(takes=10)
     done: dict[str, tuple[float, int]] = {}
 
@@ -58,7 +58,7 @@ async def test_several_flushes_at_once_each_account_for_their_own(autojump_clock
 
 @pytest.mark.parametrize("moment", [0.0, 0.5, 3.0])
 async def test_a_flush_that_is_cancelled_leaves_no_trace(moment: float, autojump_clock: MockClock) -> None:
-    """What it handed over goes on its way; nothing keeps an eye on it any more."""
+    """The events it handed over go on their way, and nothing watches them any more."""
     sink = ScriptedSink(Receipt(retry=True, retry_after=200), takes=1)
     async with collector(sinks=[RecordingSink(), sink]) as metrics:
         for repetition in range(50):
