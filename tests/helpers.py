@@ -176,7 +176,7 @@ def interrupted_at(
     Args:
         point: which place, from 0 on, counted over all code that runs inside the ``with`` block in this thread.
         action: what to run there, on top of the interrupted frame.
-        within: the folder of another library to interrupt instead; the default includes the code that the library compiles.
+        within: the folder of another library to interrupt instead; this library includes the code it compiles.
         before_calls: use the places before each call instead, which is where a RecursionError may be raised.
 
     Yields:

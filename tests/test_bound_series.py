@@ -1,4 +1,6 @@
-"""Series of bound instruments: there from the instrument's creation on, never forgotten while the block is open."""
+"""Series of bound instruments: they exist from the instrument's creation on, and never expire while the block is
+open.
+"""
 
 from __future__ import annotations
 
@@ -30,7 +32,7 @@ def values(metrics: tuple[Metric, ...]) -> dict[str, dict[tuple[tuple[str, str],
 
 
 def test_counters_and_histograms_are_0_from_their_creation_and_gauges_come_with_their_value() -> None:
-    """In the next snapshot, without an event, also those that are created later; adding goes on from there."""
+    """They are in the next snapshot without an event, including later instruments, and additions start from there."""
     bound: Bound = [(COUNTER, {"queue": "a"}), (GAUGE, {}), (HISTOGRAM, {})]
     store = SeriesStore(SinkContext(bound=bound, static_labels={"host": "h"}))
     first = store.snapshot()
@@ -56,7 +58,7 @@ def test_a_series_that_was_there_before_its_instrument_keeps_its_value() -> None
 
 
 def test_bound_series_never_expire() -> None:
-    """Other series of the same instrument are; a gauge without a value stays unseen."""
+    """Other series of the same instrument do; a gauge without a value stays invisible."""
     now = 1000
     bound: Bound = [(COUNTER, {"n": 1}), (GAUGE, {}), (GAUGE, {"n": 2})]
     store = SeriesStore(SinkContext(bound=bound), clock=lambda: now)
@@ -71,7 +73,7 @@ def test_bound_series_never_expire() -> None:
 
 @pytest.mark.parametrize("openmetrics", [False, True])
 def test_a_page_keeps_bound_series_though_others_expire(openmetrics: bool) -> None:
-    """A gauge that was set once; a histogram and a counter that nobody has touched."""
+    """A gauge that was set once, and an untouched histogram and counter are tried."""
     now = 1_000
     bound: Bound = [(GAUGE, {"n": 1}), (HISTOGRAM, {}), (COUNTER, {})]
     page = Page(SinkContext(bound=bound), lambda: now, 100)
@@ -87,7 +89,7 @@ def test_a_page_keeps_bound_series_though_others_expire(openmetrics: bool) -> No
 
 
 def test_a_gauge_that_was_set_once_is_in_every_write_of_series() -> None:
-    """To InfluxDB, with the time of the write."""
+    """The write to InfluxDB has its own time."""
     sink = InfluxDBSeriesSink("http://127.0.0.1:1", database="db")
     sink.bind(SinkContext(bound=[(GAUGE, {}), (COUNTER, {})]))
     sink.merge([Gauge("depth", {}, 4)])
@@ -99,7 +101,7 @@ def test_a_gauge_that_was_set_once_is_in_every_write_of_series() -> None:
 
 
 def test_bound_series_count_towards_the_cap_and_are_refused_like_events() -> None:
-    """A label set beyond it shares the series for the rest; one that the back-end cannot take has none."""
+    """A label set beyond the cap joins the overflow series; one that the back-end can't take has none."""
     bound: Bound = [(COUNTER, {"n": n}) for n in range(3)]
     store = SeriesStore(SinkContext(bound=bound, max_series=2))
     assert [*values(store.snapshot())["jobs"]] == [(("n", "0"),), (("n", "1"),), (("otel.metric.overflow", "true"),)]
@@ -112,7 +114,7 @@ def test_bound_series_count_towards_the_cap_and_are_refused_like_events() -> Non
 
 
 def test_a_delta_has_a_0_for_each_new_bound_series() -> None:
-    """Once."""
+    """It is there once."""
     bound: Bound = [(COUNTER, {})]
     store = SeriesStore(SinkContext(bound=bound))
     assert values(store.take()) == {"jobs": {(): 0}}
@@ -138,7 +140,7 @@ def test_another_thread_adopts_no_series_and_still_sees_the_existing_ones() -> N
 
 
 def test_a_signal_handler_that_renders_the_page_disturbs_nothing() -> None:
-    """At any place of a merge that adds, forgets and adopts series."""
+    """Any place of a merge that adds, expires and adopts series is tried."""
     point, passed = 0, 1
     while point < passed:
         times = [1_000]

@@ -46,9 +46,7 @@ async def test_while_every_queue_is_full_the_buffer_fills_and_on_full_decides(
 async def test_where_only_some_queues_are_full_they_evict_their_oldest_events(
     batch_size: int, autojump_clock: MockClock
 ) -> None:
-    """They evict as few as make room, never those in flight; the good sink gets everything at once and loses
-    nothing.
-    """
+    """They evict as few as make room, none in flight; the good sink gets everything at once and loses nothing."""
     good, bad = ScriptedSink(name="good"), GatedSink(name="bad")
     async with collector(BatchMetricsConfig(batch_size=batch_size, buffer_size=5), sinks=[bad, good]) as metrics:
         for number in range(1, 61):  # a multiple of each size, so no batch is open at the end

@@ -61,9 +61,7 @@ async def test_rejected_items_are_rejected_and_the_others_delivered(autojump_clo
 
 
 async def test_a_refusal_of_the_whole_payload_fails_it_at_once(autojump_clock: MockClock) -> None:
-    """After ``Receipt(error="401")`` there is no retry, the events count as ``refused``, and later payloads are
-    tried.
-    """
+    """After ``Receipt(error="401")`` there is no retry, its events count as ``refused``, and later ones are tried."""
     sink = ScriptedSink(Receipt(error="401"))
     async with collector(BatchMetricsConfig(batch_size=2), sinks=[sink]) as metrics:
         record(metrics, 1, 2)
