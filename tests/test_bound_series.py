@@ -1,6 +1,4 @@
-"""Series of bound instruments: they exist from the instrument's creation on, and never expire while the block is
-open.
-"""
+"""Series of bound instruments exist from the instrument's creation on, and never expire while the block is open."""
 
 from __future__ import annotations
 

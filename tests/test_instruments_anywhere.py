@@ -1,7 +1,7 @@
-"""Instruments are made and updated in any thread, and in the middle of anything: nothing is lost, nothing raises.
+"""Instruments are created and updated in any thread, and in the middle of anything: nothing is lost, nothing raises.
 
-Signal handlers, ``__del__``, logging handlers, callbacks, other threads; during a record, an update, a collection, the
-opening and the leaving of the block.
+Signal handlers, ``__del__``, logging handlers, callbacks and other threads are tried; during a record, an update, a
+collection, the opening and the leaving of the block.
 """
 
 from __future__ import annotations
@@ -40,15 +40,15 @@ STRIDE = int(os.environ.get("POINTS_STRIDE", "11"))
 
 
 class Made:
-    """Makes and updates an instrument of each kind with every call, under a name of its own; knows what must arrive."""
+    """A source of instruments: each call creates and updates one of each kind with a new name; it knows their sums."""
 
     def __init__(self, metrics: BatchMetricsCollector) -> None:
-        """Make them here."""
+        """Create a source that uses this collector."""
         self.metrics = metrics
         self.count = 0
 
     def one_of_each(self) -> None:
-        """Make one of each kind, describe a name, and update the shared ones too."""
+        """Create one of each kind, describe a name, and update the shared ones, too."""
         self.count += 1
         number = self.count
         self.metrics.counter(f"c.{number}", labels={"n": number}).add(2)
@@ -60,7 +60,7 @@ class Made:
         self.metrics.counter("labelled", labels={"n": number}).add()
 
     def check(self, events: list[MetricEvent], *, closed: int = 0) -> None:
-        """Assert that everything arrived, but for updates that were counted as closed."""
+        """Assert that everything arrived, except updates that were counted as closed."""
         taken = [event for event in events if isinstance(event, Counter | Gauge | HistogramPoint)]
         names = {event.name for event in taken}
         shared = sum(event.value for event in taken if isinstance(event, Counter) and event.name == "shared")
@@ -94,7 +94,7 @@ CREATIONS: dict[str, Callable[[BatchMetricsCollector], object]] = {
 
 @pytest.mark.parametrize("creation", CREATIONS)
 async def test_an_instrument_can_be_created_in_any_thread(creation: str, autojump_clock: MockClock) -> None:
-    """As in Trio's: while there is room and when the buffer is full, and after the block."""
+    """It is created as in Trio's thread, with room, with a full buffer, and after the block."""
     call = CREATIONS[creation]
     async with collector(BatchMetricsConfig(buffer_size=1), sinks=[RecordingSink()]) as metrics:
         in_a_thread(lambda: call(metrics))
@@ -112,7 +112,7 @@ async def test_an_instrument_can_be_created_in_any_thread(creation: str, autojum
 async def test_the_first_instrument_starts_the_periodic_collection_from_any_thread(
     creation: str, autojump_clock: MockClock
 ) -> None:
-    """Trio is woken for it, though every task is asleep."""
+    """Trio wakes for it, though every task is asleep."""
     sink = TimedSink()
     async with collector(BatchMetricsConfig(flush_interval=10), sinks=[sink]) as metrics:
         await trio.sleep(3)
@@ -122,7 +122,7 @@ async def test_the_first_instrument_starts_the_periodic_collection_from_any_thre
 
 
 async def test_instruments_created_in_a_thread_are_the_same_objects(autojump_clock: MockClock) -> None:
-    """Whichever thread asks."""
+    """It doesn't matter which thread asks."""
     async with collector(sinks=[]) as metrics:
         made: list[object] = []
         in_a_thread(lambda: made.append(metrics.counter("c", labels={"a": 1})))
@@ -130,7 +130,7 @@ async def test_instruments_created_in_a_thread_are_the_same_objects(autojump_clo
 
 
 async def test_fifty_threads_and_trios_create_and_update_at_once_and_every_sum_is_exact() -> None:
-    """While collections and flushes go on: each its own instruments, and the same ones as all the others."""
+    """Collections and flushes go on while each thread uses its own instruments and the shared ones."""
     sink = RecordingSink()
     async with collector(BatchMetricsConfig(flush_interval=0.01), sinks=[sink]) as metrics:
 
@@ -162,7 +162,7 @@ async def test_fifty_threads_and_trios_create_and_update_at_once_and_every_sum_i
 
 
 async def test_threads_that_go_on_while_the_block_is_left_lose_nothing_uncounted() -> None:
-    """Each update is in a point that arrived, or was counted as closed; also of instruments made at the last moment."""
+    """Each update is in a point that arrived, or counts as closed, including those of last-moment instruments."""
     for _ in range(5):
         sink = RecordingSink()
         stop = threading.Event()
@@ -193,7 +193,7 @@ async def test_threads_that_go_on_while_the_block_is_left_lose_nothing_uncounted
 
 
 def test_instruments_can_be_created_while_another_is_created() -> None:
-    """At each place: the same name and labels are the same object, and everything arrives."""
+    """At each place, the same name and labels give the same object, and everything arrives."""
 
     async def play(point: int) -> int:
         sink = RecordingSink()
@@ -221,7 +221,7 @@ def test_instruments_can_be_created_while_another_is_created() -> None:
 
 
 def test_instruments_can_be_created_in_the_middle_of_a_collection(caplog: pytest.LogCaptureFixture) -> None:
-    """At each place of a flush with bound and observable instruments: they arrive with it or with the next one."""
+    """At each place of a flush with bound and observable instruments, they arrive with it or with the next one."""
 
     async def play(point: int) -> int:
         sink = RecordingSink()
@@ -244,7 +244,7 @@ def test_instruments_can_be_created_in_the_middle_of_a_collection(caplog: pytest
 def test_instruments_can_be_created_in_the_middle_of_opening_collecting_and_leaving(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    """At each place of a collector's life: what they count arrives, or is counted as closed."""
+    """At each place of a collector's life, their updates arrive, or count as closed."""
 
     async def play(point: int) -> int:
         sink = RecordingSink()
@@ -270,7 +270,7 @@ def test_instruments_can_be_created_in_the_middle_of_opening_collecting_and_leav
 
 
 class _Dying:
-    """Makes instruments when it is collected as garbage."""
+    """An object that creates instruments when it is garbage-collected."""
 
     def __init__(self, made: Made) -> None:
         self.made = made
@@ -281,7 +281,7 @@ class _Dying:
 
 
 class _Handler(logging.Handler):
-    """Makes instruments for each line that is logged."""
+    """A handler that creates instruments for each logged line."""
 
     def __init__(self, made: Made) -> None:
         super().__init__()
@@ -292,7 +292,7 @@ class _Handler(logging.Handler):
 
 
 async def test_signal_handlers_finalizers_and_logging_handlers_create_instruments_while_everything_goes_on() -> None:
-    """Real ones, thousands of times, in the middle of collections of thousands of instruments: no update is lost."""
+    """Thousands of real ones interrupt collections of thousands of instruments, and no update is lost."""
     sink = RecordingSink()
     logger = logging.getLogger("tests.app")
     thresholds = gc.get_threshold()
@@ -334,7 +334,7 @@ async def test_signal_handlers_finalizers_and_logging_handlers_create_instrument
 
 @contextmanager
 def raising_in_collection(of: int) -> Generator[None, None, None]:
-    """Raise in the middle of a collection, once, as it comes to its n-th instrument (a signal handler may)."""
+    """Raise in the middle of a collection, once, at its n-th instrument (a signal handler may)."""
     calls = [0]
 
     def trace(frame: FrameType, event: str, _: object) -> None:
@@ -355,7 +355,7 @@ def raising_in_collection(of: int) -> Generator[None, None, None]:
 async def test_a_collection_that_fails_costs_nothing_but_itself(
     autojump_clock: MockClock, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """It hands on what it has taken, and the next one the rest; it is logged with its traceback."""
+    """It hands on the points it has taken, and the next one the rest; it is logged with its traceback."""
     sink = RecordingSink()
     async with collector(BatchMetricsConfig(flush_interval=10), sinks=[sink]) as metrics:
         for number in range(1000):
@@ -370,7 +370,7 @@ async def test_a_collection_that_fails_costs_nothing_but_itself(
 
 
 async def test_a_last_collection_that_fails_does_not_change_how_the_block_ends(autojump_clock: MockClock) -> None:
-    """The body's own exception leaves; what the collection had taken arrives, and the rest is given up, and counted."""
+    """The body's own exception leaves; points already taken arrive, and the rest is given up, and counted."""
     sink = RecordingSink()
     mine = KeyError("mine")
     metrics: BatchMetricsCollector | None = None
@@ -387,11 +387,11 @@ async def test_a_last_collection_that_fails_does_not_change_how_the_block_ends(a
 
 
 class Ending(BaseException):
-    """Is no `Exception`."""
+    """An exception that isn't an `Exception`."""
 
 
 def test_a_base_exception_that_ends_the_collector_leaves_no_update_uncounted() -> None:
-    """A sink raises beside `Exception`: the points that no collection had taken are given up, and counted."""
+    """A sink raises it: the points that no collection had taken are given up, and counted."""
 
     async def end(batch: object) -> None:
         raise Ending

@@ -131,9 +131,7 @@ async def test_every_recorder_works_in_a_thread_and_in_trios_own(autojump_clock:
 async def test_many_threads_and_trio_record_at_once_and_every_event_is_counted_once(
     policy: Policy, direct: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Four threads and Trio's record 5 000 events each into a small buffer: totals are exact, each thread keeps its
-    order.
-    """
+    """Four threads and Trio's record 5 000 events each: totals are exact, and each thread keeps its order."""
     monkeypatch.setattr("trio_batchmetrics._buffer.batching.gil_enabled", lambda: direct)
     sink = RecordingSink()
     config = BatchMetricsConfig(batch_size=7, buffer_size=30, on_full=policy)
@@ -164,9 +162,7 @@ async def test_many_threads_and_trio_record_at_once_and_every_event_is_counted_o
 
 
 async def test_a_threads_later_events_never_overtake_those_it_has_handed_in(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A thread hands an event in after Trio's thread has moved those handed in, and before it lets threads append
-    again.
-    """
+    """One thread hands an event in after Trio's thread has moved the earlier ones, and before it opens the gate."""
     sink = RecordingSink()
     async with collector(BatchMetricsConfig(buffer_size=3, on_full="drop_oldest"), sinks=[sink]) as metrics:
         recorder = metrics.from_thread()
