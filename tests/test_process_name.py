@@ -1,4 +1,4 @@
-"""Names of processes: taken when a block is entered, and different for everything that reports."""
+"""Process names: taken when a block is entered, and different for every process and collector that reports."""
 
 import os
 import shutil
@@ -24,26 +24,26 @@ from trio_batchmetrics.testing import RecordingSink, StuckSink
 
 
 class NamedSink(RecordingSink):
-    """Notes what its collectors are called."""
+    """A sink that keeps the names of its collectors."""
 
     def __init__(self) -> None:
         super().__init__()
         self.instances: list[str] = []
 
     def bind(self, context: SinkContext) -> None:
-        """Note it."""
+        """Keep the name."""
         super().bind(context)
         self.instances.append(context.instance)
 
 
 def name(number: int = 1) -> str:
-    """Return what a collector of this process is to be called, on a machine of its own."""
+    """Return the name of a collector of this process on its own machine."""
     own = f"{socket.gethostname()}:{os.getpid()}"
     return own if number == 1 else f"{own}:{number}"
 
 
 def in_initial_namespace() -> bool:
-    """Tell whether the tests run outside of any container."""
+    """Return whether the tests run outside of any container."""
     namespace = Path("/proc/self/ns/pid")
     return not namespace.exists() or namespace.stat().st_ino == 0xEFFFFFFC
 
@@ -53,7 +53,7 @@ not_in_a_container = pytest.mark.skipif(not in_initial_namespace(), reason="the 
 
 @not_in_a_container
 async def test_each_open_collector_has_the_smallest_free_number() -> None:
-    """The second one has ``:2``; once the first is left its name is free, whatever is open still."""
+    """The second one has ``:2``; once the first is left its number is free, whichever collectors are still open."""
     first, second, third = NamedSink(), NamedSink(), NamedSink()
     leave = trio.Event()
 
@@ -83,11 +83,11 @@ async def test_a_collector_that_never_opened_takes_no_name() -> None:
 
     class Refusing(EventSink[None]):
         def bind(self, context: SinkContext) -> None:
-            """Refuse."""
+            """Raise an error."""
             raise ValueError("not I")
 
         async def send(self, payload: Payload[None]) -> None:
-            """Never called."""
+            """Do nothing; this is never called."""
 
     with pytest.raises(ValueError, match="not I") as kept:
         async with collector(sinks=[Refusing()]):
@@ -101,7 +101,7 @@ async def test_a_collector_that_never_opened_takes_no_name() -> None:
 
 @not_in_a_container
 async def test_a_collector_has_its_name_until_its_last_attempt_has_ended() -> None:
-    """While it flushes, another one is the second."""
+    """While it flushes, another collector is the second one."""
     other = NamedSink()
 
     async def hold(entered: trio.Event) -> None:
@@ -121,7 +121,7 @@ async def test_a_collector_has_its_name_until_its_last_attempt_has_ended() -> No
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="this system has no fork")
 @pytest.mark.parametrize("opened", ["before", "never"])
 def test_a_forked_child_is_named_after_itself(opened: str) -> None:
-    """A sink that was made, and used, before the fork; the parent's collectors are not open in the child."""
+    """The sink was created and used before the fork; the parent's collectors aren't open in the child."""
     sink = NamedSink()
 
     async def use() -> None:
@@ -143,7 +143,7 @@ def test_a_forked_child_is_named_after_itself(opened: str) -> None:
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="this system has no fork")
 async def test_the_parents_collectors_are_not_open_in_a_child() -> None:
-    """The first one that a child opens is not the second."""
+    """The first collector that a child opens isn't the second."""
 
     async def child() -> Any:
         sink = NamedSink()
@@ -156,7 +156,7 @@ async def test_the_parents_collectors_are_not_open_in_a_child() -> None:
 
 
 def _in_namespaces(program: str) -> list[str]:
-    """Run a program twice at the same time, each as process 1 of a namespace of its own."""
+    """Run a program twice at the same time, each as process 1 of its own namespace."""
     command = ["unshare", "--pid", "--fork", "--mount-proc", sys.executable, "-c", program]
     both = [subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) for _ in range(2)]
     answers: list[str] = []
@@ -199,7 +199,7 @@ input()
 
 
 async def test_many_collectors_that_open_in_many_threads_have_different_names() -> None:
-    """Each thread has a Trio run of its own."""
+    """Each thread has its own Trio run."""
     sinks = [NamedSink() for _ in range(20)]
     everybody_is_open = threading.Barrier(20)
 
@@ -220,7 +220,7 @@ async def test_many_collectors_that_open_in_many_threads_have_different_names() 
 
 
 async def test_opening_one_of_many_collectors_looks_at_each_of_the_others_at_most_twice() -> None:
-    """It was once for each that is open: 25 ms for the two-hundredth."""
+    """It used to look once per open collector: 25 ms for the two-hundredth."""
     looks: Counter[int] = Counter()
 
     def count(frame: FrameType, event: str, _: object) -> None:

@@ -1,4 +1,4 @@
-"""The four sinks of `trio_batchmetrics.testing`, as a user's own tests meet them."""
+"""The four sinks of `trio_batchmetrics.testing`, as a user's own tests use them."""
 
 import pytest
 import trio
@@ -16,7 +16,7 @@ CONFIG = BatchMetricsConfig(batch_size=3)
 
 
 def make(kind: type[RecordingSink], **settings: object) -> RecordingSink:
-    """Make one of them, with what it needs."""
+    """Create one of them, with the arguments it needs."""
     return PartialSink(lambda _: False, **settings) if kind is PartialSink else kind(**settings)
 
 
@@ -46,7 +46,7 @@ async def test_each_testing_sink_takes_a_name_and_delivery_settings(
 
 
 async def test_a_recording_sink_keeps_batches_and_events_in_order(autojump_clock: MockClock) -> None:
-    """Each batch by itself, as it keeps up."""
+    """It gets each batch by itself, because it keeps up."""
     sink = RecordingSink()
     async with collector(CONFIG, sinks=[sink]) as metrics:
         for number in range(7):
@@ -60,7 +60,7 @@ async def test_a_recording_sink_keeps_batches_and_events_in_order(autojump_clock
 
 
 async def test_a_recording_sink_takes_a_batch_with_no_checkpoint_before_it_settles(autojump_clock: MockClock) -> None:
-    """So whoever sees the events in the sink sees them processed too, at every instant."""
+    """Thus events that are visible in the sink are processed, too, at every instant."""
     sink = RecordingSink()
     async with collector(CONFIG, sinks=[sink]) as metrics:
 
@@ -80,7 +80,7 @@ async def test_a_recording_sink_takes_a_batch_with_no_checkpoint_before_it_settl
 
 
 async def test_a_recording_sinks_send_never_checkpoints() -> None:
-    """It can be called by hand, too."""
+    """It can be called directly, too."""
     sink = RecordingSink()
     payload = Payload[None](Batch([numbered(1), numbered(2)]), (), "key")
     with trio.testing.assert_no_checkpoints():
@@ -92,7 +92,7 @@ async def test_a_recording_sinks_send_never_checkpoints() -> None:
 async def test_a_flaky_sink_fails_a_given_number_of_times_and_then_takes_everything(
     fail: int, autojump_clock: MockClock
 ) -> None:
-    """Each failed attempt is retried; nothing arrives twice."""
+    """Each failed attempt is retried, and nothing arrives twice."""
     sink = FlakySink(fail=fail)
     async with collector(CONFIG, sinks=[sink]) as metrics:
         for number in range(5):
@@ -111,7 +111,7 @@ async def test_a_flaky_sink_fails_a_given_number_of_times_and_then_takes_everyth
 
 
 async def test_a_flaky_sink_fails_once_by_default(autojump_clock: MockClock) -> None:
-    """Enough to see a retry."""
+    """One failure is enough to see a retry."""
     sink = FlakySink()
     async with collector(sinks=[sink]) as metrics:
         metrics.record(numbered(1))
@@ -121,7 +121,7 @@ async def test_a_flaky_sink_fails_once_by_default(autojump_clock: MockClock) -> 
 
 
 async def test_a_stuck_sink_never_responds(autojump_clock: MockClock) -> None:
-    """Leaving takes exactly the shutdown timeout; what it was given has failed, and a sink beside it has everything."""
+    """Leaving takes exactly the shutdown timeout; its events have failed, and a sink alongside it gets everything."""
     stuck, good = StuckSink(), RecordingSink()
     async with collector(BatchMetricsConfig(batch_size=3, shutdown_timeout=4), sinks=[stuck, good]) as metrics:
         for number in range(7):
@@ -150,7 +150,7 @@ async def test_a_stuck_sink_is_tried_again_after_its_timeout(autojump_clock: Moc
 
 
 async def test_a_partial_sink_rejects_some_events_and_takes_the_others(autojump_clock: MockClock) -> None:
-    """In order, each once; the refused ones can be looked at."""
+    """They arrive in order, each once, and the rejected ones can be inspected."""
     sink = PartialSink(lambda event: int(event.operation) % 3 == 0)
     async with collector(BatchMetricsConfig(batch_size=4), sinks=[sink]) as metrics:
         for number in range(10):
@@ -167,7 +167,7 @@ async def test_a_partial_sink_rejects_some_events_and_takes_the_others(autojump_
 
 
 async def test_a_partial_sink_may_refuse_everything_or_nothing(autojump_clock: MockClock) -> None:
-    """Both ends."""
+    """Both extremes are tried."""
     everything, nothing = PartialSink(lambda _: True), PartialSink(lambda _: False)
     async with collector(sinks=[everything, nothing]) as metrics:
         for number in range(3):
@@ -180,7 +180,7 @@ async def test_a_partial_sink_may_refuse_everything_or_nothing(autojump_clock: M
 
 
 async def test_a_predicate_that_raises_takes_nothing_twice(autojump_clock: MockClock) -> None:
-    """It is a failed attempt: retried, with nothing taken and nothing refused by it."""
+    """The attempt has failed: it is retried, and has neither taken nor refused an event."""
     calls = [0]
 
     def reject(event: Counter) -> bool:
@@ -200,13 +200,13 @@ async def test_a_predicate_that_raises_takes_nothing_twice(autojump_clock: MockC
 
 
 async def test_the_testing_sinks_can_be_subclassed(autojump_clock: MockClock) -> None:
-    """To note something more, for example."""
+    """A subclass may keep something more, for example."""
 
     class Slow(RecordingSink):
-        """Takes its time."""
+        """A sink that takes some time."""
 
         async def send(self, payload: Payload[None]) -> Receipt | None:
-            """Wait, then take."""
+            """Wait, then take the batch."""
             await trio.sleep(0.1)
             return await super().send(payload)
 
@@ -216,7 +216,7 @@ async def test_the_testing_sinks_can_be_subclassed(autojump_clock: MockClock) ->
             metrics.record(numbered(number))
             await trio.testing.wait_all_tasks_blocked()
         await metrics.flush()
-        # While the first payload is under way the other two batches queue, and go together.
+        # While the first payload is in flight the other two batches queue, and go together.
         assert [len(batch) for batch in sink.batches] == [2, 4]
         assert trio.current_time() == pytest.approx(0.2)
     assert list(metrics.stats().sinks) == ["slow"]
