@@ -80,13 +80,13 @@ def test_counting_makes_no_event() -> None:
 
         def __init__(self, *_: Any, **__: Any) -> None:
             """Raise an error."""
-            raise AssertionError("an event was made")
+            raise AssertionError("an event was created")
 
     batch = Batch([(Unmakeable, 1, "redis", "hit"), (Unmakeable, 2, "redis", "miss")])
     assert batch.kinds() == {"Unmakeable": 2}
     assert len(batch) == 2
     assert repr(batch) == "<Batch of 2: 2 Unmakeable>"
-    with pytest.raises(AssertionError, match="an event was made"):
+    with pytest.raises(AssertionError, match="an event was created"):
         batch[0]
 
 

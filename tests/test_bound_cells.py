@@ -25,7 +25,7 @@ from trio_batchmetrics._concurrency.thread_cells import gil_enabled
 from trio_batchmetrics._recording.bound import Bound
 from trio_batchmetrics._recording.instruments import Instruments
 
-NEEDS_GIL = pytest.mark.skipif(not gil_enabled(), reason="instruments of this kind are used with a GIL only")
+NEEDS_GIL = pytest.mark.skipif(not gil_enabled(), reason="instruments of this kind are only used with a GIL")
 
 
 class Collector:

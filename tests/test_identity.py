@@ -176,9 +176,7 @@ def test_lines_that_would_overwrite_each_other_become_one() -> None:
 
 
 def test_a_counter_and_a_gauge_with_the_same_name_would_overwrite_each_other() -> None:
-    """The later one is refused, and so is another unit; a histogram has other fields, and an annotation isn't a
-    unit.
-    """
+    """The later one is refused, and so is another unit; a histogram has other fields, an annotation isn't a unit."""
     sink = made("influxdb")
     sink.merge([Counter("x", {}, 1), Counter("cache.operations", {}, 5)])
     refused = sink.merge(

@@ -285,9 +285,7 @@ async def test_a_disabled_or_left_collector_logs_nothing_about_values(lines: Lin
 
 
 def test_the_memory_of_faults_is_bounded(lines: Lines) -> None:
-    """A program that keeps creating event classes is logged more often, and its faults aren't remembered without
-    limit.
-    """
+    """A program that creates event classes without end is logged more often, and memory stays bounded."""
     now = [0.0]
     invalid = InvalidEvents(lambda: now[0])
     for number in range(2500):

@@ -527,9 +527,7 @@ def test_the_last_of_many_sinks_settles_an_event(count: int) -> None:
 
 
 def steps_beside(pending: int) -> tuple[int, int]:
-    """Return how many lines of code a flush and a push take with the given number of batches pending at an event
-    sink.
-    """
+    """Return how many lines of code a flush and a push take while so many batches are pending at an event sink."""
     event, series = SinkCounters("event", series=False), SinkCounters("series", series=True)
     ledger = Ledger([event, series])
     now: Any = None

@@ -168,4 +168,4 @@ def test_threads_handlers_signals_and_finalizers_that_log_and_record_never_freez
     told = json.loads(done.stdout)
     assert told["ticks"] > 20 * float(seconds), "the loop went on"
     assert (told["dropped"], told["failed"]) == ({}, 0)
-    assert told["total"] == told["parts"] >= told["recorded"], "points of the instruments come on top"
+    assert told["total"] == told["parts"] >= told["recorded"], "the total includes the instruments' points"

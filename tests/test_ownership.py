@@ -38,10 +38,10 @@ async def test_a_sink_of_an_open_collector_is_refused_by_name(
         for _ in range(2):
             with pytest.raises(RuntimeError, match=expected):
                 async with collector(sinks=[other, sink]):
-                    pytest.fail("it was entered")
+                    pytest.fail("the block was entered")
         async with collector(sinks=[other]) as metrics:
             metrics.record_cache_metric("redis", "hit")
-    assert len(other.events) == 1, "what was refused has taken nothing along"
+    assert len(other.events) == 1, "the refused block has taken no event"
 
 
 @pytest.mark.parametrize("kind", SINKS)
@@ -72,7 +72,7 @@ async def test_a_sink_is_free_again_after_the_block(how: str, autojump_clock: Mo
     elif how == "a sink refused":
         with pytest.raises(ValueError, match="not I"):
             async with collector(sinks=[sink, Refusing()]):
-                pytest.fail("it was entered")
+                pytest.fail("the block was entered")
     else:
         with trio.CancelScope() as scope:
             try:
@@ -106,7 +106,7 @@ async def test_a_sink_is_not_free_while_its_collector_flushes(autojump_clock: Mo
         await trio.sleep(4)
         with pytest.raises(RuntimeError, match="is in use by another open collector"):
             async with collector(sinks=[sink]):
-                pytest.fail("it was entered")
+                pytest.fail("the block was entered")
         await trio.sleep(2)
         async with collector(BatchMetricsConfig(shutdown_timeout=0), sinks=[sink]):
             pass

@@ -48,7 +48,9 @@ def in_initial_namespace() -> bool:
     return not namespace.exists() or namespace.stat().st_ino == 0xEFFFFFFC
 
 
-not_in_a_container = pytest.mark.skipif(not in_initial_namespace(), reason="the host's part is another in a container")
+not_in_a_container = pytest.mark.skipif(
+    not in_initial_namespace(), reason="the host part of the name differs in a container"
+)
 
 
 @not_in_a_container
@@ -175,7 +177,7 @@ def _can_unshare() -> bool:
     return subprocess.run(command, capture_output=True, check=False).returncode == 0
 
 
-@pytest.mark.skipif(not _can_unshare(), reason="this user may make no namespaces")
+@pytest.mark.skipif(not _can_unshare(), reason="this user may not create namespaces")
 def test_two_containers_with_the_same_host_name_have_different_names() -> None:
     """Both are process 1 of the same host name, as the containers of a pod are."""
     program = """

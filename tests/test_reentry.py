@@ -79,7 +79,7 @@ def test_a_record_in_the_middle_of_a_record_is_counted_and_never_overfills_the_b
         arrived = ids(sink.events)
         assert len(set(arrived)) == len(arrived) == min(numbered.count, 5)
         if policy == "drop_newest":
-            assert set(range(1, min(before, 5) + 1)) <= set(arrived), "what waited already stays"
+            assert set(range(1, min(before, 5) + 1)) <= set(arrived), "events that already waited stay"
         return passed[0]
 
     run_at_every_point(play, least=1)

@@ -82,9 +82,7 @@ async def test_nothing_is_logged_where_nothing_is_lost(listener: Listener, autoj
 async def test_a_loss_is_logged_at_once_and_then_at_most_once_a_minute(
     listener: Listener, autojump_clock: MockClock
 ) -> None:
-    """A message has the number and the reasons; later losses are in the next one; after a quiet time it comes at
-    once.
-    """
+    """A message has number and reasons; later losses are in the next one; after a quiet minute it comes at once."""
     async with collector(TINY, sinks=[]) as metrics:
         await trio.sleep(1)
         lose(metrics, 3)

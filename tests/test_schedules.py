@@ -188,9 +188,7 @@ class Recorder:
 
 
 class Meddler(trio.abc.Instrument):
-    """An instrument that records in the middle of Trio's own loop, and checks the ledger after every step of every
-    task.
-    """
+    """An instrument that records inside Trio's own loop, and checks the ledger after every step of every task."""
 
     def __init__(self, dice: random.Random) -> None:
         """Create an instrument that records at random."""

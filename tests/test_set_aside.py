@@ -71,7 +71,7 @@ class PickySink(EventSink[str]):
 
 
 def everything(numbers: list[int]) -> bool:
-    """Find every payload too large."""
+    """Refuse every payload as too large."""
     return True
 
 
@@ -330,9 +330,7 @@ async def test_the_rest_does_not_delay_the_end_of_the_block(timeout: float, auto
 
 @pytest.mark.parametrize("seed", range(30))
 async def test_wherever_the_block_is_cancelled_the_ledger_balances(seed: int, autojump_clock: MockClock) -> None:
-    """Requests are slow, and some too large or lost at random: accepted events are delivered, and none arrives
-    twice.
-    """
+    """Requests are slow, and some too large or lost at random: accepted events are delivered, and none twice."""
     dice = random.Random(seed)
 
     class Slow(PickySink):

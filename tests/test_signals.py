@@ -94,7 +94,7 @@ def test_a_ctrl_c_in_the_flush_keeps_the_bodys_error_as_its_context(tmp_path: Pa
     assert lines[-1:] == ["interrupted in the middle of RuntimeError"]
 
 
-@pytest.mark.skipif(sys.platform == "win32", reason="Windows ends a process without asking it")
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows ends a process without a signal")
 def test_the_documented_program_for_a_container_delivers_everything_on_sigterm(tmp_path: Path) -> None:
     """This first program on the page ends with status 0, and each event it recorded is in its file."""
     found = re.search(r"^```python\n(.*?)^```", PAGE.read_text(encoding="utf-8"), re.MULTILINE | re.DOTALL)

@@ -117,7 +117,7 @@ async def test_a_label_is_captured_by_value_at_the_call(how: str, value: Any, au
         try:
             called = CAPTURING[how](metrics, value)
         except TypeError:
-            assert "name" in how, "only what has a hash can be the name of a label"
+            assert "name" in how, "only a hashable object can be the name of a label"
             return
         if inspect.isawaitable(called):
             await called

@@ -22,7 +22,7 @@ class ScrapedSink(MemorySink):
 
     async def send(self, payload: Payload[Snapshot]) -> Any:
         """Fail, because the collector must never call this."""
-        raise AssertionError("a scraped sink is not pushed")
+        raise AssertionError("a scraped sink must not be pushed")
 
 
 @pytest.mark.parametrize("shutdown_timeout", [0, 10])
