@@ -197,10 +197,10 @@ class LedgerMachine(RuleBasedStateMachine):
         """Hand a batch over to the event sinks."""
         self._hand_over(data.draw(st.sampled_from([g for g in self.groups if g.stage == "taken" and not g.unmerged])))
 
-    @rule(count=st.integers(1, 6))
+    @rule(count=st.integers(1, 6), data=st.data())
     @precondition(lambda self: not self.ended)
     @precondition(lambda self: not any(g.stage in ("waiting", "taken") for g in self.groups))
-    def whole_batch(self, count: int) -> None:
+    def whole_batch(self, count: int, data: st.DataObject) -> None:
         """Hand a batch over to all sinks in one step, so that there is always something to settle."""
         self.record(count)
         group = self.open_group
@@ -208,7 +208,8 @@ class LedgerMachine(RuleBasedStateMachine):
         self.seal()
         self._take(group, 0)
         while group.unmerged:
-            self._merge(group, True)
+            works = data.draw(st.sampled_from([True, True, True, False]))
+            self._merge(group, works, data.draw(st.sets(st.integers(0, len(group.valid) - 1), max_size=2)))
         self._hand_over(group)
 
     def _hand_over(self, group: Group) -> None:

@@ -76,3 +76,22 @@ async def test_a_stuck_sink_does_not_let_threads_overfill_the_buffer(autojump_cl
             await trio.testing.wait_all_tasks_blocked()
         stats = balanced(metrics.stats())
         assert (stats.pending_events, stats.dropped) == (15, {"buffer_full": 15})
+
+
+async def test_threads_that_fill_several_batches_leave_only_the_room_that_is_left(autojump_clock: MockClock) -> None:
+    """Trio's thread forms these batches with its next record, and must not rely on the room that it knew before."""
+    sink = RecordingSink()
+    async with collector(BatchMetricsConfig(batch_size=2, buffer_size=9), sinks=[sink]) as metrics:
+        ids_in_order = iter(range(100))
+
+        def record(count: int) -> None:
+            for _ in range(count):
+                metrics.record_counter("c", {"id": next(ids_in_order)}, 1)
+
+        record(4)
+        in_a_thread(lambda: record(4))
+        record(1)
+        in_a_thread(lambda: record(1))
+        stats = balanced(metrics.stats())
+        assert (stats.pending_events, stats.dropped) == (9, {"buffer_full": 1})
+    assert ids(sink.events) == list(range(9))

@@ -1,9 +1,9 @@
-"""What all servers share: a process with a folder and a port of its own, and questions to it over HTTP.
+"""What all servers share: a process with a folder and a port of its own, and requests to it over HTTP.
 
-How this works: a server is controlled by plain blocking calls, so that it can be started once for many tests, outside
-any event loop. Each of them has an async twin for tests that stop and start a server in the middle. A server keeps
-its folder and its port, so one that is started again is the same server to whoever knows its address, with its data
-as far as it kept them. Leaving the block kills it: its data are then of no use to anyone.
+How this works: plain blocking calls control a server, so that it can be started once for many tests, outside any event
+loop. Each call has an async twin for tests that stop and start a server in the middle. A server keeps its folder and
+its port. A restarted server is therefore the same server to any client, with the data that it has persisted. Leaving
+the block kills the server, because its data is then no longer needed.
 """
 
 import http.client
@@ -26,20 +26,20 @@ T = TypeVar("T")
 
 
 class Server(Client, ABC):
-    """A server that tests start, ask, stop and start again.
+    """A server that tests start, query, stop and restart.
 
     Args:
-        folder: where it keeps its configuration, its data and its log; need not exist.
+        folder: the folder for its configuration, data and log; need not exist.
     """
 
     kind: ClassVar[str]
-    """Its name in the cache, which the mark `server` takes too."""
+    """The server's name in the cache, and in the mark `server`."""
 
     ready_path: ClassVar[str]
-    """What answers with a 2xx as soon as the server is ready."""
+    """The path that responds with a 2xx as soon as the server is ready."""
 
     start_timeout: ClassVar[float] = 20.0
-    """Seconds: a hundred times what the quick ones take, for a machine that is busy with other things."""
+    """Seconds: a hundred times what the quick servers take, for a machine that is busy with other things."""
 
     def __init__(self, folder: Path) -> None:
         super().__init__(self.kind, free_port())
@@ -51,25 +51,25 @@ class Server(Client, ABC):
         """Write the configuration and return the command that starts the server.
 
         Args:
-            program: the folder where it is installed.
+            program: the folder in which it is installed.
         """
 
-    # ------------------------------------------------------------------------------------------- life
+    # ------------------------------------------------------------------------------ life cycle
 
     @property
     def log(self) -> str:
-        """All that it has printed, in all its runs."""
+        """Everything that the server has printed, in all its runs."""
         file = self.folder / "log"
         return file.read_text(errors="replace") if file.exists() else ""
 
     @property
     def pid(self) -> int:
-        """The number of its process."""
+        """The process id."""
         assert self._process is not None, f"{self.name} is not running"
         return self._process.pid
 
     def start(self) -> Self:
-        """Start it, with the data that it has, and wait until it is ready.
+        """Start the server with its existing data, and wait until it is ready.
 
         Raises:
             ServerFailedError: it ended, or was not ready in time; with the last lines of its log.
@@ -86,7 +86,7 @@ class Server(Client, ABC):
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=subprocess.STDOUT,
-                start_new_session=True,  # a Ctrl-C on the terminal is for the tests, which then end it
+                start_new_session=True,  # a Ctrl-C on the terminal is meant for the tests, which then end the server
             )
         try:
             guard(self._process.pid)
@@ -115,7 +115,7 @@ class Server(Client, ABC):
         return ServerFailedError("\n  ".join([f"{self.name} {what}", *self.log.splitlines()[-15:]]))
 
     def stop(self, timeout: float = 20.0) -> None:
-        """End it in good order, as an administrator would (SIGTERM).
+        """End the server gracefully, as an administrator would (SIGTERM).
 
         Raises:
             ServerFailedError: it took longer than `timeout`, and was killed.
@@ -131,7 +131,7 @@ class Server(Client, ABC):
             self.kill()
 
     def kill(self) -> None:
-        """End it at once, as a crash would (SIGKILL). One that does not run is left alone."""
+        """End the server at once, as a crash would (SIGKILL). Do nothing if it is not running."""
         if self._process is not None:
             process, self._process = self._process, None
             process.kill()
@@ -139,13 +139,13 @@ class Server(Client, ABC):
             release(process.pid)
 
     def pause(self) -> None:
-        """Have it stand still: the system still accepts connections for it, but nothing is answered."""
+        """Stop the process: the system still accepts connections for it, but it does not respond."""
         assert self._process is not None, f"{self.name} is not running"
         self._process.send_signal(signal.SIGSTOP)
         os.waitid(os.P_PID, self._process.pid, os.WSTOPPED)  # the signal takes a moment to arrive
 
     def resume(self) -> None:
-        """Have it go on after `pause`."""
+        """Continue the process after `pause`."""
         assert self._process is not None, f"{self.name} is not running"
         self._process.send_signal(signal.SIGCONT)
 
@@ -178,26 +178,26 @@ AnyServer = TypeVar("AnyServer", bound=Server)
 
 
 class NewServer(Protocol):
-    """What the fixture `new_server` is: starts a server for one test, and kills it at the end."""
+    """The type of the fixture `new_server`: starts a server for one test, and kills it at the end."""
 
     def __call__(self, server: type[AnyServer], /, **arguments: Any) -> AnyServer:
-        """Start a server of this class; the arguments are those that the class takes beside the folder."""
+        """Start a server of this class; the arguments are those of the class, without the folder."""
         ...
 
 
 async def _in_thread(action: Callable[[], T]) -> T:
-    import trio  # not above: installing runs without it
+    import trio  # not at the top: installing runs without trio
 
     return await trio.to_thread.run_sync(action)
 
 
 async def eventually(probe: Callable[[], T], *, within: float = 15.0, every: float = 0.05) -> T:
-    """Ask until there is something to see, in a thread, by the real clock.
+    """Call a probe repeatedly until its result is true, in a thread, by the real clock.
 
     Args:
-        probe: a question; anything true ends the wait. An AssertionError counts as "not yet".
-        within: seconds, after which the last answer is returned, or the last AssertionError raised.
-        every: seconds between two questions.
+        probe: called repeatedly; any true result ends the wait. An AssertionError counts as "not yet".
+        within: seconds, after which the last result is returned, or the last AssertionError raised.
+        every: seconds between two calls.
     """
     deadline = time.monotonic() + within
 

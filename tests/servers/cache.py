@@ -1,7 +1,7 @@
-"""Where the installed servers lie, and which of them are there.
+"""Where the servers are installed, and which of them are available.
 
-A server has one folder in the cache, named for it and its version. The folder comes into being by one rename, when
-all that belongs in it is there: so a folder that exists is a server that is installed.
+Each server has one folder in the cache, named after the server and its version. A single rename creates the folder when
+its content is complete. A folder that exists is therefore an installed server.
 """
 
 import os
@@ -13,7 +13,7 @@ __all__ = ["SERVERS", "SLOW", "cache_folder", "is_installed", "must_be_installed
 
 
 def _system_release() -> str:
-    """Name the system whose packages are used: after an upgrade they are fetched anew."""
+    """Name the system whose packages are used, so that they are fetched again after an upgrade."""
     try:
         release = platform.freedesktop_os_release()
     except OSError:
@@ -35,15 +35,15 @@ SERVERS = {
     "opensearch": "2.19.1",  # later ones of 2.19 lack the HTTP module among their jars
     "elasticsearch": "7.17.29",  # the last that has its HTTP module among its jars
 }
-"""Each server's name, as the mark `server` takes it, and its version; of packages, the system's release instead."""
+"""Each server's name, as used in the mark `server`, and its version; for packages, the system's release instead."""
 
 
 SLOW = frozenset({"influxdb113", "influxdb27"})
-"""Servers that take ten minutes to build: `make test-servers` installs and uses them, nothing else does."""
+"""Servers that take ten minutes to build: only `make test-servers` installs and uses them."""
 
 
 def wanted_servers() -> list[str]:
-    """Return the servers that are installed and used: all if ``TEST_SLOW_SERVERS`` is 1, otherwise the quick ones."""
+    """Return the servers to install and use: all if ``TEST_SLOW_SERVERS`` is 1, otherwise only the quick ones."""
     slow_too = os.environ.get("TEST_SLOW_SERVERS") == "1"
     return [server for server in SERVERS if slow_too or server not in SLOW]
 
@@ -58,15 +58,15 @@ def cache_folder() -> Path:
 
 
 def server_folder(server: str) -> Path:
-    """Return the folder of a server, whether it is there or not."""
+    """Return the folder of a server, whether it exists or not."""
     return cache_folder() / f"{server}-{SERVERS[server]}"
 
 
 def is_installed(server: str) -> bool:
-    """Say whether a server can be started."""
+    """Return whether a server can be started."""
     return server_folder(server).is_dir()
 
 
 def must_be_installed() -> bool:
-    """Say whether a missing server is an error: in CI, on the system whose packages they come from."""
+    """Return whether a missing server is an error: in CI, on the system whose packages are used."""
     return os.environ.get("CI") == "true" and sys.platform == "linux"

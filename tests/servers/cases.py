@@ -1,4 +1,4 @@
-"""Sinks over HTTP, each with the server it is for, and a way to ask that how many events it has."""
+"""Sinks over HTTP, each with its server and a way to ask that server how many events it has."""
 
 from abc import ABC, abstractmethod
 from typing import Any, ClassVar
@@ -38,11 +38,11 @@ __all__ = [
 ]
 
 PATIENT: dict[str, Any] = {"timeout": 20, "backoff": 0.05, "max_backoff": 0.1}
-"""Settings of a sink that tries again soon, and does not give up on a server that is slow."""
+"""Settings of a sink that retries soon, and does not give up on a slow server."""
 
 
 def record(metrics: BatchMetricsCollector, number: int) -> None:
-    """Record so many events, each of which adds 1."""
+    """Record this many events, each of which adds 1."""
     for n in range(number):
         metrics.record_counter("c", {"part": n % 7}, 1)
 
@@ -55,29 +55,29 @@ SLACK = 3.0
 
 
 def only(stats: BatchMetricsStats) -> SinkStats:
-    """Return the account of the only sink, balanced as it must be."""
+    """Return the only sink's account, after checking that it balances."""
     (sink,) = balanced(stats).sinks.values()
     return sink
 
 
 async def some_retries(metrics: BatchMetricsCollector) -> None:
-    """Wait until the sink has tried again, a few times."""
+    """Wait until the sink has retried a few times."""
     before = only(metrics.stats()).retries
     while only(metrics.stats()).retries < before + 3:  # noqa: ASYNC110 - the account has no event for that
         await trio.sleep(0.01)
 
 
 class Case(ABC):
-    """A sink, the server it is for, and how many events that has."""
+    """A sink, its server, and the number of events that the server has."""
 
     kind: ClassVar[type[Server]]
-    """What the server is."""
+    """The class of the server."""
     sends_events: ClassVar[bool] = True
-    """Whether a payload is events; else it is series, as they stand."""
+    """Whether a payload consists of events; otherwise it is a snapshot of series."""
     may_repeat: ClassVar[bool] = False
-    """Whether what is sent twice is there twice."""
+    """Whether the server stores an event twice that it was sent twice."""
     survives_kill: ClassVar[bool] = True
-    """Whether the server keeps what it has answered for when it is killed."""
+    """Whether the server keeps acknowledged data when it is killed."""
 
     def __init__(self, server: Any, namespace: str) -> None:
         self.server: Any = server
@@ -85,7 +85,7 @@ class Case(ABC):
         self.prepare()
 
     def prepare(self) -> None:  # noqa: B027 - most servers need nothing
-        """Have the server ready for the namespace."""
+        """Prepare the server for the namespace."""
 
     @abstractmethod
     def sink(self, url: str, **settings: Any) -> Sink:
@@ -199,7 +199,7 @@ class VictoriaMetricsSeriesCase(VictoriaMetricsCase):
 
 
 def case_parameter(made: type[Case], name: str) -> Any:
-    """Return a test's parameter that is a case, with the mark for its server."""
+    """Return a test parameter for a case, with the mark for its server."""
     return pytest.param(made, id=name, marks=pytest.mark.server(made.kind.kind))
 
 
@@ -208,6 +208,6 @@ SERIES_CASES = [case_parameter(PushgatewayCase, "pushgateway"), case_parameter(I
 
 
 def made(request: pytest.FixtureRequest, namespace: str) -> Case:
-    """Make the case that is this test's parameter, with the shared server."""
+    """Create the case that is this test's parameter, with the shared server."""
     case: Case = request.param(request.getfixturevalue(request.param.kind.kind), namespace)
     return case

@@ -1,4 +1,4 @@
-"""A port, and questions over HTTP to whoever listens there: the tests' own, never the library's."""
+"""A free port, and requests over HTTP to whatever listens there: the tests' own client, never the library's."""
 
 import http.client
 import json
@@ -15,17 +15,17 @@ HOST = "127.0.0.1"
 
 
 class ServerFailedError(Exception):
-    """A server did not start, did not end, or refused a question of the tests' own."""
+    """A server did not start, did not end, or refused a request of the tests."""
 
 
 _given: set[int] = set()
 
 
 def free_port() -> int:
-    """Return a port of this machine that nobody listens on.
+    """Return a port of this machine that nothing listens on.
 
     It lies below those that systems give to outgoing connections (from 32768 on Linux, 49152 elsewhere), so that it is
-    still free when a server that was stopped comes back. The same is not returned twice.
+    still free when a server that was stopped comes back. No port is returned twice.
     """
     while True:
         port = random.randrange(20_000, 32_000)
@@ -42,11 +42,11 @@ def free_port() -> int:
 
 @dataclass(frozen=True)
 class Answer:
-    """What a server answered."""
+    """A server's response."""
 
     status: int
     headers: Mapping[str, str]
-    """By names in lower case."""
+    """Header values, by names in lower case."""
     body: bytes
 
     @property
@@ -55,16 +55,16 @@ class Answer:
         return self.body.decode()
 
     def json(self) -> Any:
-        """Return the body as JSON says it."""
+        """Return the body, parsed as JSON."""
         return json.loads(self.body)
 
 
 class Client:
-    """Asks a server, one connection a question.
+    """A client of a server, with one connection per request.
 
     Args:
-        name: what messages call it.
-        port: where it listens.
+        name: the server's name in messages.
+        port: the server's port.
     """
 
     def __init__(self, name: str, port: int) -> None:
@@ -74,7 +74,7 @@ class Client:
 
     @property
     def url(self) -> str:
-        """Where it is reached, without a slash at the end."""
+        """The server's address, without a trailing slash."""
         return f"http://{self.host}:{self.port}"
 
     def request(
@@ -89,17 +89,17 @@ class Client:
         ndjson: Iterable[object] | None = None,
         timeout: float = 20.0,
     ) -> Answer:
-        """Ask the server something, whatever it answers.
+        """Send a request and return the response, whatever its status is.
 
         Args:
             method: of HTTP.
-            path: with a slash at the beginning.
+            path: with a leading slash.
             body: what to send.
-            query: parameters, added to the path.
-            headers: added to those that are needed anyway.
-            json: to send this instead of `body`.
-            ndjson: to send these instead of `body`, one a line.
-            timeout: seconds for each wait on the network.
+            query: parameters that are added to the path.
+            headers: in addition to those that are always needed.
+            json: an object to send instead of `body`.
+            ndjson: objects to send instead of `body`, one per line.
+            timeout: seconds for each network operation.
         """
         headers = dict(headers or {})
         if json is not None:
@@ -119,10 +119,10 @@ class Client:
             connection.close()
 
     def ask(self, method: str, path: str, **arguments: Any) -> Answer:
-        """Ask the server something that it has to answer with a 2xx; the arguments are those of `request`.
+        """Send a request that must get a 2xx response; the arguments are those of `request`.
 
         Raises:
-            ServerFailedError: it answered otherwise.
+            ServerFailedError: the status isn't a 2xx.
         """
         answer = self.request(method, path, **arguments)
         if not 200 <= answer.status < 300:

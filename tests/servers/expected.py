@@ -1,4 +1,4 @@
-"""What must come of calls of recorders: added up by the words of the documentation, and without the library."""
+"""The expected results of recorder calls: added up as the documentation defines them, without the library."""
 
 from bisect import bisect_left
 from collections.abc import Collection, Iterable, Mapping
@@ -15,7 +15,7 @@ CHAT = (0.5, 1.0, 2.0, 4.0)
 
 
 class Instrument(NamedTuple):
-    """What is measured."""
+    """An instrument that is measured."""
 
     name: str
     kind: str
@@ -28,22 +28,22 @@ Labels = tuple[tuple[str, str], ...]
 
 @dataclass
 class Series:
-    """What must be known of an instrument under one label set, once all is recorded."""
+    """The expected state of one instrument under one label set, once everything is recorded."""
 
     instrument: Instrument
     bounds: tuple[float, ...] = ()
     values: int = 0
-    """How many values were measured."""
+    """The number of measured values."""
     total: float = 0.0
-    """Their sum."""
+    """The sum of the values."""
     last: float = 0.0
-    """The last one."""
+    """The last value."""
     counts: list[int] = field(default_factory=list[int])
-    """Of a histogram: how many in each bucket."""
+    """The number of values in each bucket, for a histogram."""
     points: int = 0
-    """How many events it came in: one a value, or of a bound instrument one a collection."""
+    """The number of events that carry the values: one per value, or for a bound instrument one per collection."""
     points_total: float = 0.0
-    """The sum of what a counter's or gauge's events say."""
+    """The sum of the values in a counter's or gauge's events."""
 
     def add(self, value: float) -> None:
         """Measure a value."""
@@ -51,7 +51,7 @@ class Series:
         self.total += value
         self.last = value
         if self.bounds:
-            self.counts[bisect_left(self.bounds, value)] += 1  # equal to a bound: of that bound's bucket
+            self.counts[bisect_left(self.bounds, value)] += 1  # a value equal to a bound belongs to that bound's bucket
 
     def came(self, value: float) -> None:
         """Count an event."""
@@ -60,7 +60,7 @@ class Series:
 
 
 class Document(NamedTuple):
-    """What identifies events that are counted together."""
+    """The key of events that are counted together."""
 
     kind: str
     name: str | None
@@ -83,7 +83,7 @@ class Call(NamedTuple):
 
     @property
     def is_event(self) -> bool:
-        """Whether it records an event; else it updates a bound instrument."""
+        """Whether the call records an event; otherwise it updates a bound instrument."""
         return self.method.startswith("record")
 
 
@@ -101,12 +101,12 @@ def _number(value: object) -> float:
 
 
 class Sums:
-    """Adds up what calls mean, in the order in which they are made.
+    """Adds up the effects of calls, in the order in which they are made.
 
     Args:
         slices: the calls, in slices.
-        collected: after which of these bound instruments are collected, by number.
-        static: labels on everything.
+        collected: the numbers of the slices after which bound instruments are collected.
+        static: static labels.
     """
 
     def __init__(self, slices: Iterable[Iterable[Call]], collected: Collection[int], static: Mapping[str, str]) -> None:

@@ -1,7 +1,8 @@
-"""Ends the servers of a test run that was killed: nobody else would.
+"""Kills the servers of a test run that was itself killed: nothing else would.
 
-A test run starts this file as a process of its own and tells it on a pipe which servers run: `+PID` and `-PID`, a line
-each. The pipe closes when the test run ends, however it ends; the servers that then still run are killed.
+A test run starts this file as a process of its own and tells it through a pipe which servers are running: `+PID` and
+`-PID`, one per line. The pipe closes when the test run ends, in whatever way. The guard then kills the servers that are
+still running.
 """
 
 import os
@@ -18,7 +19,7 @@ _process: subprocess.Popen[str] | None = None
 
 
 def _tell(line: str) -> None:
-    """Write to the guard, which is started the first time."""
+    """Write to the guard, and start it the first time."""
     global _process  # noqa: PLW0603 -- one guard for all servers of this process
     with _lock:
         if _process is None:
@@ -26,7 +27,7 @@ def _tell(line: str) -> None:
                 [sys.executable, "-I", "-S", __file__],
                 stdin=subprocess.PIPE,
                 text=True,
-                start_new_session=True,  # a Ctrl-C on the terminal is not for it
+                start_new_session=True,  # a Ctrl-C on the terminal is not meant for the guard
             )
         pipe: IO[str] | None = _process.stdin
         assert pipe is not None
@@ -35,12 +36,12 @@ def _tell(line: str) -> None:
 
 
 def guard(pid: int) -> None:
-    """Have a process killed if this one ends first."""
+    """Kill a process if this one ends first."""
     _tell(f"+{pid}")
 
 
 def release(pid: int) -> None:
-    """Forget a process: to be called as soon as it has ended, since its number may then come again."""
+    """Forget a process: to be called as soon as it has ended, since its number may be used again."""
     _tell(f"-{pid}")
 
 

@@ -1,18 +1,19 @@
-r"""Texts that break what is written without care, and what of each must arrive: exactly it, but where said.
+r"""Texts that break a format if they are written carelessly, and how each of them must arrive: unchanged, unless noted.
 
-A text is a label's value, a label's name or an instrument's name, each of them in an event of its own, a counter that
-is increased by 1; a value also in an event of a class with declared labels, since sinks write these in another way. The
-label ``case`` tells which event something came from. What must arrive stands here as it is, written down by hand;
-`LOST` stands for a character that a protocol cannot carry.
+A text is a label's value, a label's name or an instrument's name. Each text is in an event of its own, which increases
+a counter by 1. A value is also in an event of a class with declared labels, since sinks write those in another way. The
+label ``case`` identifies the event. The expected results below are written down by hand; `LOST` stands for a character
+that a protocol cannot carry.
 
-* Prometheus carries any value, an empty one being as good as no label; of names, letters, digits and underscores.
-* InfluxDB has no newline, no backslash at the end, no empty value. Its measurements do not begin with ``#``, and have
-  no backslash before ``,``, ``=``, ``"`` or a space. Tags do not have the names that it keeps for itself.
-* VictoriaMetrics, by the same protocol, has no newline, and keeps ``__name__`` for itself.
-* JSON carries everything. But a search server reads ``a.b`` as ``b`` in ``a``, where it is not told otherwise, and has
-  no field without a name: `NOT_FIELDS`.
+* Prometheus carries any value, but treats an empty value like a missing label. Names have only letters, digits and
+  underscores.
+* InfluxDB has no newline, no backslash at the end, no empty value. Its measurements do not begin with ``#``, and
+  have no backslash before ``,``, ``=``, ``"`` or a space. Tags do not have the names that it reserves.
+* VictoriaMetrics, by the same protocol, has no newline, and reserves ``__name__``.
+* JSON carries everything. But by default a search server reads ``a.b`` as ``b`` in ``a``, and it has no field without a
+  name: `NOT_FIELDS`.
 
-Halves of surrogate pairs are no text: they are lost everywhere.
+Unpaired surrogates are not text: they are lost everywhere.
 """
 
 from collections.abc import Iterator, Mapping
@@ -38,13 +39,13 @@ class _Visit(MetricEvent):
 
 @dataclass(frozen=True, kw_only=True)
 class Case:
-    """An event with a hostile text in it; where a field for a back-end is None, what was recorded arrives there."""
+    """An event with a hostile text; a back-end whose field is None must store exactly what was recorded."""
 
     number: int
     name: str
     """The instrument's name."""
     labels: Mapping[str, str]
-    """Its labels beside ``case``."""
+    """Its labels, without ``case``."""
     prometheus: tuple[str, Mapping[str, str]]
     influxdb: tuple[str, Mapping[str, str]] | None = None
     victoriametrics: tuple[str, Mapping[str, str]] | None = None
@@ -52,23 +53,23 @@ class Case:
 
     @property
     def key(self) -> str:
-        """What its label ``case`` says."""
+        """The value of its label ``case``."""
         return f"{self.number:03}"
 
     def in_influxdb(self) -> tuple[str, dict[str, str]]:
-        """Return measurement and tags that must be in InfluxDB."""
+        """Return the measurement and tags that InfluxDB must have."""
         return self._as(self.influxdb)
 
     def in_victoriametrics(self) -> tuple[str, dict[str, str]]:
-        """Return measurement and labels that must be in VictoriaMetrics."""
+        """Return the measurement and labels that VictoriaMetrics must have."""
         return self._as(self.victoriametrics or self.influxdb)
 
     def in_document(self) -> tuple[str, dict[str, str]]:
-        """Return name and labels that must be in a document."""
+        """Return the name and labels that a document must have."""
         return self._as(self.document)
 
     def in_prometheus(self) -> tuple[str, dict[str, str]]:
-        """Return name and labels that must be in Prometheus."""
+        """Return the name and labels that Prometheus must have."""
         return self._as(self.prometheus)
 
     def _as(self, given: tuple[str, Mapping[str, str]] | None) -> tuple[str, dict[str, str]]:
@@ -125,7 +126,7 @@ _LINES = [
     "x value=1 1\nevil,a=b value=1 1",
     '"}}\n{"create":{"_index":"evil"}}\n{"evil":1}',
 ]
-"""Values with newlines in them."""
+"""Values that contain newlines."""
 
 _OTHER_VALUES: dict[str, tuple[str, str]] = {
     "\\": (LOST, "\\"),
@@ -134,7 +135,7 @@ _OTHER_VALUES: dict[str, tuple[str, str]] = {
     'a\\ "b': (f'a{LOST} "b', 'a\\ "b'),
     "half \ud83d": (f"half {LOST}", f"half {LOST}"),
 }
-"""By value, what must arrive in InfluxDB and in VictoriaMetrics."""
+"""For each value, the text that must arrive in InfluxDB and in VictoriaMetrics."""
 
 _LABELS: dict[str, tuple[str, str]] = {
     "a": ("a", "a"),
@@ -164,7 +165,7 @@ _LABELS: dict[str, tuple[str, str]] = {
     "db": ("db", "db"),
     "": ("U__", ""),
 }
-"""By a label's name, what it must be called in Prometheus and in InfluxDB."""
+"""For each label name, the name that Prometheus and InfluxDB must have."""
 
 _NAMES: dict[str, tuple[str, str, str]] = {
     "with space": ("with_space_total", "with space", "with space"),
@@ -182,7 +183,7 @@ _NAMES: dict[str, tuple[str, str, str]] = {
     "evil 1\nevil_total 2": ("evil_1_evil_2_total", f"evil 1{LOST}evil_total 2", f"evil 1{LOST}evil_total 2"),
     "n" * 10_000: ("n" * 10_000 + "_total", "n" * 10_000, "n" * 10_000),
 }
-"""By an instrument's name, what it must be called in Prometheus, InfluxDB and VictoriaMetrics."""
+"""For each instrument name, the name that Prometheus, InfluxDB and VictoriaMetrics must have."""
 
 
 def _made() -> Iterator[Case]:
@@ -228,11 +229,11 @@ def _made() -> Iterator[Case]:
 CASES = [*_made()]
 
 NOT_FIELDS = {case.key for case in CASES if {"a.b", "a.b.c", ""} & case.labels.keys()}
-"""The cases with labels that cannot be fields of their own, beside a field ``a`` that is a text."""
+"""The cases with labels that cannot be fields of their own next to a text field ``a``."""
 
 
 def record_cases(metrics: BatchMetricsCollector) -> None:
-    """Record them all."""
+    """Record all cases."""
     for case in CASES:
         if case.name == VISITS:
             metrics.record(_Visit(case.labels["text"], case.key, 1))

@@ -1,4 +1,4 @@
-"""InfluxDB: 1.6, the system's, 1.8, which also has the write path of 2.x, and today's 1.13 and 2.7."""
+"""InfluxDB: 1.6 from the system's packages, 1.8, which also has the write path of 2.x, and the current 1.13 and 2.7."""
 
 import json
 from collections.abc import Mapping
@@ -17,17 +17,17 @@ class InfluxDB(Server):
     """InfluxDB 1.6.
 
     Args:
-        folder: where it keeps its things.
-        http: options of the configuration's section `http`, as `{"max-body-size": 1000}` or `{"auth-enabled": True}`.
-        data: options of its section `data`, as `{"max-series-per-database": 10}`.
-        credentials: user and password that the questions of this class send.
+        folder: the folder for its files.
+        http: options of the configuration section `http`, such as `{"max-body-size": 1000}`, `{"auth-enabled": True}`.
+        data: options of its section `data`, such as `{"max-series-per-database": 10}`.
+        credentials: the user and password of the queries.
     """
 
     kind: ClassVar[str] = "influxdb"
     ready_path: ClassVar[str] = "/ping"
 
     credentials: ClassVar[dict[str, str]] = {}
-    """What a sink needs beside the address and the database."""
+    """What a sink needs in addition to the address and the database."""
 
     def __init__(
         self,
@@ -61,9 +61,9 @@ class InfluxDB(Server):
             },
             "continuous_queries": {"enabled": False},
         }
-        lines = ["reporting-disabled = true", f'bind-address = "{HOST}:0"']  # the latter is for backups: never used
+        lines = ["reporting-disabled = true", f'bind-address = "{HOST}:0"']  # the latter is for backups and never used
         for section, options in sections.items():
-            # Words, numbers, true and false are written in TOML as in JSON.
+            # TOML writes words, numbers, true and false as JSON does.
             lines += [f"[{section}]", *(f"{key} = {json.dumps(value)}" for key, value in options.items())]
         configuration = self.folder / "influxdb.conf"
         configuration.write_text("\n".join(lines) + "\n")
@@ -72,16 +72,16 @@ class InfluxDB(Server):
     def query(
         self, question: str, *, database: str | None = None, epoch: str | None = "ns", **parameters: str
     ) -> list[dict[str, Any]]:
-        """Ask in InfluxQL; return the series of the first statement: `name`, `tags`, `columns`, `values`.
+        """Run an InfluxQL query; return the series of the first statement: `name`, `tags`, `columns`, `values`.
 
         Args:
-            question: one statement.
-            database: which one it is about.
-            epoch: the unit in which times come as numbers; None for text.
-            parameters: further ones, as `rp="name"`.
+            question: a single statement.
+            database: the database to query.
+            epoch: the unit of numeric times; None for text.
+            parameters: further parameters, such as `rp="name"`.
 
         Raises:
-            ServerFailedError: it was refused.
+            ServerFailedError: the server refused it.
         """
         asked = {"q": question, **self._credentials, **parameters}
         if database is not None:
@@ -98,8 +98,8 @@ class InfluxDB(Server):
         """Create a database and return its name.
 
         Args:
-            name: what to call it.
-            duration: how long it keeps points, in InfluxQL's words; for ever if left out.
+            name: its name.
+            duration: how long it keeps points, as an InfluxQL duration; permanently if left out.
         """
         keeps = "" if duration is None else f' WITH DURATION {duration} REPLICATION 1 NAME "limited"'
         self.query(f"CREATE DATABASE {_quoted(name)}{keeps}")
@@ -108,7 +108,7 @@ class InfluxDB(Server):
     def points(self, database: str, measurement: str) -> list[dict[str, Any]]:
         """Return all points of a measurement in order of time, tags and fields by name, `time` in nanoseconds.
 
-        A float without a fraction cannot be told from an integer here: `field_types` can.
+        Here a float without a fraction cannot be distinguished from an integer; `field_types` can do that.
         """
         series = self.query(f"SELECT * FROM {_quoted(measurement)}", database=database)
         return [dict(zip(each["columns"], row, strict=True)) for each in series for row in each["values"]]
@@ -118,13 +118,13 @@ class InfluxDB(Server):
         return [row[0] for each in self.query("SHOW MEASUREMENTS", database=database) for row in each["values"]]
 
     def field_types(self, database: str, measurement: str) -> dict[str, str]:
-        """Return float, integer, string or boolean by the name of a field."""
+        """Return the type of each field, by name: float, integer, string or boolean."""
         series = self.query(f"SHOW FIELD KEYS FROM {_quoted(measurement)}", database=database)
         return {field: kind for each in series for field, kind in each["values"]}
 
 
 class InfluxDB18(InfluxDB):
-    """InfluxDB 1.8: has `/api/v2/write` and `/health` beside what 1.6 has."""
+    """InfluxDB 1.8: adds `/api/v2/write` and `/health` to what 1.6 has."""
 
     kind: ClassVar[str] = "influxdb18"
 
@@ -138,10 +138,10 @@ class InfluxDB113(InfluxDB18):
 class InfluxDB27(InfluxDB):
     """InfluxDB 2.7, where a database is a bucket of one organisation.
 
-    It is asked in InfluxQL, which it reads for buckets too, so it has the questions of 1.x.
+    InfluxQL works for buckets too, so the queries of 1.x apply.
 
     Args:
-        folder: where it keeps its things.
+        folder: the folder for its files.
     """
 
     kind: ClassVar[str] = "influxdb27"
@@ -168,7 +168,7 @@ class InfluxDB27(InfluxDB):
         ]
 
     def start(self) -> Self:
-        """Start it; the first time, create the user whose token the tests have."""
+        """Start the server; the first time, create the user whose token the tests use."""
         super().start()
         if self.request("GET", "/api/v2/setup").json()["allowed"]:
             owner = {"username": "tests", "password": "correct-horse", "org": self.org, "bucket": "first"}
@@ -176,7 +176,7 @@ class InfluxDB27(InfluxDB):
         return self
 
     def request(self, method: str, path: str, body: bytes | str | None = None, **options: Any) -> Answer:
-        """Ask the server something, with the tests' token."""
+        """Send a request with the tests' token."""
         headers: dict[str, str] = options.pop("headers", None) or {}
         return super().request(
             method, path, body, headers={"Authorization": f"Token {self.token}", **headers}, **options
@@ -186,8 +186,8 @@ class InfluxDB27(InfluxDB):
         """Create a bucket and return its name.
 
         Args:
-            name: what to call it.
-            duration: how long it keeps points: hours, as ``"1h"``; for ever if left out.
+            name: its name.
+            duration: how long it keeps points: hours, such as ``"1h"``; permanently if left out.
         """
         organisations = self.ask("GET", "/api/v2/orgs", query={"org": self.org}).json()["orgs"]
         rules = [] if duration is None else [{"type": "expire", "everySeconds": int(duration.rstrip("h")) * 3600}]
@@ -197,5 +197,5 @@ class InfluxDB27(InfluxDB):
 
 
 def _quoted(name: str) -> str:
-    r"""Write an identifier of InfluxQL, which has \\, \" and \n in it."""
+    r"""Quote an InfluxQL identifier, which may contain \\, \" and \n."""
     return '"' + name.replace("\\", r"\\").replace('"', r"\"").replace("\n", r"\n") + '"'

@@ -1,9 +1,11 @@
 """Installs the servers into the cache: `python -m tests.servers`, which is `make servers`.
 
-How this works: each server is built in a folder of its own beside its place, and renamed into it when complete. A
-lock on a file, which the system gives back even if the process is killed, keeps a second installation waiting; that
-one then finds everything there. Groups of recipes run at the same time, those within a group one after the other.
-A server that cannot be had is one line, and the others go on: its tests are then left out. In CI that is an error.
+How this works: each server is built in a folder of its own next to its final place, and renamed when complete. A file
+lock makes a second installation wait; the system releases it even if the process is killed, and the second installation
+then finds everything in place. Groups of recipes run concurrently, and the recipes of a group one after the other.
+
+A server that cannot be installed produces one line of output, and the others continue; its tests are then deselected.
+In CI that is an error.
 """
 
 import fcntl
@@ -27,7 +29,7 @@ _interrupted = threading.Event()
 
 
 def _say(line: str) -> None:
-    """Write a line at once, whole, whichever thread it comes from."""
+    """Write a whole line at once, from any thread."""
     with _one_at_a_time:
         sys.stdout.write(f"servers: {line}\n")
         sys.stdout.flush()
@@ -35,7 +37,7 @@ def _say(line: str) -> None:
 
 @contextmanager
 def _only_installation(cache: Path) -> Generator[None, None, None]:
-    """Hold the cache's lock, and say so if another process has it."""
+    """Hold the cache's lock, and report if another process holds it."""
     with (cache / "lock").open("w") as lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -47,9 +49,9 @@ def _only_installation(cache: Path) -> Generator[None, None, None]:
 
 @contextmanager
 def _work_folder(server: str) -> Generator[Path, None, None]:
-    """Give an empty folder beside the server's place; whatever is left in it goes away."""
+    """Give an empty folder next to the server's final place, and remove whatever is left in it afterwards."""
     folder = cache_folder() / f"unfinished-{server}"
-    shutil.rmtree(folder, ignore_errors=True)  # of an installation that was killed
+    shutil.rmtree(folder, ignore_errors=True)  # left by an installation that was killed
     folder.mkdir()
     try:
         yield folder
@@ -58,7 +60,7 @@ def _work_folder(server: str) -> Generator[Path, None, None]:
 
 
 def _build(server: str, recipe: Callable[[Path], str]) -> str:
-    """Build a server and put it in its place."""
+    """Build a server and move it to its final place."""
     with _work_folder(server) as work:
         complete = work / "complete"
         complete.mkdir()
@@ -68,14 +70,14 @@ def _build(server: str, recipe: Callable[[Path], str]) -> str:
 
 
 def _archive(server: str) -> str:
-    """Make the archive of a server's classes."""
+    """Create the archive of a server's classes."""
     with _work_folder(server) as work:
         make_archive(server, work)
         return "archive of classes"
 
 
 def _step(server: str, action: Callable[[], str]) -> bool:
-    """Do one step, say what came of it and how long it took."""
+    """Run one step, and report its result and duration."""
     begin = time.monotonic()
     try:
         what = action()
@@ -87,7 +89,7 @@ def _step(server: str, action: Callable[[], str]) -> bool:
 
 
 def _install_group(group: str) -> bool:
-    """Run a group's recipes, one after the other; say whether all went well."""
+    """Run a group's recipes, one after the other; return whether all succeeded."""
     well = True
     wanted = wanted_servers()
     for server, recipe in RECIPES[group]:
@@ -103,7 +105,7 @@ def _install_group(group: str) -> bool:
 
 
 def main() -> int:
-    """Install what is missing.
+    """Install the missing servers.
 
     Returns:
         The exit status: 1 if a server is missing in CI, 130 after a Ctrl-C, otherwise 0.
@@ -120,9 +122,9 @@ def main() -> int:
             if all(list(threads.map(_install_group, RECIPES))):
                 clean_up()
         except KeyboardInterrupt:
-            _interrupted.set()  # the commands that run have had their own Ctrl-C; no others are begun
+            _interrupted.set()  # running commands have received the Ctrl-C themselves; no others are started
             _say("interrupted; what is complete stays")
-            return 130  # what shells say of SIGINT
+            return 130  # what shells return for SIGINT
     missing = [server for server in wanted if not is_installed(server)]
     _say(f"{len(wanted) - len(missing)} of {len(wanted)} are there after {time.monotonic() - begin:.0f} s")
     if missing and must_be_installed():

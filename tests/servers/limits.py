@@ -1,17 +1,17 @@
-"""What VictoriaMetrics 1.151 does not store, though it answers 204; and how to see that a sink knows.
+"""What VictoriaMetrics 1.151 does not store although it answers 204, and how to check that a sink knows these limits.
 
-Found by trying, with line protocol; ``vm_rows_ignored_total`` on its page ``/metrics`` counts what is dropped. Sizes
-are in bytes of UTF-8:
+Found by experiment, with line protocol; ``vm_rows_ignored_total`` on its page ``/metrics`` counts what is dropped.
+Sizes are in bytes of UTF-8:
 
 ==============================================  =========  =============================================================
-the value of a label                            4 096      ``database`` becomes the label ``db``: the limit is its too
+the value of a label                            4 096      ``database`` becomes the label ``db``, so it has this limit
 the name of the series, ``measurement_field``   4 096      it is the value of the label ``__name__``
 the name of a label                             256
 labels                                          40         ``db`` counts, ``__name__`` does not: 39 of an event's own
 all of a series together                        65 501     its name, and for each label name and value and 2
 ==============================================  =========  =============================================================
 
-It drops the one series, not its neighbours in the request.
+It drops only that series, not its neighbours in the request.
 """
 
 from collections.abc import Callable
@@ -28,7 +28,7 @@ Labels = dict[str, str]
 
 
 def _filled(total: int, name: str) -> Labels:
-    """Return labels that take so many bytes together with a series' name and the label ``db=d``."""
+    """Return labels that take this many bytes together with a series' name and the label ``db=d``."""
     labels = {f"l{number:02}": "y" * 4000 for number in range(16)}
     left = total - len(name) - len("dbd") - 2 - sum(len(key) + len(value) + 2 for key, value in labels.items())
     return {**labels, "m": "y" * (left - len("m") - 2)}
@@ -43,7 +43,7 @@ WITHIN: dict[str, Callable[[str], Labels]] = {
     "40 labels, one of them db": lambda _: {"db": "own", **{f"l{number}": "x" for number in range(39)}},
     "65501 bytes": lambda name: _filled(65_501, f"{name}_value"),
 }
-"""The labels of a series that is stored, made for its measurement; ``database="d"``."""
+"""For a measurement, the labels of a series that is stored; ``database="d"``."""
 
 BEYOND: dict[str, Callable[[str], Labels]] = {
     "a value of 4097 bytes": lambda _: {"a": "x" * 4097},
@@ -53,16 +53,16 @@ BEYOND: dict[str, Callable[[str], Labels]] = {
     "40 labels": lambda _: {f"l{number}": "x" for number in range(40)},
     "65502 bytes": lambda name: _filled(65_502, f"{name}_value"),
 }
-"""Those of one that is not, though the answer is 204."""
+"""The labels of a series that is not stored, although the response is 204."""
 
 
 async def assert_delivered_is_stored(server: VictoriaMetrics, sink: Sink, namespace: str) -> None:
-    """Record series within and beyond the limits; assert that these are stored and delivered, those rejected.
+    """Record series within and beyond the limits; assert that exactly the former are stored and delivered.
 
     Args:
-        server: where the sink writes to.
+        server: the sink's server.
         sink: an event or series sink with ``database="d"``.
-        namespace: what the names of the measurements begin with.
+        namespace: the prefix of the measurements' names.
     """
     made = [*WITHIN.values(), *BEYOND.values()]
     sinks: list[Any] = [sink]

@@ -1,4 +1,4 @@
-"""Recording a traffic, in a collector of its own for each of its streams, all at once."""
+"""Plays traffic into collectors: one collector per stream, all at once."""
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any
@@ -29,22 +29,22 @@ class Player:
         self._held: dict[int, trio.Event] = {}
 
     async def reached(self, number: int) -> None:
-        """Wait until so many slices are recorded."""
+        """Wait until this many slices are recorded."""
         await self._recorded[number - 1].wait()
 
     def hold(self, number: int) -> trio.Event:
-        """Have it wait, once so many slices are recorded, until the event is set that this returns."""
+        """Pause the player after this many slices, until the returned event is set."""
         return self._held.setdefault(number, trio.Event())
 
     async def play(self, metrics: BatchMetricsCollector) -> None:
-        """Record everything and see it settled; a flush in between does not hold up what is recorded next."""
+        """Record everything and wait until it is settled; a flush in between does not delay further recording."""
         calls = _Calls(metrics)
         async with trio.open_nursery() as flushes:
             for number, slice_ in enumerate(self.traffic.slices):
                 if number in THREADED:
                     recorder = metrics.from_thread()
                     await trio.to_thread.run_sync(_record, recorder, [call for call in slice_ if call.is_event])
-                    slice_ = [call for call in slice_ if not call.is_event]  # noqa: PLW2901 - the rest of it
+                    slice_ = [call for call in slice_ if not call.is_event]  # noqa: PLW2901 - the rest of the slice
                 for method, arguments in slice_:
                     calls[method](*arguments)
                 if number in FLUSHED:
@@ -60,7 +60,7 @@ class Player:
 
 
 def _record(recorder: Any, calls: Sequence[Call]) -> None:
-    """Record events in a thread of our own."""
+    """Record events in a worker thread."""
     for method, arguments in calls:
         getattr(recorder, method)(*arguments)
 
@@ -71,7 +71,7 @@ async def _flush(metrics: BatchMetricsCollector, begun: trio.Event) -> None:
 
 
 class _Calls(dict[str, Callable[..., object]]):
-    """What to call, by the name that stands in a :class:`Call`."""
+    """The functions to call, by the method name in a :class:`Call`."""
 
     def __init__(self, metrics: BatchMetricsCollector) -> None:
         self._metrics = metrics
@@ -98,7 +98,7 @@ class _Calls(dict[str, Callable[..., object]]):
 
 
 def configured(traffic: Traffic, **settings: Any) -> BatchMetricsConfig:
-    """Return a configuration under which nothing is collected but at flushes, and nothing dropped in an outage."""
+    """Return a configuration that collects only at flushes, and drops nothing in an outage."""
     own: dict[str, Any] = {"batch_size": 500, "flush_interval": 3600.0, "buffer_size": 50_000, "shutdown_timeout": 30.0}
     return BatchMetricsConfig(static_labels={"collector": traffic.name}, **{**own, **settings})
 
@@ -111,14 +111,14 @@ async def record_all(
     pause: float = 0.02,
     **settings: Any,
 ) -> dict[str, BatchMetricsStats]:
-    """Record all traffic at once, in a collector each, and return the accounts by collector, once all are left.
+    """Record all traffic at once, with one collector per stream; return the accounts by collector at the end.
 
     Args:
         traffics: what to record.
-        make_sink: makes the sink for one of them.
-        meanwhile: does something to a server while the players are at it.
+        make_sink: creates the sink for one of them.
+        meanwhile: acts on a server while the players are recording.
         pause: seconds between two slices.
-        settings: of the collectors' configuration.
+        settings: settings of the collectors' configuration.
     """
     players = [Player(traffic, pause=pause) for traffic in traffics]
     accounts: dict[str, BatchMetricsStats] = {}
@@ -140,11 +140,11 @@ async def record_all(
 def assert_all_delivered(
     traffics: Sequence[Traffic], accounts: Mapping[str, BatchMetricsStats], *, scraped: bool = False
 ) -> None:
-    """Assert that each account says of each event that was recorded that it was delivered, once.
+    """Assert that each account reports every recorded event as delivered exactly once.
 
     Args:
         traffics: what was recorded.
-        accounts: of their collectors.
+        accounts: the accounts of the collectors.
         scraped: whether a page was fetched meanwhile. That collects the bound instruments, as a flush does, so their
             updates may have come in more points than the traffic knows of.
     """

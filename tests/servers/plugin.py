@@ -1,11 +1,11 @@
-"""What pytest has of the servers: fixtures, the mark `server`, and the tests that are left out.
+"""The pytest plugin for the servers: fixtures, the mark `server`, and which tests are deselected.
 
-Fixtures by the servers' names are shared by the whole run, so each test uses names of its own (`namespace`). A test
-that stops its server, or wants it configured otherwise, has one for itself from `new_server`.
+Fixtures named after servers are shared by the whole run, so each test uses names of its own (`namespace`). A test that
+stops its server, or needs another configuration, starts one for itself with `new_server`.
 
-A test needs the servers whose fixtures it asks for, and those that `@pytest.mark.server("opensearch", …)` names. Where
-one is not installed the test is left out, and one line at the end says so; in CI nothing runs then. Servers that take
-long to build are used by `make test-servers` alone.
+A test needs the servers whose fixtures it requests, and those that `@pytest.mark.server("opensearch", …)` names. If one
+is not installed, the test is deselected, and one line at the end says so; in CI no test runs in that case. Only `make
+test-servers` uses servers that take long to build.
 """
 
 import itertools
@@ -23,12 +23,12 @@ from tests.servers.prometheus import Prometheus, Pushgateway
 from tests.servers.search import Elasticsearch, OpenSearch
 from tests.servers.victoriametrics import VictoriaMetrics, VictoriaMetrics151
 
-__all__: list[str] = []  # pytest looks for fixtures and hooks by itself
+__all__: list[str] = []  # pytest finds fixtures and hooks by itself
 
 _FOLDER = Path(__file__).parent
 
 _left_out = pytest.StashKey[dict[str, set[str]]]()
-"""Why tests were left out: the rest of a line to the servers that it is about."""
+"""The servers of the deselected tests, by the reason that the last line gives."""
 
 # ------------------------------------------------------------------------------------------------------- what runs
 
@@ -49,12 +49,12 @@ def pytest_configure(config: pytest.Config) -> None:
     config.stash[_left_out] = {}
 
 
-@pytest.hookimpl(trylast=True)  # behind -k and -m: what these leave out needs no server
+@pytest.hookimpl(trylast=True)  # after -k and -m: tests that these deselect need no server
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Leave out the tests whose servers are not installed, or refuse to run at all."""
+    """Deselect the tests whose servers are not installed, or refuse to run at all."""
     for item in items:
         if _needs(item) or _FOLDER in item.path.parents:
-            item.add_marker(pytest.mark.xdist_group("servers"))  # one worker has them all: they are started once
+            item.add_marker(pytest.mark.xdist_group("servers"))  # one worker runs them all: each starts once
     wanted = {*wanted_servers()}
     missing = {server for server in wanted if not is_installed(server)}
     _leave_out(config, items, SERVERS.keys() - wanted, "slow to build (make test-servers)")
@@ -64,7 +64,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 
 def _leave_out(config: pytest.Config, items: list[pytest.Item], servers: set[str], reason: str) -> set[str]:
-    """Leave out the tests that need any of these servers; return which are needed."""
+    """Deselect the tests that need any of these servers; return the servers that are needed."""
     out = {item: named for item in items if (named := _needs(item) & servers)}
     if not out:
         return set()
@@ -75,7 +75,7 @@ def _leave_out(config: pytest.Config, items: list[pytest.Item], servers: set[str
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
-    """Say which servers were missing."""
+    """Report which servers were missing."""
     for reason, named in config.stash[_left_out].items():
         terminalreporter.write_line(f"tests of {', '.join(sorted(named))} deselected: {reason}")
 
@@ -91,7 +91,7 @@ def servers_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def prometheus(servers_folder: Path) -> Generator[Prometheus, None, None]:
-    """Prometheus, shared; a test that is to be scraped listens on its own `scraped_port`."""
+    """Prometheus, shared; a test that wants to be scraped listens on its own `scraped_port`."""
     with Prometheus(servers_folder / "prometheus", scraped_ports=20) as server:
         yield server
 
@@ -103,7 +103,7 @@ def _scraped_ports(prometheus: Prometheus) -> "itertools.cycle[int]":
 
 @pytest.fixture
 def scraped_port(_scraped_ports: "itertools.cycle[int]") -> int:
-    """A port that the shared Prometheus scrapes every half second, its label being `instance="127.0.0.1:PORT"`."""
+    """A port that the shared Prometheus scrapes every half second, with the label `instance="127.0.0.1:PORT"`."""
     return next(_scraped_ports)
 
 
@@ -177,7 +177,7 @@ _numbers = itertools.count()
 
 @pytest.fixture
 def namespace() -> str:
-    """A name that no other test has: for a database, an index, a job, or the beginning of metrics' names."""
+    """A name that no other test uses: for a database, an index, a job, or as a prefix of metric names."""
     return f"t{secrets.token_hex(3)}_{next(_numbers)}"
 
 
@@ -185,7 +185,8 @@ def namespace() -> str:
 def new_server(tmp_path: Path, request: pytest.FixtureRequest) -> Generator[NewServer, None, None]:
     """A function that starts a server for this test alone: `new_server(InfluxDB, http={"max-body-size": 1000})`.
 
-    Its arguments are the class and what this takes beside the folder. The test has the mark of that server.
+    Its arguments are the class and the class's own arguments, without the folder. The test must have the mark of that
+    server.
     """
     started: list[Server] = []
     needed = _needs(request.node)

@@ -1,4 +1,4 @@
-"""Prometheus, which scrapes and takes remote writes; Pushgateway, which is pushed to; promtool, which reads pages."""
+"""Prometheus, which scrapes and accepts remote writes; Pushgateway; and promtool, which checks pages."""
 
 import json
 import subprocess
@@ -15,14 +15,14 @@ __all__ = ["Prometheus", "Pushgateway", "Verdict", "check_metrics"]
 
 
 class Prometheus(Server):
-    """Prometheus: scrapes every half second, takes remote writes at `/api/v1/write`.
+    """Prometheus: scrapes every half second, accepts remote writes at `/api/v1/write`.
 
-    It looks for new targets only every 5 s. So it scrapes some ports from the start, whether anybody listens there or
-    not: what a test serves on one of `scraped_ports` is read within half a second.
+    It looks for new targets only every 5 s. So it scrapes some ports from the start, even if nothing listens there: a
+    page that a test serves on one of `scraped_ports` is read within half a second.
 
     Args:
-        folder: where it keeps its things.
-        scraped_ports: how many ports of this machine to scrape from the start.
+        folder: the folder for its files.
+        scraped_ports: the number of local ports to scrape from the start.
         flags: further flags of the command.
     """
 
@@ -67,12 +67,12 @@ class Prometheus(Server):
         self._configuration.write_text(json.dumps({"global": times, "scrape_configs": [job]}))
 
     def scrape(self, targets: Iterable[str], *, interval: str = "500ms", metrics_path: str = "/metrics") -> None:
-        """Scrape other targets from now on; the first time comes within about 6 s.
+        """Scrape other targets from now on; the first scrape happens within about 6 s.
 
         Args:
-            targets: `host:port` each.
-            interval: between two scrapes, in Prometheus's own words.
-            metrics_path: where each target has its page.
+            targets: each as `host:port`.
+            interval: the scrape interval, as a Prometheus duration.
+            metrics_path: the path of each target's page.
         """
         self._targets = list(targets)
         self._interval = interval
@@ -81,7 +81,7 @@ class Prometheus(Server):
         self.ask("POST", "/-/reload")
 
     def targets(self) -> dict[str, dict[str, Any]]:
-        """Return what is known of each target, by `host:port`: `health` (up, down, unknown), `lastError` and more."""
+        """Return the state of each target, by `host:port`: `health` (up, down, unknown), `lastError` and more."""
         active = self.ask("GET", "/api/v1/targets").json()["data"]["activeTargets"]
         return {target["labels"]["instance"]: target for target in active}
 
@@ -98,22 +98,22 @@ class Prometheus(Server):
         return found
 
     def values(self, expression: str, *, time: float | None = None) -> list[float]:
-        """Return just the values of an expression, one a series, in order of their size."""
+        """Return only the values of an expression, one per series, sorted."""
         return sorted(float(series["value"][1]) for series in self.query(expression, time=time))
 
     def series(self, match: str) -> list[dict[str, str]]:
-        """Return the labels of all series that match, the name among them as `__name__`."""
+        """Return the labels of all matching series, including the name as `__name__`."""
         found: list[dict[str, str]] = self.ask("GET", "/api/v1/series", query={"match[]": match}).json()["data"]
         return found
 
     def exemplars(self, match: str, *, start: float, end: float) -> list[dict[str, Any]]:
-        """Return the exemplars of series that match, between two times in seconds since 1970."""
+        """Return the exemplars of matching series between two times in seconds since 1970."""
         parameters = {"query": match, "start": repr(start), "end": repr(end)}
         found: list[dict[str, Any]] = self.ask("GET", "/api/v1/query_exemplars", query=parameters).json()["data"]
         return found
 
     def metadata(self, name: str) -> list[dict[str, str]]:
-        """Return `type`, `help` and `unit` of a metric that was scraped."""
+        """Return `type`, `help` and `unit` of a scraped metric."""
         found: dict[str, list[dict[str, str]]]
         found = self.ask("GET", "/api/v1/metadata", query={"metric": name}).json()["data"]
         return found.get(name, [])
@@ -123,8 +123,8 @@ class Pushgateway(Server):
     """Pushgateway.
 
     Args:
-        folder: where it keeps its things.
-        keeps: whether groups survive a restart: they are written to a file when it is stopped.
+        folder: the folder for its files.
+        keeps: whether groups survive a restart, because a stop writes them to a file.
         flags: further flags of the command.
     """
 
@@ -146,7 +146,7 @@ class Pushgateway(Server):
         ]
 
     def groups(self) -> list[dict[str, Any]]:
-        """Return each group: its `labels`, and by the name of a metric its `type`, `help` and `metrics`."""
+        """Return each group: its `labels`, and by metric name its `type`, `help` and `metrics`."""
         found: list[dict[str, Any]] = self.ask("GET", "/api/v1/metrics").json()["data"]
         return found
 
@@ -157,15 +157,15 @@ class Pushgateway(Server):
 
 @dataclass(frozen=True)
 class Verdict:
-    """What promtool says about a page."""
+    """The result of promtool for a page."""
 
     status: int
-    """0: in order; 3: can be read, but breaks a rule of style; 1: cannot be read."""
+    """0: valid; 3: readable, but breaks a style rule; 1: unreadable."""
     text: str
 
 
 def check_metrics(page: bytes | str) -> Verdict:
-    """Have `promtool check metrics` read a page in the classic text format. Comes with `prometheus`."""
+    """Check a page in the classic text format with `promtool check metrics`, which comes with `prometheus`."""
     result = subprocess.run(
         [server_folder("prometheus") / "promtool", "check", "metrics"],
         input=page.encode() if isinstance(page, str) else page,

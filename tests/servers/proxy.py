@@ -1,9 +1,10 @@
 """The network between the library and a server, with faults that a test switches on and off.
 
-How this works: the proxy reads each request whole, remembers it, asks the server over a connection of its own, reads
-the answer whole, and hands it on. So it is always known what reached whom. A fault is looked up when a request's
-headers have arrived; it is valid for that request to its end, whatever is switched meanwhile. The tasks live in the
-proxy's block and end with it. A client that speaks no HTTP is a failure of the test: the error leaves the block.
+How this works: the proxy reads each request completely, remembers it, forwards it to the server over a connection of
+its own, reads the response completely, and passes it on. So it always knows which requests and responses arrived. It
+looks up the fault when a request's headers have arrived; the fault then applies to the whole request, even if the test
+switches to another one meanwhile. The tasks live in the proxy's block and end with it. A client that does not speak
+HTTP fails the test: the error leaves the block.
 """
 
 import socket
@@ -23,11 +24,11 @@ _Fault = Callable[[ClientConnection, Seen], Awaitable[None]]
 
 
 class Proxy:
-    """Stands before a server and forwards, or does what a test asks it to.
+    """Stands in front of a server and forwards requests, or applies the fault that a test selects.
 
-    Each fault stays until another is switched on or `forward` is called; with ``times=2`` it is for the next two
-    requests, and then all is forwarded again. Entering and leaving the block are checkpoints, and no other method is.
-    It needs the real clock: a test that uses it cannot have `autojump_clock`.
+    A fault stays active until another one is switched on or `forward` is called. With ``times=2`` it applies to the
+    next two requests, and then everything is forwarded again. Entering and leaving the block are checkpoints; no other
+    method is. The proxy needs the real clock: a test that uses it cannot have `autojump_clock`.
 
     Args:
         host: the server's.
@@ -46,9 +47,9 @@ class Proxy:
         self.host = HOST
         self.port = free_port()
         self.requests: list[Seen] = []
-        """All requests whose headers arrived, in that order."""
+        """All requests whose headers arrived, in order of arrival."""
         self.connections = 0
-        """How many connections clients made."""
+        """The number of connections that clients made."""
         self._upstream = (host, port)
         self._fault: _Fault = self._forward
         self._left: int | None = None
@@ -60,22 +61,22 @@ class Proxy:
 
     @property
     def url(self) -> str:
-        """Where clients reach it, without a slash at the end."""
+        """The address for clients, without a trailing slash."""
         return f"http://{self.host}:{self.port}"
 
     @property
     def forwarded(self) -> int:
-        """How many requests the server got and answered."""
+        """The number of requests that the server received and answered."""
         return sum(seen.forwarded for seen in self.requests)
 
-    # ---------------------------------------------------------------------------------- what a test switches
+    # --------------------------------------------------------------------------------- switches for a test
 
     def forward(self) -> None:
         """Forward everything from now on, and listen again after `refuse`."""
         self._switch(self._forward, None)
 
     def refuse(self) -> None:
-        """Be as a server that is not running: connections are closed, new ones refused, until something else is set."""
+        """Behave like a server that is not running, until the next switch: close and refuse all connections."""
         self._switch(self._forward, None)
         if self._listener is not None:
             self._listener.socket.close()
@@ -84,9 +85,9 @@ class Proxy:
         self.drop_connections()
 
     def drop_connections(self) -> None:
-        """Close the connections that are open, as a server does with those that are idle for long."""
+        """Close the open connections, as a server does with connections that have been idle for long."""
         for connection in self._open:
-            connection.stream.socket.close()  # at once: a client that looks at its connection sees it
+            connection.stream.socket.close()  # at once, so that a client that checks its connection notices
             connection.scope.cancel()
 
     def reset(self, *, times: int | None = None) -> None:
@@ -98,7 +99,7 @@ class Proxy:
         self._switch(fault, times)
 
     def reset_after(self, *, times: int | None = None) -> None:
-        """Reset the connection in place of the server's answer: delivered, but the client cannot know."""
+        """Reset the connection instead of passing on the server's response: delivered, but the client cannot know."""
 
         async def fault(connection: ClientConnection, seen: Seen) -> None:
             if await connection.body(seen):
@@ -108,7 +109,7 @@ class Proxy:
         self._switch(fault, times)
 
     def black_hole(self, *, times: int | None = None) -> None:
-        """Read the request and never answer; the server never sees it."""
+        """Read the request and never respond; the server never sees it."""
 
         async def fault(connection: ClientConnection, seen: Seen) -> None:
             if await connection.body(seen):
@@ -118,7 +119,7 @@ class Proxy:
         self._switch(fault, times)
 
     def slow(self, seconds: float, *, times: int | None = None) -> None:
-        """Hold back the server's answer for a while; it gets the request at once."""
+        """Delay the server's response; the server gets the request at once."""
 
         async def fault(connection: ClientConnection, seen: Seen) -> None:
             await self._forward(connection, seen, delay=seconds)
@@ -128,7 +129,7 @@ class Proxy:
     def answer(
         self, status: int, headers: Mapping[str, str] | None = None, body: bytes = b"", *, times: int | None = None
     ) -> None:
-        """Answer without asking the server. A Content-Length is added."""
+        """Respond without contacting the server. A Content-Length is added."""
         length = {} if status in (204, 304) else {"Content-Length": str(len(body))}
         answered = Answered(h11.Response(status_code=status, headers=header_list({**length, **(headers or {})})), body)
 
@@ -139,7 +140,7 @@ class Proxy:
         self._switch(fault, times)
 
     def garbage(self, data: bytes = b"\x00\xff no HTTP\r\n\r\n", *, times: int | None = None) -> None:
-        """Answer bytes that mean nothing, and close; the server never sees the request."""
+        """Respond with meaningless bytes and close; the server never sees the request."""
 
         async def fault(connection: ClientConnection, seen: Seen) -> None:
             if await connection.body(seen):
@@ -149,7 +150,7 @@ class Proxy:
         self._switch(fault, times)
 
     def truncate(self, status: int = 200, body: bytes = b'{"errors": false}', *, times: int | None = None) -> None:
-        """Answer with half of a body and close; the server never sees the request."""
+        """Respond with half a body and close; the server never sees the request."""
         head = f"HTTP/1.1 {status} Half\r\nContent-Length: {len(body)}\r\n\r\n".encode()
         self.garbage(head + body[: len(body) // 2], times=times)
 
@@ -159,7 +160,7 @@ class Proxy:
         if self._listener is None and self._nursery is not None:
             self._listen()
 
-    # ---------------------------------------------------------------------------------------------- at work
+    # ---------------------------------------------------------------------------------------------- serving
 
     async def __aenter__(self) -> Self:
         self._nursery = await self._manager.__aenter__()
@@ -170,8 +171,8 @@ class Proxy:
     async def __aexit__(self, *_: object) -> None:
         assert self._nursery is not None
         self._nursery.cancel_scope.cancel()
-        # None whatever the block raised: the nursery would wrap what is the test's own.
-        await self._manager.__aexit__(None, None, None)  # noqa: ASYNC102 -- its tasks end at once: they are cancelled
+        # None, whatever the block raised: otherwise the nursery would wrap the test's own exception.
+        await self._manager.__aexit__(None, None, None)  # noqa: ASYNC102 -- its tasks are cancelled and end at once
 
     def _listen(self) -> None:
         listening = socket.socket()
@@ -190,7 +191,7 @@ class Proxy:
                 try:
                     stream = await self._listener.accept()
                 except trio.ClosedResourceError:
-                    continue  # refused: wait until it is reopened
+                    continue  # closed by `refuse`: wait until it is reopened
                 self.connections += 1
                 self._nursery.start_soon(self._serve, ClientConnection(stream))
         finally:
@@ -205,13 +206,13 @@ class Proxy:
                 while await self._serve_request(connection):
                     pass
         except (trio.BrokenResourceError, trio.ClosedResourceError):
-            pass  # the client has gone, or the fault closed the connection
+            pass  # the client is gone, or the fault closed the connection
         finally:
             self._open.discard(connection)
             connection.stream.socket.close()
 
     async def _serve_request(self, connection: ClientConnection) -> bool:
-        """Serve one request; say whether another may follow on this connection."""
+        """Serve one request; return whether another may follow on this connection."""
         request = await connection.event()
         if not isinstance(request, h11.Request):
             return False  # closed by the client

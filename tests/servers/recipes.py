@@ -1,7 +1,7 @@
-"""How each server is got, without root and without a change to the system.
+"""How to get each server, without root and without changing the system.
 
-A recipe is a function that fills a folder; `install` then gives the folder its name. Nothing here says from where
-anything is fetched: apt-get, go and mvn go by their own configuration.
+A recipe is a function that fills a folder; `install` then gives the folder its name. The recipes name no download
+location: apt-get, go and mvn use their own configuration.
 """
 
 import json
@@ -20,14 +20,14 @@ from tests.servers.cache import SERVERS, cache_folder
 __all__ = ["RECIPES", "RecipeFailedError", "clean_up", "has_archive", "make_archive"]
 
 LONGEST = 400
-"""Seconds that a command may take: the slowest, a build in Go, takes one to two minutes on two cores."""
+"""The maximum seconds for a command: the slowest, a build in Go, takes one to two minutes on two cores."""
 
 LONGEST_BUILD = 3000
-"""Seconds that a build of today's InfluxDB may take: 13 minutes on two idle cores, mostly for its Rust library."""
+"""Maximum seconds for a build of the current InfluxDB: 13 minutes on two idle cores, mostly for its Rust library."""
 
 
 class RecipeFailedError(Exception):
-    """A server cannot be had; the message says in one line why."""
+    """A server cannot be installed; the message gives the reason in one line."""
 
 
 def _run(
@@ -36,7 +36,7 @@ def _run(
     environment: Mapping[str, str] | None = None,
     longest: float = LONGEST,
 ) -> str:
-    """Run a command at low priority and return what it prints; if it fails, its last line of output is the reason."""
+    """Run a command at low priority and return its output; if it fails, its last line of output is the reason."""
     program = str(command[0])
     if shutil.which(program) is None:
         raise RecipeFailedError(f"{program} is not installed")
@@ -56,9 +56,9 @@ def _run(
     except subprocess.TimeoutExpired:
         raise RecipeFailedError(f"{program} took more than {longest:g} s") from None
     if result.returncode != 0:
-        plain = re.sub(r"\x1b\[[0-9;]*m", "", result.stdout)  # Maven colours its errors, asked or not
+        plain = re.sub(r"\x1b\[[0-9;]*m", "", result.stdout)  # Maven always colours its errors
         lines = [line.strip() for line in plain.splitlines() if line.strip()]
-        # Of several lines the first that speaks of an error tells the cause, the last often is advice.
+        # The first line that mentions an error usually gives the cause; the last line is often advice.
         errors = [line for line in lines if re.search(r"(?i)^(e:|\[?error\]?:?) *\w", line)]
         reason = (errors[:1] or lines[-1:] or ["it printed nothing"])[0]
         raise RecipeFailedError(f"{program} failed with status {result.returncode}: {reason[:300]}")
@@ -69,7 +69,7 @@ def _run(
 
 
 def _apt_get(*arguments: str, folder: Path) -> str:
-    """Run apt-get with lists and a cache of its own, which an ordinary user may write."""
+    """Run apt-get with lists and a cache of its own, which an ordinary user may write to."""
     private = cache_folder() / "apt"
     for name in ("lists/partial", "cache/archives/partial"):
         (private / name).mkdir(parents=True, exist_ok=True)
@@ -78,7 +78,7 @@ def _apt_get(*arguments: str, folder: Path) -> str:
         "-q",
         f"-oDir::State::Lists={private}/lists",
         f"-oDir::Cache={private}/cache",
-        "-oAPT::Sandbox::User=root",  # run by root, it would go on as a user who cannot write here
+        "-oAPT::Sandbox::User=root",  # otherwise apt-get run by root would switch to a user who cannot write here
         "-oAcquire::Retries=1",
         "-oAcquire::http::Timeout=20",  # seconds
         *arguments,
@@ -93,7 +93,7 @@ def _update_lists() -> None:
 
 
 def _package(name: str, *programs: str) -> Callable[[Path], str]:
-    """Return the recipe that unpacks some programs from a package of Debian: these are static, they run anywhere."""
+    """Return the recipe that unpacks programs from a Debian package: they are static and run anywhere."""
 
     def recipe(folder: Path) -> str:
         if shutil.which("dpkg") is None:
@@ -115,11 +115,11 @@ def _package(name: str, *programs: str) -> Callable[[Path], str]:
 
 
 _NO_SYMBOLS = "-ldflags=-s -w"
-"""A third smaller."""
+"""Makes a program a third smaller."""
 
 
 def _go(server: str, program: str) -> Callable[[Path], str]:
-    """Return the recipe that builds a program in pure Go, given by its package's path."""
+    """Return the recipe that builds a program in pure Go, given by its package path."""
 
     def recipe(folder: Path) -> str:
         version = SERVERS[server]
@@ -135,14 +135,14 @@ compiler=$1
 shift
 exec "$compiler" "$@" --cap-lints warn
 """
-"""What the Rust compiler is called through: to a newer one, some warnings of the library's are errors."""
+"""A wrapper for the Rust compiler: a newer compiler treats some of the library's warnings as errors."""
 
 
 def _influxdb(server: str, module: str, *flags: str) -> Callable[[Path], str]:
-    """Return the recipe that builds today's InfluxDB, whose library in Rust can only be built from its sources.
+    """Return the recipe that builds the current InfluxDB, whose Rust library can only be built from its sources.
 
     Args:
-        server: its name.
+        server: the server's name.
         module: the path of its Go module.
         flags: further flags of the build.
     """
@@ -153,7 +153,7 @@ def _influxdb(server: str, module: str, *flags: str) -> Callable[[Path], str]:
         version = SERVERS[server]
         tools = folder.with_name("tools")
         tools.mkdir()
-        # The build asks pkg-config for the library; InfluxDB's own then makes it.
+        # The build asks pkg-config for the library; InfluxDB's own pkg-config then builds it.
         _run("go", "install", "github.com/influxdata/pkg-config@v0.2.14", environment={"GOBIN": str(tools)})
         wrapper = tools / "only-warn"
         wrapper.write_text(_ONLY_WARN)
@@ -190,11 +190,11 @@ def _influxdb(server: str, module: str, *flags: str) -> Callable[[Path], str]:
 # ------------------------------------------------------------------------------------------------------------- jars
 
 LOG4J = {"opensearch": "2.21.0", "elasticsearch": "2.17.1"}
-"""The version of log4j-api among each server's own dependencies: log4j-core, which they leave out, has to match."""
+"""The version of log4j-api among each server's dependencies: log4j-core, which they leave out, must match it."""
 
 
 def _jars(server: str) -> Callable[[Path], str]:
-    """Return the recipe for a server made of jars: they are fetched, and a launcher is compiled against them."""
+    """Return the recipe for a server made of jars: fetch them, and compile a launcher against them."""
 
     def recipe(folder: Path) -> str:
         if shutil.which("javac") is None:
@@ -222,7 +222,7 @@ def _jars(server: str) -> Callable[[Path], str]:
         source = (Path(__file__).parent / "Launcher.java").read_text().replace("import ROOT.", f"import {group}.")
         (folder / "Launcher.java").write_text(source)
         _run("javac", "-cp", f"{folder / 'libs'}/*", "-d", folder / "launcher", folder / "Launcher.java")
-        # In one jar, because an archive of classes cannot have any from a folder.
+        # In one jar, because an archive of classes cannot contain any from a folder.
         _run("jar", "--create", "--file", folder / "libs" / "launcher.jar", "-C", folder / "launcher", ".")
         return version
 
@@ -230,7 +230,7 @@ def _jars(server: str) -> Callable[[Path], str]:
 
 
 def _pom(artifacts: list[tuple[str, str, str]]) -> str:
-    """Return a Maven project that has nothing but dependencies."""
+    """Return a Maven project that has only dependencies."""
     names = ("groupId", "artifactId", "version")
 
     def element(values: tuple[str, str, str]) -> str:
@@ -245,16 +245,16 @@ def _pom(artifacts: list[tuple[str, str, str]]) -> str:
 
 
 def has_archive(server: str) -> bool:
-    """Say whether a server that can have an archive of its loaded classes has it."""
+    """Return whether a server has its archive of loaded classes, or cannot have one."""
     from tests.servers.search import SEARCH_SERVERS
 
     return server not in SEARCH_SERVERS or SEARCH_SERVERS[server].archive().exists()
 
 
 def make_archive(server: str, folder: Path) -> None:
-    """Run an installed server once to keep its classes as they are in memory: it then starts in half the time.
+    """Run an installed server once to save its loaded classes: it then starts in half the time.
 
-    This comes after the installation, because such an archive holds for the very paths that it was made with.
+    This happens after the installation, because the archive is valid only for the paths that it was created with.
     """
     from tests.servers.client import ServerFailedError
     from tests.servers.search import SEARCH_SERVERS
@@ -268,7 +268,7 @@ def make_archive(server: str, folder: Path) -> None:
             run.search("warm", {"query": {"match_all": {}}})
             run.stop(timeout=120)
     except (ServerFailedError, OSError, HTTPException):
-        pass  # what it printed last tells more
+        pass  # its last line of output says more
     if not made.exists():
         lines = run.log.splitlines() or ["it printed nothing"]
         raise RecipeFailedError(f"no archive of its classes, so it will start slowly: {lines[-1]}")
@@ -296,10 +296,10 @@ RECIPES: dict[str, list[tuple[str, Callable[[Path], str]]]] = {
     ],
     "jars": [("opensearch", _jars("opensearch")), ("elasticsearch", _jars("elasticsearch"))],
 }
-"""The recipes, in groups that do not disturb each other; each takes an empty folder and returns the version."""
+"""The recipes, in groups that do not disturb each other; each one fills an empty folder and returns the version."""
 
 
 def clean_up() -> None:
-    """Remove what only installing needed."""
+    """Remove what was needed only for the installation."""
     for name in ("apt", "maven"):
         shutil.rmtree(cache_folder() / name, ignore_errors=True)

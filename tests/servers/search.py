@@ -1,4 +1,4 @@
-"""OpenSearch and Elasticsearch: one node each, made of jars, without a limit on anything by default."""
+"""OpenSearch and Elasticsearch: one node each, made of jars, without any limits by default."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -23,19 +23,19 @@ rootLogger.appenderRef.console.ref = console
 
 
 class SearchServer(Server):
-    """What the two have in common.
+    """What the two servers have in common.
 
     Args:
-        folder: where it keeps its things.
-        settings: of the node, by their dotted names, as `{"thread_pool.write.queue_size": 1}`.
-        java_options: for the JVM, behind those that make it start quickly.
+        folder: the folder for its files.
+        settings: the node's settings by their dotted names, such as `{"thread_pool.write.queue_size": 1}`.
+        java_options: options for the JVM, after those that make it start quickly.
     """
 
     ready_path: ClassVar[str] = "/_cluster/health?wait_for_status=yellow&timeout=1s"
-    start_timeout: ClassVar[float] = 90.0  # 2 to 4 s where nothing else runs
+    start_timeout: ClassVar[float] = 90.0  # 2 to 4 s on an idle machine
 
     plugins: ClassVar[Sequence[str]]
-    """The classes of the plugins that make it complete: HTTP, delete by query, more types of fields."""
+    """The classes of the plugins that complete it: HTTP, delete by query, more field types."""
 
     def __init__(
         self, folder: Path, *, settings: Mapping[str, object] | None = None, java_options: Sequence[str] = ()
@@ -47,7 +47,7 @@ class SearchServer(Server):
 
     @classmethod
     def archive(cls) -> Path:
-        """Return where its loaded classes are kept; starting works without."""
+        """Return where its loaded classes are saved; it also starts without them."""
         return server_folder(cls.kind) / "classes.jsa"
 
     def command(self, program: Path) -> Sequence[str | Path]:
@@ -65,7 +65,7 @@ class SearchServer(Server):
             "http.port": self.port,
             "transport.port": self._transport_port,
             "discovery.type": "single-node",
-            "cluster.routing.allocation.disk.threshold_enabled": False,  # a full disk is no concern of these tests
+            "cluster.routing.allocation.disk.threshold_enabled": False,  # a full disk doesn't matter to these tests
             "action.destructive_requires_name": False,
             **self._settings,
         }
@@ -92,11 +92,11 @@ class SearchServer(Server):
         ]
 
     def refresh(self, index: str = "_all") -> None:
-        """Make all that was written to an index (or a pattern) visible."""
+        """Make everything written to an index (or a pattern) visible."""
         self.ask("POST", f"/{index}/_refresh")
 
     def count(self, index: str, query: object = None) -> int:
-        """Return how many documents an index (or a pattern) has, or those of them that match; 0 without an index."""
+        """Return the number of documents in an index (or a pattern), or of those that match; 0 without an index."""
         self.refresh(index + "*")
         everything: object = {"match_all": {}}
         body = {"query": query or everything}
@@ -104,13 +104,13 @@ class SearchServer(Server):
         return found
 
     def search(self, index: str, body: object) -> dict[str, Any]:
-        """Return the whole answer to a search: `hits.hits`, `aggregations`."""
+        """Return the whole response to a search: `hits.hits`, `aggregations`."""
         self.refresh(index)
         found: dict[str, Any] = self.ask("POST", f"/{index}/_search", json=body).json()
         return found
 
     def documents(self, index: str) -> list[dict[str, Any]]:
-        """Return the documents of an index or a pattern, 10,000 at most, each with its `_id` and `_index` beside."""
+        """Return up to 10,000 documents of an index or a pattern, each with its `_id` and `_index`."""
         hits = self.search(index, {"query": {"match_all": {}}, "size": 10_000})["hits"]["hits"]
         return [{"_id": hit["_id"], "_index": hit["_index"], **hit["_source"]} for hit in hits]
 
@@ -138,4 +138,4 @@ class Elasticsearch(SearchServer):
 
 
 SEARCH_SERVERS: dict[str, type[SearchServer]] = {"opensearch": OpenSearch, "elasticsearch": Elasticsearch}
-"""The two, by name."""
+"""Both servers, by name."""

@@ -1,11 +1,11 @@
-"""100 000 events in InfluxDB and VictoriaMetrics, from three collectors, by line protocol: exact to the last one.
+"""100 000 events from three collectors reach InfluxDB and VictoriaMetrics by line protocol, exact to the last one.
 
-Raw events, compressed, and cumulative series. A request is refused, the answer to another is lost so that it is sent
-twice, and the server ends and is started again in the middle. The expected numbers are the traffic's own
-(:mod:`tests.servers.expected`).
+The events are written raw and compressed, and as cumulative series. One request is refused, the response to another is
+lost so that it is sent twice, and the server ends and is restarted in the middle. The expected numbers are the
+traffic's own (:mod:`tests.servers.expected`).
 
-VictoriaMetrics keeps a raw sample as often as it comes, and loses the last seconds when it is killed, by its own
-design: there no answer to raw events is lost, and it is stopped in good order.
+By its own design, VictoriaMetrics keeps a raw sample as often as it receives it, and loses the last seconds when it is
+killed. So no response to its raw events is lost, and it is stopped gracefully.
 """
 
 import json
@@ -48,20 +48,20 @@ def traffics_in_tenths() -> list[Traffic]:
 
 
 def make_raw(url: str) -> Callable[[Traffic], Sink]:
-    """Return what makes sinks for raw events."""
+    """Return a function that creates sinks for raw events."""
     return lambda _: InfluxDBSink(url, database="metrics", max_events=1000, **PATIENT)
 
 
 def make_series(url: str) -> Callable[[Traffic], Sink]:
-    """Return what makes sinks for cumulative series."""
+    """Return a function that creates sinks for cumulative series."""
     return lambda _: InfluxDBSeriesSink(url, database="metrics", **PATIENT)
 
 
-# -------------------------------------------------------------------------------------------------- what must be there
+# ----------------------------------------------------------------------------------------------------- expected results
 
 
 class Line(NamedTuple):
-    """A field of a series, as the servers have it."""
+    """A field of a series, as the servers store it."""
 
     measurement: str
     labels: Labels
@@ -69,7 +69,7 @@ class Line(NamedTuple):
 
 
 class Found(NamedTuple):
-    """How many points it has, and what they add up to."""
+    """The number of points and their sum."""
 
     points: int
     total: float
@@ -81,7 +81,7 @@ def _bucket_fields(one: Series) -> dict[str, float]:
 
 
 def expected_raw(traffics: Sequence[Traffic]) -> dict[Line, Found]:
-    """Return the points of each field when every event is a line."""
+    """Return the points of each field if every event is one line."""
     lines: dict[Line, Found] = {}
     for (instrument, labels), one in all_series(traffics).items():
         if instrument.name == "worker.wait":
@@ -93,7 +93,7 @@ def expected_raw(traffics: Sequence[Traffic]) -> dict[Line, Found]:
 
 
 def expected_last(traffics: Sequence[Traffic]) -> dict[Line, float]:
-    """Return the last value of each field of cumulative series."""
+    """Return the last value of each field of the cumulative series."""
     lines: dict[Line, float] = {}
     for (instrument, labels), one in all_series(traffics).items():
         value = one.last if instrument.kind == "gauge" else one.total
@@ -106,7 +106,7 @@ def expected_last(traffics: Sequence[Traffic]) -> dict[Line, float]:
 
 
 def asked(server: InfluxDB, function: str) -> dict[Line, float]:
-    """Return what a function of InfluxQL says of each field of each series."""
+    """Return the result of an InfluxQL function for each field of each series."""
     answers: dict[Line, float] = {}
     for series in server.query(f"SELECT {function}(*) FROM /.*/ GROUP BY *", database="metrics"):
         labels = tuple(sorted((tag, text) for tag, text in series["tags"].items() if text))
@@ -121,7 +121,7 @@ def asked(server: InfluxDB, function: str) -> dict[Line, float]:
 async def test_influxdb_has_each_event_of_three_collectors_once(
     new_server: NewServer, traffics: Sequence[Traffic]
 ) -> None:
-    """The number of points and their sum by series; what is sent twice is there once, and no event hides another."""
+    """Points and sums per series are exact: a line that was sent twice is stored once, and no event hides another."""
     server = new_server(InfluxDB)
     server.create_database("metrics")
     async with Proxy(server.host, server.port) as proxy:
@@ -136,7 +136,7 @@ async def test_influxdb_has_each_event_of_three_collectors_once(
 
 @pytest.mark.server("influxdb")
 async def test_influxdb_has_the_series_of_three_collectors(new_server: NewServer, traffics: Sequence[Traffic]) -> None:
-    """Sums, last values and buckets, as they stood when the last event was in them."""
+    """Sums, last values and buckets include every event up to the last one."""
     server = new_server(InfluxDB)
     server.create_database("metrics")
     async with Proxy(server.host, server.port) as proxy:
@@ -147,7 +147,7 @@ async def test_influxdb_has_the_series_of_three_collectors(new_server: NewServer
 
 
 async def test_influxdb_keeps_hostile_texts(influxdb: InfluxDB, namespace: str) -> None:
-    """Each as it is but for what line protocol cannot carry, and nothing that an injected line would add."""
+    """Texts are unchanged except for what line protocol cannot carry, and no injected line adds anything."""
     influxdb.create_database(namespace)
     sink = InfluxDBSink(influxdb.url, database=namespace)
     async with collector(sinks=[sink]) as metrics:
@@ -163,8 +163,8 @@ async def test_influxdb_keeps_hostile_texts(influxdb: InfluxDB, namespace: str) 
     assert found == {case.key: case.in_influxdb() for case in CASES}
 
 
-async def test_a_character_that_is_lost_is_counted_once(influxdb: InfluxDB, namespace: str) -> None:
-    """Also where the server is asked which dialect it reads, because of a backslash somewhere else."""
+async def test_a_lost_character_is_counted_once(influxdb: InfluxDB, namespace: str) -> None:
+    """A lost character counts once even if a backslash elsewhere makes the sink ask for the server's dialect."""
     influxdb.create_database(namespace)
     sink = InfluxDBSink(influxdb.url, database=namespace)
     async with collector(sinks=[sink]) as metrics:
@@ -190,7 +190,7 @@ def exported(server: VictoriaMetrics) -> dict[Line, Mapping[str, Any]]:
 
 
 def rounded(value: float) -> float:
-    """Return a number as exact as VictoriaMetrics keeps it."""
+    """Return a number with the precision that VictoriaMetrics keeps."""
     return round(value, 1)
 
 
@@ -198,7 +198,7 @@ def rounded(value: float) -> float:
 async def test_victoriametrics_has_each_event_of_three_collectors_once(
     new_server: NewServer, traffics_in_tenths: Sequence[Traffic]
 ) -> None:
-    """The number of samples and their sum by series, after a refusal and a restart."""
+    """The number of samples and their sum per series are exact after a refusal and a restart."""
     server = new_server(VictoriaMetrics)
     async with Proxy(server.host, server.port) as proxy:
         harm = trouble(server, proxy, lost_answer=False, crash=False)
@@ -215,7 +215,7 @@ async def test_victoriametrics_has_each_event_of_three_collectors_once(
 async def test_victoriametrics_has_the_series_of_three_collectors(
     new_server: NewServer, traffics_in_tenths: Sequence[Traffic]
 ) -> None:
-    """Sums, last values and buckets, as they stood when the last event was in them; an answer is lost, too."""
+    """Sums, last values and buckets include every event up to the last one, even after a lost response."""
     server = new_server(VictoriaMetrics)
     async with Proxy(server.host, server.port) as proxy:
         accounts = await record_all(traffics_in_tenths, make_series(proxy.url), trouble(server, proxy, crash=False))
@@ -229,18 +229,18 @@ async def test_victoriametrics_has_the_series_of_three_collectors(
 
 
 def exported_from(server: VictoriaMetrics, databases: str) -> list[Mapping[str, Any]]:
-    """Return the series of databases, of which the names are given as a pattern."""
+    """Return the series of the databases whose names match a pattern."""
     server.flush()
     asked = {"match[]": f'{{db=~"{databases}"}}', "end": int(time.time()) + 3600}
-    # Lines of JSON, in which texts have ends of lines of their own that str.splitlines knows.
+    # Lines of JSON may contain characters that str.splitlines treats as line ends.
     lines = server.ask("GET", "/api/v1/export", query=asked).text.split("\n")
     return [json.loads(line) for line in lines if line]
 
 
 async def test_victoriametrics_keeps_hostile_texts(victoriametrics: VictoriaMetrics, namespace: str) -> None:
-    """Each as it is but for newlines: the sink found out that backslashes are written in another way here.
+    """Texts are unchanged except for newlines, because the sink detects how backslashes are written here.
 
-    This version takes longer texts than those of today, whose limits are the sink's by default.
+    This version accepts longer texts than current versions, whose limits are the sink's defaults.
     """
     sink = InfluxDBSink(victoriametrics.url, database=namespace, limits=Limits(label_value_bytes=16_000))
     async with collector(sinks=[sink]) as metrics:
@@ -249,7 +249,7 @@ async def test_victoriametrics_keeps_hostile_texts(victoriametrics: VictoriaMetr
     balanced(metrics.stats())
     assert sink.dialect == "victoriametrics"
     found: dict[str, tuple[str, dict[str, str]]] = {}
-    for series in exported_from(victoriametrics, f"{namespace}|x"):  # a case has a label "db"
+    for series in exported_from(victoriametrics, f"{namespace}|x"):  # one case has a label "db"
         labels = {key: text for key, text in series["metric"].items() if key != "__name__"}
         assert series["values"] == [1]
         assert labels["case"] not in found
@@ -259,10 +259,10 @@ async def test_victoriametrics_keeps_hostile_texts(victoriametrics: VictoriaMetr
 
 
 @pytest.mark.parametrize("status", [401, 404, 200])
-async def test_who_answers_for_a_server_that_is_not_there_yet_is_not_taken_for_it(
+async def test_a_proxy_that_answers_before_the_server_is_up_is_not_mistaken_for_it(
     victoriametrics: VictoriaMetrics, namespace: str, status: int
 ) -> None:
-    """A proxy that says "not found" until the server behind it is up must not decide how backslashes are written."""
+    """A proxy that answers "not found" until its server is up must not decide how backslashes are written."""
     async with Proxy(victoriametrics.host, victoriametrics.port) as proxy:
         async with collector(sinks=[InfluxDBSink(proxy.url, database=namespace, **PATIENT)]) as metrics:
             proxy.answer(status, body=b"<html>nothing here</html>")

@@ -1,8 +1,8 @@
-"""100 000 events in Prometheus, scraped from three collectors or by way of a Pushgateway: exact to the last one.
+"""100 000 events from three collectors reach Prometheus by scraping or through a Pushgateway, exact to the last one.
 
-A scrape fails now and then, a push fails, another arrives without the sink getting to know, the server is started again
-in the middle. Cumulative series lose nothing by that. The expected numbers are the traffic's own
-(:mod:`tests.servers.expected`), the names of the metrics stand here.
+Some scrapes fail, one push fails, another arrives without the sink knowing, and the server is restarted in the middle.
+Cumulative series lose nothing by that. The expected numbers are the traffic's own (:mod:`tests.servers.expected`); the
+names of the metrics are defined here.
 """
 
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
@@ -44,10 +44,10 @@ NAMES = {
     "worker.wait": "worker_wait_seconds",
     "worker.memory": "worker_memory_bytes",
 }
-"""What OpenTelemetry's rules make of the traffic's instruments."""
+"""The names of the traffic's instruments under OpenTelemetry's rules."""
 
 Samples = dict[tuple[str, frozenset[tuple[str, str | float]]], float]
-"""Values by name and labels, the bound of a bucket among these as a number."""
+"""Values by name and labels; the bound of a bucket is a number."""
 
 QUICK: dict[str, Any] = {"timeout": 5.0, "backoff": 0.05, "max_backoff": 0.1}
 
@@ -59,7 +59,7 @@ def traffics() -> list[Traffic]:
 
 
 def expected_samples(series: Mapping[tuple[Instrument, Labels], Series]) -> Samples:
-    """Return what a page must say of series."""
+    """Return the samples that a page must have for these series."""
     samples: Samples = {}
     for (instrument, labels), one in series.items():
         name = NAMES[instrument.name]
@@ -75,7 +75,7 @@ def expected_samples(series: Mapping[tuple[Instrument, Labels], Series]) -> Samp
 
 
 def stored_samples(found: Iterable[Mapping[str, Any]], without: Iterable[str]) -> Samples:
-    """Return what Prometheus found, without some labels, no series twice."""
+    """Return the samples that Prometheus found, without some labels; no series may occur twice."""
     samples: Samples = {}
     for series in found:
         labels: dict[str, str | float] = dict(series["metric"])
@@ -91,7 +91,7 @@ def stored_samples(found: Iterable[Mapping[str, Any]], without: Iterable[str]) -
 
 
 class Page:
-    """An application that serves a sink's page; if told so, in the classic format whatever is asked for."""
+    """An application that serves a sink's page; if `classic`, always in the classic text format."""
 
     def __init__(self, sink: PrometheusSink, *, classic: bool) -> None:
         self._app = sink.asgi_app()
@@ -103,14 +103,14 @@ class Page:
         receive: Callable[[], Awaitable[dict[str, Any]]],
         send: Callable[[dict[str, Any]], Awaitable[None]],
     ) -> None:
-        """Answer."""
+        """Serve the page."""
         if self._classic and scope["type"] == "http":
             scope = {**scope, "headers": [pair for pair in scope["headers"] if pair[0] != b"accept"]}
         await self._app(scope, receive, send)
 
 
 async def served(stack: AsyncExitStack, page: Any, port: int) -> Proxy:
-    """Serve a page on a port by way of a proxy, until the stack is left."""
+    """Serve a page on a port through a proxy, until the stack exits."""
     url = await stack.enter_async_context(serving(page))
     proxy = Proxy(HOST, int(url.rpartition(":")[2]))
     proxy.port = port
@@ -118,7 +118,7 @@ async def served(stack: AsyncExitStack, page: Any, port: int) -> Proxy:
 
 
 def complaints(server: Prometheus, ports: Iterable[int]) -> list[str]:
-    """Return what a server has to say about pages on ports: in its log, and of the last scrape of each."""
+    """Return a server's complaints about the pages on these ports: in its log, and from the last scrape of each."""
     targets = [f"{HOST}:{port}" for port in ports]
     told = [f"{target}: {server.targets()[target]['lastError']}" for target in targets]
     words = ("Append failed", "Error on ingesting", "level=warn", "level=error")
@@ -132,7 +132,7 @@ def complaints(server: Prometheus, ports: Iterable[int]) -> list[str]:
 async def test_prometheus_has_each_event_that_three_collectors_merged(
     new_server: NewServer, traffics: Sequence[Traffic]
 ) -> None:
-    """Two of the pages are read as OpenMetrics, one as classic text; scrapes fail, and Prometheus is started again."""
+    """Two pages are read as OpenMetrics and one as classic text; scrapes fail, and Prometheus is restarted."""
     sinks = {traffic.name: PrometheusSink() for traffic in traffics}
     server = new_server(Prometheus, scraped_ports=3, flags=["--log.level=debug"])
     async with AsyncExitStack() as stack:
@@ -166,7 +166,7 @@ async def test_prometheus_has_each_event_that_three_collectors_merged(
             return True
 
         await eventually(told, within=30)
-        assert server.values("sum(scrape_samples_scraped)") == [len(expected)]  # nothing is there twice
+        assert server.values("sum(scrape_samples_scraped)") == [len(expected)]  # nothing is stored twice
         assert complaints(server, server.scraped_ports) == []
         assert all("openmetrics" in proxy.requests[-1].headers["accept"] for proxy in proxies)
     for sink in sinks.values():
@@ -178,7 +178,7 @@ async def test_prometheus_has_each_event_that_three_collectors_merged(
 async def test_prometheus_has_each_event_that_three_collectors_pushed(
     prometheus: Prometheus, scraped_port: int, new_server: NewServer, traffics: Sequence[Traffic]
 ) -> None:
-    """By way of a Pushgateway that refuses a push, answers another into the void, and loses everything in a crash."""
+    """The Pushgateway refuses one push, the response to another is lost, and a crash erases its groups."""
     gateway = new_server(Pushgateway, keeps=False)
     scraped = Proxy(gateway.host, gateway.port)
     scraped.port = scraped_port
@@ -208,7 +208,7 @@ EXPECTED_CASES = {case.key: case.in_prometheus() for case in CASES}
 
 
 def stored_cases(found: Iterable[Mapping[str, Any]], without: Iterable[str]) -> dict[str, tuple[str, dict[str, str]]]:
-    """Return what Prometheus found, by case, each with the value 1."""
+    """Return the cases that Prometheus found; each must have the value 1."""
     cases: dict[str, tuple[str, dict[str, str]]] = {}
     for series in found:
         labels = dict(series["metric"])
@@ -222,10 +222,10 @@ def stored_cases(found: Iterable[Mapping[str, Any]], without: Iterable[str]) -> 
 
 
 @pytest.mark.parametrize("classic", [True, False], ids=["text", "openmetrics"])
-async def test_prometheus_reads_hostile_texts_as_they_are(
+async def test_prometheus_reads_hostile_texts_unchanged(
     prometheus: Prometheus, scraped_port: int, classic: bool
 ) -> None:
-    """Values byte for byte, names as OpenTelemetry's rules have them, and nothing that an injected line would add."""
+    """Values arrive byte for byte, names follow OpenTelemetry's rules, and no injected line adds anything."""
     sink = PrometheusSink()
     async with collector(sinks=[sink]) as metrics, AsyncExitStack() as stack:
         record_cases(metrics)
@@ -249,8 +249,8 @@ async def test_prometheus_reads_hostile_texts_as_they_are(
         assert check_metrics(sink.render()[0]).status != 1
 
 
-async def test_prometheus_has_what_is_beyond_the_most_series_in_one(prometheus: Prometheus, scraped_port: int) -> None:
-    """A label with too many values costs memory up to `max_series`, and no event."""
+async def test_prometheus_has_events_beyond_max_series_in_one_series(prometheus: Prometheus, scraped_port: int) -> None:
+    """A label with too many values costs memory only up to `max_series`, and no event is lost."""
     sink = PrometheusSink()
     config = BatchMetricsConfig(max_series=100)
     async with collector(config, sinks=[sink]) as metrics, AsyncExitStack() as stack:
@@ -265,8 +265,8 @@ async def test_prometheus_has_what_is_beyond_the_most_series_in_one(prometheus: 
 
 
 @pytest.mark.server("pushgateway")
-async def test_a_pushgateway_takes_hostile_texts_as_they_are(pushgateway: Pushgateway, namespace: str) -> None:
-    """The same by way of a Pushgateway; one of its group's labels cannot be another's, and is renamed."""
+async def test_a_pushgateway_accepts_hostile_texts_unchanged(pushgateway: Pushgateway, namespace: str) -> None:
+    """A Pushgateway stores the same texts; a label named like one of the grouping key is renamed."""
     key = {"instance": 'a "b"/c\\\n', "namespace": namespace}
     async with collector(sinks=[PushgatewaySink(pushgateway.url, job="hostile/job", grouping_key=key)]) as metrics:
         record_cases(metrics)
@@ -280,7 +280,7 @@ async def test_a_pushgateway_takes_hostile_texts_as_they_are(pushgateway: Pushga
         if name.endswith("_total"):
             for sample in metric["metrics"]:
                 own = {name: text for name, text in sample["labels"].items() if name not in group["labels"]}
-                labels = {name: text for name, text in own.items() if text}  # to Prometheus an empty label is none
+                labels = {name: text for name, text in own.items() if text}  # Prometheus treats it as absent
                 assert sample["value"] == "1"
                 found[labels["case"]] = name, labels
     assert found == EXPECTED_CASES

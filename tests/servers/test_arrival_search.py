@@ -1,7 +1,7 @@
-"""100 000 events in OpenSearch and Elasticsearch, from three collectors: each of them there, and there once.
+"""100 000 events from three collectors reach OpenSearch and Elasticsearch, each of them exactly once.
 
-A request is refused, the answer to another is lost, so that it is sent twice, and the server is killed and started
-again in the middle. The expected numbers are the traffic's own (:mod:`tests.servers.expected`).
+One request is refused, the response to another is lost so that it is sent twice, and the server is killed and restarted
+in the middle. The expected numbers are the traffic's own (:mod:`tests.servers.expected`).
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -34,7 +34,7 @@ def traffics() -> list[Traffic]:
 
 
 def every_document(server: SearchServer, index: str) -> Iterator[Mapping[str, Any]]:
-    """Yield the documents of an index, however many there are."""
+    """Yield all documents of an index."""
     server.refresh(index)
     page = server.ask("POST", f"/{index}/_search?scroll=1m", json={"size": 10_000, "sort": ["_doc"]}).json()
     while page["hits"]["hits"]:
@@ -52,7 +52,7 @@ def labels_of(document: Mapping[str, Any]) -> Labels:
 async def test_a_search_server_has_each_event_of_three_collectors_once(
     kind: type[SearchServer], new_server: NewServer, traffics: Sequence[Traffic]
 ) -> None:
-    """The number of documents and the sums of their fields by kind and labels, and buckets of histograms."""
+    """Documents and the sums of their fields are exact by kind and labels, and so are the buckets of histograms."""
     server = new_server(kind)
     async with Proxy(server.host, server.port) as proxy:
 
@@ -91,10 +91,10 @@ async def test_a_search_server_has_each_event_of_three_collectors_once(
 
 @pytest.mark.parametrize("template", [True, False])
 @pytest.mark.parametrize("kind", ["opensearch", "elasticsearch"])
-async def test_a_search_server_keeps_hostile_texts_as_they_are(
+async def test_a_search_server_keeps_hostile_texts_unchanged(
     request: pytest.FixtureRequest, kind: str, template: bool, namespace: str
 ) -> None:
-    """Names and values as they were given, whatever they hold. Without the template, some labels are refused, alone."""
+    """Names and values are unchanged. Without the template, only labels that cannot be fields are refused."""
     server: SearchServer = request.getfixturevalue(kind)
     async with collector(sinks=[ElasticsearchSink(server.url, index=namespace, template=template)]) as metrics:
         record_cases(metrics)

@@ -1,6 +1,6 @@
-"""ElasticsearchSink on OpenSearch and Elasticsearch: documents as they were, items one by one, templates, limits.
+"""ElasticsearchSink on OpenSearch and Elasticsearch: unchanged documents, results per item, templates, limits.
 
-What arrived is read by the tests' own requests; what should have is what was recorded.
+The tests read what arrived with their own requests, and compare it with what was recorded.
 """
 
 from collections.abc import Generator
@@ -30,7 +30,7 @@ ONE_BATCH = BatchMetricsConfig(batch_size=50_000, buffer_size=50_000)
     params=[pytest.param(name, marks=pytest.mark.server(name)) for name in SEARCH_SERVERS],
 )
 def server(request: pytest.FixtureRequest) -> SearchServer:
-    """Each of the two, shared."""
+    """Each of the two servers, shared."""
     found: SearchServer = request.getfixturevalue(request.param)
     return found
 
@@ -41,7 +41,7 @@ def server(request: pytest.FixtureRequest) -> SearchServer:
 def cramped(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
 ) -> Generator[SearchServer, None, None]:
-    """Each of the two with room for hardly anything: bodies of 1 MB, one writer, one place in its queue."""
+    """Each of the two servers with hardly any room: bodies of 1 MB, one writer, one place in its queue."""
     kind: type[SearchServer] = request.param
     settings = {"http.max_content_length": "1mb", "thread_pool.write.size": 1, "thread_pool.write.queue_size": 1}
     with kind(tmp_path_factory.mktemp("cramped"), settings=settings) as server:
@@ -51,7 +51,7 @@ def cramped(
 async def write(
     events: list[MetricEvent], url: str, config: BatchMetricsConfig = ONE_BATCH, **settings: Any
 ) -> BatchMetricsStats:
-    """Record events and see them settled; return the account."""
+    """Record events and wait until they are settled; return the account."""
     async with collector(config, sinks=[ElasticsearchSink(url, **{**QUICK, **settings})]) as metrics:
         for event in events:
             metrics.record(event)
@@ -65,19 +65,17 @@ def counters(number: int, **labels: str) -> list[MetricEvent]:
 
 
 def values(server: SearchServer, index: str) -> list[float]:
-    """Return the values of all documents, in order."""
+    """Return the values of all documents, sorted."""
     return sorted(document["fields"]["value"] for document in server.documents(index))
 
 
-# ------------------------------------------------------------------------------------------------------------ answers
+# ---------------------------------------------------------------------------------------------------------- responses
 
 
 @pytest.mark.parametrize("encoding", ["gzip", "deflate"])
-async def test_an_answer_that_the_server_compresses_is_read_item_by_item(
-    server: SearchServer, namespace: str, encoding: str
-) -> None:
-    """By both servers, where the request allows it: refused items are told from the others, in one request."""
-    bad = Counter("c", {}, 1, timestamp=-(2**63))  # no date of either server's
+async def test_a_compressed_response_is_read_item_by_item(server: SearchServer, namespace: str, encoding: str) -> None:
+    """Both servers compress if the request allows it; the sink still finds the refused item, in one request."""
+    bad = Counter("c", {}, 1, timestamp=-(2**63))  # a date that neither server accepts
     async with Proxy(server.host, server.port) as proxy:
         headers = {"Accept-Encoding": encoding}
         stats = await write([*counters(200), bad], proxy.url, index=namespace, template=True, headers=headers)
@@ -92,8 +90,8 @@ async def test_an_answer_that_the_server_compresses_is_read_item_by_item(
 
 
 @pytest.mark.parametrize("template", [True, False, "keyword"])
-async def test_documents_come_back_as_they_were(server: SearchServer, namespace: str, template: Any) -> None:
-    """Every kind of event; and awkward texts, where they do not become names of fields."""
+async def test_documents_are_read_back_unchanged(server: SearchServer, namespace: str, template: Any) -> None:
+    """Every kind of event arrives unchanged, and so do awkward texts that do not become field names."""
     events: list[MetricEvent] = [event for event, _ in SAMPLES]
     events += [Gauge(value or "-", {"text": value}, 1, timestamp=NOON) for value in AWKWARD.values()]
     stats = await write(events, server.url, index=namespace, template=template)
@@ -104,8 +102,8 @@ async def test_documents_come_back_as_they_were(server: SearchServer, namespace:
     assert found == [json_form(event) for event in events]
 
 
-async def test_a_label_may_be_called_like_the_beginning_of_another(server: SearchServer, namespace: str) -> None:
-    """`a` and `a.b`, in one event and in two, if the template makes one field of all labels; else one is refused."""
+async def test_a_label_name_may_be_a_prefix_of_another(server: SearchServer, namespace: str) -> None:
+    """`a` and `a.b` may both occur if the template maps all labels to one field; otherwise one is refused."""
     events: list[MetricEvent] = [
         Counter("c", labels, 1) for labels in ({"a": "x"}, {"a.b": "y"}, {"a": "x", "a.b": "y"})
     ]
@@ -124,7 +122,7 @@ async def test_a_label_may_be_called_like_the_beginning_of_another(server: Searc
 
 
 async def test_long_labels_are_not_refused(server: SearchServer, namespace: str) -> None:
-    """They are kept and not indexed; OpenSearch's type for all labels has no such limit to set, so there one is."""
+    """Long labels are stored but not indexed; OpenSearch's type for all labels has no such setting, and refuses one."""
     lengths = [8_192, 10_000, 32_700, 40_000]
     events: list[MetricEvent] = [Counter("c", {"long": "x" * length}, 1, timestamp=NOON) for length in lengths]
     events += [Counter("c", {"long": "é" * 10_000}, 1), Counter("c", {"long": "🙂" * 2_500}, 1)]
@@ -135,8 +133,8 @@ async def test_long_labels_are_not_refused(server: SearchServer, namespace: str)
 
 
 @pytest.mark.parametrize("template", [True, False])
-async def test_sums_are_right_whatever_came_first(server: SearchServer, namespace: str, template: bool) -> None:
-    """A whole number first, fractions later: all have a point, so they are floating point to any mapping."""
+async def test_sums_are_right_whichever_type_came_first(server: SearchServer, namespace: str, template: bool) -> None:
+    """All numbers have a decimal point, so any mapping makes them floating point even if a whole number comes first."""
     events: list[MetricEvent] = [Counter("c", {"a": "1"}, 1, timestamp=NOON)]
     assert (await write(events, server.url, index=namespace, template=template)).processed_events == 1
     events = [Counter("c", {"a": "1"}, 0.25, timestamp=NOON + at) for at in range(10)]
@@ -152,7 +150,7 @@ async def test_sums_are_right_whatever_came_first(server: SearchServer, namespac
 
 
 async def test_time_is_kept_to_the_nanosecond(server: SearchServer, namespace: str) -> None:
-    """With the template, documents sort by it."""
+    """With the template, documents sort by their nanoseconds."""
     stats = await write(counters(20), server.url, index=namespace, template=True)
     assert stats.processed_events == 20
     query = {"size": 20, "sort": [{"@timestamp": "desc"}]}
@@ -161,8 +159,8 @@ async def test_time_is_kept_to_the_nanosecond(server: SearchServer, namespace: s
 
 
 @pytest.mark.parametrize("template", [True, "keyword"])
-async def test_labels_can_be_asked_for(server: SearchServer, namespace: str, template: Any) -> None:
-    """One by one with either type. As buckets too, but for OpenSearch's type for all labels, which adds odd buckets."""
+async def test_labels_can_be_queried(server: SearchServer, namespace: str, template: Any) -> None:
+    """Either type allows queries by label and buckets; OpenSearch's type for all labels adds odd buckets."""
     events: list[MetricEvent] = [HttpRequest("GET", f"/{at % 3}", 200, 0.5, timestamp=NOON) for at in range(9)]
     assert (await write(events, server.url, index=namespace, template=template)).processed_events == 9
     total = {"sum": {"sum": {"field": "fields.duration"}}}
@@ -180,7 +178,7 @@ async def test_labels_can_be_asked_for(server: SearchServer, namespace: str, tem
 
 
 async def test_events_that_do_not_fit_the_mapping_are_rejected_alone(server: SearchServer, namespace: str) -> None:
-    """With the server's reason."""
+    """The error quotes the server's reason."""
     server.ask("PUT", f"/{namespace}", json={"mappings": {"properties": {"labels.at": {"type": "date"}}}})
     events = [*counters(5, at="2026-11-24"), *counters(3, at="never"), *counters(5, at="2026-11-25")]
     account = (await write(events, server.url, index=namespace)).sinks["elasticsearch"]
@@ -190,8 +188,8 @@ async def test_events_that_do_not_fit_the_mapping_are_rejected_alone(server: Sea
     assert values(server, namespace) == sorted([*range(5)] * 2)
 
 
-async def test_a_blocked_and_a_missing_index_cost_their_own_events(server: SearchServer, namespace: str) -> None:
-    """403 and 404 by item, beside an index that takes its events."""
+async def test_a_blocked_and_a_missing_index_cost_only_their_own_events(server: SearchServer, namespace: str) -> None:
+    """Items with 403 and 404 do not affect an index that accepts its events."""
     index = f"{namespace}-%d"
     server.ask("PUT", f"/{namespace}-25", json={"settings": {"index.blocks.write": True}})
     automatic = {"transient": {"action.auto_create_index": f"-{namespace}-26,+*"}}
@@ -204,8 +202,8 @@ async def test_a_blocked_and_a_missing_index_cost_their_own_events(server: Searc
     assert "6 of 9 events refused: HTTP 403: cluster_block_exception: " in account.last_error
 
 
-async def test_a_shard_that_is_not_there_delays_its_own_events(server: SearchServer, namespace: str) -> None:
-    """503 by item, within the attempt's timeout; they arrive once the shard is there."""
+async def test_an_unavailable_shard_delays_only_its_own_events(server: SearchServer, namespace: str) -> None:
+    """Items with 503, within the attempt's timeout, arrive once the shard is available."""
     nowhere = {"settings": {"index.routing.allocation.require._name": "nobody"}}
     server.ask("PUT", f"/{namespace}-25?wait_for_active_shards=0", json=nowhere)
     events: list[MetricEvent] = [Counter("c", {}, at, timestamp=NOON + at % 2 * DAY) for at in range(8)]
@@ -226,10 +224,10 @@ async def test_a_shard_that_is_not_there_delays_its_own_events(server: SearchSer
 
 
 @pytest.mark.parametrize("action", ["create", "index"])
-async def test_what_was_written_without_an_answer_is_there_once(
+async def test_documents_written_without_a_response_are_stored_once(
     server: SearchServer, namespace: str, action: str
 ) -> None:
-    """The second attempt finds everything there."""
+    """The second attempt finds all documents in place."""
     async with Proxy(server.host, server.port) as proxy:
         proxy.reset_after(times=1)
         stats = await write(counters(500), proxy.url, index=namespace, action=action)
@@ -245,10 +243,10 @@ async def test_what_was_written_without_an_answer_is_there_once(
 @pytest.mark.parametrize(
     "kind", [pytest.param(kind, marks=pytest.mark.server(kind.kind)) for kind in SEARCH_SERVERS.values()]
 )
-async def test_a_server_that_is_killed_and_started_again_has_every_event_once(
+async def test_a_server_that_is_killed_and_restarted_has_every_event_once(
     kind: type[SearchServer], new_server: NewServer
 ) -> None:
-    """In the middle of a request or between two, with what was recorded meanwhile."""
+    """The kill may strike during a request or between two, and recording continues meanwhile."""
     server = new_server(kind)
     sink = ElasticsearchSink(server.url, index="killed", max_events=200, **QUICK)
     async with collector(BatchMetricsConfig(batch_size=200, buffer_size=50_000), sinks=[sink]) as metrics:
@@ -270,7 +268,7 @@ async def test_a_server_that_is_killed_and_started_again_has_every_event_once(
 
 
 async def test_events_go_to_the_index_of_their_day(server: SearchServer, namespace: str) -> None:
-    """One request for several days, one template for all of them."""
+    """One request covers several days, and one template covers all of them."""
     events: list[MetricEvent] = [Counter("c", {}, at, timestamp=NOON + (at - 2) * DAY) for at in range(4)]
     stats = await write(events, server.url, index=f"{namespace}-%Y.%m.%d", template=True)
     assert stats.processed_events == 4
@@ -282,7 +280,7 @@ async def test_events_go_to_the_index_of_their_day(server: SearchServer, namespa
 
 
 async def test_the_longer_of_two_patterns_is_used(server: SearchServer, namespace: str) -> None:
-    """Templates of one priority that overlap would be refused."""
+    """Overlapping templates of equal priority would be refused."""
     for index in (f"{namespace}-%Y", f"{namespace}-%Y-shop", f"{namespace}-%Y-shop"):
         stats = await write([Counter("c", {}, 1, timestamp=NOON)], server.url, index=index, template=True)
         assert stats.processed_events == 1
@@ -293,7 +291,7 @@ async def test_the_longer_of_two_patterns_is_used(server: SearchServer, namespac
 async def test_a_template_that_is_refused_is_logged_and_costs_nothing(
     server: SearchServer, namespace: str, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """Somebody else's template of the same pattern and priority."""
+    """Another template has the same pattern and priority."""
     other = {"index_patterns": [f"{namespace}*"], "priority": 500 + len(namespace)}
     server.ask("PUT", f"/_index_template/{namespace}-other", json=other)
     stats = await write(counters(3), server.url, index=namespace, template=True)
@@ -303,8 +301,8 @@ async def test_a_template_that_is_refused_is_logged_and_costs_nothing(
     assert "refuses the index template; events are written without it: HTTP 400: " in message
 
 
-async def test_a_data_stream(opensearch: OpenSearch, namespace: str) -> None:
-    """Made by the template, written with `create`; a repetition finds the documents there."""
+async def test_events_can_be_written_to_a_data_stream(opensearch: OpenSearch, namespace: str) -> None:
+    """The template creates it, the sink writes with `create`, and a repeated request finds the documents in place."""
     async with Proxy(opensearch.host, opensearch.port) as proxy:
         await write(counters(1), proxy.url, index=namespace, template=True, data_stream=True)
         proxy.reset_after(times=1)
@@ -315,10 +313,10 @@ async def test_a_data_stream(opensearch: OpenSearch, namespace: str) -> None:
     assert opensearch.count(namespace) == 101
 
 
-async def test_a_server_without_data_streams_says_so(
+async def test_a_server_without_data_streams_is_reported(
     elasticsearch: Elasticsearch, namespace: str, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """Elasticsearch's are not among its free jars: events are written to an index, and a warning is logged."""
+    """Elasticsearch's free jars have no data streams: events go to an index, and a warning is logged."""
     stats = await write(counters(2), elasticsearch.url, index=namespace, template=True, data_stream=True)
     assert stats.processed_events == 2
     [message] = caplog.messages
@@ -332,7 +330,7 @@ async def test_a_server_without_data_streams_says_so(
 async def test_bodies_may_be_compressed(
     server: SearchServer, namespace: str, codec: str, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """Elasticsearch 7 knows no zstd: it says 400, and gets the same uncompressed."""
+    """Elasticsearch 7 does not support zstd: it answers 400, and gets the same body uncompressed."""
     config = BatchMetricsConfig(batch_size=5000, buffer_size=5000, enable_compression=True)
     async with Proxy(server.host, server.port) as proxy:
         stats = await write(counters(1000), proxy.url, config, index=namespace, codec=codec)
@@ -345,7 +343,7 @@ async def test_bodies_may_be_compressed(
 
 
 async def test_bodies_that_are_too_large_are_halved(cramped: SearchServer, namespace: str) -> None:
-    """413 above 1 MB, compressed or not; an event that is larger than that is rejected alone."""
+    """Bodies above 1 MB get a 413, compressed or not; a single larger event is rejected alone."""
     for compress in (False, True):
         index = f"{namespace}-{compress}".lower()
         events = [
@@ -359,8 +357,8 @@ async def test_bodies_that_are_too_large_are_halved(cramped: SearchServer, names
         assert cramped.count(index) == 80
 
 
-async def test_items_that_a_full_queue_refuses_are_sent_again_alone(cramped: SearchServer, namespace: str) -> None:
-    """429 by item while eight clients write to five shards: everything is there in the end, and there once."""
+async def test_only_items_that_a_full_queue_refuses_are_retried(cramped: SearchServer, namespace: str) -> None:
+    """Items get a 429 while eight clients write to five shards; in the end every event is stored exactly once."""
     five: dict[str, Any] = {"settings": {"number_of_shards": 5, "number_of_replicas": 0}}
     cramped.ask("PUT", f"/{namespace}", json=five)
     accounts: list[BatchMetricsStats] = []
@@ -378,6 +376,6 @@ async def test_items_that_a_full_queue_refuses_are_sent_again_alone(cramped: Sea
     assert any(error is not None and "rejected_execution_exception" in error for error in errors)
     assert cramped.count(namespace) == 3_200
     found = cramped.search(namespace, {"size": 0, "aggs": {"ids": {"cardinality": {"field": "fields.value"}}}})
-    assert abs(found["aggregations"]["ids"]["value"] - 3_200) < 160  # an estimate, as cardinalities are
+    assert abs(found["aggregations"]["ids"]["value"] - 3_200) < 160  # cardinalities are estimates
     total = cramped.search(namespace, {"size": 0, "aggs": {"sum": {"sum": {"field": "fields.value"}}}})
     assert total["aggregations"]["sum"]["value"] == sum(range(3_200))

@@ -1,8 +1,8 @@
-"""Each sink over HTTP, and everything that can go wrong between it and a real server: what the account says is there.
+"""Each sink over HTTP against everything that can fail on the way to a real server: the account matches the server.
 
-The network is the proxy's (:mod:`tests.servers.proxy`), so it is known which requests the server got. Afterwards the
-server is asked how many events it has: as many as the account says were delivered, whatever happened in between. What
-an attempt brought to the server without the sink getting to know is sent again, and is there once all the same.
+The network is the proxy's (:mod:`tests.servers.proxy`), so the tests know which requests the server received. At the
+end, the server has as many events as the account reports as delivered, whatever happened in between. Events that an
+attempt delivered without the sink knowing are sent again, and are still stored only once.
 """
 
 import gc
@@ -76,18 +76,18 @@ PASSING: dict[str, Fault] = {
     ),
     "too large": lambda proxy: proxy.answer(413, times=1),
 }
-"""What passes: everything that was recorded arrives in the end."""
+"""Temporary faults: everything that was recorded arrives in the end."""
 
 LATE = {"no answer", "an answer that comes too late"}
-"""Where an attempt ends because its time is over."""
+"""Faults where an attempt runs into its timeout."""
 
 
 TIMESTAMP = 1_750_000_000_000_000_000
 
 
 @pytest.mark.parametrize("fault", PASSING)
-async def test_what_passes_costs_no_event(case: Case, fault: str) -> None:
-    """Delivered exactly once by account and server, whether the first request fails or a later one."""
+async def test_temporary_faults_cost_no_event(case: Case, fault: str) -> None:
+    """Account and server agree on exactly one delivery, whether the first request fails or a later one."""
     settings = IMPATIENT if fault in LATE else PATIENT
     async with Proxy(case.server.host, case.server.port) as proxy:
         async with collector(EAGER, sinks=[case.sink(proxy.url, **settings)]) as metrics:
@@ -103,7 +103,7 @@ async def test_what_passes_costs_no_event(case: Case, fault: str) -> None:
 
 
 async def asked_again(case: Case, header: str) -> tuple[float, SinkStats]:
-    """Return how many seconds it takes until what was answered 429 is delivered, and the account."""
+    """Return the seconds until events that got a 429 are delivered, and the account."""
     async with Proxy(case.server.host, case.server.port) as proxy:
         async with collector(EAGER, sinks=[case.sink(proxy.url, **PATIENT)]) as metrics:
             record(metrics, 100)
@@ -116,16 +116,16 @@ async def asked_again(case: Case, header: str) -> tuple[float, SinkStats]:
     return seconds, only(metrics.stats())
 
 
-async def test_a_server_is_asked_again_when_it_said_so(case: Case) -> None:
-    """Not before the seconds are over that `Retry-After` gives, and then soon."""
+async def test_a_server_is_retried_after_the_seconds_it_asked_for(case: Case) -> None:
+    """The sink waits for the seconds that `Retry-After` gives, and then retries soon."""
     seconds, sink = await asked_again(case, "1")
     assert 1 <= seconds < 1 + SLACK
     assert sink.delivered == case.arrived() == 200
     assert sink.retries == 1
 
 
-async def test_a_server_may_say_the_time_at_which_to_ask_again(pushgateway: Pushgateway, namespace: str) -> None:
-    """The other form of `Retry-After`."""
+async def test_a_server_may_give_the_date_at_which_to_retry(pushgateway: Pushgateway, namespace: str) -> None:
+    """`Retry-After` may also be a date."""
     case = PushgatewayCase(pushgateway, namespace)
     date = math.ceil(time.time()) + 1
     seconds, sink = await asked_again(case, formatdate(date, usegmt=True))
@@ -142,8 +142,8 @@ REFUSING["a redirection"] = partial(Proxy.answer, status=307, headers={"Location
 
 
 @pytest.mark.parametrize("fault", REFUSING.values(), ids=REFUSING.keys())
-async def test_what_the_server_refuses_for_good_is_counted(case: Case, fault: Fault) -> None:
-    """Events are given up, with the server's words; series are pushed again, for the next push may be taken."""
+async def test_permanently_refused_events_are_counted(case: Case, fault: Fault) -> None:
+    """Events are given up with the server's message; series are pushed again, because the next push may be accepted."""
     async with Proxy(case.server.host, case.server.port) as proxy:
         async with collector(EAGER, sinks=[case.sink(proxy.url, **PATIENT)]) as metrics:
             record(metrics, 40)
@@ -180,8 +180,8 @@ async def test_an_event_that_is_too_large_is_refused_alone(event_case: Case) -> 
     assert case.arrived() == 20
 
 
-async def test_what_arrived_before_it_is_halved_is_not_there_twice(event_case: Case) -> None:
-    """The server has a payload, the sink does not know, and the next attempt is too large: the halves say the same."""
+async def test_events_that_arrived_before_halving_are_not_duplicated(event_case: Case) -> None:
+    """The server has a payload without the sink knowing, and a retry gets a 413: the halves repeat the same lines."""
     case = event_case
     async with Proxy(case.server.host, case.server.port) as proxy:
         async with collector(EAGER, sinks=[case.sink(proxy.url, **PATIENT)]) as metrics:
@@ -196,8 +196,8 @@ async def test_what_arrived_before_it_is_halved_is_not_there_twice(event_case: C
     assert len(proxy.requests) >= 1 + 3 + 4
 
 
-async def test_what_may_have_arrived_is_not_counted_as_refused(event_case: Case) -> None:
-    """Only *failed* says that an event may be there: one that is refused after an answer was lost has failed."""
+async def test_events_that_may_have_arrived_are_not_counted_as_rejected(event_case: Case) -> None:
+    """Only *failed* means that an event may be stored: an event refused after a lost response counts as failed."""
     case = event_case
     async with Proxy(case.server.host, case.server.port) as proxy:
         async with collector(EAGER, sinks=[case.sink(proxy.url, **PATIENT)]) as metrics:
@@ -210,8 +210,8 @@ async def test_what_may_have_arrived_is_not_counted_as_refused(event_case: Case)
     assert sink.delivered <= case.arrived() <= sink.delivered + sink.failed
 
 
-async def test_what_is_given_up_after_its_time_is_counted(case: Case) -> None:
-    """An outage longer than the retry budget costs what was tried in it; a series sink has none, and loses nothing."""
+async def test_events_given_up_after_their_retry_budget_are_counted(case: Case) -> None:
+    """An outage beyond the retry budget costs the events tried in it; a series sink has no budget."""
     settings = {**PATIENT, **({"retry_budget": 0.2} if case.sends_events else {})}
     async with Proxy(case.server.host, case.server.port) as proxy:
         async with collector(EAGER, sinks=[case.sink(proxy.url, **settings)]) as metrics:
@@ -242,10 +242,10 @@ async def test_what_is_given_up_after_its_time_is_counted(case: Case) -> None:
         b'{"errors": false, "items": ' + b"[" * 100_000,
     ],
 )
-async def test_a_search_server_that_does_not_tell_of_each_event_is_asked_again(
+async def test_a_bulk_response_without_an_item_per_event_is_retried(
     opensearch: OpenSearch, namespace: str, body: bytes
 ) -> None:
-    """A 200 that isn't an answer to `_bulk` delivers nothing: a page of a proxy, say."""
+    """A 200 that isn't a response to `_bulk` delivers nothing, for example a proxy's page."""
     case = OpenSearchCase(opensearch, namespace)
     async with Proxy(opensearch.host, opensearch.port) as proxy:
         async with collector(EAGER, sinks=[case.sink(proxy.url, **PATIENT)]) as metrics:
@@ -257,10 +257,10 @@ async def test_a_search_server_that_does_not_tell_of_each_event_is_asked_again(
     assert sink.retries >= 1
 
 
-async def test_a_status_counts_where_a_body_lies_about_its_compression(
+async def test_the_status_counts_even_if_the_body_is_not_compressed_as_declared(
     pushgateway: Pushgateway, namespace: str
 ) -> None:
-    """Its status counts, and nothing is left open: a warning would fail this test."""
+    """The status counts, and nothing is left open: a warning would fail this test."""
     case = PushgatewayCase(pushgateway, namespace)
     async with Proxy(pushgateway.host, pushgateway.port) as proxy:
         async with collector(EAGER, sinks=[case.sink(proxy.url, **PATIENT)]) as metrics:
@@ -276,8 +276,10 @@ async def test_a_status_counts_where_a_body_lies_about_its_compression(
     gc.collect()
 
 
-async def test_an_answer_without_end_is_left_and_nothing_with_it(pushgateway: Pushgateway, namespace: str) -> None:
-    """After 4 MB its status counts: neither a warning of what is left half done, nor a payload that is sent again."""
+async def test_an_oversized_response_is_abandoned_and_its_status_counts(
+    pushgateway: Pushgateway, namespace: str
+) -> None:
+    """After 4 MB only the status counts: there is no warning about unfinished work, and no payload is sent again."""
     case = PushgatewayCase(pushgateway, namespace)
     async with Proxy(pushgateway.host, pushgateway.port) as proxy:
         async with collector(EAGER, sinks=[case.sink(proxy.url, **PATIENT)]) as metrics:

@@ -1,4 +1,4 @@
-"""Forked workers on a real Pushgateway: each has a group of its own, though one sink was made for all of them."""
+"""Forked workers push to a real Pushgateway, each to a group of its own, although they share one sink object."""
 
 import os
 import socket
@@ -15,8 +15,8 @@ from trio_batchmetrics.sinks import PushgatewaySink
 pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="this system has no fork")
 
 
-def test_workers_that_are_forked_with_one_sink_push_as_themselves(pushgateway: Pushgateway) -> None:
-    """Made in the master, before any fork; the master pushes too, and nothing is overwritten."""
+def test_workers_forked_with_one_sink_push_to_groups_of_their_own(pushgateway: Pushgateway) -> None:
+    """The sink is created in the master before any fork; the master pushes too, and nothing is overwritten."""
     job = f"workers-{os.getpid()}"
     sink = PushgatewaySink(pushgateway.url, job=job)
 
@@ -49,7 +49,7 @@ def test_workers_that_are_forked_with_one_sink_push_as_themselves(pushgateway: P
 
 
 def test_two_collectors_of_one_process_have_a_group_each(pushgateway: Pushgateway) -> None:
-    """The second one that is open is ``host:pid:2``."""
+    """The second collector that is open gets ``host:pid:2``."""
     job = f"pair-{os.getpid()}"
 
     async def main() -> None:

@@ -1,6 +1,6 @@
-"""The InfluxDB sinks and real InfluxDBs: what each refuses, and what is then in the database and in the account.
+"""The InfluxDB sinks and real InfluxDBs: what each server refuses, and what the database and the account then have.
 
-What a whole stream of events becomes, and hostile texts, stand in `test_arrival_influxdb.py`.
+`test_arrival_influxdb.py` covers whole streams of events, and hostile texts.
 """
 
 import re
@@ -47,7 +47,7 @@ def _place(kind: str, *, v2: bool = False) -> Any:
     ]
 )
 def place(request: pytest.FixtureRequest, namespace: str) -> tuple[InfluxDB, str, dict[str, Any]]:
-    """Each server with a database of the test's own, and what a sink for it takes."""
+    """Each server with a database of the test's own, and the settings of a sink for it."""
     kind, v2 = request.param
     server: InfluxDB = request.getfixturevalue(kind)
     server.create_database(namespace)
@@ -59,7 +59,7 @@ pytestmark = pytest.mark.server("influxdb", "influxdb18")
 
 
 def another(where: dict[str, Any], name: str) -> dict[str, Any]:
-    """Return what a sink takes for a database or bucket of that name instead."""
+    """Return the settings of a sink for another database or bucket."""
     return {key: name if key in ("database", "bucket") else value for key, value in where.items()}
 
 
@@ -73,7 +73,7 @@ async def sent(sink: InfluxDBSink | InfluxDBSeriesSink, events: Sequence[MetricE
 
 
 def gauges(numbers: Sequence[int], name: str = "m", **labels: str) -> list[MetricEvent]:
-    """Make a gauge of each number."""
+    """Return a gauge for each number."""
     return [Gauge(name, labels, number, timestamp=NOW + number) for number in numbers]
 
 
@@ -86,7 +86,7 @@ def stored(server: InfluxDB, database: str, name: str = "m") -> list[float]:
 
 
 async def test_events_of_one_nanosecond_all_arrive(place: tuple[InfluxDB, str, dict[str, Any]]) -> None:
-    """In the same series and in another, with others before and behind; compressed."""
+    """The events belong to the same series and to others, with other events before and after, in compressed bodies."""
     server, database, where = place
     events = [Gauge("m", {"a": "bc"[number % 2]}, number, timestamp=NOW + number // 500) for number in range(2000)]
     account = await sent(InfluxDBSink(server.url, **where), events, enable_compression=True, batch_size=700)
@@ -99,7 +99,7 @@ async def test_events_of_one_nanosecond_all_arrive(place: tuple[InfluxDB, str, d
 
 
 async def test_every_digit_of_a_number_arrives(place: tuple[InfluxDB, str, dict[str, Any]]) -> None:
-    """Large, small, and in between."""
+    """Large numbers, small numbers, and numbers in between arrive exactly."""
     server, database, where = place
     values = [0.1, 1 / 3, 5e-324, 1.7976931348623157e308, 123456789.12345678, 1e22, 0, 7, -2.5, 2**53 + 1]
     events = [Gauge("m", {}, value, timestamp=NOW + at) for at, value in enumerate(values)]
@@ -107,8 +107,8 @@ async def test_every_digit_of_a_number_arrives(place: tuple[InfluxDB, str, dict[
     assert stored(server, database) == [float(value) for value in values]
 
 
-async def test_a_quote_behind_an_escaped_space_swallows_nothing(place: tuple[InfluxDB, str, dict[str, Any]]) -> None:
-    r"""Untamed, the server loses the line behind: it takes the space of `\\ ` for the end of the tags."""
+async def test_a_quote_after_an_escaped_space_swallows_no_line(place: tuple[InfluxDB, str, dict[str, Any]]) -> None:
+    r"""Without taming, the server loses the next line: it takes the space of `\\ ` for the end of the tags."""
     server, database, where = place
     untamed = f'm,k\\\\ z=" value=1 {NOW}\nlost value=1 {NOW}\n'
     assert server.request("POST", f"/write?db={database}", untamed).status == 400
@@ -121,8 +121,8 @@ async def test_a_quote_behind_an_escaped_space_swallows_nothing(place: tuple[Inf
     assert (sink.dialect, sink.replacements) == ("influxdb", 4)
 
 
-async def test_series_are_written_again_and_again(place: tuple[InfluxDB, str, dict[str, Any]]) -> None:
-    """Each time the sums so far."""
+async def test_series_are_written_repeatedly(place: tuple[InfluxDB, str, dict[str, Any]]) -> None:
+    """Each write has the sums so far."""
     server, database, where = place
     async with collector(sinks=[InfluxDBSeriesSink(server.url, **where)]) as metrics:
         for number in range(1, 4):
@@ -145,10 +145,10 @@ async def test_series_are_written_again_and_again(place: tuple[InfluxDB, str, di
 # --------------------------------------------------------------------------------------------------- partial writes
 
 
-async def test_a_type_conflict_rejects_just_those_that_conflict(place: tuple[InfluxDB, str, dict[str, Any]]) -> None:
-    """Measurements whose field is an integer already: one after the other is found out, the rest is stored.
+async def test_a_type_conflict_rejects_only_the_conflicting_events(place: tuple[InfluxDB, str, dict[str, Any]]) -> None:
+    """Where a field is already an integer, the sink finds each conflicting measurement and stores the rest.
 
-    The server keeps types by shard, which are weeks of points here.
+    The server keeps types per shard, and a shard has a week of points here.
     """
     server, database, where = place
     taken = [f"{name} value=1i,sum=1i {NOW - 1}" for name in ("odd\\ one", "a\\,b,x=y", "backend.health")]
@@ -166,7 +166,7 @@ async def test_a_type_conflict_rejects_just_those_that_conflict(place: tuple[Inf
 async def test_2500_conflicts_of_5000_events_take_a_few_requests(
     place: tuple[InfluxDB, str, dict[str, Any]], measurements: int
 ) -> None:
-    """However they are mixed: exactly these are rejected, and the others are stored."""
+    """However the events are mixed, exactly the conflicting ones are rejected, and the others are stored."""
     server, database, where = place
     bad = [f"bad{number}" for number in range(measurements)]
     server.ask("POST", f"/write?db={database}", body="".join(f"{name} value=1i {NOW - 1}\n" for name in bad))
@@ -182,8 +182,8 @@ async def test_2500_conflicts_of_5000_events_take_a_few_requests(
     assert len(proxy.requests) <= 2 * measurements
 
 
-async def test_what_is_older_than_the_retention_is_rejected(place: tuple[InfluxDB, str, dict[str, Any]]) -> None:
-    """The oldest ones, wherever they stand."""
+async def test_events_older_than_the_retention_are_rejected(place: tuple[InfluxDB, str, dict[str, Any]]) -> None:
+    """The oldest events are rejected, wherever they are in the payload."""
     server, database, where = place
     server.create_database(f"{database}_short", duration="1h")
     long_ago = [Gauge("m", {}, number, timestamp=NOW - 10**13 * (number - 9)) for number in (10, 12, 11)]
@@ -195,8 +195,8 @@ async def test_what_is_older_than_the_retention_is_rejected(place: tuple[InfluxD
     assert stored(server, f"{database}_short") == [0, 1, 2, 3]
 
 
-async def test_lines_that_the_server_cannot_read_are_found(place: tuple[InfluxDB, str, dict[str, Any]]) -> None:
-    """Such as the sink never writes; the others are stored."""
+async def test_lines_that_the_server_cannot_parse_are_found(place: tuple[InfluxDB, str, dict[str, Any]]) -> None:
+    """The sink itself never writes such lines; the others are stored."""
     server, database, where = place
     sink = InfluxDBSink(server.url, **where)
     events = gauges(range(4))
@@ -219,8 +219,10 @@ TODAY = pytest.param(InfluxDB113, marks=pytest.mark.server("influxdb113"))
 
 
 @pytest.mark.parametrize("kind", [InfluxDB, InfluxDB18, TODAY])
-async def test_where_it_is_not_said_which_it_is_found_by_halving(new_server: NewServer, kind: type[InfluxDB]) -> None:
-    """A database that is full: what has a series already is stored, new series are rejected."""
+async def test_an_event_that_the_server_does_not_name_is_found_by_halving(
+    new_server: NewServer, kind: type[InfluxDB]
+) -> None:
+    """In a full database, points of existing series are stored and new series are rejected."""
     server = new_server(kind, data={"max-series-per-database": 10})
     server.create_database("d")
     old = [Gauge("m", {"n": str(number)}, number) for number in range(10)]
@@ -236,7 +238,7 @@ async def test_where_it_is_not_said_which_it_is_found_by_halving(new_server: New
 
 
 async def test_a_body_that_is_too_large_is_halved(new_server: NewServer) -> None:
-    """Until it fits; an event that is too large alone is rejected."""
+    """Bodies are halved until they fit; a single event that is too large is rejected."""
     server = new_server(InfluxDB, http={"max-body-size": 2000})
     server.create_database("d")
     events = [*gauges(range(200)), *gauges([200], big="x" * 3000), *gauges(range(201, 210))]
@@ -250,7 +252,7 @@ async def test_a_body_that_is_too_large_is_halved(new_server: NewServer) -> None
 async def test_credentials_are_sent_and_never_shown(
     new_server: NewServer, kind: type[InfluxDB], caplog: pytest.LogCaptureFixture
 ) -> None:
-    """Basic, in the URL, or as the token that 1.8 takes by the path of 2.x; wrong ones fail at once."""
+    """Basic authentication, the URL, and 1.8's token on the path of 2.x are accepted; wrong ones fail at once."""
     server = new_server(kind, http={"auth-enabled": True}, credentials=("adm", "correct-horse"))
     server.query("CREATE USER adm WITH PASSWORD 'correct-horse' WITH ALL PRIVILEGES")
     server.create_database("d")
@@ -262,7 +264,7 @@ async def test_credentials_are_sent_and_never_shown(
     if issubclass(kind, InfluxDB18):
         sinks.append(InfluxDBSink(server.url, bucket="d", token="adm:correct-horse"))
     for number, sink in enumerate(sinks):
-        # The backslash has it ask who the server is, with its credentials too.
+        # The backslash makes the sink ask for the server's identity, and that request has its credentials too.
         assert (await sent(sink, [Gauge("m", {"a": "\\n"}, number)])).delivered == 1
     assert stored(server, "d") == list(range(len(sinks)))
     wrong = InfluxDBSink(server.url, database="d", auth=("adm", "wrong-horse"))
@@ -272,8 +274,8 @@ async def test_credentials_are_sent_and_never_shown(
     assert "horse" not in "".join([repr(wrong), str(account), *map(repr, sinks), caplog.text])
 
 
-async def test_a_database_that_is_not_there_fails_at_once(place: tuple[InfluxDB, str, dict[str, Any]]) -> None:
-    """With the server's words; so does one that is asked for its state in vain."""
+async def test_a_missing_database_fails_at_once(place: tuple[InfluxDB, str, dict[str, Any]]) -> None:
+    """The events are refused with the server's reason, and nothing is retried."""
     server, _, where = place
     account = await sent(InfluxDBSink(server.url, **another(where, "nowhere")), gauges(range(3)))
     assert (account.failed, account.retries, account.failures) == (3, 0, {"refused": 3})
@@ -281,8 +283,8 @@ async def test_a_database_that_is_not_there_fails_at_once(place: tuple[InfluxDB,
     assert str(account.last_error).startswith("HTTP 404: ")
 
 
-async def test_a_retention_policy_is_written_to(influxdb: InfluxDB, namespace: str) -> None:
-    """Not to the default one."""
+async def test_events_are_written_to_the_given_retention_policy(influxdb: InfluxDB, namespace: str) -> None:
+    """Nothing goes to the default policy."""
     influxdb.create_database(namespace)
     influxdb.query(f'CREATE RETENTION POLICY "second" ON "{namespace}" DURATION INF REPLICATION 1')
     sink = InfluxDBSink(influxdb.url, database=namespace, retention_policy="second")
@@ -292,8 +294,8 @@ async def test_a_retention_policy_is_written_to(influxdb: InfluxDB, namespace: s
     assert influxdb.points(namespace, "cache.operations") == []
 
 
-async def test_a_server_that_was_away_gets_everything(new_server: NewServer) -> None:
-    """Nothing is lost, and nothing counted twice."""
+async def test_a_server_that_was_down_gets_everything(new_server: NewServer) -> None:
+    """No event is lost or counted twice."""
     server = new_server(InfluxDB)
     server.create_database("d")
     async with collector(sinks=[InfluxDBSink(server.url, database="d", **QUICK)]) as metrics:
@@ -309,8 +311,8 @@ async def test_a_server_that_was_away_gets_everything(new_server: NewServer) -> 
     assert stored(server, "d") == [0, 1, 2, 10]
 
 
-async def test_a_server_that_has_no_time_is_asked_again(new_server: NewServer) -> None:
-    """Nothing is stored before it has answered 204."""
+async def test_a_server_with_a_concurrent_write_limit_gets_every_event(new_server: NewServer) -> None:
+    """Events are stored once the server has answered 204."""
     server = new_server(InfluxDB, http={"max-concurrent-write-limit": 1})
     server.create_database("d")
     assert (await sent(InfluxDBSink(server.url, database="d", **QUICK), gauges(range(3)))).delivered == 3

@@ -1,7 +1,7 @@
-"""Servers that are down, slow or hang for long: what an application notices of it, and what its account says.
+"""Servers that are down, slow or hanging for long: the application is undisturbed, and its account stays correct.
 
-It notices nothing: recording goes on, other sinks get their events, the block is left in time. The account says what is
-there: the server is asked how many events it has.
+The application notices nothing: recording continues, other sinks get their events, and the block exits in time. The
+account matches the number of events that the server reports.
 """
 
 import random
@@ -44,8 +44,8 @@ Fault = Callable[[Proxy], None]
 TIMESTAMP = 1_750_000_000_000_000_000
 
 
-async def test_a_server_that_is_not_there_yet_costs_no_event(case: Case) -> None:
-    """Connections are refused from the beginning; then they are accepted, refused again, and accepted."""
+async def test_a_server_that_is_not_up_yet_costs_no_event(case: Case) -> None:
+    """Connections are refused from the start, then accepted, refused again, and accepted again."""
     async with Proxy(case.server.host, case.server.port) as proxy:
         proxy.refuse()
         async with collector(EAGER, sinks=[case.sink(proxy.url, **PATIENT)]) as metrics:
@@ -71,12 +71,12 @@ LASTING: dict[str, Fault] = {
     "no HTTP": Proxy.garbage,
     "half an answer": Proxy.truncate,
 }
-"""What does not pass as long as the block is open."""
+"""Faults that last as long as the block is open."""
 
 
 @pytest.mark.parametrize("fault", LASTING.values(), ids=LASTING.keys())
-async def test_leaving_the_block_is_bounded_whatever_the_server_does(case: Case, fault: Fault) -> None:
-    """Within `shutdown_timeout`, with the body's own exception; what was not confirmed counts as failed."""
+async def test_leaving_the_block_takes_bounded_time_whatever_the_server_does(case: Case, fault: Fault) -> None:
+    """The block exits within `shutdown_timeout` with the body's own exception; unconfirmed events count as failed."""
     error = ValueError("the body's own")
     async with Proxy(case.server.host, case.server.port) as proxy:
         begin = 0.0
@@ -99,8 +99,8 @@ async def test_leaving_the_block_is_bounded_whatever_the_server_does(case: Case,
         assert sink.delivered <= case.arrived() <= sink.delivered + sink.failed
 
 
-async def test_a_connection_that_was_closed_while_nobody_used_it_costs_no_attempt(case: Case) -> None:
-    """Servers close what is idle for long: the next payload goes over a new connection."""
+async def test_a_connection_closed_while_idle_costs_no_attempt(case: Case) -> None:
+    """Servers close connections that are idle for long, so the next payload uses a new connection."""
     async with Proxy(case.server.host, case.server.port) as proxy:
         async with collector(EAGER, sinks=[case.sink(proxy.url, **PATIENT)]) as metrics:
             for number in range(3):
@@ -115,8 +115,8 @@ async def test_a_connection_that_was_closed_while_nobody_used_it_costs_no_attemp
     assert sink.last_error is None
 
 
-async def test_what_a_cancelled_application_recorded_is_there(case: Case) -> None:
-    """Cancelled from outside while the server is slow: all that was recorded until then is delivered all the same."""
+async def test_events_recorded_by_a_cancelled_application_arrive(case: Case) -> None:
+    """The application is cancelled while the server is slow: everything recorded before is still delivered."""
     recorded = 0
     metrics: BatchMetricsCollector | None = None
     async with Proxy(case.server.host, case.server.port) as proxy:
@@ -135,10 +135,10 @@ async def test_what_a_cancelled_application_recorded_is_there(case: Case) -> Non
 
 
 @pytest.mark.parametrize("on_full", ["drop_newest", "drop_oldest"])
-async def test_what_is_dropped_is_counted_and_not_there(
+async def test_dropped_events_are_counted_and_do_not_arrive(
     case: Case, on_full: Literal["drop_newest", "drop_oldest"]
 ) -> None:
-    """More than the buffer holds, while the server is slow: what was not dropped arrives."""
+    """While the server is slow, more events are recorded than the buffer holds: those that were not dropped arrive."""
     config = BatchMetricsConfig(
         batch_size=20, buffer_size=100, flush_interval=0.02, shutdown_timeout=10, on_full=on_full
     )
@@ -157,10 +157,10 @@ async def test_what_is_dropped_is_counted_and_not_there(
 
 
 @pytest.mark.server("influxdb", "pushgateway")
-async def test_a_server_that_is_down_delays_no_other(
+async def test_a_server_that_is_down_does_not_delay_another(
     influxdb: InfluxDB, pushgateway: Pushgateway, namespace: str
 ) -> None:
-    """Each sink has all events, those of the others while one waits for its server, and that one afterwards."""
+    """Every other sink delivers all events while one waits for its server, and that one delivers them afterwards."""
     cases = [InfluxDBCase(influxdb, namespace), PushgatewayCase(pushgateway, namespace)]
     async with Proxy(influxdb.host, influxdb.port) as first, Proxy(pushgateway.host, pushgateway.port) as second:
         proxies = [first, second]
@@ -196,8 +196,8 @@ WEATHER: list[Fault] = [
 
 
 @pytest.mark.parametrize("seed", range(2))
-async def test_whatever_the_weather_what_is_recorded_is_there_once(case: Case, seed: int) -> None:
-    """Faults by chance, one after the other, while events are recorded, some of them with one and the same time."""
+async def test_recorded_events_arrive_once_despite_random_faults(case: Case, seed: int) -> None:
+    """Random faults follow each other while events are recorded, some of them with equal timestamps."""
     chance = random.Random(seed)
     config = BatchMetricsConfig(
         batch_size=chance.choice((5, 50, 500)),

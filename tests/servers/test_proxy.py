@@ -1,4 +1,4 @@
-"""Each of the proxy's faults does what it says, and what it says reached the server did."""
+"""Each of the proxy's faults works as documented, and the proxy knows exactly what reached the server."""
 
 import socket
 from collections.abc import AsyncGenerator
@@ -15,7 +15,7 @@ from tests.servers.proxy import Proxy
 
 
 class Echo:
-    """A server that answers 201 and what it was sent; it counts, independently of the proxy."""
+    """A server that answers 201 and repeats the body; it counts requests independently of the proxy."""
 
     def __init__(self) -> None:
         self.host = HOST
@@ -23,7 +23,7 @@ class Echo:
         self.got: list[tuple[bytes, bytes, bytes]] = []
 
     async def serve(self, stream: trio.SocketStream) -> None:
-        """Answer one request and close."""
+        """Respond to one request and close."""
         http = h11.Connection(h11.SERVER)
         request: h11.Request | None = None
         body = b""
@@ -44,7 +44,7 @@ class Echo:
 
 @pytest.fixture
 async def echo(nursery: trio.Nursery) -> Echo:
-    """A server that echoes."""
+    """A running echo server."""
     server = Echo()
     await nursery.start(partial(trio.serve_tcp, server.serve, server.port, host=HOST))
     return server
@@ -52,7 +52,7 @@ async def echo(nursery: trio.Nursery) -> Echo:
 
 @pytest.fixture
 async def proxy(echo: Echo) -> AsyncGenerator[Proxy, None]:
-    """A proxy before it."""
+    """A proxy in front of the echo server."""
     async with Proxy(echo.host, echo.port) as proxy:
         yield proxy
 
@@ -72,8 +72,8 @@ async def _chunks() -> AsyncGenerator[bytes, None]:
 # ------------------------------------------------------------------------------------------------ without faults
 
 
-async def test_requests_and_answers_pass_unchanged(echo: Echo, proxy: Proxy, client: httpx2.AsyncClient) -> None:
-    """Both ways of framing a body, one connection, and all of it remembered."""
+async def test_requests_and_responses_pass_unchanged(echo: Echo, proxy: Proxy, client: httpx2.AsyncClient) -> None:
+    """Both ways of framing a body work over one client connection, and the proxy remembers everything."""
     plain = await client.post("/a?b=c", content=b"x" * 300_000, headers={b"X-Own": "ü".encode("latin-1")})
     chunked = await client.put("/d", content=_chunks())
     empty = await client.get("/e")
@@ -84,11 +84,11 @@ async def test_requests_and_answers_pass_unchanged(echo: Echo, proxy: Proxy, cli
     assert proxy.requests[0].headers["x-own"] == "ü"
     assert [(seen.complete, seen.forwarded, seen.status) for seen in proxy.requests] == [(True, True, 201)] * 3
     assert proxy.forwarded == 3
-    assert proxy.connections == 3  # the server closes each
+    assert proxy.connections == 3  # the server closes each connection
 
 
 async def test_a_connection_is_kept(proxy: Proxy, client: httpx2.AsyncClient) -> None:
-    """As long as whoever answers does not close it, and until the test does."""
+    """A connection stays open until the responding side closes it or the test drops it."""
     proxy.answer(204)
     for _ in range(3):
         assert (await client.get("/")).status_code == 204
@@ -98,16 +98,16 @@ async def test_a_connection_is_kept(proxy: Proxy, client: httpx2.AsyncClient) ->
     assert proxy.connections == 2
 
 
-async def test_a_server_that_is_not_there_resets(proxy: Proxy, client: httpx2.AsyncClient) -> None:
-    """The proxy then cannot refuse any more, but nothing was delivered."""
+async def test_a_missing_server_resets_the_connection(proxy: Proxy, client: httpx2.AsyncClient) -> None:
+    """The proxy has already accepted the connection and can't refuse any more, but nothing was delivered."""
     async with Proxy(HOST, free_port()) as other:
         with pytest.raises(httpx2.ReadError):
             await client.get(other.url)
         assert (other.forwarded, other.requests[0].complete, other.requests[0].status) == (0, True, None)
 
 
-async def test_a_client_that_goes_away_is_no_error(echo: Echo, proxy: Proxy) -> None:
-    """Neither before a request, nor in the middle of one, nor before its answer."""
+async def test_a_client_that_goes_away_is_not_an_error(echo: Echo, proxy: Proxy) -> None:
+    """The client may go away before a request, in the middle of one, or before the response."""
     proxy.slow(0.05)
     half = b"POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 9\r\n\r\nhalf"
     for sent in (b"", b"POST / HT", half, b"GET / HTTP/1.0\r\n\r\n"):
@@ -121,8 +121,8 @@ async def test_a_client_that_goes_away_is_no_error(echo: Echo, proxy: Proxy) -> 
     assert len(echo.got) == 1
 
 
-async def test_a_client_that_speaks_no_http_fails_the_test(echo: Echo) -> None:
-    """Its error leaves the block."""
+async def test_a_client_that_does_not_speak_http_fails_the_test(echo: Echo) -> None:
+    """The error leaves the block."""
     with pytest.RaisesGroup(h11.RemoteProtocolError):
         async with Proxy(echo.host, echo.port) as proxy:
             async with await trio.open_tcp_stream(proxy.host, proxy.port) as stream:
@@ -130,8 +130,8 @@ async def test_a_client_that_speaks_no_http_fails_the_test(echo: Echo) -> None:
                 await trio.sleep(5)
 
 
-async def test_the_blocks_own_error_leaves_it_as_it_is(echo: Echo) -> None:
-    """It is not wrapped in a group."""
+async def test_an_error_of_the_block_propagates_unwrapped(echo: Echo) -> None:
+    """The exception is not wrapped in a group."""
     with pytest.raises(KeyError, match="own"):
         async with Proxy(echo.host, echo.port):
             raise KeyError("own")
@@ -140,8 +140,10 @@ async def test_the_blocks_own_error_leaves_it_as_it_is(echo: Echo) -> None:
 # ----------------------------------------------------------------------------------------------------- the faults
 
 
-async def test_refuse_is_a_server_that_does_not_run(echo: Echo, proxy: Proxy, client: httpx2.AsyncClient) -> None:
-    """New connections are refused, old ones closed; the port stays the same."""
+async def test_refuse_behaves_like_a_server_that_is_not_running(
+    echo: Echo, proxy: Proxy, client: httpx2.AsyncClient
+) -> None:
+    """New connections are refused and old ones closed; the port stays the same."""
     proxy.answer(200)
     await client.get("/")
     proxy.refuse()
@@ -159,10 +161,10 @@ async def test_refuse_is_a_server_that_does_not_run(echo: Echo, proxy: Proxy, cl
 async def test_reset_keeps_a_request_from_the_server(
     echo: Echo, proxy: Proxy, client: httpx2.AsyncClient, size: int
 ) -> None:
-    """For as many as it is told, then all is forwarded."""
+    """The fault applies to the given number of requests, and then everything is forwarded."""
     proxy.reset(times=2)
     for _ in range(2):
-        # A client that is still sending when it is reset looks for an answer, and finds none.
+        # A client that is still sending when it is reset looks for a response, and finds none.
         with pytest.raises((httpx2.ReadError, httpx2.WriteError, httpx2.RemoteProtocolError)):
             await client.post("/", content=b"x" * size)
     assert echo.got == []
@@ -170,8 +172,8 @@ async def test_reset_keeps_a_request_from_the_server(
     assert [(seen.forwarded, seen.status) for seen in proxy.requests] == [(False, None)] * 2 + [(True, 201)]
 
 
-async def test_reset_is_a_rst(proxy: Proxy) -> None:
-    """What the client sees is the system's ECONNRESET, not an end."""
+async def test_reset_sends_a_rst(proxy: Proxy) -> None:
+    """The client sees the system's ECONNRESET, not an orderly end."""
     proxy.reset()
     async with await trio.open_tcp_stream(proxy.host, proxy.port) as stream:
         await stream.send_all(b"GET / HTTP/1.1\r\nHost: h\r\n\r\n")
@@ -180,8 +182,8 @@ async def test_reset_is_a_rst(proxy: Proxy) -> None:
     assert isinstance(caught.value.__cause__, ConnectionResetError)
 
 
-async def test_reset_after_delivers_and_does_not_tell(echo: Echo, proxy: Proxy, client: httpx2.AsyncClient) -> None:
-    """The server has it, the client cannot know."""
+async def test_reset_after_delivers_without_a_response(echo: Echo, proxy: Proxy, client: httpx2.AsyncClient) -> None:
+    """The server has the request, but the client cannot know."""
     proxy.reset_after(times=1)
     with pytest.raises(httpx2.ReadError):
         await client.post("/", content=b"once")
@@ -190,8 +192,8 @@ async def test_reset_after_delivers_and_does_not_tell(echo: Echo, proxy: Proxy, 
     assert (await client.post("/", content=b"twice")).content == b"twice"
 
 
-async def test_a_black_hole_never_answers(echo: Echo, proxy: Proxy, client: httpx2.AsyncClient) -> None:
-    """The request is read, and that is all."""
+async def test_a_black_hole_never_responds(echo: Echo, proxy: Proxy, client: httpx2.AsyncClient) -> None:
+    """The proxy reads the request and does nothing else."""
     proxy.black_hole(times=1)
     with pytest.raises(httpx2.ReadTimeout):
         await client.post("/", content=b"x" * 100_000, timeout=0.2)
@@ -199,8 +201,8 @@ async def test_a_black_hole_never_answers(echo: Echo, proxy: Proxy, client: http
     assert (await client.get("/")).status_code == 201
 
 
-async def test_slow_holds_back_the_answer_only(echo: Echo, proxy: Proxy, client: httpx2.AsyncClient) -> None:
-    """The server has the request at once."""
+async def test_slow_delays_only_the_response(echo: Echo, proxy: Proxy, client: httpx2.AsyncClient) -> None:
+    """The server gets the request at once."""
     proxy.slow(0.4)
     with pytest.raises(httpx2.ReadTimeout):
         await client.get("/", timeout=0.2)
@@ -210,8 +212,8 @@ async def test_slow_holds_back_the_answer_only(echo: Echo, proxy: Proxy, client:
     assert trio.current_time() - begin >= 0.4
 
 
-async def test_answer_does_not_ask_the_server(echo: Echo, proxy: Proxy, client: httpx2.AsyncClient) -> None:
-    """Status, headers and body are the test's."""
+async def test_answer_does_not_contact_the_server(echo: Echo, proxy: Proxy, client: httpx2.AsyncClient) -> None:
+    """The test determines status, headers and body."""
     proxy.answer(503, {"Retry-After": "7"}, b"busy", times=2)
     for _ in range(2):
         answer = await client.post("/", content=b"x")
@@ -221,8 +223,8 @@ async def test_answer_does_not_ask_the_server(echo: Echo, proxy: Proxy, client: 
     assert [seen.body for seen in proxy.requests] == [b"x", b"x", b""]
 
 
-async def test_garbage_is_no_http(echo: Echo, proxy: Proxy, client: httpx2.AsyncClient) -> None:
-    """The client has to notice."""
+async def test_garbage_is_not_http(echo: Echo, proxy: Proxy, client: httpx2.AsyncClient) -> None:
+    """The client must notice the invalid response."""
     proxy.garbage()
     with pytest.raises(httpx2.RemoteProtocolError, match="illegal status line"):
         await client.get("/")
@@ -230,15 +232,15 @@ async def test_garbage_is_no_http(echo: Echo, proxy: Proxy, client: httpx2.Async
 
 
 async def test_truncate_sends_half_a_body(echo: Echo, proxy: Proxy, client: httpx2.AsyncClient) -> None:
-    """The status arrives, the rest does not."""
+    """The status arrives, the rest of the body does not."""
     proxy.truncate(200, b"0123456789")
     with pytest.raises(httpx2.RemoteProtocolError, match="received 5 bytes, expected 10"):
         await client.get("/")
     assert echo.got == []
 
 
-async def test_a_fault_is_for_requests_that_begin_after_it(proxy: Proxy, client: httpx2.AsyncClient) -> None:
-    """The one that is under way keeps its own, and the last switch is the one that counts."""
+async def test_a_fault_applies_to_requests_that_begin_after_it(proxy: Proxy, client: httpx2.AsyncClient) -> None:
+    """A request in progress keeps its own fault, and only the last switch counts for the next one."""
     async with trio.open_nursery() as nursery:
         proxy.slow(0.2, times=1)
         statuses: list[int] = []
@@ -255,8 +257,8 @@ async def test_a_fault_is_for_requests_that_begin_after_it(proxy: Proxy, client:
     assert statuses == [500, 201, 201]
 
 
-async def test_nothing_listens_behind_the_block(echo: Echo) -> None:
-    """Neither when it was listening nor when it was refusing."""
+async def test_nothing_listens_after_the_block(echo: Echo) -> None:
+    """The port is closed whether the proxy was listening or refusing."""
     for refusing in (False, True):
         async with Proxy(echo.host, echo.port) as proxy:
             if refusing:

@@ -1,8 +1,8 @@
-"""The server ends and is started again, again and again, while an application goes on recording.
+"""The server ends and restarts repeatedly while an application keeps recording.
 
-No proxy here: connections end as the system ends them, in the middle of whatever was under way. What was recorded is
-there, exactly once, and the account says the same. Only raw events in VictoriaMetrics may be there twice, for it keeps
-a sample as often as it comes; it is stopped in good order, since it loses what it took last when it is killed.
+There is no proxy here: the system ends the connections in the middle of whatever is in progress. Recorded events are
+stored exactly once, and the account agrees. Only raw events in VictoriaMetrics may be stored twice, because it keeps a
+sample as often as it receives it; it is stopped gracefully, since it loses the latest samples when it is killed.
 """
 
 from collections.abc import Callable
@@ -29,10 +29,10 @@ from trio_batchmetrics import BatchMetricsCollector, BatchMetricsConfig, SinkSta
 CONFIG = BatchMetricsConfig(batch_size=20, flush_interval=0.02, buffer_size=100_000, shutdown_timeout=30)
 
 PATIENCE = 60.0
-"""Seconds after which something that has to happen has not."""
+"""Seconds after which an expected event counts as missing."""
 
 ROUNDS = 2
-"""How often the server ends."""
+"""The number of restarts."""
 
 
 class Application:
@@ -45,35 +45,35 @@ class Application:
 
     @property
     def account(self) -> SinkStats:
-        """The account of the only sink, balanced as it must be at every instant."""
+        """The only sink's account, which must balance at every instant."""
         (sink,) = balanced(self.metrics.stats()).sinks.values()
         return sink
 
     async def run(self) -> None:
-        """Record."""
+        """Record events until stopped."""
         while not self.stopped:
             record(self.metrics, 3)
             self.recorded += 3
             await trio.sleep(0.003)
 
     async def until(self, happened: Callable[[], bool]) -> None:
-        """Wait for something."""
+        """Wait for a condition."""
         with trio.fail_after(PATIENCE):
-            while not happened():  # noqa: ASYNC110 - of a real server and a real clock nobody tells
+            while not happened():  # noqa: ASYNC110 - nothing signals this change of a real server
                 await trio.sleep(0.005)
 
     async def has_delivered(self, more: int) -> None:
-        """Wait until so many more events are delivered."""
+        """Wait until this many more events are delivered."""
         goal = self.account.delivered + more
         await self.until(lambda: self.account.delivered >= goal)
 
     async def has_retried(self, more: int) -> None:
-        """Wait until the sink has tried again so many more times."""
+        """Wait until the sink has retried this many more times."""
         goal = self.account.retries + more
         await self.until(lambda: self.account.retries >= goal)
 
     async def has_recorded(self, more: int) -> None:
-        """Wait until so many more events are recorded."""
+        """Wait until this many more events are recorded."""
         goal = self.recorded + more
         await self.until(lambda: self.recorded >= goal)
 
@@ -89,10 +89,10 @@ class Application:
         case_parameter(VictoriaMetricsSeriesCase, "victoriametrics series"),
     ],
 )
-async def test_what_is_recorded_while_a_server_ends_and_comes_back_is_there(
+async def test_events_recorded_while_a_server_restarts_arrive(
     case_class: type[Case], new_server: NewServer, namespace: str
 ) -> None:
-    """Everything, and the account says so; events go on being recorded all the while."""
+    """Every event arrives and the account agrees, while recording continues all the time."""
     server = new_server(case_class.kind)
     case = case_class(server, namespace)
     async with collector(CONFIG, sinks=[case.sink(server.url, **PATIENT)]) as metrics, trio.open_nursery() as nursery:
@@ -122,12 +122,12 @@ async def test_what_is_recorded_while_a_server_ends_and_comes_back_is_there(
         case_parameter(OpenSearchCase, "opensearch"),
     ],
 )
-async def test_what_a_server_did_late_is_not_there_twice(
+async def test_writes_that_a_server_applied_late_are_not_duplicated(
     case_class: type[Case], new_server: NewServer, namespace: str
 ) -> None:
-    """It stands still until attempts have timed out, then does everything that it was asked in the meantime.
+    """The server is paused until attempts have timed out, and then processes every request that it received meanwhile.
 
-    (Of pushes to a Pushgateway one that is late may replace one that is newer: nothing in them tells.)
+    (A late push to a Pushgateway may replace a newer one: nothing in a push tells its age.)
     """
     server = new_server(case_class.kind)
     case = case_class(server, namespace)
@@ -148,10 +148,10 @@ async def test_what_a_server_did_late_is_not_there_twice(
 
 
 @pytest.mark.server("influxdb")
-async def test_what_is_given_up_in_a_long_outage_is_counted_and_the_rest_is_there(
+async def test_events_given_up_in_a_long_outage_are_counted_and_the_rest_arrive(
     new_server: NewServer, namespace: str
 ) -> None:
-    """Once its time is over an event counts as failed; what comes later is delivered as ever."""
+    """An event counts as failed once its retry budget is used up; later events are delivered normally."""
     server = new_server(InfluxDBCase.kind)
     case = InfluxDBCase(server, namespace)
     sink = case.sink(server.url, **PATIENT, retry_budget=0.2, max_events=50)

@@ -1,4 +1,4 @@
-"""What real servers have of series that are equal to them, and of those that nobody has added to for a while."""
+"""What real servers store for series that they consider equal, and for series that receive no events for a while."""
 
 import math
 from typing import Any
@@ -22,7 +22,7 @@ HITS = 1023
 
 
 def record_hits(metrics: BatchMetricsCollector, name: str) -> None:
-    """Record what is one series to all of them, with the sum `HITS`; and a gauge, whose latest value is 3."""
+    """Record series that every server considers equal, with the sum `HITS`, and a gauge whose latest value is 3."""
     bound = metrics.counter(name, labels={"user": None, "n": 1})
     spellings: list[dict[str, Any]] = [{"user": None}, {"user": ""}, {}, {"other": ""}]
     for number, labels in enumerate(spellings):
@@ -39,8 +39,10 @@ def only(metrics: BatchMetricsCollector) -> SinkStats:
     return account
 
 
-async def test_prometheus_has_the_sum_of_series_that_are_equal_to_it(prometheus: Prometheus, scraped_port: int) -> None:
-    """Also of names that are equal once translated; another type is rejected, and the page stays one that it reads."""
+async def test_prometheus_has_the_sum_of_series_that_it_considers_equal(
+    prometheus: Prometheus, scraped_port: int
+) -> None:
+    """Names may be equal only after translation; another type is rejected, and the page stays readable."""
     sink = PrometheusSink()
     async with collector(sinks=[sink]) as metrics:
         record_hits(metrics, "identity.hits")
@@ -61,10 +63,10 @@ async def test_prometheus_has_the_sum_of_series_that_are_equal_to_it(prometheus:
         assert check_metrics(sink.render()[0]).status == 0
 
 
-async def test_a_pushgateway_has_the_sum_of_series_that_are_equal_to_it(
+async def test_a_pushgateway_has_the_sum_of_series_that_it_considers_equal(
     pushgateway: Pushgateway, namespace: str
 ) -> None:
-    """It would refuse a push that has one of them twice."""
+    """The server would refuse a push that contains one of them twice."""
     sink = PushgatewaySink(pushgateway.url, job=namespace, **QUICK)
     async with collector(sinks=[sink]) as metrics:
         record_hits(metrics, f"{namespace}_hits")
@@ -76,8 +78,8 @@ async def test_a_pushgateway_has_the_sum_of_series_that_are_equal_to_it(
     assert depth.endswith(" 3")
 
 
-async def test_what_a_pushgateway_would_replace_by_its_own_is_refused(pushgateway: Pushgateway, namespace: str) -> None:
-    """It puts the time of the push where a metric of that name was, and answers 200."""
+async def test_metrics_that_a_pushgateway_would_overwrite_are_refused(pushgateway: Pushgateway, namespace: str) -> None:
+    """It writes the time of the push to metrics of these names, and answers 200."""
     sink = PushgatewaySink(pushgateway.url, job=namespace, **QUICK)
     async with collector(sinks=[sink]) as metrics:
         metrics.describe("push.time", unit="s")
@@ -92,8 +94,8 @@ async def test_what_a_pushgateway_would_replace_by_its_own_is_refused(pushgatewa
     assert values["push_failure_time_seconds"] == 0
 
 
-async def test_influxdb_has_the_sum_of_series_that_are_equal_to_it(influxdb: InfluxDB, namespace: str) -> None:
-    """One point at each write, where there were several that overwrote each other."""
+async def test_influxdb_has_the_sum_of_series_that_it_considers_equal(influxdb: InfluxDB, namespace: str) -> None:
+    """There is one point per write; several points would overwrite each other."""
     database = influxdb.create_database(namespace)
     async with collector(sinks=[InfluxDBSeriesSink(influxdb.url, database=database, **QUICK)]) as metrics:
         record_hits(metrics, "hits")
@@ -108,10 +110,10 @@ async def test_influxdb_has_the_sum_of_series_that_are_equal_to_it(influxdb: Inf
     assert len({point["time"] for point in points}) == len(points)
 
 
-async def test_victoriametrics_has_the_sum_of_series_that_are_equal_to_it(
+async def test_victoriametrics_has_the_sum_of_series_that_it_considers_equal(
     victoriametrics: VictoriaMetrics, namespace: str
 ) -> None:
-    """It would keep both samples, at one timestamp."""
+    """The server would otherwise keep both samples, with one timestamp."""
     sink = InfluxDBSeriesSink(victoriametrics.url, database="d", dialect="victoriametrics", **QUICK)
     async with collector(sinks=[sink]) as metrics:
         record_hits(metrics, f"{namespace}_hits")
@@ -120,10 +122,10 @@ async def test_victoriametrics_has_the_sum_of_series_that_are_equal_to_it(
     assert len(set(found["timestamps"])) == len(found["timestamps"])
 
 
-async def test_the_label_that_victoriametrics_adds_makes_no_series_of_its_own(
+async def test_the_label_that_victoriametrics_adds_does_not_create_another_series(
     victoriametrics: VictoriaMetrics, namespace: str
 ) -> None:
-    """It labels everything with ``db``: a series that has this label already is the one that has it not."""
+    """It adds ``db`` to every series: a series that already has this label equals the one without it."""
     sink = InfluxDBSeriesSink(victoriametrics.url, database=namespace, **QUICK)
     async with collector(sinks=[sink]) as metrics:
         metrics.record_counter("queries", {"db": namespace}, 1)
@@ -137,8 +139,8 @@ async def test_the_label_that_victoriametrics_adds_makes_no_series_of_its_own(
 
 
 @pytest.mark.server("pushgateway")
-async def test_a_pushgateway_that_has_lost_its_memory_is_full_again(new_server: NewServer) -> None:
-    """After `refresh`, with no event; and after the end of the block."""
+async def test_a_pushgateway_that_lost_its_groups_gets_them_again(new_server: NewServer) -> None:
+    """The groups return after `refresh` without any event, and at the end of the block."""
     gateway = new_server(Pushgateway, keeps=False)
 
     def told() -> dict[str, float]:
@@ -169,8 +171,8 @@ async def test_a_pushgateway_that_has_lost_its_memory_is_full_again(new_server: 
         assert (only(metrics).delivered, only(metrics).failed) == (2, 0)
 
 
-async def test_a_gauge_that_was_set_once_goes_on_in_influxdb(influxdb: InfluxDB, namespace: str) -> None:
-    """A point at each write, so that a query of the last minutes has it."""
+async def test_a_gauge_that_was_set_once_is_written_to_influxdb_repeatedly(influxdb: InfluxDB, namespace: str) -> None:
+    """Each write has a point, so that a query of the last minutes finds the gauge."""
     database = influxdb.create_database(namespace)
     sink = InfluxDBSeriesSink(influxdb.url, database=database, refresh=0.1, **QUICK)
     async with collector(BatchMetricsConfig(flush_interval=0.05), sinks=[sink]) as metrics:

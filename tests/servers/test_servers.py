@@ -1,4 +1,4 @@
-"""Each server starts, answers what it was given, and keeps it when it is stopped or killed and started again."""
+"""Each server starts, returns what it was given, and keeps it when it is stopped or killed and restarted."""
 
 import sys
 import time
@@ -27,7 +27,7 @@ async def _serve_page(stream: trio.SocketStream) -> None:
         )
 
 
-# -------------------------------------------------------------------------------------------------- kept, or not
+# ---------------------------------------------------------------------------------------------------- persistence
 
 
 @pytest.mark.server("influxdb", "influxdb18")
@@ -40,7 +40,7 @@ async def _serve_page(stream: trio.SocketStream) -> None:
     ],
 )
 def test_influxdb_keeps_points_over_stop_and_kill(new_server: NewServer, kind: type[InfluxDB]) -> None:
-    """What was acknowledged is there afterwards, on the same port."""
+    """Acknowledged points are still there after a restart, on the same port."""
     server = new_server(kind)
     url = server.url
     server.create_database("d")
@@ -60,7 +60,7 @@ def test_influxdb_keeps_points_over_stop_and_kill(new_server: NewServer, kind: t
 @pytest.mark.server("opensearch", "elasticsearch")
 @pytest.mark.parametrize("kind", [OpenSearch, Elasticsearch])
 def test_a_search_server_keeps_documents_over_stop_and_kill(new_server: NewServer, kind: type[SearchServer]) -> None:
-    """What was acknowledged is there afterwards, on the same port."""
+    """Acknowledged documents are still there after a restart, on the same port."""
     server = new_server(kind)
     for number, end in enumerate((server.stop, server.kill)):
         server.ask("POST", "/_bulk", ndjson=[{"index": {"_index": "i", "_id": str(number)}}, {"n": number}])
@@ -74,7 +74,7 @@ def test_a_search_server_keeps_documents_over_stop_and_kill(new_server: NewServe
 
 @pytest.mark.server("prometheus")
 def test_prometheus_keeps_remote_writes_over_stop_and_kill(new_server: NewServer) -> None:
-    """A sample that was acknowledged is there afterwards."""
+    """An acknowledged sample is still there after a restart."""
     server = new_server(Prometheus)
     now = time.time()
     for number, end in enumerate((server.stop, server.kill)):
@@ -87,7 +87,7 @@ def test_prometheus_keeps_remote_writes_over_stop_and_kill(new_server: NewServer
 
 @pytest.mark.server("pushgateway")
 def test_pushgateway_keeps_groups_over_stop(new_server: NewServer) -> None:
-    """Groups are written to a file when it is stopped."""
+    """The gateway writes its groups to a file when it is stopped."""
     server = new_server(Pushgateway)
     server.ask("PUT", "/metrics/job/j", body=PAGE)
     server.stop()
@@ -100,7 +100,7 @@ def test_pushgateway_keeps_groups_over_stop(new_server: NewServer) -> None:
 @pytest.mark.server("victoriametrics", "victoriametrics151")
 @pytest.mark.parametrize("kind", [VictoriaMetrics, VictoriaMetrics151])
 def test_victoriametrics_keeps_samples_over_stop(new_server: NewServer, kind: type[VictoriaMetrics]) -> None:
-    """Samples are there afterwards, twice if they were sent twice, and infinite ones can be read."""
+    """Samples are still there after a restart, twice if they were sent twice, and infinite ones can be read."""
     server = new_server(kind)
     now = int(time.time() * 1000)
     for value in ("1.5", "1.5", "+Inf"):
@@ -114,11 +114,11 @@ def test_victoriametrics_keeps_samples_over_stop(new_server: NewServer, kind: ty
     assert [each["value"][1] for each in server.query("count_over_time(m[1h])")] == ["3"]
 
 
-# ------------------------------------------------------------------------------------------------ what is shared
+# ------------------------------------------------------------------------------------------------ shared servers
 
 
 async def test_the_shared_prometheus_scrapes_a_port(prometheus: Prometheus, scraped_port: int) -> None:
-    """What is served on a scraped port can be asked for soon."""
+    """A page on a scraped port can be queried soon."""
     query = f'jobs{{instance="{HOST}:{scraped_port}"}}'
     async with trio.open_nursery() as nursery:
         await nursery.start(partial(trio.serve_tcp, _serve_page, scraped_port, host=HOST))
@@ -128,7 +128,7 @@ async def test_the_shared_prometheus_scrapes_a_port(prometheus: Prometheus, scra
         nursery.cancel_scope.cancel()
 
 
-def test_the_other_shared_servers_answer(
+def test_the_other_shared_servers_respond(
     pushgateway: Pushgateway,
     influxdb: InfluxDB,
     influxdb18: InfluxDB18,
@@ -137,7 +137,7 @@ def test_the_other_shared_servers_answer(
     elasticsearch: Elasticsearch,
     namespace: str,
 ) -> None:
-    """Each takes this test's own name."""
+    """Each server accepts this test's own name."""
     pushgateway.ask("PUT", f"/metrics/job/{namespace}", body=PAGE)
     assert namespace in pushgateway.page()
     influxdb.create_database(namespace, duration="1h")
@@ -152,8 +152,8 @@ def test_the_other_shared_servers_answer(
 
 
 @pytest.mark.server("prometheus")
-def test_promtool_says_what_is_wrong_with_a_page() -> None:
-    """In order, against the style, not to be read."""
+def test_promtool_reports_problems_of_a_page() -> None:
+    """A page may be valid, break a style rule, or be unreadable."""
     assert check_metrics("# HELP jobs_total Jobs.\n# TYPE jobs_total counter\njobs_total 3\n").status == 0
     assert check_metrics(PAGE).status == 3
     assert check_metrics("jobs three\n").status == 1
@@ -163,8 +163,8 @@ def test_promtool_says_what_is_wrong_with_a_page() -> None:
 
 
 @pytest.mark.server("influxdb")
-def test_influxdb_takes_limits_and_users(new_server: NewServer) -> None:
-    """Its configuration's sections are within reach."""
+def test_influxdb_accepts_limits_and_users(new_server: NewServer) -> None:
+    """Tests can set the options of its configuration sections."""
     server = new_server(InfluxDB, http={"max-body-size": 100, "auth-enabled": True}, credentials=("adm", "pw"))
     server.query("CREATE USER adm WITH PASSWORD 'pw' WITH ALL PRIVILEGES")
     server.create_database("d")
@@ -176,8 +176,8 @@ def test_influxdb_takes_limits_and_users(new_server: NewServer) -> None:
 
 
 @pytest.mark.server("opensearch")
-def test_opensearch_takes_settings(new_server: NewServer) -> None:
-    """Its settings are within reach, by their dotted names."""
+def test_opensearch_accepts_settings(new_server: NewServer) -> None:
+    """Tests can set its settings by their dotted names."""
     server = new_server(OpenSearch, settings={"http.max_content_length": "1kb", "thread_pool.write.queue_size": 1})
     assert server.request("PUT", "/i/_doc/1", json={"text": "x" * 2000}).status == 413
     settings = server.ask("GET", "/_nodes/settings?flat_settings=true").json()["nodes"].values()
@@ -204,15 +204,15 @@ async def test_a_server_is_stopped_and_started_in_a_test(tmp_path: Path) -> None
 
 
 @pytest.mark.server("influxdb")
-def test_a_server_that_ends_at_once_shows_its_log(tmp_path: Path) -> None:
-    """The error has the last lines of what it printed."""
+def test_a_server_that_exits_at_once_shows_its_log(tmp_path: Path) -> None:
+    """The error includes the last lines of output."""
     server = InfluxDB(tmp_path, http={"bind-address": "nonsense"})
     with pytest.raises(ServerFailedError, match=r"(?s)ended with status 1 instead of starting\n.*nonsense"):
         server.start()
 
 
 class _Mute(Server):
-    """A server that never is ready."""
+    """A server that never becomes ready."""
 
     kind: ClassVar[str] = "influxdb"
     ready_path: ClassVar[str] = "/"
@@ -224,8 +224,8 @@ class _Mute(Server):
 
 
 @pytest.mark.server("influxdb")
-def test_a_server_that_is_not_ready_in_time_is_ended(tmp_path: Path) -> None:
-    """Nothing is left running."""
+def test_a_server_that_is_not_ready_in_time_is_killed(tmp_path: Path) -> None:
+    """No process is left running."""
     server = _Mute(tmp_path)
     with pytest.raises(ServerFailedError, match=r"was not ready within 0\.2 s"):
         server.start()
@@ -234,8 +234,8 @@ def test_a_server_that_is_not_ready_in_time_is_ended(tmp_path: Path) -> None:
 
 
 @pytest.mark.server("influxdb")
-async def test_servers_of_a_run_that_was_killed_end(tmp_path: Path) -> None:
-    """Even a SIGKILL of the tests leaves nothing behind."""
+async def test_servers_of_a_killed_test_run_are_killed(tmp_path: Path) -> None:
+    """Even a SIGKILL of the test run leaves no server behind."""
     code = (
         "import os, pathlib, signal, sys; sys.path.append(sys.argv[1]); "
         "from tests.servers.influxdb import InfluxDB; "
@@ -260,14 +260,14 @@ def _listens(server: Server) -> bool:
 
 
 def test_free_ports_differ() -> None:
-    """The same is not given twice, and none is of those that outgoing connections have."""
+    """No port is returned twice, and none is in the range for outgoing connections."""
     ports = [free_port() for _ in range(50)]
     assert len(set(ports)) == 50
     assert max(ports) < 32_768
 
 
-async def test_eventually_returns_what_is_true_or_the_last_answer() -> None:
-    """An AssertionError counts as not yet, until time is up."""
+async def test_eventually_returns_the_first_true_result_or_the_last_one() -> None:
+    """An AssertionError counts as "not yet", until the time is up."""
     answers: list[Any] = [0, [], 7]
     assert await eventually(lambda: answers.pop(0), every=0) == 7
     assert await eventually(lambda: 0, within=0, every=0) == 0
@@ -295,5 +295,5 @@ def _remote_write(name: str, value: float, milliseconds: int) -> bytes:
     label = message(1, b"__name__") + message(2, name.encode())
     sample = b"\x09" + struct.pack("<d", value) + b"\x10" + varint(milliseconds)
     request = message(1, message(1, label) + message(2, sample))
-    assert len(request) <= 60, "a literal in one piece has a length of six bits"
+    assert len(request) <= 60, "the length of a single literal must fit into six bits"
     return varint(len(request)) + bytes([(len(request) - 1) << 2]) + request

@@ -1,6 +1,6 @@
-"""The InfluxDB sinks and a real VictoriaMetrics: its reading of backslashes, its limits, its answers.
+"""The InfluxDB sinks and a real VictoriaMetrics: how it reads backslashes, its limits, and its responses.
 
-What a whole stream of events becomes, and hostile texts, stand in `test_arrival_influxdb.py`.
+`test_arrival_influxdb.py` covers whole streams of events, and hostile texts.
 """
 
 from typing import Any
@@ -18,28 +18,26 @@ from trio_batchmetrics.sinks._influxdb.sink import InfluxDBSink
 QUICK: dict[str, Any] = {"backoff": 0.01, "max_backoff": 0.05}
 
 HOSTILE = {"a": "x\\, y", "b\\": "tail\\", "c": "\\\\", "d": '\\ "', "e": "\\="}
-"""Each would break its line, or lose a character, if its backslashes were written as for InfluxDB."""
+"""Each text would break its line or lose a character if its backslashes were written as for InfluxDB."""
 
 
 @pytest.fixture(
     params=[pytest.param(kind, marks=pytest.mark.server(kind)) for kind in ("victoriametrics", "victoriametrics151")]
 )
 def shared(request: pytest.FixtureRequest) -> VictoriaMetrics:
-    """The system's VictoriaMetrics, and today's."""
+    """The system's VictoriaMetrics, and the current one."""
     server: VictoriaMetrics = request.getfixturevalue(request.param)
     return server
 
 
 def labels_of(server: VictoriaMetrics, name: str) -> list[dict[str, str]]:
-    """Return the labels of the series of a name, without what the server adds."""
+    """Return the labels of the series with this name, without those that the server adds."""
     found = server.export(name)
     return [{key: text for key, text in each["metric"].items() if key not in ("__name__", "db")} for each in found]
 
 
-async def test_a_backslash_arrives_though_nobody_said_who_the_server_is(
-    shared: VictoriaMetrics, namespace: str
-) -> None:
-    """By events and by series; what stands beside it in a payload is not written twice."""
+async def test_a_backslash_arrives_without_naming_the_dialect(shared: VictoriaMetrics, namespace: str) -> None:
+    """Both kinds of sink detect the dialect, and write their neighbours in the payload only once."""
     sinks = [
         InfluxDBSink(shared.url, database="d", name="events"),
         InfluxDBSeriesSink(shared.url, database="d", name="series"),
@@ -57,18 +55,18 @@ async def test_a_backslash_arrives_though_nobody_said_who_the_server_is(
         assert found["values"] == [1, 1]
 
 
-async def test_what_is_written_for_influxdb_would_be_read_wrongly(shared: VictoriaMetrics, namespace: str) -> None:
-    """So it is told here: the reason for asking."""
+async def test_lines_written_for_influxdb_would_be_misread(shared: VictoriaMetrics, namespace: str) -> None:
+    """This is the reason why the sink asks for the server's identity."""
     sink = InfluxDBSink(shared.url, database="d", dialect="influxdb")
     async with collector(sinks=[sink]) as metrics:
         metrics.record_gauge(f"{namespace}", {"a": "x\\,y"}, 1)
-    # 1.79 answers 204, whatever it could not read; 1.151 refuses it.
+    # 1.79 answers 204 even for lines that it could not read; 1.151 refuses them.
     assert balanced(metrics.stats()).processed_events == (shared.kind == "victoriametrics")
     assert labels_of(shared, f"{namespace}_value") != [{"a": "x\\,y"}]
 
 
-async def test_a_request_that_failed_is_written_in_the_same_way_again(shared: VictoriaMetrics, namespace: str) -> None:
-    """The payload was encoded before the server was known."""
+async def test_a_failed_request_is_retried_in_the_same_dialect(shared: VictoriaMetrics, namespace: str) -> None:
+    """The payload was encoded before the server was identified."""
     async with Proxy(shared.host, shared.port) as proxy:
         sink = InfluxDBSink(proxy.url, database="d", **QUICK)
         async with collector(sinks=[sink]) as metrics:
@@ -80,7 +78,7 @@ async def test_a_request_that_failed_is_written_in_the_same_way_again(shared: Vi
 
 
 async def test_events_of_one_nanosecond_all_arrive(shared: VictoriaMetrics, namespace: str) -> None:
-    """Its own resolution is a millisecond, and it keeps them all."""
+    """The server keeps all of them, although its resolution is a millisecond."""
     async with collector(
         BatchMetricsConfig(enable_compression=True),
         sinks=[InfluxDBSink(shared.url, database="d")],
@@ -94,7 +92,7 @@ async def test_events_of_one_nanosecond_all_arrive(shared: VictoriaMetrics, name
 
 @pytest.mark.server("victoriametrics")
 async def test_a_body_that_is_too_large_is_halved(new_server: NewServer) -> None:
-    """It answers 400 where others answer 413."""
+    """The server answers 400 where others answer 413."""
     server = new_server(VictoriaMetrics, flags=["-maxInsertRequestSize=2000"])
     async with collector(sinks=[InfluxDBSink(server.url, database="d")]) as metrics:
         for number in range(200):
@@ -106,7 +104,7 @@ async def test_a_body_that_is_too_large_is_halved(new_server: NewServer) -> None
 
 @pytest.mark.server("victoriametrics")
 async def test_credentials_are_sent(new_server: NewServer) -> None:
-    """To find out who it is, too; wrong ones fail at once."""
+    """The request for the server's identity has credentials too; wrong ones fail at once."""
     server = new_server(VictoriaMetrics, flags=["-httpAuth.username=u", "-httpAuth.password=correct-horse"])
     async with collector(sinks=[InfluxDBSink(server.url, database="d", auth=("u", "correct-horse"))]) as metrics:
         metrics.record_gauge("m", HOSTILE, 1)

@@ -1,4 +1,4 @@
-"""VictoriaMetrics 1.151: what it drops though it answers 204, and what it keeps twice."""
+"""VictoriaMetrics 1.151: what it drops although it answers 204, and what it stores twice."""
 
 import time
 from typing import Any
@@ -15,19 +15,21 @@ from trio_batchmetrics.sinks._influxdb.sink import InfluxDBSink
 
 
 def write(server: VictoriaMetrics151, *lines: str) -> int:
-    """Write lines and return the status of the answer."""
+    """Write lines and return the status of the response."""
     body = "".join(f"{line} {time.time_ns()}\n" for line in lines)
     return server.request("POST", "/write", body, query={"db": "d", "precision": "ns"}).status
 
 
 def line(name: str, labels: dict[str, str]) -> str:
-    """Write a line whose texts need no escape."""
+    """Return a line whose texts need no escaping."""
     return ",".join([name, *(f"{key}={value}" for key, value in labels.items())]) + " value=1"
 
 
 @pytest.mark.parametrize("limit", WITHIN)
-def test_what_keeps_its_limits_is_stored(victoriametrics151: VictoriaMetrics151, namespace: str, limit: str) -> None:
-    """At each limit exactly, every label of it."""
+def test_series_within_the_limits_are_stored(
+    victoriametrics151: VictoriaMetrics151, namespace: str, limit: str
+) -> None:
+    """A series exactly at a limit is stored with every label."""
     labels = WITHIN[limit](namespace)
     assert write(victoriametrics151, line(namespace, labels)) == 204
     [found] = victoriametrics151.export(f"{namespace}_value")
@@ -35,10 +37,10 @@ def test_what_keeps_its_limits_is_stored(victoriametrics151: VictoriaMetrics151,
 
 
 @pytest.mark.parametrize("limit", BEYOND)
-def test_what_exceeds_its_limits_is_not_stored_though_the_answer_is_204(
+def test_series_beyond_a_limit_are_not_stored_despite_a_204(
     victoriametrics151: VictoriaMetrics151, namespace: str, limit: str
 ) -> None:
-    """One byte or one label more; the line beside it is stored."""
+    """One byte or one label too many drops the series; the next line in the request is stored."""
     labels = BEYOND[limit](namespace)
     assert write(victoriametrics151, line(namespace, labels), line(namespace, {"a": "good"})) == 204
     [found] = victoriametrics151.export(f"{namespace}_value")
@@ -49,39 +51,39 @@ def test_what_exceeds_its_limits_is_not_stored_though_the_answer_is_204(
 def test_the_name_of_a_series_is_the_value_of_a_label(
     victoriametrics151: VictoriaMetrics151, namespace: str, length: int, kept: bool
 ) -> None:
-    """Six bytes of it are the field's, ``_value``."""
+    """Six bytes of the limit belong to the field, ``_value``."""
     name = namespace + "n" * (length - len(namespace))
     assert write(victoriametrics151, line(name, {"a": namespace})) == 204
     assert bool(victoriametrics151.export(f'{{a="{namespace}"}}')) == kept
 
 
 @pytest.mark.parametrize("kind", [InfluxDBSink, InfluxDBSeriesSink])
-async def test_what_is_delivered_is_stored(
+async def test_delivered_events_are_stored(
     victoriametrics151: VictoriaMetrics151, namespace: str, kind: type[InfluxDBSink | InfluxDBSeriesSink]
 ) -> None:
-    """What exceeds a limit is rejected and counted before it is sent."""
+    """Series beyond a limit are rejected and counted before they are sent."""
     sink = kind(victoriametrics151.url, database="d", dialect="victoriametrics")
     await assert_delivered_is_stored(victoriametrics151, sink, namespace)
 
 
-async def test_an_event_that_is_sent_again_is_there_twice(
+async def test_an_event_that_is_sent_again_is_stored_twice(
     victoriametrics151: VictoriaMetrics151, namespace: str
 ) -> None:
-    """It keeps equal samples of one instant; so its page says, and names the flag that changes it."""
+    """The server keeps equal samples of one instant; its docs say so, and name the flag that changes this."""
     settings: dict[str, Any] = {"backoff": 0.01, "max_backoff": 0.05}
     async with Proxy(victoriametrics151.host, victoriametrics151.port) as proxy:
         async with collector(sinks=[InfluxDBSink(proxy.url, database="d", **settings)]) as metrics:
-            proxy.reset_after(times=1)  # the server has it, and the answer is lost
+            proxy.reset_after(times=1)  # the server has the event, and the response is lost
             metrics.record(Gauge(namespace, {}, 5, timestamp=1_795_489_500_123_456_789))
     assert balanced(metrics.stats()).processed_events == 1
     [found] = victoriametrics151.export(f"{namespace}_value")
     assert found["values"] == [5, 5]
 
 
-async def test_one_line_that_it_cannot_read_costs_its_neighbours_nothing(
+async def test_an_unreadable_line_does_not_cost_its_neighbours(
     victoriametrics151: VictoriaMetrics151, namespace: str
 ) -> None:
-    """It refuses the whole request then, in words of its own; the sink finds the one by halving."""
+    """The server refuses the whole request with a message of its own; the sink finds the event by halving."""
 
     class Spoiling(InfluxDBSink):
         """Writes one event so that it cannot be read."""

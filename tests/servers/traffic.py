@@ -1,22 +1,23 @@
-"""Much traffic of every kind, and what must come of it: worked out here, from what was recorded and nothing else.
+"""Traffic of every kind, in large amounts, and its expected results: calculated here, only from what was recorded.
 
 How this works
 ==============
 
-A :class:`Traffic` is a list of calls of recorders, the same for the same seed, cut into slices, which a player makes
-(:mod:`tests.servers.player`). Beside that, :meth:`Traffic.series` and :meth:`Traffic.documents` add up what the calls
-mean, by the words of the documentation and without the library: which instruments they feed, under which labels as
-text, into which buckets.
+A :class:`Traffic` is a list of recorder calls, the same for the same seed, cut into slices that a player plays
+(:mod:`tests.servers.player`). :meth:`Traffic.series` and :meth:`Traffic.documents` add up the effects of the calls, as
+the documentation defines them and without the library: which instruments they feed, under which labels as text, into
+which buckets.
 
-All values are multiples of one step. With ``DYADIC`` every sum is exact in floating point, in whatever order it is
-made, so what arrived is compared with ``==``. With ``TENTHS`` sums are compared once they are rounded to one decimal,
-for a server that keeps about 13 digits in base ten.
+All values are multiples of one step. With ``DYADIC`` every sum is exact in floating point, in any order of addition, so
+the results are compared with ``==``. With ``TENTHS`` sums are compared after rounding to one decimal, for a server that
+keeps about 13 decimal digits.
 
-Some events bring their own timestamps, few for many events of one series: none of them may hide another.
+Some events bring their own timestamps, with only a few timestamps for many events of one series: no event may hide
+another.
 
-A bound instrument hands on one point for each collection since which it was touched. The collector's interval is set so
-long that it collects at flushes only, and the player decides when these are: after every slice in ``FLUSHED``. So the
-number of points is known too.
+A bound instrument produces one point for each collection since which it was updated. The collector's interval is so
+long that it collects only at flushes, and the player decides when these happen: after every slice in ``FLUSHED``. So
+the number of points is known too.
 """
 
 import random
@@ -45,30 +46,30 @@ __all__ = [
 ]
 
 COLLECTORS = ("north", "south", 'the "east", n=1')
-"""The static label ``collector`` of each of three collectors."""
+"""The static label ``collector`` of each of the three collectors."""
 
 SLICES = 24
-"""How many slices the calls for one collector come in."""
+"""The number of slices of the calls for one collector."""
 
 FLUSHED = range(3, SLICES, 4)
-"""After which slices the player flushes, the last one among them; counted from 0."""
+"""The slices after which the player flushes, including the last one; counted from 0."""
 
 THREADED = (5, 16)
-"""Which slices another thread records, but for what bound instruments are told; counted from 0."""
+"""The slices that another thread records, without the updates of bound instruments; counted from 0."""
 
 LONG_AGO = 1_750_000_000_000_000_000
-"""The first of the timestamps that events bring; 2025-06-15."""
+"""The first timestamp that events bring themselves; 2025-06-15."""
 
 DYADIC = Fraction(1, 64)
 """A step with which every sum of floats is exact."""
 
 TENTHS = Fraction(1, 10)
-"""A step with which every sum of floats is exact once it is rounded to one decimal."""
+"""A step with which every sum of floats is exact after rounding to one decimal."""
 
 
 @metric_event(counts="chat.calls")
 class ChatCall(MetricEvent):
-    """An event class of a user's, with an instrument of each kind."""
+    """A user's event class, with an instrument of each kind."""
 
     model: str = label("gen_ai.request.model")
     streamed: bool = label("chat.streamed")
@@ -83,9 +84,9 @@ class Traffic:
 
     Args:
         name: the static label ``collector``.
-        count: how many events to record; bound instruments are updated beside that.
-        step: what every measured value is a multiple of.
-        seed: of the random numbers.
+        count: the number of events to record; updates of bound instruments come in addition.
+        step: the unit of which every measured value is a multiple.
+        seed: the seed of the random numbers.
     """
 
     def __init__(self, name: str, count: int, *, step: Fraction = DYADIC, seed: int = 1) -> None:
@@ -105,7 +106,7 @@ class Traffic:
     # -- making calls
 
     def _value(self, most: float) -> float:
-        """Return a value from 0 on; small ones, where most bounds are, come as often as large ones."""
+        """Return a value from 0 on; small ones, where most bounds are, are as frequent as large ones."""
         steps = int(most / self._step)
         number = self._random.randint(0, self._random.choice((1, 2, 8, 64, steps)))
         return float(number * self._step)
@@ -183,18 +184,18 @@ class Traffic:
     def _set(self) -> Call:
         return Call("set", (self._of("a", "b"), self._value(1000)))
 
-    # -- what they mean
+    # -- their effects
 
     def series(self) -> dict[tuple[Instrument, Labels], Series]:
-        """Return what must be known at the end, by instrument and labels."""
+        """Return the expected series at the end, by instrument and labels."""
         return self._sums.series
 
     def documents(self) -> dict[Document, Sum]:
-        """Return what the events of each sort add up to."""
+        """Return the sums of the events of each kind."""
         return self._sums.documents
 
     def events(self) -> int:
-        """Return how many events the collector's account must have."""
+        """Return the number of events that the collector's account must have."""
         return self._sums.events
 
     @cached_property
@@ -203,17 +204,17 @@ class Traffic:
 
 
 def streams(count: int = 100_000, *, step: Fraction = DYADIC) -> list[Traffic]:
-    """Return the traffic of three collectors, so many events in all."""
+    """Return the traffic of three collectors, with this many events in total."""
     each = [count // len(COLLECTORS)] * len(COLLECTORS)
     each[0] += count - sum(each)
     return [Traffic(name, many, step=step) for name, many in zip(COLLECTORS, each, strict=True)]
 
 
 def all_series(traffics: Sequence[Traffic]) -> dict[tuple[Instrument, Labels], Series]:
-    """Return what must be known of all of them; no two have a series in common."""
+    """Return the expected series of all traffics; no two have a series in common."""
     return {key: one for traffic in traffics for key, one in traffic.series().items()}
 
 
 def all_documents(traffics: Sequence[Traffic]) -> dict[Document, Sum]:
-    """Return what the events of all of them add up to; no two have a sort in common."""
+    """Return the sums of the events of all traffics; no two have a kind of event in common."""
     return {key: found for traffic in traffics for key, found in traffic.documents().items()}

@@ -1,4 +1,4 @@
-"""What goes wrong while three collectors record: a refusal, an answer that is lost, and the end of the server."""
+"""The faults while three collectors record: a refusal, a lost response, and the end of the server."""
 
 from collections.abc import Awaitable, Callable, Sequence
 
@@ -12,7 +12,7 @@ __all__ = ["next_request", "trouble"]
 
 
 async def next_request(proxy: Proxy, number: int = 1) -> None:
-    """Wait until another request has come to a proxy, or so many, so that a fault for that many is used up."""
+    """Wait for this many more requests to a proxy, so that a fault for that many is used up."""
     goal = len(proxy.requests) + number
     while len(proxy.requests) < goal:  # noqa: ASYNC110 - the proxy has no event for that
         await trio.sleep(0.005)
@@ -21,16 +21,16 @@ async def next_request(proxy: Proxy, number: int = 1) -> None:
 def trouble(
     server: Server, proxy: Proxy, *, lost_answer: bool = True, crash: bool = True
 ) -> Callable[[Sequence[Player]], Awaitable[None]]:
-    """Return what makes trouble while players are at it.
+    """Return a function that causes trouble while the players are recording.
 
-    First a request is refused with a 503. Then, if `lost_answer`, the server takes a request and its answer is lost.
-    Then the server ends, in good order or by a crash, and is started again once a request has failed by that. The
-    players go on recording meanwhile.
+    First a request is refused with a 503. Then, if `lost_answer`, the server gets a request and its response is lost.
+    Then the server ends, gracefully or by a crash, and is restarted once a request has failed because of that. The
+    players keep recording meanwhile.
 
     Args:
-        server: which one.
-        proxy: the sinks' way to it.
-        lost_answer: whether one is lost; the sink has to send the same again.
+        server: the server to stop or kill.
+        proxy: the proxy between the sinks and the server.
+        lost_answer: whether a response is lost, so that the sink must send the same payload again.
         crash: whether the server is killed.
     """
 
@@ -48,7 +48,7 @@ def trouble(
         await (server.akill() if crash else server.astop())
         for gate in gates:
             gate.set()
-        # One more than there are sinks, of which none makes two attempts at once: so at least one of these has failed.
+        # One more than there are sinks, and no sink makes two attempts at once: so at least one attempt has failed.
         await next_request(proxy, len(players) + 1)
         await server.astart()
 

@@ -1,4 +1,4 @@
-"""VictoriaMetrics, which takes nearly every format there is."""
+"""VictoriaMetrics, which accepts nearly every format."""
 
 import json
 import re
@@ -15,11 +15,11 @@ __all__ = ["VictoriaMetrics", "VictoriaMetrics151"]
 class VictoriaMetrics(Server):
     """VictoriaMetrics 1.79.
 
-    It keeps floats to about 13 digits, and repeated samples as often as they came: good to count what was sent twice.
-    What it was sent in the last seconds before `kill` is lost; `stop` takes 2 s and keeps all.
+    It keeps floats to about 13 digits, and repeated samples as often as they came, which helps to count what was sent
+    twice. Samples of the last seconds before `kill` are lost; `stop` takes 2 s and keeps everything.
 
     Args:
-        folder: where it keeps its things.
+        folder: the folder for its files.
         flags: further flags of the command.
     """
 
@@ -37,14 +37,14 @@ class VictoriaMetrics(Server):
             f"-storageDataPath={self.folder / 'data'}",
             f"-httpListenAddr={self.host}:{self.port}",
             "-retentionPeriod=100y",
-            "-search.latencyOffset=0s",  # else the last 30 s are not seen
+            "-search.latencyOffset=0s",  # otherwise the last 30 s are invisible
             "-search.disableCache",
             "-memory.allowedBytes=64MB",
             *self._flags,
         ]
 
     def flush(self) -> None:
-        """Make all that was written visible."""
+        """Make everything that was written visible."""
         self.ask("GET", "/internal/force_flush")
 
     def export(self, match: str) -> list[dict[str, Any]]:
@@ -62,7 +62,7 @@ class VictoriaMetrics(Server):
         """Return an expression's series, as Prometheus does.
 
         Args:
-            expression: in MetricsQL.
+            expression: a MetricsQL expression.
             at: seconds since 1970; if left out, a little after now, since times are cut to seconds.
         """
         self.flush()
@@ -82,7 +82,7 @@ class VictoriaMetrics151(VictoriaMetrics):
 
 
 def _parsed(line: str) -> dict[str, Any]:
-    """Read a line of an export; 1.79 writes infinite values as no JSON has them, 1.151 as text."""
+    """Parse a line of an export; 1.79 writes infinite values in a form that isn't JSON, 1.151 as text."""
     head, mark, values = line.rpartition('"values":[')
     values = re.sub(r"(?<=[\[,])\+?(-?)Inf(?=[,\]])", r"\1Infinity", "[" + values)[1:]
     parsed: dict[str, Any] = json.loads(head + mark + values)

@@ -1,4 +1,4 @@
-"""HTTP as the proxy speaks it: requests read from a client, asked of a server, answers sent back."""
+"""HTTP as the proxy speaks it: reads requests from a client, sends them to a server, and returns the responses."""
 
 import socket
 import struct
@@ -21,19 +21,19 @@ class Seen:
     target: str
     """Path and query."""
     headers: Mapping[str, str]
-    """By names in lower case."""
+    """Header values, by names in lower case."""
     body: bytes = b""
     complete: bool = False
-    """Whether all of it was read."""
+    """Whether the whole request was read."""
     forwarded: bool = False
-    """Whether the server got all of it and answered."""
+    """Whether the server received the whole request and responded."""
     status: int | None = None
-    """What the server answered, whether the client got to know it or not."""
+    """The status of the server's response, whether it reached the client or not."""
 
 
 @dataclass
 class Answered:
-    """A server's answer, complete."""
+    """A complete response of a server."""
 
     head: h11.Response
     body: bytes
@@ -41,19 +41,19 @@ class Answered:
 
 @dataclass(eq=False)
 class ClientConnection:
-    """A client's connection, and what h11 knows of it."""
+    """A client's connection, and its h11 state."""
 
     stream: trio.SocketStream
     http: h11.Connection = field(default_factory=lambda: h11.Connection(h11.SERVER))
     scope: trio.CancelScope = field(default_factory=trio.CancelScope)
 
     def reset(self) -> None:
-        """End it so that the client gets a RST: closing without lingering is one."""
+        """Close the connection with a RST, which closing without lingering sends."""
         self.stream.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
         self.stream.socket.close()
 
     async def event(self) -> h11.Event | None:
-        """Return the next event, or None when the client has gone."""
+        """Return the next event, or None when the client is gone."""
         while True:
             event = self.http.next_event()
             if isinstance(event, h11.Event):
@@ -66,7 +66,7 @@ class ClientConnection:
             self.http.receive_data(data)
 
     async def body(self, seen: Seen) -> bool:
-        """Read the rest of a request; say whether it came to its end."""
+        """Read the rest of a request; return whether it is complete."""
         while (event := await self.event()) is not None:
             if isinstance(event, h11.Data):
                 seen.body += event.data
@@ -81,21 +81,21 @@ class ClientConnection:
         await self.stream.send_all(b"".join(self.http.send(event) or b"" for event in events))
 
     async def answer(self, answered: Answered) -> None:
-        """Send a whole answer."""
+        """Send a whole response."""
         data = [h11.Data(data=answered.body)] if answered.body else []
         await self.send(answered.head, *data, h11.EndOfMessage())
 
 
 async def ask(host: str, port: int, seen: Seen) -> Answered | None:
-    """Send a request to a server over a new connection, and say in it what came of it.
+    """Send a request to a server over a new connection, and note the result in it.
 
     Returns:
-        The answer, or None if the server is not there or went away.
+        The response, or None if the server is missing or went away.
     """
     http = h11.Connection(h11.CLIENT)
-    # The body is sent whole, whatever pieces it came in.
+    # The body is sent as a whole, even if it came in pieces.
     kept = {name: value for name, value in seen.headers.items() if name not in ("transfer-encoding", "expect")}
-    kept.setdefault("host", f"{host}:{port}")  # HTTP/1.0 does without
+    kept.setdefault("host", f"{host}:{port}")  # HTTP/1.0 works without it
     if seen.body:
         kept["content-length"] = str(len(seen.body))
     request = h11.Request(method=seen.method, target=seen.target, headers=header_list(kept))
@@ -106,7 +106,7 @@ async def ask(host: str, port: int, seen: Seen) -> Answered | None:
             try:
                 await stream.send_all(wire)
             except trio.BrokenResourceError:
-                pass  # a body that is too large is answered before it is read to its end
+                pass  # a server may respond to a body that is too large before it has read all of it
             answered = await _read_answer(http, stream)
     except (OSError, trio.BrokenResourceError, h11.RemoteProtocolError):
         return None
@@ -132,5 +132,5 @@ async def _read_answer(http: h11.Connection, stream: trio.SocketStream) -> Answe
 
 
 def header_list(headers: Mapping[str, str]) -> list[tuple[bytes, bytes]]:
-    """Return headers as h11 takes them."""
+    """Return headers in h11's form."""
     return [(name.encode(), value.encode("latin-1")) for name, value in headers.items()]

@@ -1,1 +1,1 @@
-"""The sinks: one contract that each of them must pass, and what is special about each."""
+"""The sinks: a contract that each of them must pass, and the guarantees of each one."""

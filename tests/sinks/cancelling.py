@@ -1,7 +1,7 @@
-"""Cancellation that strikes at a known place of what a worker thread does.
+"""Cancellation that strikes at a known point of the work of a worker thread.
 
-All of it goes through the Trio token: a `trio.from_thread` call without one raises `Cancelled` by itself, and would do
-the work of the sink under test.
+All of it goes through the Trio token: a `trio.from_thread` call without a token raises `Cancelled` itself, and would
+take over a check that belongs to the sink under test.
 """
 
 from collections.abc import Callable, Iterable, Iterator
@@ -14,12 +14,12 @@ __all__ = ["Items", "cancel", "wait_until_cancelled"]
 
 
 def cancel(scope: trio.CancelScope, token: trio.lowlevel.TrioToken) -> None:
-    """Cancel, from a worker thread, what waits for that thread; it can see it when this returns."""
+    """Cancel the task that waits for this worker thread; when this returns, the task can see it."""
     trio.from_thread.run_sync(scope.cancel, trio_token=token)
 
 
 def wait_until_cancelled(token: trio.lowlevel.TrioToken) -> None:
-    """Wait, in a worker thread, until what waits for it is cancelled; raise nothing."""
+    """Wait, in a worker thread, until the task that waits for it is cancelled; raise nothing."""
     while outcome.capture(trio.from_thread.check_cancelled) == outcome.Value(None):
         trio.from_thread.run_sync(int, trio_token=token)
 
@@ -28,11 +28,11 @@ class Items(tuple[Any, ...]):
     """A part's rows, or a payload's parts, between which something happens."""
 
     happens: Callable[[int], None]
-    """Called before each item with its number, and at the end, in the thread that iterates."""
+    """Called before each item with its number, and once at the end, in the thread that iterates."""
     passes = 0
-    """How many more times it is iterated before anything happens."""
+    """The number of complete iterations before anything happens."""
     seen = 0
-    """How many items were taken after that."""
+    """The number of items taken after that."""
 
     def __iter__(self) -> Iterator[Any]:
         """Yield the items."""
@@ -60,7 +60,7 @@ class Items(tuple[Any, ...]):
 
     @classmethod
     def when(cls, items: Iterable[Any], at: int, action: Callable[[], None], passes: int) -> "Items":
-        """Call something before the n-th item."""
+        """Call a function before the n-th item."""
 
         def happens(number: int) -> None:
             if number == at:

@@ -1,4 +1,4 @@
-"""A server on a real connection, for tests of how a sink speaks HTTP/1.1."""
+"""A server on a real connection, for tests of how sinks speak HTTP/1.1."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ __all__ = ["HTTPServer"]
 
 
 class HTTPServer(ABC):
-    """A server that answers each request at its end, and keeps the connection."""
+    """A server that responds once a request is complete, and keeps the connection."""
 
     def __init__(self) -> None:
         self.connections = 0
@@ -53,7 +53,7 @@ class HTTPServer(ABC):
 
     @asynccontextmanager
     async def listening(self, tls: ssl.SSLContext | None = None) -> AsyncGenerator[str, None]:
-        """Serve on a free port, over TLS if there is a context for it; give host and port."""
+        """Serve on a free port, over TLS if there is a context; yield host and port."""
         serve: Any = trio.serve_tcp if tls is None else partial(trio.serve_ssl_over_tcp, ssl_context=tls)
         async with trio.open_nursery() as nursery:
             [listener] = await nursery.start(partial(serve, self._serve, 0, host="127.0.0.1"))

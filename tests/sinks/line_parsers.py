@@ -1,4 +1,4 @@
-"""Line protocol as the servers read it, written from their sources and with nothing of the library.
+"""Line protocol as the servers read it, written from their sources and independent of the library.
 
 `influxdb` follows `models/points.go` of InfluxDB 1.8.3 (`scanLine`, `scanMeasurement`, `scanTagsKey`, `scanTagsValue`,
 `unescapeTag`, `escape.Unescape`), `influxdb3` the crate `influxdb_line_protocol`, `victoriametrics` `parser.go` of
@@ -12,7 +12,7 @@ __all__ = ["PARSERS", "Line", "influxdb", "influxdb3", "victoriametrics"]
 
 
 class Line(NamedTuple):
-    """One line."""
+    """A parsed line."""
 
     measurement: str
     tags: dict[str, str]
@@ -21,7 +21,7 @@ class Line(NamedTuple):
 
 
 def _split_lines(text: str) -> Iterator[str]:
-    """Split as InfluxDB does: at newlines outside of what it takes for a quoted string."""
+    """Split as InfluxDB does: at newlines outside of what it considers a quoted string."""
     start = at = equals = commas = 0
     quoted = fields = False
     while at < len(text):
@@ -44,7 +44,7 @@ def _split_lines(text: str) -> Iterator[str]:
 
 
 def _rest(text: str) -> tuple[dict[str, float], int]:
-    """Read fields and timestamp; here all fields are floats, and no field's name needs escaping."""
+    """Parse fields and timestamp; in these tests all fields are floats, and no field name needs escaping."""
     fields, _, timestamp = text.partition(" ")
     found: dict[str, float] = {}
     for field in fields.split(","):
@@ -72,7 +72,7 @@ def _influxdb_line(line: str) -> Line:
     line = line.lstrip(" \t\0")
     assert line
     assert line[0] not in ",#"
-    # A character behind a backslash ends nothing: in a measurement that holds for a backslash behind one too.
+    # A character after a backslash ends nothing; in a measurement, that applies to a backslash after a backslash too.
     at = 1
     while line[at - 1] == "\\" or line[at] not in ", ":
         at += 1

@@ -1,4 +1,4 @@
-"""Python in processes of their own: to be killed, limited, forked, or run as somebody who may do less."""
+"""Python in child processes: to be killed, limited, forked, or run as an unprivileged user."""
 
 import json
 import os
@@ -48,11 +48,11 @@ async def main():
 AS_NOBODY = """
         os.setuid(65534) if os.getuid() == 0 else None
 """
-"""Root may write anything, so be nobody. Anybody else stays who they are."""
+"""Root may write anything, so switch to nobody. Any other user stays the same."""
 
 
 def give_to_nobody(folder: Path) -> None:
-    """Let :data:`AS_NOBODY` own a folder and what is in it."""
+    """Make :data:`AS_NOBODY` the owner of a folder and its content."""
     if os.getuid() == 0:
         for file in (folder, *folder.rglob("*")):
             os.chown(file, 65534, 65534)
@@ -72,12 +72,12 @@ async def child(
 
     Args:
         body: Python; may use `path`, `BIG`, `record`, `tell`, `until` and what is imported above.
-        path: the file it is about.
-        kill_after: kill the process with SIGKILL when it has told so many things.
-        dies_of: the signal that must end it; otherwise, and not killed, it must succeed.
+        path: the sink's file.
+        kill_after: kill the process with SIGKILL after this many calls of `tell`.
+        dies_of: the signal that must end it; without this and `kill_after` it must succeed.
 
     Returns:
-        What it told, in order.
+        The arguments of its `tell` calls, in order.
     """
     script = PRELUDE + textwrap.indent(textwrap.dedent(body), "    ") + "\n\ntrio.run(main)\n"
     told = list[list[Any]]()

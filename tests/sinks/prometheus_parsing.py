@@ -1,4 +1,4 @@
-"""Reading pages with the parsers of prometheus_client, which owe nothing to the library."""
+"""Parse pages with the parsers of prometheus_client, which are independent of the library."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ _openmetrics: Any = import_module("prometheus_client.openmetrics.parser")
 
 
 class Parsed(NamedTuple):
-    """A page."""
+    """A parsed page."""
 
     samples: dict[tuple[str, Labels], float]
-    """By name and labels."""
+    """The value by name and labels."""
     families: dict[str, tuple[str, str, str]]
-    """Type, unit and help by name; a counter's is without `_total`."""
+    """Type, unit and help by name; a counter's name is without `_total`."""
 
     def of(self, name: str) -> dict[Labels, float]:
         """Return the samples of a name, by labels."""
@@ -31,12 +31,12 @@ class Parsed(NamedTuple):
 
 
 def labelled(labels: Mapping[str, str] | None = None, **more: str) -> Labels:
-    """Return labels as samples have them."""
+    """Return labels in the form of samples."""
     return frozenset({**(labels or {}), **more}.items())
 
 
 def parsed(page: bytes, *, openmetrics: bool) -> Parsed:
-    """Read a page; assert that nothing is there twice and that no line was passed over."""
+    """Parse a page; assert that no sample occurs twice and no line is skipped."""
     text = page.decode()
     parser = _openmetrics if openmetrics else _text
     found = _of(parser.text_string_to_metric_families(text))
@@ -46,7 +46,7 @@ def parsed(page: bytes, *, openmetrics: bool) -> Parsed:
 
 
 def parsed_registry(families: Iterable[Any]) -> Parsed:
-    """Read what a registry collects."""
+    """Parse the families that a registry collects."""
     return _of(families)
 
 

@@ -1,6 +1,6 @@
-"""What others may do to a sink's file while it is open, and how to find the events in the files that are left.
+"""What other programs may do to a sink's open file, and how to find the events in the files that are left.
 
-Files are read as copies, with connections and parsers that owe nothing to the library.
+Files are read as copies, with connections and parsers that are independent of the library.
 """
 
 import json
@@ -15,7 +15,7 @@ from typing import NamedTuple
 DATABASE, LINES = "sqlite", "jsonlines"
 
 
-# ------------------------------------------------------------------------------------------------- what happens
+# ------------------------------------------------------------------------------------------------- the actions
 
 
 def _away(path: Path) -> Path:
@@ -35,12 +35,12 @@ def companions(path: Path) -> list[Path]:
 
 
 def is_database(path: Path) -> bool:
-    """Say whether a sink's file is a database; else it is one of lines."""
+    """Return whether a sink's file is a database; otherwise it has lines."""
     return path.suffix == ".db"
 
 
 def _foreign(path: Path) -> Path:
-    """Make another application's file, which a sink may share: a database, or JSON lines."""
+    """Create another application's file that a sink may share: a database, or JSON lines."""
     foreign = path.with_name(f"foreign-{path.name}")
     if is_database(path):
         with closing(sqlite3.connect(foreign)) as database:
@@ -69,19 +69,19 @@ def rename_with_companions(path: Path) -> None:
 
 
 def rename_and_create(path: Path) -> None:
-    """As logrotate does it with `create 0640`."""
+    """Logrotate does this with `create 0640`."""
     path.rename(_away(path))
     path.touch(0o640)
 
 
 def rename_and_forbid(path: Path) -> None:
-    """As a tool does it that keeps what is old from being changed."""
+    """A tool does this that protects old files from changes."""
     path.rename(_away(path))
     _away(path).chmod(0o444)
 
 
 def rename_and_back(path: Path) -> None:
-    """By mistake."""
+    """Someone renames the file by mistake, and back."""
     path.rename(_away(path))
     _away(path).rename(path)
 
@@ -93,7 +93,7 @@ def rename_twice(path: Path) -> None:
 
 
 def copy_and_truncate(path: Path) -> None:
-    """As logrotate does it with `copytruncate`."""
+    """Logrotate does this with `copytruncate`."""
     shutil.copyfile(path, _away(path))
     os.truncate(path, 0)
 
@@ -131,57 +131,57 @@ def unlink_log_and_index(path: Path) -> None:
 
 
 def link_and_unlink(path: Path) -> None:
-    """As backup tools do it: the file lives on under another name."""
+    """Backup tools do this: the file lives on under another name."""
     _elsewhere(path).hardlink_to(path)
     path.unlink()
 
 
 def replace_by_foreign(path: Path) -> None:
-    """`mv other.db events.db`: another application's table is in it."""
+    """`mv other.db events.db`: it contains another application's table."""
     _foreign(path).replace(path)
 
 
 def rename_and_replace_by_foreign(path: Path) -> None:
-    """The old file is kept, and another application's takes its path."""
+    """The old file is kept, and another application's file takes its path."""
     foreign = _foreign(path)
     path.rename(_away(path))
     foreign.rename(path)
 
 
 def replace_by_photo(path: Path) -> None:
-    """A file that is neither a database nor lines."""
+    """The file is neither a database nor lines."""
     path.with_name("photo").write_bytes(b"\xff\xd8\xff\xe0\x00\x10JFIF" + bytes(range(256)) * 40)
     path.with_name("photo").replace(path)
 
 
 def replace_by_diary(path: Path) -> None:
-    """A file of lines that are not JSON."""
+    """The file has lines that are not JSON."""
     path.with_name("diary").write_text("Dear diary,\nnothing happened.\n", encoding="utf-8")
     path.with_name("diary").replace(path)
 
 
 def replace_by_copy(path: Path) -> None:
-    """As `sed -i` and editors do it."""
+    """`sed -i` and editors do this."""
     copy = path.with_name("copy")
     shutil.copyfile(path, copy)
     copy.replace(path)
 
 
 def rename_and_replace_by_older_copy(path: Path) -> None:
-    """Restored from a backup."""
+    """The file is restored from a backup."""
     shutil.copyfile(path, path.with_name("copy"))
     path.rename(_away(path))
     path.with_name("copy").rename(path)
 
 
 def copy_back_in_place(path: Path) -> None:
-    """`cp backup.db events.db`: the same file, other content."""
+    """`cp backup.db events.db`: the same file with other content."""
     shutil.copyfile(path, _away(path))
     shutil.copyfile(_away(path), path)
 
 
 def exchange_with_foreign(path: Path) -> None:
-    """Each gets the other's name."""
+    """The two files swap names."""
     foreign = _foreign(path)
     path.rename(_away(path))
     foreign.rename(path)
@@ -195,14 +195,14 @@ def replace_by_folder(path: Path) -> None:
 
 
 def replace_by_symlink(path: Path) -> None:
-    """Moved to another disk, say, with a link to where it is."""
+    """For example, the file is moved to another disk, with a link to it."""
     target = _elsewhere(path)
     path.rename(target)
     path.symlink_to(target)
 
 
 def replace_by_broken_symlink(path: Path) -> None:
-    """It leads to a file that does not exist yet."""
+    """The link leads to a file that does not exist yet."""
     path.rename(_away(path))
     path.symlink_to(path.with_name(f"new-{path.name}"))
 
@@ -213,7 +213,7 @@ def forbid(path: Path) -> None:
 
 
 def move_folder(path: Path) -> None:
-    """`mv data old`: there is no folder now."""
+    """`mv data old`: the folder is gone."""
     path.parent.rename(path.parent.with_name("old"))
 
 
@@ -241,17 +241,17 @@ def replace_folder_by_file(path: Path) -> None:
 
 
 FOREIGN = (replace_by_foreign, rename_and_replace_by_foreign, exchange_with_foreign)
-"""What brings in a file that is another application's."""
+"""The actions that bring in another application's file."""
 
 
 class Sequence(NamedTuple):
-    """Something that happens to a sink's file."""
+    """An action on a sink's file."""
 
     act: Callable[[Path], None]
     keeps: bool = True
-    """Whether what was delivered before is in some file afterwards: nobody removed it."""
+    """Whether some file still has the events delivered before: nothing removed them."""
     fails: bool = False
-    """Whether events that come afterwards fail: nothing can be written at the path."""
+    """Whether later events fail, because nothing can be written at the path."""
     sinks: tuple[str, ...] = (DATABASE, LINES)
     timings: tuple[str, ...] = ("between", "writing", "committed")
 
@@ -294,7 +294,7 @@ SEQUENCES = [
 ]
 
 
-# ------------------------------------------------------------------------------------------------- what is found
+# ------------------------------------------------------------------------------------------ reading the files
 
 
 def read_database(path: Path, folder: Path, log: Path | None = None) -> list[int]:
@@ -313,20 +313,20 @@ def read_database(path: Path, folder: Path, log: Path | None = None) -> list[int
 
 
 def read_lines(path: Path, *, is_copy: bool) -> list[int]:
-    """Read a file of lines, each of which must be whole; only a copy may break off where the file was then."""
+    """Read a file of lines, each of which must be whole; only a copy may break off at the end."""
     *lines, rest = path.read_bytes().split(b"\n")
     assert rest == b"" or is_copy
     return [int(form["labels"]["id"]) for line in lines if "labels" in (form := json.loads(line))]
 
 
 def read_all(root: Path, scratch: Path, *, copied: bool = False, log_of: int = 0) -> set[int]:
-    """Return the numbers of the events in the files below a folder; no file has one twice.
+    """Return the numbers of the events in the files below a folder; no file may have one twice.
 
     Args:
         root: the folder.
-        scratch: where files are copied to.
-        copied: whether a file that was moved is a copy of the sink's.
-        log_of: the inode of the database to which a log belongs that was set aside.
+        scratch: the folder for copies.
+        copied: whether a moved file is a copy of the sink's.
+        log_of: the inode of the database whose log was set aside.
     """
     found = dict[Path, list[int]]()
     for number, file in enumerate(file for file in files_below(root) if not file.name.endswith(("-wal", "-shm"))):
@@ -353,7 +353,7 @@ def files_below(root: Path) -> Iterator[Path]:
 
 
 def check_bystanders(act: Callable[[Path], None], path: Path, root: Path) -> None:
-    """Assert that a file which belongs to somebody else is there, with all that was in it."""
+    """Assert that another application's file still exists with its whole content."""
     if act not in (*FOREIGN, replace_by_photo, replace_by_diary):
         return
     [file] = [
@@ -370,7 +370,7 @@ def check_bystanders(act: Callable[[Path], None], path: Path, root: Path) -> Non
 
 
 def _is_foreign(file: Path) -> bool:
-    """Say whether it still begins as somebody else's file does; a database is one with their table."""
+    """Return whether the file still begins like another application's; a database must have the other table."""
     content = file.read_bytes()
     beginnings = (b"\xff\xd8", b"Dear", b'{"log": "started"}\n' * 200)
     return content.startswith(beginnings) or b"CREATE TABLE mine" in content[:100_000]

@@ -1,4 +1,4 @@
-"""Bodies and answers of `_bulk`: each document is the event's JSON form, each item of an answer means one thing."""
+"""Bodies and responses of `_bulk`: each document is the event's JSON form, each item of a response has one meaning."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -50,12 +50,12 @@ class Bare(MetricEvent):
 
 @metric_event
 class Nothing(MetricEvent):
-    """Has nothing at all."""
+    """Has no fields at all."""
 
 
 @metric_event(counts="odd")
 class Odd(MetricEvent):
-    """Has names that mean something to JSON or to `%`, and fields that are not in the order of their use."""
+    """Has names with a meaning in JSON or `%` formatting, and fields in another order than that of their use."""
 
     größe: float = measure(Gauge, "g")  # noqa: PLC2401 - any identifier will do
     first: Any = label('"%s" \\ %%')
@@ -85,23 +85,23 @@ STATIC = st.dictionaries(st.text(max_size=3), st.text(max_size=3), max_size=2)
 
 
 def always_metrics(_: int) -> str:
-    """Name one index for all times."""
+    """Return the same index for all times."""
     return "metrics"
 
 
 def by_second(second: int) -> str:
-    """Name an index for each second."""
+    """Return an index for each second."""
     return f"i{second}"
 
 
 def body(**changes: Any) -> BulkBody:
-    """Make one."""
+    """Create an encoder."""
     made: dict[str, Any] = {"action": "create", "index": always_metrics, "run_id": "run", "static": {}, **changes}
     return BulkBody(**made)
 
 
 def lines(data: bytes) -> Lines:
-    """Read a body: what to do, and the text of the document."""
+    """Parse a body into actions and the text of documents."""
     assert data.endswith(b"\n")
     assert b"\r" not in data
     found = data.decode().split("\n")[:-1]
@@ -110,12 +110,12 @@ def lines(data: bytes) -> Lines:
 
 
 def normal(text: str) -> str:
-    """Write JSON anew, so that what is equal to JSON is equal: 1 is not 1.0 there, and order is kept."""
+    """Normalize JSON text, so that equal JSON compares equal: 1 differs from 1.0 there, and order matters."""
     return json.dumps(json.loads(text))
 
 
 def check(data: bytes, events: Sequence[MetricEvent], static: Mapping[str, str] | None = None) -> Lines:
-    """See that each document is the event's JSON form."""
+    """Check that each document is the event's JSON form."""
     found = lines(data)
     assert [normal(document) for _, document in found] == [normal(json_line(event, static)) for event in events]
     return found
@@ -127,7 +127,7 @@ def check(data: bytes, events: Sequence[MetricEvent], static: Mapping[str, str] 
 @given(events=st.lists(ALL, min_size=1, max_size=12), static=STATIC)
 @example(events=[event for event, _ in SAMPLES], static={"a": "b"})
 def test_each_document_is_the_events_json_form_on_one_line(events: list[MetricEvent], static: dict[str, str]) -> None:
-    """Events of all kinds in any order, a user's own included, twice, as texts are kept."""
+    """Events of all kinds, including a user's own, come in any order and twice, since texts are cached."""
     encoder = body(static=static)
     for _ in range(2):
         found = check(encoder.lines(events), events, static)
@@ -136,8 +136,8 @@ def test_each_document_is_the_events_json_form_on_one_line(events: list[MetricEv
         ]
 
 
-def test_rows_as_recorders_leave_them_are_read_like_events() -> None:
-    """Of one class, and mixed."""
+def test_rows_of_recorders_are_read_like_events() -> None:
+    """The rows have one class, or mixed classes."""
     rows = [
         (HttpRequest, NOON + 1, "GET", "/", 200, 0.25),
         (HttpRequest, NOON + 2, "GET", "/", 200, 1),
@@ -150,8 +150,8 @@ def test_rows_as_recorders_leave_them_are_read_like_events() -> None:
         check(body().lines(Batch([*some])), Batch([*some]))
 
 
-def test_values_that_are_equal_but_not_in_text_stay_apart() -> None:
-    """`True == 1 == 1.0 == HTTPStatus(1)`, in all orders."""
+def test_equal_values_with_different_text_stay_distinct() -> None:
+    """`True == 1 == 1.0 == HTTPStatus(1)`, in any order."""
     values: list[Any] = [True, 1, 1.0, "1", "true", None, False, 0, -0.0, HTTPStatus.OK, 200, "200", "None"]
     encoder = body()
     for some in (values, values[::-1]):
@@ -164,7 +164,7 @@ def test_values_that_are_equal_but_not_in_text_stay_apart() -> None:
 
 
 def test_durations_given_as_timedelta_are_seconds() -> None:
-    """As everywhere."""
+    """This holds for every sink."""
     duration: Any = timedelta(milliseconds=1500)
     event = HttpRequest("GET", "/", 200, duration)
     check(body().lines([event]), [event])
@@ -172,26 +172,26 @@ def test_durations_given_as_timedelta_are_seconds() -> None:
 
 @pytest.mark.parametrize("value", AWKWARD.values(), ids=AWKWARD)
 def test_awkward_text_is_written_as_json(value: str) -> None:
-    """As name, label's name, label's value and static label."""
+    """It is a name, a label's name, a label's value and a static label."""
     event = Gauge(value or "-", {value: value}, -0.0)
     check(body(static={value + "s": value}).lines([event]), [event], {value + "s": value})
 
 
-def test_half_a_surrogate_pair_is_replaced_wherever_it_stands() -> None:
-    """In a name, a label's name, a label's value; those of one text are one label, the last."""
+def test_an_unpaired_surrogate_is_replaced_wherever_it_occurs() -> None:
+    """It may be in a name, a label's name or a label's value; equal labels become one, with the last value."""
     half = "a\ud800"
     for labels in ({half: half}, {half: "x", "a\ufffd": "y"}, {"a\ufffd": "y", half: "x"}):
         event = Counter(half, labels, 1)
         check(body().lines([event]), [event])
 
 
-def test_what_is_not_ascii_is_not_escaped() -> None:
-    """Half the size."""
+def test_non_ascii_text_is_not_escaped() -> None:
+    """This halves the size."""
     assert '"🙂"' in body().lines([Counter("größe", {"a": "🙂"}, 1)]).decode()
 
 
-def test_no_events_are_no_lines() -> None:
-    """And no error."""
+def test_no_events_produce_no_lines() -> None:
+    """It isn't an error."""
     assert body().lines([]) == body().lines(Batch([])) == b""
 
 
@@ -209,8 +209,8 @@ class Forgotten(MetricEvent):
     ],
     ids=["undeclared", "nan", "year", "inf"],
 )
-def test_an_event_without_a_form_raises(event: MetricEvent) -> None:
-    """So that the engine finds it and rejects it alone."""
+def test_an_event_without_a_json_form_raises(event: MetricEvent) -> None:
+    """So the engine can find it and reject it alone."""
     encoder = body()
     with pytest.raises(Exception):  # noqa: B017, PT011 - of any kind
         encoder.lines([Counter("c", {}, 1), event])
@@ -218,8 +218,8 @@ def test_an_event_without_a_form_raises(event: MetricEvent) -> None:
 
 
 @pytest.mark.parametrize("length", [10, 10_000])
-def test_what_is_kept_of_label_sets_is_bounded(length: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    """In characters, so that long labels count for what they are; forgotten texts are made again."""
+def test_the_memory_of_label_sets_is_bounded(length: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The bound is in characters, so that long labels count accordingly; forgotten texts are built again."""
     monkeypatch.setattr(documents, "_KEPT_MAX_CHARS", 100_000)
     encoder = body()
     most = 0
@@ -240,8 +240,8 @@ def test_what_is_kept_of_label_sets_is_bounded(length: int, monkeypatch: pytest.
 # --------------------------------------------------------------------------------------------------- seconds and ids
 
 
-def test_fractions_and_seconds_belong_together_in_any_order() -> None:
-    """Around a second's end, before 1970, with leading zeros, back and forth."""
+def test_fractions_stay_with_their_seconds_in_any_order() -> None:
+    """Timestamps go back and forth around a second's end, before 1970, and with leading zeros."""
     stamps = [NOON, NOON - 1, NOON + 1, NOON + SECOND - 1, NOON + SECOND, 5, 0, -1, -SECOND, 10**18 + 1_000_001, NOON]
     events = [Counter("c", {"at": at}, 1, timestamp=stamp) for at, stamp in enumerate(stamps)]
     check(body().lines(events), events)
@@ -251,8 +251,8 @@ def test_fractions_and_seconds_belong_together_in_any_order() -> None:
     check(body().lines(mixed), mixed)
 
 
-def test_the_index_is_that_of_each_events_own_second() -> None:
-    """Whatever the order."""
+def test_each_event_goes_to_the_index_of_its_own_second() -> None:
+    """The order does not matter."""
     stamps = [NOON, NOON - SECOND, NOON + 1, NOON - 1]
     events = [Counter("c", {}, 1, timestamp=stamp) for stamp in stamps]
     found = lines(body(index=by_second).lines(events))
@@ -260,8 +260,8 @@ def test_the_index_is_that_of_each_events_own_second() -> None:
     assert [action["create"]["_index"] for action, _ in found] == [f"i{second}" for second in seconds]
 
 
-def test_an_id_is_the_events_own_whatever_is_beside_it() -> None:
-    """Some of a batch have the ids that they had in the whole; of mixed classes, of several runs of numbers."""
+def test_an_event_has_the_same_id_in_every_part_of_its_batch() -> None:
+    """Parts of a batch keep the ids of the whole, with mixed classes and several ranges of serial numbers."""
     rows: list[Any] = [
         (CacheMetric, NOON + at, "a", "b") if at % 3 else (Counter, NOON + at, "c", {}, at) for at in range(20)
     ]
@@ -277,32 +277,32 @@ def test_an_id_is_the_events_own_whatever_is_beside_it() -> None:
         ]
 
 
-def test_a_serial_number_may_be_longer() -> None:
-    """It is unique all the same."""
+def test_a_serial_number_may_have_more_than_ten_digits() -> None:
+    """The id is still unique."""
     found = lines(body().lines(Batch([(CacheMetric, NOON, "a", "b")], None, [range(10**10, 10**10 + 1)])))
     assert found[0][0]["create"]["_id"] == "run-10000000000"
 
 
-# -------------------------------------------------------------------------------------------------------------- answers
+# ------------------------------------------------------------------------------------------------------------ responses
 
 
 def answer(*items: Any, errors: bool = True) -> bytes:
-    """Write an answer as the servers do."""
+    """Return a response as the servers write it."""
     return json.dumps({"errors": errors, "items": items}, separators=(",", ":")).encode()
 
 
 def item(status: int, kind: str = "", reason: str = "", action: str = "create") -> dict[str, Any]:
-    """Write an item."""
+    """Return an item of a response."""
     return {action: {"status": status, "error": {"type": kind, "reason": reason}} if kind else {"status": status}}
 
 
 def read(data: bytes, items: int, action: str = "create") -> Receipt:
-    """Read it."""
+    """Read a response."""
     return receipt_of_items(data, items, action, lambda words: words.replace("secret", "…"))
 
 
-def test_every_reason_is_without_credentials_whatever_stands_between_them() -> None:
-    """They are looked through all at once, and each keeps its place."""
+def test_all_reasons_are_scrubbed_of_credentials_at_once() -> None:
+    """All reasons are searched in one pass, and each keeps its place."""
     reasons = ["secret", "a\0b secret", "", "fine\nsecret", "x" * 400 + "secret"]
     results = [{"create": {"status": 400, "error": {"type": "t", "reason": reason}}} for reason in reasons]
     seen: list[str] = []
@@ -325,8 +325,8 @@ STATUSES = [
 
 
 @given(st.lists(st.sampled_from(STATUSES), min_size=1, max_size=20))
-def test_each_item_ends_where_its_status_says(drawn: list[tuple[int, str]]) -> None:
-    """In any mixture."""
+def test_each_item_is_settled_by_its_status(drawn: list[tuple[int, str]]) -> None:
+    """Items occur in any mixture."""
     receipt = read(answer(*[item(status, "" if status < 300 else "t", "r") for status, _ in drawn]), len(drawn))
     again = [at for at, (_, end) in enumerate(drawn) if end == "again"]
     assert receipt.retry == (again or False)
@@ -339,8 +339,8 @@ def test_each_item_ends_where_its_status_says(drawn: list[tuple[int, str]]) -> N
 
 
 @pytest.mark.parametrize("action", ["create", "index"])
-def test_the_usual_answer_is_delivered_and_one_item_less_is_not(action: str) -> None:
-    """Written as the servers write it, or with spaces."""
+def test_a_complete_response_delivers_and_one_with_a_missing_item_does_not(action: str) -> None:
+    """The response may be written as the servers write it, or with spaces."""
     items = [item(201, action=action)] * 3
     compact = answer(*items, errors=False)
     for data in (compact, json.dumps(json.loads(compact)).encode(), answer(*items)):
@@ -349,8 +349,8 @@ def test_the_usual_answer_is_delivered_and_one_item_less_is_not(action: str) -> 
         assert read(data, 4, action).retry is True
 
 
-def test_a_conflict_is_a_delivery_only_where_it_can_mean_one() -> None:
-    """`index` overwrites, so that a conflict there is something else."""
+def test_a_conflict_counts_as_a_delivery_only_for_create() -> None:
+    """`index` overwrites, so a conflict means something else there."""
     conflict = item(409, "version_conflict_engine_exception", "[1]: version conflict, document already exists")
     assert read(answer(conflict), 1) == Receipt()
     assert set(read(answer({"index": conflict["create"]}), 1, "index").rejected) == {0}
@@ -376,8 +376,8 @@ def test_a_conflict_is_a_delivery_only_where_it_can_mean_one() -> None:
     ],
     ids=lambda data: repr(data[:20]),
 )
-def test_an_answer_of_another_kind_leaves_all_to_be_sent_again(data: bytes) -> None:
-    """What became of them is not known, and ids make that safe."""
+def test_a_response_of_another_kind_retries_all_events(data: bytes) -> None:
+    """The fate of the events is unknown, and their ids make a retry safe."""
     receipt = read(data, 1)
     assert receipt.retry is True
     assert receipt.error is not None
@@ -404,16 +404,16 @@ def test_an_answer_of_another_kind_leaves_all_to_be_sent_again(data: bytes) -> N
     ],
     ids=str,
 )
-def test_an_item_without_a_status_is_sent_again_alone(odd: Any) -> None:
-    """Its neighbours are settled."""
+def test_only_an_item_without_a_status_is_retried(odd: Any) -> None:
+    """The other items are settled."""
     receipt = read(answer(item(201), odd, item(400, "t", "r")), 3)
     assert receipt.retry == [1]
     assert set(receipt.rejected) == {2}
     assert receipt.error == "1 of 3 events to be sent again: no status"
 
 
-def test_reasons_are_the_servers_words_on_one_line_and_no_credential() -> None:
-    """Cut where they are long; with whatever shape the error has."""
+def test_reasons_quote_the_server_on_one_line_without_credentials() -> None:
+    """Long reasons are truncated, and an error may have any shape."""
     long = {
         "create": {"status": 400, "error": {"type": "mapper_parsing_exception", "reason": "a\nsecret " + "b" * 999}}
     }

@@ -36,12 +36,12 @@ class RecordingCase(EventSinkCase):
     name = "recording"
 
     def make(self, **settings: Any) -> RecordingSink:
-        """Make it."""
+        """Create the sink."""
         self.sinks: list[RecordingSink] = [*getattr(self, "sinks", []), RecordingSink(**settings)]
         return self.sinks[-1]
 
     def arrived(self) -> list[Arrived]:
-        """Read it back."""
+        """Return the events that it kept."""
         return [as_arrived(event) for sink in self.sinks for event in sink.events]
 
 
@@ -52,7 +52,7 @@ class FunctionCase(EventSinkCase):
     name = "keep"
 
     def make(self, **settings: Any) -> Any:
-        """Make it."""
+        """Create the sink."""
         assert not settings
         self.events = list[MetricEvent]()
 
@@ -63,24 +63,24 @@ class FunctionCase(EventSinkCase):
         return keep
 
     def arrived(self) -> list[Arrived]:
-        """Read it back."""
+        """Return the events that it kept."""
         return [as_arrived(event) for event in self.events]
 
 
 class Lines(logging.Handler):
-    """Keeps what is logged."""
+    """Keeps the logged messages."""
 
     def __init__(self) -> None:
         super().__init__()
         self.messages = list[str]()
 
     def emit(self, record: logging.LogRecord) -> None:
-        """Keep a line."""
+        """Keep a message."""
         self.messages.append(record.getMessage())
 
 
 class LoggingCase(EventSinkCase):
-    """The default sink, which tells how many of each kind."""
+    """The default sink, which logs the number of events of each kind."""
 
     detailed = encodes = False
     name = "logging"
@@ -90,17 +90,17 @@ class LoggingCase(EventSinkCase):
         self.handler = Lines()
 
     def make(self, **settings: Any) -> LoggingSink:
-        """Make it."""
-        logger = logging.Logger("contract", logging.INFO)  # noqa: LOG001 - one that nobody else has a handler on
+        """Create the sink."""
+        logger = logging.Logger("contract", logging.INFO)  # noqa: LOG001 - a logger without anyone else's handlers
         logger.addHandler(self.handler)
         return LoggingSink(logger, **settings)
 
     def arrived(self) -> list[Arrived]:
-        """Read it back."""
+        """Unavailable: the log has no single events."""
         raise NotImplementedError
 
     def kinds(self) -> Count[str]:
-        """Read the lines."""
+        """Count the kinds in the logged lines."""
         found = Count[str]()
         for message in self.handler.messages:
             total, _, rest = message.partition(" events: ")
@@ -111,20 +111,20 @@ class LoggingCase(EventSinkCase):
 
 
 class SQLiteCase(EventSinkCase):
-    """A database file, read back through a connection of its own."""
+    """A database file, read back through a separate connection."""
 
     name = "sqlite"
 
     def make(self, **settings: Any) -> SQLiteSink:
-        """Make it."""
+        """Create the sink."""
         return SQLiteSink(self.folder / "events.sqlite3", **settings)
 
     def make_unreachable(self) -> SQLiteSink:
-        """Make it where there is no folder."""
+        """Create the sink in a missing folder."""
         return SQLiteSink(self.folder / "no" / "such" / "events.sqlite3")
 
     def arrived(self) -> list[Arrived]:
-        """Read it back."""
+        """Return the events in the table."""
         file = self.folder / "events.sqlite3"
         if not file.exists():
             return []
@@ -138,7 +138,7 @@ class SQLiteCase(EventSinkCase):
 
 
 def parsed(line: str) -> Arrived:
-    """Read a line of JSON."""
+    """Parse a line of JSON."""
     form: dict[str, Any] = json.loads(line)
     moment, _, nanoseconds = form.pop("@timestamp").removesuffix("Z").partition(".")
     assert len(nanoseconds) == 9
@@ -148,26 +148,26 @@ def parsed(line: str) -> Arrived:
 
 
 def whole_lines(data: bytes) -> list[Arrived]:
-    """Read lines of JSON; the last one ends like the others."""
+    """Parse lines of JSON; the last line must be complete too."""
     assert data == b"" or data.endswith(b"\n")
     return [parsed(line) for line in data.decode().split("\n")[:-1]]
 
 
 class JSONLinesCase(EventSinkCase):
-    """A file."""
+    """A file of JSON lines."""
 
     name = "jsonlines"
 
     def make(self, **settings: Any) -> JSONLinesSink:
-        """Make it."""
+        """Create the sink."""
         return JSONLinesSink(self.folder / "events.jsonl", **settings)
 
     def make_unreachable(self) -> JSONLinesSink:
-        """Make it where there is no folder."""
+        """Create the sink in a missing folder."""
         return JSONLinesSink(self.folder / "no" / "such" / "events.jsonl")
 
     def arrived(self) -> list[Arrived]:
-        """Read it back."""
+        """Return the events in the file."""
         file = self.folder / "events.jsonl"
         return whole_lines(file.read_bytes()) if file.exists() else []
 
@@ -178,17 +178,17 @@ class RotatingCase(EventSinkCase):
     name = "jsonlines"
 
     def make(self, **settings: Any) -> JSONLinesSink:
-        """Make it."""
+        """Create the sink."""
         return JSONLinesSink(self.folder / "events.jsonl", max_bytes=40_000, backups=1000, **settings)
 
     def arrived(self) -> list[Arrived]:
-        """Read it back."""
+        """Return the events in all files."""
         files = sorted(self.folder.glob("events.jsonl*"), key=lambda file: -int(file.suffix.strip(".jsonl") or 0))
         return [event for file in files for event in whole_lines(file.read_bytes())]
 
 
 class TextStreamCase(EventSinkCase):
-    """A text stream without anything beneath."""
+    """A text stream that isn't based on a binary one."""
 
     name = "jsonlines"
     exact = False
@@ -198,11 +198,11 @@ class TextStreamCase(EventSinkCase):
         self.stream = io.StringIO(newline="")
 
     def make(self, **settings: Any) -> JSONLinesSink:
-        """Make it."""
+        """Create the sink."""
         return JSONLinesSink(self.stream, **settings)
 
     def arrived(self) -> list[Arrived]:
-        """Read it back."""
+        """Return the events in the stream."""
         return whole_lines(self.stream.getvalue().encode())
 
 
@@ -217,11 +217,11 @@ class BinaryStreamCase(EventSinkCase):
         self.stream = io.BytesIO()
 
     def make(self, **settings: Any) -> JSONLinesSink:
-        """Make it."""
+        """Create the sink."""
         return JSONLinesSink(self.stream, **settings)
 
     def arrived(self) -> list[Arrived]:
-        """Read it back."""
+        """Return the events in the stream."""
         return whole_lines(self.stream.getvalue())
 
 
@@ -239,7 +239,7 @@ CASES = [
 
 @pytest.fixture(params=CASES, ids=lambda case: case.__name__.removesuffix("Case"))
 def case(request: pytest.FixtureRequest, tmp_path: Path) -> EventSinkCase:
-    """Give each sink in turn."""
+    """Each sink in turn."""
     made: EventSinkCase = request.param(tmp_path)
     return made
 
@@ -254,18 +254,18 @@ class FakeSeriesCase(SeriesSinkCase):
     name = "fakeseries"
 
     def make(self, *, fail: int = 0, hang: bool = False, **settings: Any) -> FakeSeriesSink:
-        """Make it."""
+        """Create the sink."""
         self.sink = FakeSeriesSink(fail=fail, hang=hang, **settings)
         return self.sink
 
     def sums(self) -> dict[str, float]:
-        """Read the last push."""
+        """Return the last push."""
         return self.sink.pushed[-1] if self.sink.pushed else {}
 
 
 @pytest.fixture(params=[FakeSeriesCase], ids=lambda case: case.__name__.removesuffix("Case"))
 def series(request: pytest.FixtureRequest, tmp_path: Path) -> SeriesSinkCase:
-    """Give each series sink in turn."""
+    """Each series sink in turn."""
     made: SeriesSinkCase = request.param(tmp_path)
     return made
 

@@ -1,11 +1,11 @@
-"""What others do to a sink's file while it is open: every event that was delivered is in one of the files afterwards.
+"""Whatever other programs do to a sink's open file, some file has every delivered event afterwards.
 
 How this works
 ==============
 
-:data:`~tests.sinks.sequences.SEQUENCES` is the table of what may happen. Each is played between two payloads, and in
-the middle of one: while it is written, and (for SQLite) between the commit and the copying of the log. The events that
-must be found come from the reports of `flush`, one payload each.
+:data:`~tests.sinks.sequences.SEQUENCES` is the table of possible actions. Each action happens between two payloads, and
+in the middle of one: while it is written, and (for SQLite) between the commit and the copying of the log. The expected
+events come from the reports of `flush`, one payload each.
 """
 
 import os
@@ -49,14 +49,14 @@ from trio_batchmetrics import BatchMetricsConfig, collector
 from trio_batchmetrics.abc import Payload, Receipt
 from trio_batchmetrics.sinks import JSONLinesSink, SQLiteSink
 
-pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="Windows renames no file that is open")
+pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="Windows does not rename open files")
 
 QUICK: dict[str, Any] = {"backoff": 0.01, "max_backoff": 0.01}
 # ------------------------------------------------------------------------------------------------- the sinks
 
 
 class Once:
-    """Something to do once, in whatever thread is there."""
+    """An action that happens once, in the thread that calls it."""
 
     def __init__(self, act: Callable[[], None]) -> None:
         self.act = act
@@ -64,14 +64,14 @@ class Once:
         self.done = False
 
     def __call__(self) -> None:
-        """Do it, if it is armed."""
+        """Perform the action, if it is armed."""
         if self.armed and not self.done:
             self.done = True
             self.act()
 
 
 class Database(SQLiteSink):
-    """Something happens while it inserts, or before it copies the log."""
+    """Performs an action while it inserts, or before it copies the log."""
 
     def __init__(self, path: Path, writing: Once, committed: Once) -> None:
         super().__init__(path, **QUICK)
@@ -83,21 +83,21 @@ class Database(SQLiteSink):
         return connection
 
     async def send(self, payload: Payload[Any]) -> Receipt | None:
-        """Commit it, with something in between."""
+        """Commit a payload, with an action in between."""
         first, *others = payload.parts
         parts: Any = (Items.when(first, len(first) // 2, self.writing, 0), *others)
         return await super().send(Payload(payload.events, parts, payload.key))
 
 
 class Lines(JSONLinesSink):
-    """Something happens in the middle of a line."""
+    """Performs an action in the middle of a line."""
 
     def __init__(self, path: Path, writing: Once) -> None:
         super().__init__(path, **QUICK)
         self.writing = writing
 
     async def send(self, payload: Payload[bytes]) -> Receipt | None:
-        """Write it, with something in between."""
+        """Write a payload, with an action in between."""
         data = b"".join(payload.parts)
         middle = len(data) // 2 - 10
         parts: Any = Items.when([data[:middle], data[middle:]], 1, self.writing, passes=1)
@@ -105,7 +105,7 @@ class Lines(JSONLinesSink):
 
 
 def make(kind: str, path: Path, act: Callable[[], None]) -> tuple[Any, dict[str, Once]]:
-    """Make a sink, and the times at which something may be done."""
+    """Create a sink, and the actions by the time at which they happen."""
     times = {"writing": Once(act), "committed": Once(act)}
     if kind == DATABASE:
         return Database(path, times["writing"], times["committed"]), times
@@ -121,29 +121,29 @@ CASES = [
 ]
 
 
-def test_the_table_has_twenty_sequences_for_each_sink() -> None:
-    """And more."""
+def test_the_table_has_at_least_25_sequences_for_each_sink() -> None:
+    """Both sinks go through all of them."""
     for kind in (DATABASE, LINES):
         assert len({sequence.act for sequence in SEQUENCES if kind in sequence.sinks}) >= 25
 
 
 @pytest.fixture
 def root(tmp_path: Path) -> Path:
-    """Make a folder for everything that may happen; the sink's file is in `data`, below it."""
+    """Create a folder for everything that may happen; the sink's file is in its subfolder `data`."""
     (tmp_path / "root" / "data").mkdir(parents=True)
     return tmp_path / "root"
 
 
 def path_of(kind: str, root: Path) -> Path:
-    """Say where the sink's file is."""
+    """Return the path of the sink's file."""
     return root / "data" / ("events.db" if kind == DATABASE else "events.jsonl")
 
 
 @pytest.mark.parametrize(("kind", "sequence", "timing"), CASES)
-async def test_whatever_happens_to_the_file_what_was_delivered_is_in_one(
+async def test_delivered_events_are_in_some_file_whatever_happens_to_the_sinks_file(
     kind: str, sequence: Sequence, timing: str, root: Path, tmp_path: Path
 ) -> None:
-    """Before, meanwhile and afterwards; what cannot be written has failed, and other files are as they were."""
+    """Events arrive before, during and after the action; unwritable ones fail, and other files stay the same."""
     path = path_of(kind, root)
     sink, times = make(kind, path, lambda: sequence.act(path))
     before = {*range(20), *range(100, 120)}
@@ -178,7 +178,7 @@ async def test_whatever_happens_to_the_file_what_was_delivered_is_in_one(
 
 LOG_REMOVED = (unlink_log, unlink_log_and_index)
 OVERWRITTEN = (truncate, copy_and_truncate, copy_back_in_place, replace_by_copy)
-"""A copy of a database without its log has not what is only there, and the log does not fit what is written over it."""
+"""A copied database lacks the rows that are only in its log, and the log doesn't match an overwritten database."""
 
 WITH_READER = [
     each
@@ -188,10 +188,8 @@ WITH_READER = [
 
 
 @pytest.mark.parametrize("sequence", WITH_READER, ids=lambda sequence: sequence.act.__name__)
-async def test_a_reader_that_keeps_rows_in_the_log_does_not_lose_them(
-    sequence: Sequence, root: Path, tmp_path: Path
-) -> None:
-    """They cannot be copied while it reads: the log follows its database, or is set aside, and a warning says where."""
+async def test_rows_that_a_reader_keeps_in_the_log_are_not_lost(sequence: Sequence, root: Path, tmp_path: Path) -> None:
+    """They can't be copied while it reads: the log follows its database, or is set aside with a warning."""
     path = path_of(DATABASE, root)
     delivered = set[int]()
     with trio.fail_after(20):
@@ -216,10 +214,10 @@ async def test_a_reader_that_keeps_rows_in_the_log_does_not_lose_them(
 
 
 @pytest.mark.parametrize("remove", LOG_REMOVED)
-async def test_a_log_removed_under_a_reader_is_copied_when_that_has_finished(
+async def test_a_log_removed_under_a_reader_is_copied_once_the_reader_has_finished(
     remove: Callable[[Path], None], root: Path
 ) -> None:
-    """Until then it lives on without a name, and the next payload is tried again."""
+    """Until then it lives on without a name, and the next payload is retried."""
     path = path_of(DATABASE, root)
     with trio.fail_after(20):
         async with collector(BatchMetricsConfig(shutdown_timeout=3), sinks=[SQLiteSink(path, **QUICK)]) as metrics:
@@ -248,12 +246,12 @@ MANY = {
     DATABASE: "SQLiteSink(path, backoff=0.01, max_backoff=0.02)",
     LINES: "JSONLinesSink(path, max_bytes=15_000, backups=1000, backoff=0.01, max_backoff=0.02)",
 }
-"""Lines are rotated all the time, by whichever process finds that the file is full."""
+"""Lines are rotated all the time, by whichever process finds the file full."""
 
 
 @pytest.mark.parametrize("kind", [DATABASE, LINES])
 async def test_several_processes_write_to_one_path(kind: str, root: Path, tmp_path: Path) -> None:
-    """Each event is there once, and each line is whole, although each process renames the file as it sees fit."""
+    """Each event is stored once and each line is whole, although every process renames the file when it sees fit."""
     path = path_of(kind, root)
 
     async def write(first: int) -> None:
@@ -280,7 +278,7 @@ async def test_several_processes_write_to_one_path(kind: str, root: Path, tmp_pa
 
 @pytest.mark.parametrize("kind", [DATABASE, LINES])
 async def test_several_sinks_of_one_collector_write_to_one_path(kind: str, root: Path, tmp_path: Path) -> None:
-    """Each event is there once for each of them."""
+    """Each event is stored once per sink."""
     path = path_of(kind, root)
     sinks: list[Any] = [(SQLiteSink if kind == DATABASE else JSONLinesSink)(path, **QUICK) for _ in range(3)]
     async with collector(BatchMetricsConfig(batch_size=20), sinks=sinks) as metrics:
@@ -291,8 +289,8 @@ async def test_several_sinks_of_one_collector_write_to_one_path(kind: str, root:
     assert sorted(read_numbers(path, tmp_path)) == sorted([*range(1000)] * 3)
 
 
-async def test_half_a_line_of_a_killed_process_is_cut_off_by_another_that_has_the_file_open(root: Path) -> None:
-    """Whoever writes next sees that the file has grown, and how it ends."""
+async def test_another_process_with_the_file_open_cuts_off_the_half_line_of_a_killed_one(root: Path) -> None:
+    """The next writer sees that the file has grown, and how it ends."""
     path = path_of(LINES, root)
     async with collector(sinks=[JSONLinesSink(path)]) as metrics:
         record(metrics, range(20))
@@ -303,8 +301,8 @@ async def test_half_a_line_of_a_killed_process_is_cut_off_by_another_that_has_th
     assert read_lines(path, is_copy=False) == list(range(40))
 
 
-async def test_a_file_that_another_process_has_locked_is_tried_again(root: Path) -> None:
-    """The application does not wait for it, nor does the end of the block beyond its deadline."""
+async def test_writing_is_retried_while_another_process_has_locked_the_file(root: Path) -> None:
+    """Neither the application nor the end of the block waits for it beyond the deadline."""
     fcntl = pytest.importorskip("fcntl")
     path = path_of(LINES, root)
     async with collector(sinks=[JSONLinesSink(path, **QUICK)]) as metrics:
@@ -320,10 +318,10 @@ async def test_a_file_that_another_process_has_locked_is_tried_again(root: Path)
     assert read_lines(path, is_copy=False) == list(range(20))
 
 
-async def test_where_removed_looks_like_moved_rows_may_be_in_two_files_but_not_in_none(
+async def test_rows_may_be_in_two_files_but_not_in_none_where_a_removal_looks_like_a_move(
     root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Systems without a file descriptor that only recognizes a file: what was under way is written again."""
+    """Some systems lack file descriptors that only identify a file: payloads in progress are written again there."""
     monkeypatch.delattr(os, "O_PATH", raising=False)
     path = path_of(DATABASE, root)
     sink, times = make(DATABASE, path, lambda: rename(path))
@@ -339,8 +337,8 @@ async def test_where_removed_looks_like_moved_rows_may_be_in_two_files_but_not_i
         assert read_numbers(file, tmp_path / file.stem) == list(numbers)
 
 
-async def test_as_long_as_nothing_happens_to_the_file_there_is_one_connection(root: Path) -> None:
-    """However many payloads there are."""
+async def test_an_undisturbed_database_needs_one_connection(root: Path) -> None:
+    """This holds for any number of payloads."""
 
     class Counting(SQLiteSink):
         """Counts its connections."""
@@ -359,8 +357,8 @@ async def test_as_long_as_nothing_happens_to_the_file_there_is_one_connection(ro
     assert sink.connections == 1
 
 
-async def test_a_log_that_another_program_has_begun_to_use_is_left_to_it(root: Path, tmp_path: Path) -> None:
-    """It opened the database that took the path before the sink noticed: its rows are neither copied nor removed."""
+async def test_a_log_that_another_program_has_started_to_use_is_left_alone(root: Path, tmp_path: Path) -> None:
+    """It opened the replacing database before the sink noticed: its rows are neither copied nor removed."""
     path = path_of(DATABASE, root)
     foreign = root / "foreign.db"
     with closing(sqlite3.connect(foreign, isolation_level=None)) as database:
@@ -386,8 +384,8 @@ async def test_a_log_that_another_program_has_begun_to_use_is_left_to_it(root: P
 
 
 @pytest.mark.parametrize("kind", [DATABASE, LINES])
-async def test_a_file_that_is_removed_under_each_attempt_is_tried_again_later(kind: str, root: Path) -> None:
-    """An attempt does not go on for ever; nothing counts as delivered that was removed under it."""
+async def test_a_file_that_is_removed_during_each_attempt_is_retried_later(kind: str, root: Path) -> None:
+    """An attempt doesn't loop endlessly, and no removed event counts as delivered."""
     path = path_of(kind, root)
     removals = list[int]()
 
@@ -423,12 +421,12 @@ async def test_a_file_that_is_removed_under_each_attempt_is_tried_again_later(ki
     assert read_numbers(path, root / "scratch") == list(range(20))
 
 
-async def test_a_database_that_is_replaced_while_it_is_opened_is_opened_anew(root: Path, tmp_path: Path) -> None:
-    """The connection would be to one file, and all that is checked afterwards about another."""
+async def test_a_database_that_is_replaced_while_it_is_opened_is_opened_again(root: Path, tmp_path: Path) -> None:
+    """Otherwise the connection would belong to one file, and all later checks to another."""
     path = path_of(DATABASE, root)
 
     class Replaced(SQLiteSink):
-        """Another database takes the path as soon as it is open, once."""
+        """Another database takes the path right after it is opened, once."""
 
         replaced = False
 
@@ -450,8 +448,8 @@ async def test_a_database_that_is_replaced_while_it_is_opened_is_opened_anew(roo
     assert read_numbers(path, tmp_path) == list(range(20))
 
 
-async def test_where_a_log_cannot_be_removed_a_warning_says_so() -> None:
-    """The folder is another user's by now. In a process that is not root's."""
+async def test_events_fail_where_a_log_cannot_be_removed() -> None:
+    """The folder now belongs to another user. The process isn't root's."""
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "data" / "events.db"
         path.parent.mkdir()
@@ -480,7 +478,7 @@ async def test_where_a_log_cannot_be_removed_a_warning_says_so() -> None:
 
 
 def leave_log(path: Path) -> bytes:
-    """Leave a log with rows, as a process does that is killed between its commit and the copying; return it."""
+    """Leave a log with rows, like a process killed between its commit and the copying of the log; return the log."""
     other = path.with_name("other.db")
     with closing(sqlite3.connect(other, isolation_level=None)) as database:
         database.execute("PRAGMA journal_mode = WAL").fetchone()
@@ -505,8 +503,8 @@ async def test_a_log_whose_database_is_gone_is_set_aside(root: Path, caplog: pyt
         assert database.execute("SELECT count(*) FROM events").fetchone() == (20,)
 
 
-async def test_a_log_does_not_make_a_database_of_another_file(root: Path) -> None:
-    """It is left as it is, and so is the log: it may belong to a program that encrypts its database."""
+async def test_a_log_does_not_turn_another_file_into_a_database(root: Path) -> None:
+    """Both stay unchanged, because they may belong to a program that encrypts its database."""
     path = path_of(DATABASE, root)
     log = leave_log(path)
     path.write_bytes(b"\xff\xd8\xff\xe0\x00\x10JFIF" * 1000)
@@ -519,7 +517,7 @@ async def test_a_log_does_not_make_a_database_of_another_file(root: Path) -> Non
 
 
 async def test_a_database_and_the_log_of_a_killed_process_are_read_together(root: Path, tmp_path: Path) -> None:
-    """As ever: what is in the log was committed."""
+    """The content of the log was committed, so it counts as usual."""
     path = path_of(DATABASE, root)
     await child(
         """

@@ -14,13 +14,13 @@ from trio_batchmetrics.abc import Receipt
 
 
 def record(metrics: Any, count: int) -> None:
-    """Record so many counters, labelled by their number."""
+    """Record this many counters, labelled by their number."""
     for number in range(count):
         metrics.record_counter("jobs", {"id": number}, 1)
 
 
-async def test_it_gets_batches_and_what_it_returned_from_is_delivered(autojump_clock: MockClock) -> None:
-    """All that is queued, in order, as a batch that counts by kind."""
+async def test_a_function_gets_batches_and_delivers_them_by_returning(autojump_clock: MockClock) -> None:
+    """It gets all queued events in order, as a batch that counts by kind."""
     batches = list[Batch]()
 
     async def keep(batch: Batch) -> None:
@@ -34,8 +34,8 @@ async def test_it_gets_batches_and_what_it_returned_from_is_delivered(autojump_c
     assert balanced(metrics.stats()).sinks["keep"].delivered == 25
 
 
-async def test_what_it_raises_is_tried_again(autojump_clock: MockClock) -> None:
-    """With the same events."""
+async def test_a_batch_is_retried_after_an_exception(autojump_clock: MockClock) -> None:
+    """The retry has the same events."""
     tries = list[list[int]]()
 
     async def flaky(batch: Batch) -> None:
@@ -52,8 +52,8 @@ async def test_what_it_raises_is_tried_again(autojump_clock: MockClock) -> None:
     assert (account.delivered, account.retries, account.last_error) == (2, 2, "ConnectionError: not yet")
 
 
-async def test_it_may_say_what_became_of_each_event(autojump_clock: MockClock) -> None:
-    """With a receipt, as any sink."""
+async def test_a_function_may_return_a_receipt(autojump_clock: MockClock) -> None:
+    """The receipt works as for any other sink."""
     tries = list[list[int]]()
 
     async def choosy(batch: Batch) -> Receipt | None:
@@ -68,8 +68,8 @@ async def test_it_may_say_what_became_of_each_event(autojump_clock: MockClock) -
     assert (account.delivered, account.rejected, account.failed) == (3, 1, 0)
 
 
-async def test_anything_else_that_it_returns_is_a_failed_attempt(autojump_clock: MockClock) -> None:
-    """It may be a mistake, and nothing says that the events arrived."""
+async def test_any_other_return_value_is_a_failed_attempt(autojump_clock: MockClock) -> None:
+    """The value may be a mistake, and nothing confirms that the events arrived."""
     answers = [True, 200, "ok", None]
 
     async def talkative(_: Batch) -> Any:
@@ -84,8 +84,8 @@ async def test_anything_else_that_it_returns_is_a_failed_attempt(autojump_clock:
     assert account.last_error == "send() must return None or a Receipt (got str)"
 
 
-async def test_one_that_never_returns_is_cut_at_the_deadline(autojump_clock: MockClock) -> None:
-    """Leaving takes the shutdown timeout, exactly."""
+async def test_a_function_that_never_returns_is_cancelled_at_the_deadline(autojump_clock: MockClock) -> None:
+    """Leaving takes exactly the shutdown timeout."""
 
     async def stuck(_: Batch) -> None:
         await trio.sleep_forever()
@@ -98,7 +98,7 @@ async def test_one_that_never_returns_is_cut_at_the_deadline(autojump_clock: Moc
 
 
 class Service:
-    """Something with a method that is a sink."""
+    """An object with a method that can be a sink."""
 
     def __init__(self) -> None:
         self.events = list[MetricEvent]()
@@ -108,19 +108,19 @@ class Service:
         self.events.extend(batch)
 
     async def __call__(self, batch: Sequence[MetricEvent]) -> None:
-        """Keep the events, too."""
+        """Keep the events too."""
         self.events.extend(batch)
 
 
-async def test_a_method_a_partial_and_a_callable_object_will_do(autojump_clock: MockClock) -> None:
-    """Anything that is called with a batch and awaited."""
+async def test_a_method_a_partial_and_a_callable_object_are_accepted(autojump_clock: MockClock) -> None:
+    """Any callable is accepted that takes a batch and can be awaited."""
     one, two, three, four = (Service() for _ in range(4))
 
     async def to(service: Service, batch: Sequence[MetricEvent]) -> None:
         await trio.lowlevel.checkpoint()
         service.events.extend(batch)
 
-    short: Callable[[Batch], Awaitable[None]] = lambda batch: four.deliver(batch)  # noqa: E731 - what a user may give
+    short: Callable[[Batch], Awaitable[None]] = lambda batch: four.deliver(batch)  # noqa: E731 - users may do this
     sinks: list[Callable[[Batch], Awaitable[None]]] = [one.deliver, functools.partial(to, two), three, short]
     async with collector(sinks=sinks) as metrics:
         record(metrics, 3)
@@ -130,8 +130,8 @@ async def test_a_method_a_partial_and_a_callable_object_will_do(autojump_clock: 
     assert len(set(names)) == 4
 
 
-async def test_two_of_one_name_are_numbered(autojump_clock: MockClock) -> None:
-    """So that each has its account."""
+async def test_functions_of_the_same_name_are_numbered(autojump_clock: MockClock) -> None:
+    """So each function has its own account."""
 
     async def keep(_: Batch) -> None:
         await trio.lowlevel.checkpoint()
@@ -146,7 +146,7 @@ async def test_two_of_one_name_are_numbered(autojump_clock: MockClock) -> None:
 
 
 def test_a_plain_function_is_refused() -> None:
-    """When it is given, not when the first batch is due."""
+    """It is refused at once, not when the first batch is due."""
 
     def sync(_: Batch) -> None:
         pass
@@ -157,7 +157,7 @@ def test_a_plain_function_is_refused() -> None:
 
 
 @pytest.mark.parametrize("sink", [None, 7, "sink", Service])
-def test_what_is_no_sink_is_refused(sink: Any) -> None:
-    """With its place in the list."""
+def test_a_value_that_is_not_a_sink_is_refused(sink: Any) -> None:
+    """The error gives its place in the list."""
     with pytest.raises(TypeError, match=r"^sinks\[1\] must be a sink or an async function"):
         collector(sinks=[Service(), sink])

@@ -1,4 +1,4 @@
-"""What sinks over HTTP share: outcomes of answers, credentials, compression, connections, and what is never shown."""
+"""What all sinks over HTTP share: outcomes of responses, credentials, compression, connections, and hidden secrets."""
 
 import gzip
 import html
@@ -41,11 +41,11 @@ class LinesSink(HTTPSink, EventSink[bytes]):
         super().__init__(url, settings)
 
     def encode(self, events: Sequence[MetricEvent]) -> bytes:
-        """One line an event."""
+        """Return one line per event."""
         return b"".join(b"%d\n" % event.value for event in events if isinstance(event, Counter))
 
     async def send(self, payload: Payload[bytes]) -> Receipt:
-        """Post it."""
+        """Post the payload."""
         try:
             answer = await self.server.request("POST", "/in", b"".join(payload.parts), content_type="text/plain")
         except NoResponseError as exc:
@@ -54,7 +54,7 @@ class LinesSink(HTTPSink, EventSink[bytes]):
 
 
 class Server:
-    """Answers by a script, then with 204; keeps the requests."""
+    """Responds by a script, then with 204; keeps the requests."""
 
     def __init__(self, *script: httpx2.Response | Exception | Handler) -> None:
         self.script = list(script)
@@ -70,7 +70,7 @@ class Server:
 
 
 async def record(server: Server, events: int = 1, *, config: Any = None, **settings: Any) -> BatchMetricsStats:
-    """Record events into a sink that speaks to a scripted server; return the account."""
+    """Record events into a sink that talks to a scripted server; return the account."""
     sink = LinesSink("http://metrics.example/base/", client=server.client, **settings)
     async with collector(config or BatchMetricsConfig(), sinks=[sink]) as metrics:
         for number in range(events):
@@ -84,7 +84,7 @@ async def record(server: Server, events: int = 1, *, config: Any = None, **setti
 
 @pytest.mark.parametrize("status", [200, 201, 202, 204, 299])
 async def test_any_2xx_is_delivered(status: int, autojump_clock: MockClock) -> None:
-    """At the base URL and the path, as it was encoded."""
+    """The encoded payload goes to the base URL and the path."""
     server = Server(httpx2.Response(status))
     stats = await record(server, 2)
     assert stats.sinks["lines"].delivered == 2
@@ -95,8 +95,8 @@ async def test_any_2xx_is_delivered(status: int, autojump_clock: MockClock) -> N
 
 
 @pytest.mark.parametrize("status", [408, 425, 429, 500, 502, 503, 504, 599])
-async def test_what_may_succeed_later_is_tried_again(status: int, autojump_clock: MockClock) -> None:
-    """And then delivered, once."""
+async def test_a_status_that_may_pass_is_retried(status: int, autojump_clock: MockClock) -> None:
+    """The events are then delivered, once."""
     stats = await record(Server(httpx2.Response(status, text="busy,\n come back")), 2)
     assert stats.sinks["lines"].delivered == 2
     assert stats.sinks["lines"].retries == 1
@@ -104,8 +104,8 @@ async def test_what_may_succeed_later_is_tried_again(status: int, autojump_clock
 
 
 @pytest.mark.parametrize("status", [300, 304, 400, 401, 403, 404, 405, 406, 409, 410, 415, 422, 431])
-async def test_every_other_status_is_given_up_with_the_servers_words(status: int, autojump_clock: MockClock) -> None:
-    """At once: the same request would be refused again."""
+async def test_every_other_status_is_given_up_and_quotes_the_server(status: int, autojump_clock: MockClock) -> None:
+    """They are given up at once, since the same request would be refused again."""
     server = Server(httpx2.Response(status, text="no such thing"))
     stats = await record(server, 2)
     assert (stats.sinks["lines"].failed, stats.sinks["lines"].retries) == (2, 0)
@@ -114,7 +114,7 @@ async def test_every_other_status_is_given_up_with_the_servers_words(status: int
 
 
 async def test_413_is_halved_down_to_the_event_that_is_too_large(autojump_clock: MockClock) -> None:
-    """That one is rejected, the others are delivered."""
+    """Only that event is rejected, and the others are delivered."""
 
     def at_most_two(request: httpx2.Request) -> httpx2.Response:
         lines = request.content.split()
@@ -139,15 +139,15 @@ async def test_413_is_halved_down_to_the_event_that_is_too_large(autojump_clock:
     ],
     ids=lambda error: type(error).__name__,
 )
-async def test_no_answer_is_tried_again(error: Exception, autojump_clock: MockClock) -> None:
-    """Whatever kept it from coming; the error says what kind it was."""
+async def test_a_missing_response_is_retried(error: Exception, autojump_clock: MockClock) -> None:
+    """The cause does not matter, and the error names its kind."""
     stats = await record(Server(error), 2)
     assert (stats.sinks["lines"].delivered, stats.sinks["lines"].retries) == (2, 1)
     assert str(stats.sinks["lines"].last_error).startswith(type(error).__name__)
 
 
-async def test_a_long_answer_is_cut_short_in_the_error(autojump_clock: MockClock) -> None:
-    """And bytes that are no text do no harm."""
+async def test_a_long_response_is_truncated_in_the_error(autojump_clock: MockClock) -> None:
+    """Bytes that aren't text do no harm."""
     stats = await record(Server(httpx2.Response(400, content=b"\xff\x00" + b"long " * 10_000)))
     assert len(str(stats.sinks["lines"].last_error)) < 320
 
@@ -158,8 +158,8 @@ async def _in_pieces(*pieces: bytes) -> AsyncIterator[bytes]:
         yield piece
 
 
-async def test_an_answer_in_pieces_is_put_together(autojump_clock: MockClock) -> None:
-    """As any server may send it."""
+async def test_a_response_that_arrives_in_pieces_is_reassembled(autojump_clock: MockClock) -> None:
+    """Any server may send it so."""
     server = Server(httpx2.Response(400, content=_in_pieces(b"no ", b"such ", b"thing")))
     assert (await record(server)).sinks["lines"].last_error == "HTTP 400: no such thing"
 
@@ -178,10 +178,10 @@ async def test_an_answer_in_pieces_is_put_together(autojump_clock: MockClock) ->
     ],
     ids=["no answer", "500", "502", "504", "408", "503", "429", "425"],
 )
-async def test_what_a_lost_answer_leaves_in_doubt_has_failed_where_it_is_refused_later(
+async def test_an_event_in_doubt_after_a_lost_response_fails_if_it_is_refused_later(
     first: Any, rejected: bool, autojump_clock: MockClock
 ) -> None:
-    """It may be there. A server that says it did not take it has not."""
+    """The event may be stored, unless the server says that it did not accept it."""
     stats = await record(Server(first, httpx2.Response(413)))
     assert (stats.sinks["lines"].rejected, stats.sinks["lines"].failed) == (rejected, not rejected)
 
@@ -194,7 +194,7 @@ def _in(seconds: float) -> str:
 
 
 def test_retry_after_is_read_in_both_forms() -> None:
-    """A number of seconds, or a date; what makes no sense is as good as not there."""
+    """It is a number of seconds or a date, and an invalid value counts as missing."""
     assert retry_after("7") == 7.0
     assert retry_after("1.5") == 1.5
     assert retry_after("0") == 0.0
@@ -205,8 +205,8 @@ def test_retry_after_is_read_in_both_forms() -> None:
         assert retry_after(nonsense) is None
 
 
-async def test_the_pause_that_a_server_asks_for_is_kept(autojump_clock: MockClock) -> None:
-    """Up to the longest that is granted."""
+async def test_the_sink_waits_as_long_as_the_server_asks(autojump_clock: MockClock) -> None:
+    """The wait is limited to the maximum that the library grants."""
     for header, least, most in (
         ("40", 40, 40),
         ("100000", 300, 300),
@@ -238,7 +238,7 @@ async def test_the_pause_that_a_server_asks_for_is_kept(autojump_clock: MockCloc
 async def test_credentials_are_sent_and_never_shown(
     settings: Any, expected: Any, autojump_clock: MockClock, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """Not in a repr, a log line or ``last_error``, even if the server repeats them."""
+    """They are not in a repr, a log line or ``last_error``, even if the server repeats them."""
 
     def repeat(request: httpx2.Request) -> httpx2.Response:
         given = request.headers["authorization"]
@@ -261,7 +261,7 @@ async def test_credentials_are_sent_and_never_shown(
 
 
 async def test_credentials_in_the_url_are_basic_authentication(autojump_clock: MockClock) -> None:
-    """Unquoted; and the URL is shown without them."""
+    """They are unquoted first, and the URL is shown without them."""
     server = Server()
     sink = LinesSink("http://ann:p%40ss%2Fword@metrics.example:8086", client=server.client)
     async with collector(sinks=[sink]) as metrics:
@@ -274,7 +274,7 @@ async def test_credentials_in_the_url_are_basic_authentication(autojump_clock: M
 
 
 def test_an_ipv6_address_keeps_its_brackets() -> None:
-    """In the URL and where it is shown."""
+    """They are kept in the URL and wherever it is shown."""
     assert repr(LinesSink("http://[::1]:9091/x")) == "<LinesSink [::1]:9091>"
 
 
@@ -305,7 +305,7 @@ SHAPES: dict[str, Callable[[str], str]] = {
 async def test_a_password_is_never_shown_however_it_is_repeated_and_cut(
     shape: str, at: int, autojump_clock: MockClock, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """Escaped or encoded, at the place where words are cut, and by a client that raises something of its own."""
+    """It may be escaped, encoded, cut where excerpts end, or in an exception of the client."""
     repeated = SHAPES[shape](SECRET)
     words = ("x" * at) + repeated
 
@@ -325,8 +325,8 @@ async def test_a_password_is_never_shown_however_it_is_repeated_and_cut(
     assert not [size for size in range(6, len(repeated)) if repeated[:size] in shown]
 
 
-async def test_a_key_in_place_of_the_user_is_a_secret(autojump_clock: MockClock) -> None:
-    """As some services have it."""
+async def test_an_api_key_in_place_of_the_user_is_a_secret(autojump_clock: MockClock) -> None:
+    """Some services use one."""
     server = Server(httpx2.Response(403, text="bad key: k3y-of-mine"))
     sink = LinesSink("http://k3y-of-mine@metrics.example", client=server.client)
     async with collector(sinks=[sink]) as metrics:
@@ -334,8 +334,8 @@ async def test_a_key_in_place_of_the_user_is_a_secret(autojump_clock: MockClock)
     assert metrics.stats().sinks["lines"].last_error == "HTTP 403: bad key: …"
 
 
-async def test_a_header_of_the_users_replaces_one_whatever_its_case(autojump_clock: MockClock) -> None:
-    """It is not sent beside it."""
+async def test_a_users_header_replaces_a_default_regardless_of_case(autojump_clock: MockClock) -> None:
+    """Only the user's header is sent."""
     server = Server()
     await record(server, headers={"User-Agent": "mine", "ACCEPT-ENCODING": "gzip"}, auth="token-of-mine")
     names = [name.lower() for name, _ in server.requests[0].headers.raw]
@@ -348,8 +348,8 @@ async def test_a_header_of_the_users_replaces_one_whatever_its_case(autojump_clo
 COMPRESSED = BatchMetricsConfig(enable_compression=True, buffer_size=100_000, batch_size=20_000)
 
 
-async def test_large_payloads_are_compressed_where_that_is_asked_for(autojump_clock: MockClock) -> None:
-    """Small ones are not: they fit into a packet as they are."""
+async def test_large_payloads_are_compressed_on_request(autojump_clock: MockClock) -> None:
+    """Small ones are not: they fit into one packet anyway."""
     for events, config, encoding in ((1000, COMPRESSED, "gzip"), (10, COMPRESSED, None), (1000, None, None)):
         server = Server()
         stats = await record(server, events, config=config, max_events=5_000)
@@ -362,7 +362,7 @@ async def test_large_payloads_are_compressed_where_that_is_asked_for(autojump_cl
 
 
 async def test_very_large_payloads_are_compressed_in_a_thread(tmp_path: Any) -> None:
-    """And arrive as they were."""
+    """They arrive unchanged."""
     server = Server()
     stats = await record(server, 20_000, config=COMPRESSED)
     assert stats.sinks["lines"].delivered == 20_000
@@ -370,10 +370,10 @@ async def test_very_large_payloads_are_compressed_in_a_thread(tmp_path: Any) -> 
 
 
 @pytest.mark.parametrize("status", [400, 415])
-async def test_a_server_that_does_not_take_it_gets_it_uncompressed_from_then_on(
+async def test_a_server_that_refuses_compression_gets_uncompressed_bodies_from_then_on(
     status: int, autojump_clock: MockClock, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """That payload at once, in the same attempt; said once."""
+    """The payload is sent again in the same attempt, and one warning is logged."""
 
     def plain_only(request: httpx2.Request) -> httpx2.Response:
         return httpx2.Response(status if "content-encoding" in request.headers else 204)
@@ -387,8 +387,8 @@ async def test_a_server_that_does_not_take_it_gets_it_uncompressed_from_then_on(
     ]
 
 
-async def test_a_400_that_is_not_about_compression_leaves_it_on(autojump_clock: MockClock) -> None:
-    """The answer to the uncompressed payload counts; once a compressed one was taken, 400 is about what is in it."""
+async def test_a_400_for_another_reason_leaves_compression_on(autojump_clock: MockClock) -> None:
+    """The response to the uncompressed body counts; once a compressed one was accepted, a 400 is about the content."""
     bad = httpx2.Response(400, text="bad line")
     server = Server(bad, bad, httpx2.Response(204), bad, httpx2.Response(204))
     stats = await record(server, 4000, config=COMPRESSED, max_events=1000)
@@ -397,7 +397,7 @@ async def test_a_400_that_is_not_about_compression_leaves_it_on(autojump_clock: 
     assert encoded == [True, False, True, True, True]
 
 
-# ----------------------------------------------------------------------------------------------------- one's own client
+# --------------------------------------------------------------------------------------------- the application's client
 
 
 async def test_the_applications_client_is_used_and_left_open(autojump_clock: MockClock) -> None:
@@ -407,8 +407,8 @@ async def test_the_applications_client_is_used_and_left_open(autojump_clock: Moc
     assert not server.client.is_closed
 
 
-async def test_a_client_that_raises_for_statuses_has_answered(autojump_clock: MockClock) -> None:
-    """With a hook as many have it: what the status means is the same."""
+async def test_a_client_that_raises_for_statuses_counts_as_a_response(autojump_clock: MockClock) -> None:
+    """The status has its usual meaning, even if a common hook raises for it."""
 
     async def raise_for_status(response: httpx2.Response) -> None:
         await trio.lowlevel.checkpoint()
@@ -422,15 +422,15 @@ async def test_a_client_that_raises_for_statuses_has_answered(autojump_clock: Mo
         assert account.last_error == f"HTTP {status}"
 
 
-async def test_what_a_client_raises_leaves_in_doubt_whether_it_arrived(autojump_clock: MockClock) -> None:
-    """It may do so when the server has answered."""
+async def test_an_error_raised_by_the_client_leaves_the_payload_in_doubt(autojump_clock: MockClock) -> None:
+    """The client may raise after the server has responded."""
     server = Server(RuntimeError("after the answer"), httpx2.Response(413))
     account = (await record(server)).sinks["lines"]
     assert (account.rejected, account.failed) == (0, 1)
 
 
 async def test_a_closed_client_costs_its_events_and_nothing_else(autojump_clock: MockClock) -> None:
-    """They are counted."""
+    """The events are counted as failed."""
     server = Server()
     await server.client.aclose()
     stats = await record(server, retry_budget=5)
@@ -441,10 +441,10 @@ async def test_a_closed_client_costs_its_events_and_nothing_else(autojump_clock:
 @pytest.mark.parametrize(
     ("verify", "expected"), [(True, ssl.CERT_REQUIRED), (False, ssl.CERT_NONE)], ids=["checked", "not checked"]
 )
-async def test_certificates_are_checked_unless_that_is_switched_off(
+async def test_certificates_are_verified_unless_verification_is_switched_off(
     verify: bool, expected: ssl.VerifyMode, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """With the system's certificates; no proxy of the environment's is used unless asked."""
+    """The system's certificates are used, and no proxy of the environment unless requested."""
     made = list[dict[str, Any]]()
     honest = httpx2.AsyncClient
 
@@ -463,7 +463,7 @@ async def test_certificates_are_checked_unless_that_is_switched_off(
     assert (context.verify_mode if isinstance(context, ssl.SSLContext) else ssl.CERT_NONE) is expected
 
 
-def test_answers_have_words_on_one_line() -> None:
-    """Whatever is in them."""
+def test_response_excerpts_are_on_one_line() -> None:
+    """They may contain any bytes."""
     assert Response(400, {}, b" a\r\n\tb  c ").words == "a b c"
     assert Response(400, {}, b"").words == ""

@@ -1,4 +1,4 @@
-"""Bodies of answers: the status counts first, gzip and deflate are read, and none is read without bound."""
+"""Bodies of responses: the status counts first, gzip and deflate are decoded, and reading is bounded."""
 
 import gzip
 import json
@@ -19,50 +19,50 @@ from trio_batchmetrics.sinks import ElasticsearchSink
 
 
 def members(data: bytes) -> bytes:
-    """Compress in two members, as proxies may put them together."""
+    """Compress into two members, as proxies may concatenate them."""
     return gzip.compress(data[:5]) + gzip.compress(data[5:])
 
 
 def padded(data: bytes) -> bytes:
-    """Compress, with zeros behind it."""
+    """Compress, and append zeros."""
     return gzip.compress(data) + b"\0" * 20
 
 
 def raw_deflate(data: bytes) -> bytes:
-    """Compress as some servers do that take "deflate" at its word: without zlib's header."""
+    """Compress without zlib's header, as some servers do that take "deflate" literally."""
     deflate = zlib.compressobj(wbits=-zlib.MAX_WBITS)
     return deflate.compress(data) + deflate.flush()
 
 
 async def pieces(data: bytes, size: int = 7) -> AsyncIterator[bytes]:
-    """Send a body in pieces, as it comes from a network: httpx2 does not read such a body by itself."""
+    """Send a body in pieces, as from a network: httpx2 does not read such a body by itself."""
     for start in range(0, len(data), size):
         await trio.lowlevel.checkpoint()
         yield data[start : start + size]
 
 
 async def without_end() -> AsyncIterator[bytes]:
-    """Send for ever."""
+    """Send endlessly."""
     while True:
         await trio.lowlevel.checkpoint()
         yield b"x" * 10_000
 
 
 async def stalling() -> AsyncIterator[bytes]:
-    """Send something, then nothing."""
+    """Send some bytes, then nothing."""
     yield b"some of it"
     await trio.sleep_forever()
 
 
 async def breaking() -> AsyncIterator[bytes]:
-    """Send something, then lose the connection."""
+    """Send some bytes, then lose the connection."""
     yield b"some of it"
     await trio.lowlevel.checkpoint()
     raise httpx2.ReadError("reset")
 
 
 def encoded(status: int, encoding: str, body: AsyncIterator[bytes]) -> httpx2.Response:
-    """Make an answer in an encoding."""
+    """Return a response with an encoding."""
     return httpx2.Response(status, headers={"content-encoding": encoding}, content=body)
 
 
@@ -79,10 +79,10 @@ def encoded(status: int, encoding: str, body: AsyncIterator[bytes]) -> httpx2.Re
     ],
     ids="empty-gzip bad-gzip cut-gzip br twice bomb endless".split(),
 )
-async def test_a_2xx_is_delivered_whatever_its_body_is(
+async def test_a_2xx_is_delivered_regardless_of_its_body(
     body: Callable[[], httpx2.Response], autojump_clock: MockClock
 ) -> None:
-    """The payload is not sent again, and the bound on what is read holds for what it decodes to."""
+    """The payload is not sent again, and the bound on reading applies to the decoded body."""
     server = Server(body())
     account = (await record(server, 2)).sinks["lines"]
     assert (account.delivered, account.retries, account.last_error) == (2, 0, None)
@@ -91,10 +91,8 @@ async def test_a_2xx_is_delivered_whatever_its_body_is(
 
 @pytest.mark.parametrize("status", [200, 204, 400])
 @pytest.mark.parametrize("how", ["stalls", "breaks off"])
-async def test_a_message_that_does_not_come_to_its_end_is_no_answer(
-    status: int, how: str, autojump_clock: MockClock
-) -> None:
-    """Who broke it off may have made up the status too: the payload is in doubt, and sent again."""
+async def test_an_incomplete_response_does_not_count_as_one(status: int, how: str, autojump_clock: MockClock) -> None:
+    """Whatever broke it off may have made up the status too: the payload is in doubt, and sent again."""
     body = stalling() if how == "stalls" else breaking()
     server = Server(httpx2.Response(status, content=body), httpx2.Response(413))
     account = (await record(server)).sinks["lines"]
@@ -102,10 +100,10 @@ async def test_a_message_that_does_not_come_to_its_end_is_no_answer(
 
 
 @pytest.mark.parametrize("status", [400, 413, 503])
-async def test_the_status_of_a_refusal_counts_where_its_body_cannot_be_read(
+async def test_the_status_of_a_refusal_counts_even_if_its_body_is_unreadable(
     status: int, autojump_clock: MockClock
 ) -> None:
-    """Refused, too large or to be tried again: as it would be with another body."""
+    """It is refused, too large or retried as with any other body."""
     server = Server(encoded(status, "br", pieces(b"whatever")))
     account = (await record(server)).sinks["lines"]
     assert (account.failed, account.rejected, account.delivered) == (status == 400, status == 413, status == 503)
@@ -129,7 +127,7 @@ async def test_the_status_of_a_refusal_counts_where_its_body_cannot_be_read(
 async def test_gzip_and_deflate_are_decoded(
     encoding: str, compress: Callable[[bytes], bytes], size: int, autojump_clock: MockClock
 ) -> None:
-    """The words of a refusal are readable, however they are cut into pieces on their way."""
+    """The message of a refusal is readable, into whatever pieces it is split."""
     if encoding == "deflate" and size == 1 and compress is raw_deflate:
         size = 2
     server = Server(encoded(400, encoding, pieces(compress(b"field type conflict"), size)))
@@ -141,8 +139,8 @@ async def test_gzip_and_deflate_are_decoded(
     [(gzip.compress(b"word " * 600_000), 3_000_000 // 64_000), (gzip.compress(b"") * 5_000, 5_000)],
     ids=["long", "many empty members"],
 )
-async def test_a_compressed_body_never_holds_the_loop_for_long(body: bytes, least: int) -> None:
-    """Whatever else is to run has its turn between any two steps."""
+async def test_decompressing_a_body_never_blocks_the_event_loop_for_long(body: bytes, least: int) -> None:
+    """Other tasks run between any two steps."""
     turns = 0
 
     async def others() -> None:
@@ -163,13 +161,13 @@ async def test_a_compressed_body_never_holds_the_loop_for_long(body: bytes, leas
 
 
 def items(request: httpx2.Request, status: int = 201) -> bytes:
-    """Return an answer that has an item for each event."""
+    """Return a response with an item for each event."""
     events = len(request.content.splitlines()) // 2
     return json.dumps({"errors": False, "items": [{"create": {"status": status}}] * events}).encode()
 
 
 async def bulk(answer: Callable[[httpx2.Request], httpx2.Response], events: int = 4) -> tuple[BatchMetricsStats, int]:
-    """Record events into an ElasticsearchSink; return the account, and how many requests were made."""
+    """Record events into an ElasticsearchSink; return the account, and the number of requests."""
     server = Server(*[answer] * 1000)
     sink = ElasticsearchSink("http://search.example", index="i", client=server.client)
     async with collector(sinks=[sink]) as metrics:
@@ -180,22 +178,24 @@ async def bulk(answer: Callable[[httpx2.Request], httpx2.Response], events: int 
 
 
 @pytest.mark.parametrize(("encoding", "compress"), [("gzip", gzip.compress), ("deflate", zlib.compress)])
-async def test_a_compressed_bulk_answer_is_read(encoding: str, compress: Any, autojump_clock: MockClock) -> None:
-    """Each event's own result counts, in one request."""
+async def test_a_compressed_bulk_response_is_read(encoding: str, compress: Any, autojump_clock: MockClock) -> None:
+    """Each event's own result counts, and one request suffices."""
     stats, requests = await bulk(lambda request: encoded(200, encoding, pieces(compress(items(request)))))
     assert (stats.sinks["elasticsearch"].delivered, requests) == (4, 1)
 
 
-async def test_a_bulk_answer_that_is_never_readable_is_not_asked_for_for_ever(autojump_clock: MockClock) -> None:
-    """Five times, for ids make it safe; then the events have failed: they may have arrived."""
+async def test_a_bulk_response_that_is_never_readable_is_requested_a_bounded_number_of_times(
+    autojump_clock: MockClock,
+) -> None:
+    """After five requests, which ids make safe, the events have failed: they may have arrived."""
     stats, requests = await bulk(lambda request: encoded(200, "br", pieces(items(request))))
     account = stats.sinks["elasticsearch"]
     assert (account.failed, account.delivered, requests) == (4, 0, 5)
     assert account.last_error == "HTTP 200 with a body in the encoding 'br'"
 
 
-async def test_a_bulk_answer_that_is_readable_the_second_time_delivers(autojump_clock: MockClock) -> None:
-    """What the first one wrote is there already, by its ids: 409."""
+async def test_a_bulk_response_that_is_readable_the_second_time_delivers(autojump_clock: MockClock) -> None:
+    """The documents of the first request are already there, so their ids conflict: 409."""
     calls = 0
 
     def answer(request: httpx2.Request) -> httpx2.Response:
@@ -209,8 +209,8 @@ async def test_a_bulk_answer_that_is_readable_the_second_time_delivers(autojump_
     assert (stats.sinks["elasticsearch"].delivered, requests) == (4, 2)
 
 
-async def test_a_bulk_answer_that_is_too_long_is_asked_for_by_halves(autojump_clock: MockClock) -> None:
-    """Half of the events have half of the answer; an event whose own answer is too long has failed in the end."""
+async def test_a_bulk_response_that_is_too_long_is_requested_in_halves(autojump_clock: MockClock) -> None:
+    """Half of the events have half of the response; a single event whose response is too long fails in the end."""
 
     def answer(request: httpx2.Request) -> httpx2.Response:
         events = len(request.content.splitlines()) // 2

@@ -21,7 +21,7 @@ CERTIFICATE = AUTHORITY.issue_cert("127.0.0.1")
 
 
 class Seen(HTTPServer):
-    """What a server saw: connections, and each request's target."""
+    """A server that records connections and each request's target."""
 
     def __init__(self, *, sets_cookies: bool = False) -> None:
         super().__init__()
@@ -30,7 +30,7 @@ class Seen(HTTPServer):
         self.sets_cookies = sets_cookies
 
     def answer(self, request: h11.Request) -> tuple[int, list[tuple[str, str]], bytes]:
-        """Answer 204."""
+        """Respond with 204."""
         self.targets.append(request.target)
         self.cookies += [value for name, value in request.headers if name == b"cookie"]
         return 204, [("set-cookie", f"c{len(self.targets)}=1")] if self.sets_cookies else [], b""
@@ -38,7 +38,7 @@ class Seen(HTTPServer):
 
 @asynccontextmanager
 async def serving(*, tls: bool = False, cookies: bool = False) -> AsyncGenerator[tuple[Seen, str], None]:
-    """Serve on a free port, over TLS if asked; give what is seen there, and host and port."""
+    """Serve on a free port, over TLS on request; yield the server, and host and port."""
     seen = Seen(sets_cookies=cookies)
     context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
     CERTIFICATE.configure_cert(context)  # pyright: ignore[reportUnknownMemberType]
@@ -47,7 +47,7 @@ async def serving(*, tls: bool = False, cookies: bool = False) -> AsyncGenerator
 
 
 async def deliver(url: str, payloads: int = 1, **settings: Any) -> BatchMetricsStats:
-    """Send so many payloads."""
+    """Deliver this many payloads."""
     config = BatchMetricsConfig(shutdown_timeout=0.5)
     async with collector(config, sinks=[LinesSink(url, backoff=0.01, max_backoff=0.01, **settings)]) as metrics:
         for number in range(payloads):
@@ -58,8 +58,8 @@ async def deliver(url: str, payloads: int = 1, **settings: Any) -> BatchMetricsS
 
 
 @pytest.mark.parametrize("how", ["a file", "a context", "not checked"])
-async def test_a_certificate_that_is_trusted_is_enough(how: str, tmp_path: Path) -> None:
-    """By a file of authorities, by a TLS context; or none is asked for."""
+async def test_a_trusted_certificate_is_accepted(how: str, tmp_path: Path) -> None:
+    """The authority is given by a file or a TLS context, or verification is off."""
     AUTHORITY.cert_pem.write_to_path(tmp_path / "authority.pem")
     context = ssl.create_default_context(cafile=tmp_path / "authority.pem")
     verify: Any = {"a file": str(tmp_path / "authority.pem"), "a context": context, "not checked": False}[how]
@@ -69,8 +69,8 @@ async def test_a_certificate_that_is_trusted_is_enough(how: str, tmp_path: Path)
     assert seen.targets == [b"/in"]
 
 
-async def test_a_certificate_that_nobody_vouches_for_is_refused(tmp_path: Path) -> None:
-    """That may change, so it is tried again; nothing is sent meanwhile, and the error says what is wrong."""
+async def test_an_untrusted_certificate_is_refused(tmp_path: Path) -> None:
+    """It may change, so the sink retries; nothing is sent meanwhile, and the error gives the reason."""
     async with serving(tls=True) as (seen, address):
         # Within its budget: httpcore2 leaves the socket to the garbage collector where a handshake is cancelled.
         stats = await deliver(f"https://{address}", retry_budget=0.2)
@@ -81,10 +81,10 @@ async def test_a_certificate_that_nobody_vouches_for_is_refused(tmp_path: Path) 
 
 
 @pytest.mark.parametrize("trust_env", [False, True])
-async def test_the_environments_proxies_are_used_only_where_that_is_asked_for(
+async def test_proxies_of_the_environment_are_used_only_on_request(
     trust_env: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Otherwise a variable that somebody set for a browser would send metrics elsewhere."""
+    """Otherwise a variable set for a browser would send metrics elsewhere."""
     for name in ("NO_PROXY", "no_proxy"):
         monkeypatch.delenv(name, raising=False)
     async with serving() as (server, address), serving() as (proxy, proxy_address):
@@ -98,7 +98,7 @@ async def test_the_environments_proxies_are_used_only_where_that_is_asked_for(
 
 @pytest.mark.parametrize("tls", [False, True])
 async def test_many_payloads_go_over_one_connection(tls: bool, tmp_path: Path) -> None:
-    """Setting one up costs more than a payload."""
+    """Opening a connection costs more than a payload."""
     AUTHORITY.cert_pem.write_to_path(tmp_path / "authority.pem")
     async with serving(tls=tls) as (seen, address):
         scheme = "https" if tls else "http"
@@ -109,7 +109,7 @@ async def test_many_payloads_go_over_one_connection(tls: bool, tmp_path: Path) -
 
 
 async def test_cookies_are_not_kept() -> None:
-    """A server that sets another with each answer would be sent all of them, until it refuses."""
+    """A server that sets a new one with each response would be sent all of them, until it refuses."""
     async with serving(cookies=True) as (seen, address):
         stats = await deliver(f"http://{address}", payloads=5)
     assert stats.sinks["lines"].delivered == 5

@@ -1,4 +1,4 @@
-"""Redirects: followed within one origin, never beyond, and always explained. And dates without a zone are UTC."""
+"""Redirects are followed within one origin, never beyond, and always explained; dates without a zone are UTC."""
 
 import time
 from datetime import UTC, datetime, timedelta
@@ -13,7 +13,7 @@ from trio_batchmetrics._http import retry_after
 
 
 def to(location: str, status: int = 307) -> httpx2.Response:
-    """Make an answer that points somewhere."""
+    """Return a response that redirects to a location."""
     return httpx2.Response(status, headers={"location": location}, text="over there")
 
 
@@ -30,7 +30,7 @@ def to(location: str, status: int = 307) -> httpx2.Response:
     ],
 )
 async def test_a_redirect_within_the_origin_is_followed(status: int, location: str, autojump_clock: MockClock) -> None:
-    """With the method, the body and the credentials, in the same attempt."""
+    """The same attempt repeats the method, the body and the credentials."""
     server = Server(to(location, status))
     account = (await record(server, 2, auth=("ann", "s3cret"), headers={"x-key": "k3y-of-mine"})).sinks["lines"]
     assert (account.delivered, account.retries, account.last_error) == (2, 0, None)
@@ -54,7 +54,7 @@ async def test_a_redirect_within_the_origin_is_followed(status: int, location: s
 async def test_a_redirect_to_another_origin_is_an_error_that_names_it(
     status: int, location: str, origin: str, autojump_clock: MockClock
 ) -> None:
-    """Nothing is sent there, neither events nor credentials; and neither path, query nor password is shown."""
+    """Neither events nor credentials are sent there, and neither path, query nor password is shown."""
     server = Server(to(location, status))
     account = (await record(server, 2, auth=("ann", "s3cret"))).sinks["lines"]
     assert (account.failed, account.retries) == (2, 0)
@@ -64,7 +64,7 @@ async def test_a_redirect_to_another_origin_is_an_error_that_names_it(
 
 @pytest.mark.parametrize("status", [300, 301, 302, 303])
 async def test_a_redirect_that_may_change_the_method_is_an_error(status: int, autojump_clock: MockClock) -> None:
-    """Also within the origin: what arrives there as a GET has no events."""
+    """This includes the same origin: a GET would arrive there without events."""
     server = Server(to("/login", status))
     account = (await record(server)).sinks["lines"]
     assert account.last_error == f"HTTP {status} to http://metrics.example: over there"
@@ -72,7 +72,7 @@ async def test_a_redirect_that_may_change_the_method_is_an_error(status: int, au
 
 
 async def test_a_loop_of_redirects_ends(autojump_clock: MockClock) -> None:
-    """After five of them the answer is what it is: an error."""
+    """After five redirects the response counts as an error."""
     server = Server(*[to("/base/in")] * 50)
     account = (await record(server)).sinks["lines"]
     assert (account.failed, len(server.requests)) == (1, 6)
@@ -80,8 +80,8 @@ async def test_a_loop_of_redirects_ends(autojump_clock: MockClock) -> None:
 
 
 @pytest.mark.parametrize("location", ["http://[::1", "http://x\x00y/", "mailto:ann", "http://metrics.example:99999/"])
-async def test_a_location_that_is_none_does_no_harm(location: str, autojump_clock: MockClock) -> None:
-    """The status is left."""
+async def test_an_invalid_location_header_does_no_harm(location: str, autojump_clock: MockClock) -> None:
+    """The status still counts."""
 
     def answer(_: httpx2.Request) -> httpx2.Response:
         return httpx2.Response(307, headers=[(b"location", location.encode())], text="over there")
@@ -91,8 +91,8 @@ async def test_a_location_that_is_none_does_no_harm(location: str, autojump_cloc
     assert account.failed == 1
 
 
-async def test_what_is_found_behind_a_redirect_counts(autojump_clock: MockClock) -> None:
-    """A refusal there is a refusal, and 503 is tried again from the start."""
+async def test_the_response_behind_a_redirect_counts(autojump_clock: MockClock) -> None:
+    """A refusal there is a refusal, and a 503 is retried from the start."""
     server = Server(to("/base/in/"), httpx2.Response(503), to("/base/in/"), httpx2.Response(413))
     account = (await record(server)).sinks["lines"]
     assert (account.rejected, account.retries) == (1, 1)
@@ -115,6 +115,6 @@ def far_from_greenwich(monkeypatch: pytest.MonkeyPatch) -> Any:
 @pytest.mark.skipif(not hasattr(time, "tzset"), reason="this system cannot change a process's time zone")
 @pytest.mark.parametrize("form", ["%a %b %d %H:%M:%S %Y", "%a, %d %b %Y %H:%M:%S -0000", "%a, %d %b %Y %H:%M:%S GMT"])
 def test_a_retry_after_date_without_a_zone_is_utc(form: str, far_from_greenwich: None) -> None:
-    """As C's asctime writes it, with -0000, and in the usual form: the same moment (RFC 9110 §5.6.7)."""
+    """It may be in C's asctime form, with -0000, or in the usual form: the same moment (RFC 9110 §5.6.7)."""
     header = (datetime.now(UTC) + timedelta(seconds=40)).strftime(form)
     assert 38 <= (retry_after(header) or 0) <= 40

@@ -1,4 +1,4 @@
-"""Credentials, paths and queries never show, whatever carries them and whoever repeats them."""
+"""Credentials, paths and queries are never shown, whatever contains or repeats them."""
 
 import logging
 from base64 import b64encode
@@ -22,7 +22,7 @@ BASIC = b64encode(f"ann:{SECRET}".encode()).decode()
 
 
 class HeaderAuth(httpx2.Auth):
-    """A scheme of the user's own."""
+    """A user's own scheme."""
 
     def __init__(self, key: str, header: str) -> None:
         self.key = key
@@ -35,7 +35,7 @@ class HeaderAuth(httpx2.Auth):
 
 
 class ClosureAuth(httpx2.Auth):
-    """One that holds nothing that could be looked at."""
+    """A scheme without attributes that could be inspected."""
 
     def auth_flow(self, request: httpx2.Request) -> Generator[httpx2.Request, httpx2.Response, None]:
         """Put the secret into a header."""
@@ -51,7 +51,7 @@ def echo(request: httpx2.Request) -> httpx2.Response:
 
 
 def digest(request: httpx2.Request) -> httpx2.Response:
-    """Ask for digest authentication, then refuse and repeat."""
+    """Ask for digest authentication, then refuse and repeat the request."""
     if "authorization" not in request.headers:
         challenge = 'Digest realm="metrics", nonce="abc", qop="auth", algorithm=SHA-256'
         return httpx2.Response(401, headers={"www-authenticate": challenge})
@@ -59,12 +59,12 @@ def digest(request: httpx2.Request) -> httpx2.Response:
 
 
 def client(handler: Callable[[httpx2.Request], httpx2.Response] = echo, **settings: Any) -> httpx2.AsyncClient:
-    """Make a client of the application's."""
+    """Create a client of the application."""
     return httpx2.AsyncClient(transport=httpx2.MockTransport(handler), **settings)
 
 
 async def shown(sink: LinesSink, caplog: pytest.LogCaptureFixture) -> str:
-    """Deliver an event that is refused; return all that can be read about it, the log at DEBUG included."""
+    """Deliver an event that is refused; return everything visible about it, including the log at DEBUG."""
     caplog.set_level(logging.DEBUG, logger="trio_batchmetrics")
     async with collector(BatchMetricsConfig(shutdown_timeout=2), sinks=[sink]) as metrics:
         metrics.record_counter("c", {}, 1)
@@ -90,10 +90,10 @@ async def shown(sink: LinesSink, caplog: pytest.LogCaptureFixture) -> str:
     ],
     ids="basic own-header own-bearer closure client-auth client-own-auth client-header client-key cookie query".split(),
 )
-async def test_what_a_server_repeats_of_a_request_has_no_credential(
+async def test_a_request_repeated_by_the_server_is_shown_without_credentials(
     settings: Callable[[], Any], autojump_clock: MockClock, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """Not those in an httpx2.Auth, nor those of the application's client."""
+    """This covers credentials in an httpx2.Auth, and those of the application's client."""
     words = await shown(LinesSink("http://metrics.example/base", **settings()), caplog)
     assert "HTTP 403: no! POST" in words
     assert SECRET not in words
@@ -101,10 +101,10 @@ async def test_what_a_server_repeats_of_a_request_has_no_credential(
     assert "/base" not in words
 
 
-async def test_what_a_server_repeats_of_digest_authentication_is_not_shown(
+async def test_digest_authentication_repeated_by_the_server_is_not_shown(
     autojump_clock: MockClock, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """Neither the user nor the proof, which can be tried against passwords."""
+    """Neither the user nor the proof is shown, since the proof can be tested against passwords."""
     proofs: list[str] = []
 
     def refuse(request: httpx2.Request) -> httpx2.Response:
@@ -127,17 +127,17 @@ async def test_what_a_server_repeats_of_digest_authentication_is_not_shown(
     ],
     ids=["host of a redirect", "UTF-16"],
 )
-async def test_a_credential_is_found_in_an_odd_place_of_an_answer(
+async def test_a_credential_is_removed_from_odd_places_of_a_response(
     answer: Callable[[], httpx2.Response], autojump_clock: MockClock, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """In a host that it points to, and between the NULs of UTF-16."""
+    """It may be in the host of a redirect, or between the NULs of UTF-16."""
     words = await shown(LinesSink("http://metrics.example", auth=SECRET, client=client(lambda _: answer())), caplog)
     assert "HTTP 307 to http://….example" in words or "HTTP 400: " in words
     assert SECRET not in words.replace("\0", "").replace("\\x00", "")
 
 
 class Vault:
-    """Keeps a secret, and shows it to those who ask."""
+    """Keeps a secret in a slot."""
 
     __slots__ = ("empty", "secret")
 
@@ -157,17 +157,17 @@ class Vault:
     ],
     ids=["dict", "tuple", "object", "object in dict", "list in dict", "header"],
 )
-async def test_what_an_auth_raises_has_no_credential_that_it_holds_in_something(
+async def test_an_error_raised_by_an_auth_shows_no_credential_that_it_holds_in_an_object(
     hold: Callable[[], Any], autojump_clock: MockClock, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """As where a token is fetched, which fails before anything is sent here."""
+    """For example, fetching a token fails before anything is sent to the server."""
 
     class Fetching(httpx2.Auth):
         def __init__(self) -> None:
             self.held = hold()
 
         def auth_flow(self, request: httpx2.Request) -> Generator[httpx2.Request, httpx2.Response, None]:
-            """Fail."""
+            """Raise."""
             yield from ()
             raise RuntimeError(f"no token for client_secret={SECRET}")
 
@@ -177,14 +177,14 @@ async def test_what_an_auth_raises_has_no_credential_that_it_holds_in_something(
 
 
 @pytest.mark.parametrize("where", ["auth", "client's auth", "base_url", "hook"])
-async def test_what_a_client_raises_has_no_credential(
+async def test_an_error_raised_by_a_client_shows_no_credential(
     where: str, autojump_clock: MockClock, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """An Auth that fails before anything is sent, or a hook that shows the whole client."""
+    """An Auth may fail before anything is sent, or a hook may show the whole client."""
 
     class Failing(HeaderAuth):
         def auth_flow(self, request: httpx2.Request) -> Generator[httpx2.Request, httpx2.Response, None]:
-            """Fail, with the key in the words."""
+            """Raise an error that contains the key."""
             yield from super().auth_flow(request)
             raise RuntimeError(f"cannot sign with {self.key}")
 
@@ -209,7 +209,7 @@ async def test_what_a_client_raises_has_no_credential(
 async def test_the_path_and_query_that_a_server_repeats_are_not_shown(
     autojump_clock: MockClock, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """A path may hold a token, as with hosted back-ends."""
+    """A path may contain a token, as with hosted back-ends."""
     words = await shown(LinesSink("http://metrics.example/t0ken-of-mine/x%20y", client=client()), caplog)
     assert "t0ken" not in words
     assert "x%20y" not in words
@@ -220,7 +220,7 @@ async def test_the_path_and_query_that_a_server_repeats_are_not_shown(
 
 
 class Echoing(HTTPServer):
-    """A server that repeats the head of each request; as a proxy too, for it looks at no target."""
+    """A server that repeats the head of each request; it ignores targets, so it can also be a proxy."""
 
     def __init__(self, status: int = 403) -> None:
         super().__init__()
@@ -228,7 +228,7 @@ class Echoing(HTTPServer):
         self.heads: list[str] = []
 
     def answer(self, request: h11.Request) -> tuple[int, list[tuple[str, str]], bytes]:
-        """Repeat it, and point to its target."""
+        """Repeat the request, and redirect to its target."""
         lines = [request.target, *(b"%b: %b" % pair for pair in request.headers)]
         self.heads.append("; ".join(line.decode() for line in lines))
         return self.status, [("location", lines[0].decode())], self.heads[-1].encode()
@@ -236,7 +236,7 @@ class Echoing(HTTPServer):
 
 @asynccontextmanager
 async def echoing(status: int = 403) -> AsyncGenerator[tuple[Echoing, str], None]:
-    """Serve on a free port; give host and port."""
+    """Serve on a free port; yield the server, and host and port."""
     server = Echoing(status)
     with trio.fail_after(20):
         async with server.listening() as address:
@@ -244,10 +244,10 @@ async def echoing(status: int = 403) -> AsyncGenerator[tuple[Echoing, str], None
 
 
 @pytest.mark.parametrize("whose", ["the environment's", "the client's", "the client's environment's"])
-async def test_what_a_proxy_repeats_has_no_credential_of_its_own(
+async def test_a_request_repeated_by_a_proxy_is_shown_without_the_proxys_credentials(
     whose: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """Of the environment's proxy, and of a client's."""
+    """The proxy may be the environment's or the client's."""
     async with echoing() as (proxy, address):
         url = f"http://ann:{SECRET}@{address}"
         settings: dict[str, Any] = {"trust_env": True}
@@ -269,10 +269,10 @@ async def test_what_a_proxy_repeats_has_no_credential_of_its_own(
     assert BASIC not in words
 
 
-async def test_a_proxy_that_is_none_is_reported_without_its_credentials(
+async def test_an_invalid_proxy_is_reported_without_its_credentials(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """As a failed attempt: the application goes on."""
+    """It counts as a failed attempt, and the application continues."""
     for name in ("NO_PROXY", "no_proxy"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("HTTP_PROXY", f"gopher://ann:{SECRET}@proxy.example")
@@ -283,7 +283,7 @@ async def test_a_proxy_that_is_none_is_reported_without_its_credentials(
 
 
 async def test_the_http_clients_own_loggers_show_nothing_of_our_requests(caplog: pytest.LogCaptureFixture) -> None:
-    """Neither path nor query nor credential, at any level; other clients' lines come as ever, at the same time too."""
+    """No level shows a path, query or credential; other clients' lines still appear, even at the same time."""
     caplog.set_level(logging.DEBUG)
     async with echoing(200) as (_, ours), echoing(200) as (_, theirs), httpx2.AsyncClient(trust_env=False) as other:
         sink = LinesSink(f"http://ann:{SECRET}@{ours}/t0ken-of-mine")
@@ -302,8 +302,8 @@ async def test_the_http_clients_own_loggers_show_nothing_of_our_requests(caplog:
         assert any(line.startswith("httpcore2.http11 receive_response_headers.complete") for line in lines)
 
 
-async def test_the_loggers_are_left_as_they_were() -> None:
-    """Filters, levels, handlers: after the block nothing is there that was not there before."""
+async def test_the_http_clients_loggers_are_restored() -> None:
+    """After the block, the filters, levels and handlers are the same as before."""
     loggers = [logging.getLogger(name) for name in ("httpx2", "httpcore2.http11", "httpcore2.connection")]
     mine = logging.Filter("httpx2")
     loggers[0].addFilter(mine)
@@ -322,7 +322,7 @@ async def test_the_loggers_are_left_as_they_were() -> None:
 async def test_an_applications_client_logs_as_its_owner_configured_it(
     autojump_clock: MockClock, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """It is the application's."""
+    """The client belongs to the application."""
     caplog.set_level(logging.INFO, logger="httpx2")
     own = client(lambda _: httpx2.Response(204))
     async with collector(sinks=[LinesSink("http://metrics.example/base", client=own)]) as metrics:

@@ -1,4 +1,4 @@
-"""Settings of sinks over HTTP: what cannot work is refused when the sink is made, by name, and never with a secret."""
+"""Settings of sinks over HTTP: the constructor refuses invalid ones by name, and never shows a secret."""
 
 import math
 import os
@@ -24,7 +24,7 @@ URL = "https://metrics.example"
 
 
 def _with(made: Any, **usual: Any) -> Callable[..., Sink]:
-    """Return what makes a sink with these settings, and others."""
+    """Return a function that creates a sink with these settings and others."""
 
     def make(**settings: Any) -> Sink:
         sink: Sink = made(**{"url": URL, **usual, **settings})
@@ -41,7 +41,7 @@ SINKS: dict[str, Callable[..., Sink]] = {
 }
 
 ODD: tuple[Any, ...] = (True, 0, -1, 1.5, math.nan, b"s3cret", "s3cret\n", ["s3cret"], {"s3cret": "s3cret"}, object())
-"""Values of every type."""
+"""Invalid values of many types."""
 
 
 @pytest.mark.parametrize("sink", SINKS)
@@ -70,15 +70,15 @@ ODD: tuple[Any, ...] = (True, 0, -1, 1.5, math.nan, b"s3cret", "s3cret\n", ["s3c
         b"http://s3cret.example",
     ],
 )
-def test_a_url_that_cannot_be_one_is_refused_and_not_shown(sink: str, url: Any) -> None:
-    """When the sink is made."""
+def test_an_invalid_url_is_refused_and_not_shown(sink: str, url: Any) -> None:
+    """The constructor refuses it."""
     with pytest.raises(ValueError, match=r"^url must be") as caught:
         SINKS[sink](url=url)
     assert "s3" not in str(caught.value)
 
 
 def test_credentials_given_twice_are_refused(tmp_path: Path) -> None:
-    """In the URL and in `auth=`; in a file and anywhere else."""
+    """They may be in the URL and in `auth=`, or in a file and anywhere else."""
     with pytest.raises(ValueError, match="both have credentials"):
         LinesSink("http://ann:word@metrics.example", auth="token")
     file = tmp_path / "token"
@@ -95,8 +95,8 @@ def test_credentials_given_twice_are_refused(tmp_path: Path) -> None:
 @pytest.mark.parametrize("auth", [*(odd for odd in ODD), "", "tökens3cret", "s3\x00cret", ("ann",), ("ann", None),
                                   ("ann", "b", "c"), ("a:b", "s3cret"), ("ann", "s3cret\n"), ("ann", "s3cret\udcff")],
                          ids=stable_id)  # fmt: skip
-def test_authentication_that_is_none_is_refused_and_not_shown(sink: str, auth: Any) -> None:
-    """A list, bytes, a dict, a token that no header can carry: better said at once than at each attempt."""
+def test_invalid_authentication_is_refused_and_not_shown(sink: str, auth: Any) -> None:
+    """It may be a list, bytes, a dict, or a token that no header can carry: one early error beats one per attempt."""
     with pytest.raises(ValueError, match=r"^auth must ") as caught:
         SINKS[sink](auth=auth)
     assert "s3" not in str(caught.value)
@@ -121,7 +121,7 @@ def test_authentication_that_is_none_is_refused_and_not_shown(sink: str, auth: A
     ids=stable_id,
 )
 def test_headers_that_no_request_can_carry_are_refused_and_not_shown(sink: str, headers: Any) -> None:
-    """The message names the header, and has nothing of its value."""
+    """The message names the header, and shows nothing of its value."""
     with pytest.raises(ValueError, match=r"^headers") as caught:
         SINKS[sink](headers=headers)
     assert "s3" not in str(caught.value)
@@ -134,15 +134,15 @@ def test_headers_that_no_request_can_carry_are_refused_and_not_shown(sink: str, 
     [0, -1, -0.5, math.nan, math.inf, -math.inf, 10**400, True, "30", None, [], timedelta(0), timedelta(seconds=-1)],
     ids=stable_id,
 )
-def test_a_duration_that_cannot_be_one_is_refused(sink: str, setting: str, value: Any) -> None:
-    """By name and value, whatever the sink."""
+def test_an_invalid_duration_is_refused(sink: str, setting: str, value: Any) -> None:
+    """Every sink's error gives its name and value."""
     with pytest.raises(ValueError, match=rf"^{setting} must be a finite number of seconds > 0, or a timedelta \(got "):
         SINKS[sink](**{setting: value})
 
 
 @pytest.mark.parametrize("sink", SINKS)
 def test_every_duration_may_be_a_timedelta_or_an_int(sink: str) -> None:
-    """And is float seconds from then on."""
+    """It is stored as float seconds."""
     names = ["timeout", "backoff", "max_backoff", "retry_budget"]
     for value in (timedelta(minutes=1, milliseconds=500), 7, 2.5):
         made = SINKS[sink](**dict.fromkeys(names, value))
@@ -152,14 +152,14 @@ def test_every_duration_may_be_a_timedelta_or_an_int(sink: str) -> None:
             assert type(getattr(made, name)) is float
 
 
-async def test_durations_of_a_users_sink_may_be_timedeltas_too(autojump_clock: MockClock) -> None:
-    """However they are set: as attributes of the class, or after it was made."""
+async def test_durations_of_a_custom_sink_may_be_timedeltas_too(autojump_clock: MockClock) -> None:
+    """They may be class attributes, or set on the object."""
 
     class Slow(EventSink[None]):
         timeout = timedelta(seconds=3)  # type: ignore[assignment]  # pyright: ignore[reportAssignmentType]
 
         async def send(self, payload: Payload[None]) -> None:
-            """Never answer."""
+            """Never respond."""
             await trio.sleep_forever()
 
     sink = Slow.__new__(Slow)
@@ -185,8 +185,8 @@ OTHERS: list[tuple[str, list[Any], str]] = [
 
 @pytest.mark.parametrize("sink", SINKS)
 @pytest.mark.parametrize(("setting", "values", "words"), OTHERS)
-def test_every_other_setting_is_refused_by_name(sink: str, setting: str, values: list[Any], words: str) -> None:
-    """When the sink is made."""
+def test_every_other_invalid_setting_is_refused_by_name(sink: str, setting: str, values: list[Any], words: str) -> None:
+    """The constructor refuses it."""
     for value in values:
         with pytest.raises(ValueError, match=words):
             SINKS[sink](**{setting: value})
@@ -219,8 +219,8 @@ def test_every_other_setting_is_refused_by_name(sink: str, setting: str, values:
         ("elasticsearch", {"max_payload_bytes": 0.5}, "max_payload_bytes must be an int >= 1 or None"),
     ],
 )
-def test_a_sinks_own_settings_are_refused_by_name(sink: str, settings: dict[str, Any], words: str) -> None:
-    """When the sink is made."""
+def test_invalid_settings_of_one_sink_are_refused_by_name(sink: str, settings: dict[str, Any], words: str) -> None:
+    """The constructor refuses them."""
     with pytest.raises(ValueError, match=f"^{words}") as caught:
         SINKS[sink](**settings)
     assert "s3" not in str(caught.value)
@@ -228,7 +228,7 @@ def test_a_sinks_own_settings_are_refused_by_name(sink: str, settings: dict[str,
 
 @pytest.mark.parametrize("settings", [{"verify": False}, {"trust_env": True}])
 async def test_settings_that_a_given_client_would_ignore_are_refused(settings: dict[str, Any]) -> None:
-    """The client has its own."""
+    """The client has its own settings."""
     async with httpx2.AsyncClient() as client:
         with pytest.raises(ValueError, match="verify and trust_env have no effect on client="):
             LinesSink(URL, client=client, **settings)
@@ -238,8 +238,8 @@ async def test_settings_that_a_given_client_would_ignore_are_refused(settings: d
 
 
 @pytest.mark.parametrize("sink", SINKS)
-def test_certificates_that_cannot_be_read_are_refused_when_the_sink_is_made(sink: str, tmp_path: Path) -> None:
-    """With the setting, the path and the reason: retrying for five minutes helps nobody."""
+def test_unreadable_certificates_are_refused_when_the_sink_is_constructed(sink: str, tmp_path: Path) -> None:
+    """The error has the setting, the path and the reason: retrying for five minutes would not help."""
     garbage = tmp_path / "garbage.pem"
     garbage.write_text("no certificate")
     with pytest.raises(ValueError, match=r"^verify must be a file or folder of certificates"):
@@ -259,7 +259,7 @@ needs_openssl = pytest.mark.skipif(shutil.which("openssl") is None, reason="only
 async def test_the_environments_certificates_are_honoured(
     variable: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """As by Python's default context, and without trust_env, which is about proxies."""
+    """Python's default context does the same; trust_env concerns only proxies."""
     AUTHORITY.cert_pem.write_to_path(tmp_path / "authority.pem")
     if variable == "SSL_CERT_FILE":
         monkeypatch.setenv(variable, str(tmp_path / "authority.pem"))
@@ -274,16 +274,16 @@ async def test_the_environments_certificates_are_honoured(
     assert seen.targets == [b"/in"]
 
 
-async def test_a_folder_of_certificates_is_trusted(tmp_path: Path) -> None:
-    """One without any is trusted with nothing."""
+async def test_only_the_certificates_in_a_given_folder_are_trusted(tmp_path: Path) -> None:
+    """A folder without certificates trusts no server."""
     async with serving(tls=True) as (seen, address):
         stats = await deliver(f"https://{address}", verify=tmp_path, retry_budget=0.05)
     assert stats.sinks["lines"].failed == 1
     assert seen.targets == []
 
 
-async def test_certificates_that_are_gone_by_the_time_the_block_opens_are_named(tmp_path: Path) -> None:
-    """Nothing was sent, and it is tried again."""
+async def test_certificates_removed_before_the_block_opens_are_reported(tmp_path: Path) -> None:
+    """Nothing is sent, and the sink retries."""
     AUTHORITY.cert_pem.write_to_path(tmp_path / "authority.pem")
     sink = LinesSink("https://127.0.0.1:1", verify=tmp_path / "authority.pem", retry_budget=0.01, backoff=0.01)
     (tmp_path / "authority.pem").unlink()
@@ -298,25 +298,25 @@ async def test_certificates_that_are_gone_by_the_time_the_block_opens_are_named(
 
 
 class Guarded(Server):
-    """Takes the tokens that are good now."""
+    """Accepts the tokens that are currently valid."""
 
     def __init__(self, *good: str) -> None:
         super().__init__(*[self.look] * 100)
         self.good = set(good)
 
     def look(self, request: httpx2.Request) -> httpx2.Response:
-        """Let in or not, and repeat the token."""
+        """Accept or refuse the request, and repeat the token."""
         given = request.headers.get("authorization", "nothing")
         return httpx2.Response(204 if given in self.good else 401, text=f"bad: {given}")
 
     @property
     def given(self) -> list[str]:
-        """What came with each request."""
+        """The token of each request."""
         return [request.headers.get("authorization", "") for request in self.requests]
 
 
 async def test_a_token_is_read_from_its_file_and_again_after_a_401(tmp_path: Path) -> None:
-    """The request is made again at once with the new one, which does not count as a retry."""
+    """The request is repeated at once with the new token, which doesn't count as a retry."""
     file = tmp_path / "token"
     file.write_text("first-token\n")
     server = Guarded("Bearer first-token")
@@ -335,8 +335,8 @@ async def test_a_token_is_read_from_its_file_and_again_after_a_401(tmp_path: Pat
     assert server.given == ["Bearer first-token"] * 3 + ["Bearer second-token"] * 2
 
 
-async def test_a_token_that_is_refused_is_not_shown_and_not_tried_twice(tmp_path: Path) -> None:
-    """A 401 with the token that is in the file is final, as any."""
+async def test_a_refused_token_is_not_shown_and_not_sent_twice(tmp_path: Path) -> None:
+    """A 401 for the token that is in the file is final, as usual."""
     file = tmp_path / "token"
     file.write_text("s3cret-token")
     server = Guarded()
@@ -346,8 +346,8 @@ async def test_a_token_that_is_refused_is_not_shown_and_not_tried_twice(tmp_path
 
 
 @pytest.mark.parametrize("gone", [True, False])
-async def test_a_token_that_is_being_written_is_waited_for(gone: bool, tmp_path: Path) -> None:
-    """Whoever renews it may empty or remove the file first; a 401 says nothing about the token that is to come."""
+async def test_the_sink_waits_for_a_token_that_is_being_written(gone: bool, tmp_path: Path) -> None:
+    """The file may be empty or missing during a renewal; a 401 says nothing about the coming token."""
     file = tmp_path / "token"
     file.write_text("first-token")
     server = Guarded("Bearer second-token")
@@ -357,7 +357,7 @@ async def test_a_token_that_is_being_written_is_waited_for(gone: bool, tmp_path:
         while not server.requests:  # noqa: ASYNC110 - there is no event for it
             await trio.sleep(0.001)
         await metrics.flush()
-        assert metrics.stats().sinks["lines"].failed == 1  # the file has the token that was refused
+        assert metrics.stats().sinks["lines"].failed == 1  # the file still has the refused token
         file.unlink() if gone else file.write_text("")
         metrics.record_counter("c", {}, 1)
         with trio.fail_after(20):
@@ -370,7 +370,7 @@ async def test_a_token_that_is_being_written_is_waited_for(gone: bool, tmp_path:
 
 
 async def test_a_file_may_name_the_scheme_of_its_token(tmp_path: Path) -> None:
-    """As Elasticsearch's API keys need it; InfluxDB's buckets take ``Token`` by themselves."""
+    """Elasticsearch's API keys need this; for InfluxDB's buckets the sink adds ``Token`` itself."""
     file = tmp_path / "token"
     file.write_text("ApiKey a2V5")
     server = Guarded("ApiKey a2V5")
@@ -386,8 +386,8 @@ async def test_a_file_may_name_the_scheme_of_its_token(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     "content", ["", "\n", "two\nlines", "tök", "x" * 70_000], ids=["empty", "blank", "lines", "ö", "long"]
 )
-async def test_a_file_without_a_token_is_an_error_that_is_tried_again(content: str, tmp_path: Path) -> None:
-    """It may be written by the next attempt; nothing is sent meanwhile."""
+async def test_a_file_without_a_token_is_an_error_that_is_retried(content: str, tmp_path: Path) -> None:
+    """The next attempt may find one; nothing is sent meanwhile."""
     file = tmp_path / "token"
     file.write_text(content)
     server = Server()
@@ -411,8 +411,8 @@ needs_fifo = pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="this system h
 
 @needs_fifo
 @pytest.mark.parametrize("setting", ["token_file", "verify"])
-def test_a_named_pipe_is_refused_and_not_waited_for(setting: str, tmp_path: Path) -> None:
-    """To open one would hang the application."""
+def test_a_named_pipe_is_refused_without_opening_it(setting: str, tmp_path: Path) -> None:
+    """Opening it would hang the application."""
     os.mkfifo(tmp_path / "pipe")
     with pytest.raises(ValueError, match=f"^{setting} must be a file .*regular file"):
         settings: Any = {setting: tmp_path / "pipe"}
@@ -420,8 +420,8 @@ def test_a_named_pipe_is_refused_and_not_waited_for(setting: str, tmp_path: Path
 
 
 @needs_fifo
-def test_a_file_that_hung_in_one_run_does_not_hold_up_the_next(tmp_path: Path) -> None:
-    """The thread that still reads it was left behind; the next block has a place for another."""
+def test_a_file_that_hung_in_one_run_does_not_delay_the_next(tmp_path: Path) -> None:
+    """The thread that still reads it is left behind, and the next block has room for another thread."""
     file, pipe = tmp_path / "token", tmp_path / "pipe"
     file.write_text("good-token")
     server = Guarded("Bearer good-token")
@@ -439,12 +439,12 @@ def test_a_file_that_hung_in_one_run_does_not_hold_up_the_next(tmp_path: Path) -
     file.rename(pipe)
     file.write_text("good-token")
     assert trio.run(deliver_once) == 1
-    pipe.write_text("late")  # lets the thread go
+    pipe.write_text("late")  # releases the thread
 
 
 @pytest.mark.parametrize("sink", SINKS)
-def test_a_token_file_that_is_not_there_is_refused_when_the_sink_is_made(sink: str, tmp_path: Path) -> None:
-    """So is a folder; and a token that was mistaken for a path is not shown."""
+def test_a_missing_token_file_is_refused_when_the_sink_is_constructed(sink: str, tmp_path: Path) -> None:
+    """A folder is refused too, and a token that was mistaken for a path is not shown."""
     cases = [(tmp_path / "nothing", "No such file"), (tmp_path, "not a regular file"), ("s3cret/tok3n", "No such file")]
     for path, reason in cases:
         with pytest.raises(ValueError, match=rf"^token_file must be a file that can be read \(.*{reason}") as caught:

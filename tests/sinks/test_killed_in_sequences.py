@@ -3,12 +3,12 @@
 How this works
 ==============
 
-A process writes to a database and to a file of lines, as fast as it can, and tells which events a `flush` has reported
-as delivered. At a random moment, one of the sequences happens to both files; at another, the process is killed. Then a
-new process starts on the same paths. Everything that was told is in some file, except what the sequence itself removed:
-events that were recorded after it are never among those.
+A process writes to a database and to a file of lines as fast as it can, and reports which events a `flush` has
+delivered. At a random moment, one of the sequences happens to both files; at another, the process is killed. Then a new
+process starts on the same paths. Every reported event must be in some file, except those that the sequence itself
+removed, and it never removes events that were recorded after it.
 
-`KILLS=200` kills so often. The default is for every run of the tests.
+`KILLS=200` sets the number of kills. The default suits every run of the tests.
 """
 
 import json
@@ -52,7 +52,7 @@ from tests.sinks.sequences import (
 from trio_batchmetrics import collector
 from trio_batchmetrics.sinks import JSONLinesSink, SQLiteSink
 
-pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="Windows renames no file that is open")
+pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="Windows does not rename open files")
 
 KILLS = int(os.environ.get("KILLS", "10"))
 
@@ -88,7 +88,7 @@ trio.run(main)
 """
 
 IN_PLACE = (truncate, copy_and_truncate, copy_back_in_place, replace_by_copy)
-"""What copies or overwrites a database that is in use destroys it, whoever writes to it: for lines only."""
+"""Copying or overwriting a database in use destroys it, whatever program writes to it: for lines only."""
 
 FRAGILE = (
     replace_by_foreign,
@@ -96,13 +96,14 @@ FRAGILE = (
     exchange_with_foreign,
     rename_and_replace_by_older_copy,
 )
-"""A copy of a database that is being written may be torn, whoever makes it. And where a process is killed between its
-commit and the copying of the log (some milliseconds), and its database was replaced in just that time, the log remains
-next to the other database: SQLite goes by names, so nobody can tell any more that it belongs elsewhere. What is in it
-was not delivered."""
+"""A copy of a database that is being written may be torn, whatever program makes it. And if a process is killed between
+its commit and the copying of the log (some milliseconds), and its database was replaced in exactly that time, the log
+remains next to the other database: SQLite goes by names, so nothing shows that it belongs elsewhere. Its content was
+not delivered.
+"""
 
 OF_FOLDER = (move_folder, move_folder_and_make_new, move_folder_and_link, remove_folder, replace_folder_by_file)
-"""What happens to both files at once."""
+"""The actions that affect both files at once."""
 
 PLAYED = [
     each._replace(sinks=(LINES,)) if each.act in IN_PLACE else each for each in SEQUENCES if "between" in each.timings
@@ -121,7 +122,7 @@ class Told(NamedTuple):
 
 
 async def kill_within(sequence: Sequence, folder: Path, randomness: random.Random) -> tuple[list[Told], int, int]:
-    """Play a sequence, then kill; return what was told, and when the sequence began and ended."""
+    """Play a sequence, then kill the process; return the reported events, and when the sequence began and ended."""
     told = list[Told]()
     began = ended = 0
     async with trio.open_nursery() as nursery:
@@ -157,7 +158,7 @@ NAMES = {DATABASE: "events.db", LINES: "events.jsonl"}
 
 
 async def act(sequence: Sequence, path: Path) -> None:
-    """Do what happens to a file; once more where the sink had just put its full file aside, so that there was none."""
+    """Perform an action on a file; again if the sink had just rotated the full file, so that there was none."""
     try:
         sequence.act(path)
     except FileNotFoundError:
@@ -166,14 +167,14 @@ async def act(sequence: Sequence, path: Path) -> None:
 
 
 async def restart(path: Path, kind: str) -> None:
-    """Start again, as a supervisor would; what cannot be written to has failed, which is fine."""
+    """Start again, as a supervisor would; events that cannot be written may fail."""
     sink: Any = SQLiteSink(path) if kind == DATABASE else JSONLinesSink(path)
     async with collector(sinks=[sink]) as metrics:
         record(metrics, [10**9])
 
 
 def read_kind(kind: str, root: Path, scratch: Path, *, fragile: bool) -> set[int]:
-    """Return the numbers in all files of a kind; one that cannot be read has none, if there may be such a file."""
+    """Return the numbers in all files of a kind; a fragile file that cannot be read counts as empty."""
     found = set[int]()
     for number, file in enumerate(files_below(root)):
         if kind == LINES and ".jsonl" in file.name and file.read_bytes()[:1] == b"{":
@@ -189,8 +190,8 @@ def read_kind(kind: str, root: Path, scratch: Path, *, fragile: bool) -> set[int
 
 
 @pytest.mark.parametrize("number", range(KILLS))
-async def test_killed_at_any_moment_nothing_is_missing_that_was_delivered(number: int, tmp_path: Path) -> None:
-    """Whatever happened to the files just before, and after a restart."""
+async def test_a_kill_at_any_moment_loses_no_delivered_event(number: int, tmp_path: Path) -> None:
+    """This holds whatever happened to the files just before, and after a restart."""
     randomness = random.Random(number)
     sequence = PLAYED[number * 7 % len(PLAYED)]
     folder = tmp_path / "root" / "data"

@@ -1,4 +1,4 @@
-"""The largest labels that a back-end takes: an event that exceeds a limit is rejected before it is sent."""
+"""The largest labels that a back-end accepts: an event beyond a limit is rejected before it is sent."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ WITHIN: list[dict[str, str]] = [
     {"db": "own", **{f"l{number}": "x" for number in range(39)}},
     {"empty": "", **{f"l{number}": "x" for number in range(39)}},
 ]
-"""What VictoriaMetrics stores, at its defaults, in a database."""
+"""Labels that VictoriaMetrics stores at its defaults, in a database."""
 
 BEYOND: list[dict[str, str]] = [
     {"a": "é" * 2048 + "x"},
@@ -45,14 +45,14 @@ BEYOND: list[dict[str, str]] = [
     {f"l{number}": "x" for number in range(40)},
     {f"l{number:02}": "x" * 4000 for number in range(17)},
 ]
-"""What it does not store, though it answers 204."""
+"""Labels that it does not store, although it answers 204."""
 
 
 # -- the limits themselves
 
 
-def test_sizes_are_in_bytes_and_an_empty_label_is_none() -> None:
-    """The message says which limit it is, and shows no more of a name than it has to."""
+def test_sizes_are_in_bytes_and_empty_labels_do_not_count() -> None:
+    """The message names the limit, and shows no more of a name than necessary."""
     limits = Limits(label_value_bytes=4, label_name_bytes=50, labels=2)
     assert limits.broken_by({"a": "éé", "n" * 50: "x", "empty": ""}) is None
     assert limits.broken_by({"a": "ééx"}) == "label 'a' has a value of 5 bytes (at most 4)"
@@ -64,15 +64,15 @@ def test_sizes_are_in_bytes_and_an_empty_label_is_none() -> None:
 
 @pytest.mark.parametrize("field", ["label_value_bytes", "label_name_bytes", "labels"])
 @pytest.mark.parametrize("bad", [0, -1, 1.5, True, "40"])
-def test_a_bad_limit_is_named(field: str, bad: Any) -> None:
-    """With rule and value."""
+def test_an_invalid_limit_is_refused(field: str, bad: Any) -> None:
+    """The error names the rule and the value."""
     with pytest.raises(ValueError, match=rf"^{field} must be an int >= 1 or None \(got {bad!r}\)$"):
         Limits(**{field: bad})
 
 
 @pytest.mark.parametrize("bad", [40, (4096, 256, 40), {"labels": 40}])
-def test_what_are_no_limits_is_named(bad: Any) -> None:
-    """When the sink is made."""
+def test_a_value_that_is_not_a_limits_object_is_refused(bad: Any) -> None:
+    """The constructor refuses it."""
     message = r"^limits must be a Limits or None \(got "
     with pytest.raises(ValueError, match=message):
         PrometheusSink(limits=bad)
@@ -90,7 +90,7 @@ def test_what_are_no_limits_is_named(bad: Any) -> None:
 
 
 def test_a_page_has_no_label_beyond_its_limits(caplog: pytest.LogCaptureFixture) -> None:
-    """As it stands there: translated, with the static ones; reported once."""
+    """Labels count as they are on the page: translated, with static labels; the rejection is reported once."""
     sink = PrometheusSink(limits=Limits(label_value_bytes=5, label_name_bytes=5, labels=2))
     sink.bind(SinkContext(static_labels={"host": "h"}))
     events = [
@@ -119,7 +119,7 @@ def test_a_page_has_no_label_beyond_its_limits(caplog: pytest.LogCaptureFixture)
 
 
 def test_the_shared_series_needs_no_room_until_it_is_used() -> None:
-    """Then what goes there is rejected, if its own labels exceed a limit."""
+    """Once it is used, its events are rejected if its own labels exceed a limit."""
     sink = PrometheusSink(limits=Limits(label_name_bytes=5))
     sink.bind(SinkContext(max_series=2))
     assert sink.merge([Counter("c", {"n": n}, 1) for n in range(2)]) is None
@@ -131,7 +131,7 @@ def test_the_shared_series_needs_no_room_until_it_is_used() -> None:
 
 
 async def test_a_push_has_no_label_beyond_its_limits(autojump_clock: MockClock) -> None:
-    """The event is rejected, the others are delivered."""
+    """The event is rejected, and the others are delivered."""
     bodies: list[str] = []
 
     async def answer(request: httpx2.Request) -> httpx2.Response:
@@ -150,7 +150,7 @@ async def test_a_push_has_no_label_beyond_its_limits(autojump_clock: MockClock) 
 
 
 def test_a_document_has_no_label_beyond_its_limits() -> None:
-    """With the static ones."""
+    """Static labels count too."""
     sink = ElasticsearchSink(URL, index="i", limits=Limits(labels=2))
     sink.bind(SinkContext(static_labels={"host": "h"}))
     for _ in range(2):
@@ -160,7 +160,7 @@ def test_a_document_has_no_label_beyond_its_limits() -> None:
 
 
 async def test_a_file_has_no_label_beyond_its_limits(tmp_path: Path) -> None:
-    """With the static ones; the event is rejected alone, and the message says why."""
+    """Static labels count too; only that event is rejected, and the message gives the reason."""
     limits = Limits(label_value_bytes=3, labels=2)
     lines = JSONLinesSink(tmp_path / "events.jsonl", limits=limits)
     database = SQLiteSink(tmp_path / "events.sqlite3", limits=limits)
@@ -181,10 +181,10 @@ async def test_a_file_has_no_label_beyond_its_limits(tmp_path: Path) -> None:
 
 @EVENT_OR_SERIES
 @pytest.mark.parametrize("said", [True, False])
-async def test_what_victoriametrics_would_ignore_is_rejected(
+async def test_events_that_victoriametrics_would_ignore_are_rejected(
     kind: type[InfluxDBSink | InfluxDBSeriesSink], said: bool
 ) -> None:
-    """Its dialect says so; where nobody named that, the server is asked before anything so large is written."""
+    """The dialect implies the limits; if none is given, the server is asked before anything so large is written."""
     server = FakeServer(dialect="victoriametrics")
     settings: Any = {"dialect": "victoriametrics"} if said else {}
     sink = kind(URL, database="d", client=server.client, **settings)
@@ -202,8 +202,8 @@ async def test_what_victoriametrics_would_ignore_is_rejected(
     assert (sink.dialect, server.pings) == ("victoriametrics", 0 if said else 1)
 
 
-async def test_events_that_another_server_takes_are_written_to_it() -> None:
-    """Large labels are a reason to ask, and InfluxDB takes them."""
+async def test_events_that_another_server_accepts_are_written_to_it() -> None:
+    """Large labels are a reason to ask, and InfluxDB accepts them."""
     server = FakeServer()
     sink = InfluxDBSink(URL, database="d", client=server.client)
     async with collector(sinks=[sink]) as metrics:
@@ -214,8 +214,8 @@ async def test_events_that_another_server_takes_are_written_to_it() -> None:
     assert server.pings == 1
 
 
-async def test_series_that_another_server_takes_are_written_once_it_is_known() -> None:
-    """Until then they are rejected: what is merged cannot be taken back."""
+async def test_series_that_another_server_accepts_are_written_once_it_is_identified() -> None:
+    """Until then they are rejected, because merged events cannot be taken back."""
     server = FakeServer()
     sink = InfluxDBSeriesSink(URL, database="d", client=server.client)
     async with collector(sinks=[sink]) as metrics:
@@ -229,8 +229,8 @@ async def test_series_that_another_server_takes_are_written_once_it_is_known() -
     assert server.pings == 1
 
 
-async def test_series_are_not_rejected_once_the_server_is_known_for_another_reason() -> None:
-    """A backslash was a reason to ask."""
+async def test_series_are_not_rejected_once_the_server_was_identified_for_another_reason() -> None:
+    """A backslash was the reason to ask."""
     server = FakeServer()
     sink = InfluxDBSeriesSink(URL, database="d", client=server.client)
     async with collector(sinks=[sink]) as metrics:
@@ -242,10 +242,10 @@ async def test_series_are_not_rejected_once_the_server_is_known_for_another_reas
 
 
 @EVENT_OR_SERIES
-async def test_limits_of_ones_own_take_the_place_of_those_that_are_known(
+async def test_given_limits_replace_the_known_ones(
     kind: type[InfluxDBSink | InfluxDBSeriesSink],
 ) -> None:
-    """A VictoriaMetrics with other flags; nobody is asked."""
+    """The VictoriaMetrics may have other flags; the server is not asked."""
     server = FakeServer(dialect="victoriametrics")
     sink = kind(
         URL, database="d", client=server.client, dialect="victoriametrics", limits=Limits(label_value_bytes=5000)
@@ -261,10 +261,10 @@ async def test_limits_of_ones_own_take_the_place_of_those_that_are_known(
 
 @EVENT_OR_SERIES
 @pytest.mark.parametrize("dialect", ["victoriametrics", "influxdb"])
-async def test_limits_of_ones_own_count_for_names_too_if_it_is_victoriametrics(
+async def test_given_limits_apply_to_names_too_on_victoriametrics(
     kind: type[InfluxDBSink | InfluxDBSeriesSink], dialect: Any
 ) -> None:
-    """Measurement and field are one label there. What counts as delivered is written, whenever that is found out."""
+    """Measurement and field are one label there. Delivered events are written, whenever the dialect is detected."""
     server = FakeServer(dialect=dialect)
     sink = kind(URL, database="d", client=server.client, limits=Limits(label_value_bytes=20))
     async with collector(sinks=[sink]) as metrics:
@@ -278,15 +278,15 @@ async def test_limits_of_ones_own_count_for_names_too_if_it_is_victoriametrics(
         assert (account.delivered, account.rejected, written) == (1, 2, {"c"})
     else:
         assert (account.delivered, written) == (3 - account.rejected, {"c", "n" * 20})
-        assert account.rejected == (kind is InfluxDBSeriesSink)  # the first, until the server was known
+        assert account.rejected == (kind is InfluxDBSeriesSink)  # the first one, until the server was identified
     assert server.pings == 1
 
 
 @pytest.mark.parametrize("status", [413, 401, 503])
-async def test_a_payload_with_events_that_are_too_large_may_be_refused_too(
+async def test_a_payload_with_some_oversized_events_may_itself_be_refused(
     status: int, autojump_clock: MockClock
 ) -> None:
-    """What is known of one event is not said of the others."""
+    """The limits of one event do not affect the others."""
     answers = [httpx2.Response(status, json={"error": "no"})]
     server = FakeServer(*answers, dialect="victoriametrics")
     sink = InfluxDBSink(URL, database="d", client=server.client, backoff=0.01)
@@ -298,7 +298,7 @@ async def test_a_payload_with_events_that_are_too_large_may_be_refused_too(
     assert account.rejected + account.failed == 4 - account.delivered
 
 
-async def test_a_payload_of_nothing_but_events_that_are_too_large_is_not_sent(autojump_clock: MockClock) -> None:
+async def test_a_payload_of_only_oversized_events_is_not_sent(autojump_clock: MockClock) -> None:
     """There is nothing to send."""
     server = FakeServer(dialect="victoriametrics")
     async with collector(sinks=[InfluxDBSink(URL, database="d", client=server.client)]) as metrics:

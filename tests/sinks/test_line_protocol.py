@@ -1,4 +1,4 @@
-"""Names, labels and values in line protocol: what each server reads is what was meant, and no line touches another."""
+"""Names, labels and values in line protocol: each server reads the original text, and no line affects another."""
 
 import math
 import re
@@ -37,7 +37,7 @@ LOST = "\ufffd"
 
 
 def carried(text: str, dialect: str, *, measurement: bool = False) -> str:
-    """Say what a server is to read of a text: written down anew, character by character."""
+    """Return the text that a server must read, determined independently, character by character."""
     made = ""
     for at, char in enumerate(text):
         following = text[at + 1] if at + 1 < len(text) else ""
@@ -53,7 +53,7 @@ def carried(text: str, dialect: str, *, measurement: bool = False) -> str:
 
 
 def tamed(text: str) -> str:
-    """Say what becomes of a text where a backslash before a space would be dangerous."""
+    """Return the text where a backslash before a space would be dangerous."""
     return text.replace("\\ ", f"{LOST} ")
 
 
@@ -64,8 +64,8 @@ def tamed(text: str) -> str:
 @pytest.mark.parametrize(
     "text", [text for text in AWKWARD.values() if text] + ["a\\,b", "a\\ b", "a\\=b", 'a\\"b', "#a", "\ta"]
 )
-def test_awkward_text_is_read_as_it_is_where_that_can_be(dialect: Dialect, text: str) -> None:
-    """As a measurement, a tag's name and its value, between two other lines."""
+def test_awkward_text_is_read_unchanged_where_possible(dialect: Dialect, text: str) -> None:
+    """It is a measurement, a tag's name and its value, between two other lines."""
     keys = [series_key("m", {"a": "b"}, dialect), series_key(text, {text: text}, dialect), series_key("m", {}, dialect)]
     body = "".join(f"{key.text} value=1.5 {number}\n" for number, key in enumerate(keys))
     expected = carried(text, dialect, measurement=True), {carried(text, dialect): carried(text, dialect)}
@@ -85,8 +85,10 @@ NAMES = st.dictionaries(TEXT, TEXT, max_size=3)
 
 
 @given(st.sampled_from(DIALECTS), st.lists(st.tuples(TEXT, NAMES), min_size=1, max_size=4))
-def test_every_text_is_read_as_it_is_or_with_what_is_lost(dialect: Dialect, series: list[tuple[str, Any]]) -> None:
-    """Whatever it is, and whatever stands beside it."""
+def test_every_text_is_read_unchanged_except_for_lost_characters(
+    dialect: Dialect, series: list[tuple[str, Any]]
+) -> None:
+    """This holds for any text and any neighbours."""
     keys = [series_key(measurement, labels, dialect, ("value",)) for measurement, labels in series]
     body = "".join(f"{key.text} value={number}.5 {number}\n" for number, key in enumerate(keys))
     lines = PARSERS[dialect](body)
@@ -100,7 +102,7 @@ def test_every_text_is_read_as_it_is_or_with_what_is_lost(dialect: Dialect, seri
         meant = carried(meant, dialect, measurement=True)
         assert (read.measurement, read.fields, read.timestamp) == (meant, {"value": number + 0.5}, number)
         pairs = sorted((carried(name, dialect), carried(text, dialect)) for name, text in tags.items())
-        # What is lost may make two names one: then one of them has a "_" at its end.
+        # Lost characters may make two names equal: then one of them has a "_" at its end.
         found = sorted((re.sub(r"_+\Z", "", name), text) for name, text in read.tags.items())
         assert sorted(text for _, text in found) == sorted(text for _, text in pairs)
         assert {name for name, _ in found} == {re.sub(r"_+\Z", "", name) for name, _ in pairs}
@@ -109,8 +111,8 @@ def test_every_text_is_read_as_it_is_or_with_what_is_lost(dialect: Dialect, seri
 
 
 @pytest.mark.parametrize("dialect", DIALECTS)
-def test_a_quote_behind_an_escaped_space_opens_no_string(dialect: Dialect) -> None:
-    r"""InfluxDB takes the space of `\\ ` for the end of the tags, then a quote for a string's that eats newlines."""
+def test_a_quote_after_an_escaped_space_opens_no_string(dialect: Dialect) -> None:
+    r"""InfluxDB takes the space of `\\ ` for the end of the tags, and then a quote for a string that eats newlines."""
     hostile = [series_key("m", {"k\\ z": '"'}, dialect), series_key("a\\ =", {"x": '"'}, dialect)]
     body = "".join(f"{key.text} value=1.5 1\nneighbour value=1.5 1\n" for key in hostile)
     assert [found.measurement for found in PARSERS[dialect](body)][1::2] == ["neighbour", "neighbour"]
@@ -119,19 +121,19 @@ def test_a_quote_behind_an_escaped_space_opens_no_string(dialect: Dialect) -> No
     assert hostile[0].replaced == (dialect == "influxdb")
 
 
-def test_what_was_read_wrongly_of_an_untamed_line() -> None:
-    """The test above would see it."""
+def test_an_untamed_line_is_read_wrongly() -> None:
+    """So the test above would fail."""
     with pytest.raises(AssertionError, match="no end"):
         PARSERS["influxdb"]('m,k\\\\ z=" value=1.5 1\nneighbour value=1.5 1\n')
 
 
 def test_tags_are_sorted_and_empty_ones_left_out() -> None:
-    """Neither a name nor a value may be missing."""
+    """A tag needs a name and a value."""
     assert series_key("m", {"b": "2", "": "x", "a": "1", "c": ""}).text == "m,a=1,b=2"
 
 
-def test_names_that_are_taken_get_an_underscore() -> None:
-    """By the server, by a field, by another label once both have lost a character."""
+def test_names_that_are_already_taken_get_an_underscore() -> None:
+    """The server, a field, or another label after losing a character may have taken them."""
     labels = {"time": "1", "_field": "2", "_measurement": "3", "value": "4", "value_": "5", "ok": "6"}
     assert (
         series_key("m", labels, fields=("value",)).text == "m,_field_=2,_measurement_=3,ok=6,time_=1,value_=4,value__=5"
@@ -141,8 +143,8 @@ def test_names_that_are_taken_get_an_underscore() -> None:
         assert series_key("m", labels).text == f"m,a{LOST}=1,a{LOST}_=2"
 
 
-def test_dialects_are_those_that_the_type_names() -> None:
-    """The check at run time and the one of types agree."""
+def test_the_dialects_are_those_of_the_type() -> None:
+    """The check at run time agrees with the type checker's."""
     assert get_args(Dialect) == DIALECTS
 
 
@@ -166,26 +168,26 @@ def test_dialects_are_those_that_the_type_names() -> None:
     ],
 )
 def test_a_field_is_an_int_a_float_a_bool_or_a_string(value: Any, text: str) -> None:
-    """Each in its own way."""
+    """Each type has its own form."""
     assert field_text(value) == text
     assert line("m", {}, [("f", value)], 7) == f"m f={text} 7"
 
 
 @pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf, 2**63, -(2**63) - 1])
-def test_a_field_that_no_server_takes_is_refused(value: float) -> None:
-    """A number that is none, and an int beyond 64 bits."""
+def test_a_field_that_no_server_accepts_is_refused(value: float) -> None:
+    """Such a number is not finite, or an int beyond 64 bits."""
     with pytest.raises(ValueError, match="must"):
         field_text(value)
 
 
 def test_a_line_needs_a_field() -> None:
-    """Without one it means nothing."""
+    """Without one it is meaningless."""
     with pytest.raises(ValueError, match="a line needs a field"):
         line("m", {}, [], 7)
 
 
 def test_a_whole_line_is_escaped_everywhere() -> None:
-    """Measurement, tags, fields."""
+    """That includes its measurement, tags and fields."""
     text = line("a b", {"c d": "e=f"}, [("g,h", 1.5), ("i", "j\n")], 7, "victoriametrics")
     assert text == f'a\\ b,c\\ d=e\\=f g\\,h=1.5,i="j{LOST}" 7'
     assert tag_text("a\\", "influxdb") == f"a{LOST}"
@@ -193,7 +195,7 @@ def test_a_whole_line_is_escaped_everywhere() -> None:
 
 
 def test_buckets_are_cumulative_and_named_by_their_bounds() -> None:
-    """As Telegraf names them: no fraction where there is none."""
+    """Names are like Telegraf's: without a fraction where there is none."""
     assert bucket_fields(4, (0.005, 1.0, 10.0), (1, 0, 2, 4)) == "7,sum=4.0,0.005=1,1=1,10=3,+Inf=7"
     assert bucket_fields(0.5, (), (2,)) == "2,sum=0.5,+Inf=2"
     assert bucket_fields(2, (3,), (1, 0)) == "1,sum=2.0,3=1,+Inf=1"
@@ -204,7 +206,7 @@ def test_buckets_are_cumulative_and_named_by_their_bounds() -> None:
 
 @metric_event(counts="twin.calls")
 class Twins(MetricEvent):
-    """Two fields are measured by one instrument."""
+    """Has two fields that are measured by one instrument."""
 
     who: str = label()
     left: float = measure(Gauge, "twin", unit="1")
@@ -219,17 +221,17 @@ class Bare(MetricEvent):
 
 
 def writer(dialect: Dialect | None = None, **context: Any) -> LineWriter:
-    """Make one that has written nothing yet."""
+    """Create a writer without any state."""
     return LineWriter(dialect, SinkContext(**context), Timestamps())
 
 
 def read(body: bytes) -> list[Line]:
-    """Read lines as InfluxDB does."""
+    """Parse lines as InfluxDB does."""
     return PARSERS["influxdb"](body.decode())
 
 
 def test_every_kind_of_event_becomes_its_lines() -> None:
-    """One for each that it measures, in recording order."""
+    """There is one line per measurement of the event, in recording order."""
     lines = read(writer().write([event for event, _ in SAMPLES]))
     http = {"http.request.method": "GET", "http.route": "/users/{id}", "http.response.status_code": "200"}
     llm = {"gen_ai.request.model": "gpt-4", "cached": "true"}
@@ -253,7 +255,7 @@ def test_every_kind_of_event_becomes_its_lines() -> None:
 
 
 def test_rows_of_recorders_and_events_are_written_alike() -> None:
-    """A recorder leaves tuples behind, `record` leaves events."""
+    """A recorder produces tuples, `record` produces events."""
     events: list[MetricEvent] = [event for event, _ in SAMPLES]
     rows = [
         (type(event), event.timestamp, *(getattr(event, field) for field in schema.fields))
@@ -264,8 +266,8 @@ def test_rows_of_recorders_and_events_are_written_alike() -> None:
     assert writer().write(Batch(rows)) == writer().write(events) == writer().write(Batch(mixed))
 
 
-def test_labels_that_are_equal_but_not_in_text_are_told_apart() -> None:
-    """`True` and 1 in one label, in one chunk and over several; a float that is an int."""
+def test_equal_labels_with_different_text_stay_distinct() -> None:
+    """`True` and 1 occur in one label, in one chunk and in several, and so does a float that equals an int."""
     ours = writer()
     for values in ([True, 1, 1.0, "1", None], [1], [True], [1.0], [True, 1]):
         rows = [(BackendRequest, at, "p", value, True, 0.5, None) for at, value in enumerate(values)]
@@ -276,7 +278,7 @@ def test_labels_that_are_equal_but_not_in_text_are_told_apart() -> None:
 
 
 class Celsius(float):
-    """A number that is not just a float."""
+    """A subclass of float."""
 
     __slots__ = ()
 
@@ -285,7 +287,7 @@ class Celsius(float):
 
 
 def test_numbers_of_unusual_types_are_written_as_plain_ones() -> None:
-    """Beside others."""
+    """They are written together with others."""
     rows = [(Bare, 1, Celsius(20.5)), (Bare, 2, 3), (Bare, 3, True)]
     assert [found.fields["value"] for found in read(writer().write(Batch(rows)))] == [20.5, 3.0, 1.0]
     point = HistogramPoint("h", {}, 1, Celsius(20.5), (Celsius(1.5),), (0, 1), timestamp=1)
@@ -293,7 +295,7 @@ def test_numbers_of_unusual_types_are_written_as_plain_ones() -> None:
 
 
 class Name(str):
-    """A name or a label that is not just a str."""
+    """A subclass of str, for names and labels."""
 
     __slots__ = ()
 
@@ -302,7 +304,7 @@ class Name(str):
 
 
 def test_names_and_labels_of_unusual_types_are_written_as_their_text() -> None:
-    """Subclasses of str, mappings, keys that are no strings, objects."""
+    """Texts and names may be subclasses of str, mappings of other types, keys that aren't strings, and objects."""
     odd = Name("odd")
     labels: list[Any] = [{odd: odd}, {7: "x"}, {"a": 2.5}, MappingProxyType({"a": "b"}), {"a": odd}, {"a": 2**70}]
     rows: list[Any] = [(Gauge, at, "g", each, 1.0) for at, each in enumerate(labels)]
@@ -319,7 +321,7 @@ def test_names_and_labels_of_unusual_types_are_written_as_their_text() -> None:
 
 
 def test_numbers_are_exact_and_floats() -> None:
-    """Bools measured by a gauge, ints, and floats with all their digits."""
+    """Gauges may measure bools and ints, and floats keep all their digits."""
     values = [True, False, 0, 7, 10**300, 0.1, 1 / 3, 5e-324, 1.7976931348623157e308, -2.5]
     rows = [(Bare, at, value) for at, value in enumerate(values)]
     body = writer().write(Batch(rows))
@@ -328,8 +330,8 @@ def test_numbers_are_exact_and_floats() -> None:
     assert re.search(rb"\di ", body) is None
 
 
-def test_static_labels_are_on_everything_and_an_events_own_wins() -> None:
-    """Also where the event's own is None, it is the static one."""
+def test_static_labels_are_on_every_line_and_an_events_own_labels_win() -> None:
+    """A static label also replaces an event's own label that is None."""
     body = writer(static_labels={"model": "static", "host": "h"}).write(
         [BackendRequest("p", "m", True, 0.5, timestamp=1), Counter("c", {"host": None, "model": "own"}, 1, timestamp=1)]
     )
@@ -339,8 +341,8 @@ def test_static_labels_are_on_everything_and_an_events_own_wins() -> None:
     ]
 
 
-def test_events_of_several_kinds_are_known_by_their_serial_numbers() -> None:
-    """Two chunks at the same nanosecond: what is written again is the same, what is not is elsewhere."""
+def test_events_of_several_kinds_are_identified_by_their_serial_numbers() -> None:
+    """Two chunks share a nanosecond: lines written again are the same, and all others have other timestamps."""
     ours = writer()
     rows: list[Any] = [(CacheMetric, 5, "c", "hit"), (Counter, 5, "n", {}, 1.0), (CacheMetric, 5, "c", "hit")]
     chunks = [Batch(rows, None, (range(start, start + 3),)) for start in (0, 3)]
@@ -352,8 +354,8 @@ def test_events_of_several_kinds_are_known_by_their_serial_numbers() -> None:
     assert [found.measurement == "n" for found in lines] == [False, True, False] * 2
 
 
-def test_two_lines_of_one_event_are_told_apart() -> None:
-    """Where two of its fields are measured by one instrument, one of them is a nanosecond later."""
+def test_two_lines_of_one_event_get_distinct_timestamps() -> None:
+    """If one instrument measures two of its fields, one line is a nanosecond later."""
     ours = writer()
     events = [Twins("a", 1, 2, timestamp=at) for at in (10, 11, 20)]
     lines = [(found.measurement, found.fields["value"], found.timestamp) for found in read(ours.write(events))]
@@ -366,15 +368,15 @@ def test_two_lines_of_one_event_are_told_apart() -> None:
 
 @metric_event
 class Twice(MetricEvent):
-    """Measures one instrument twice."""
+    """Has two measurements of one instrument."""
 
     first: float = measure(Histogram, "op")
     second: float = measure(Histogram, "op")
 
 
 @pytest.mark.parametrize("classes", [[Twice, Histogram], [Histogram, Twice], [Twice, Twice], [Twice, Histogram, Gauge]])
-def test_a_line_that_moved_is_not_overwritten_by_another_kind(classes: list[Any]) -> None:
-    """In the same chunk, and in the next."""
+def test_a_moved_line_is_not_overwritten_by_an_event_of_another_kind(classes: list[Any]) -> None:
+    """This holds in the same chunk and in the next one."""
     ours = writer()
     lines: list[str] = []
     for start in (100, 102, 104, 110):
@@ -386,12 +388,12 @@ def test_a_line_that_moved_is_not_overwritten_by_another_kind(classes: list[Any]
     assert len({each.rpartition(" ")[2] for each in lines}) == len(lines)
 
 
-def test_what_measures_nothing_has_no_line() -> None:
-    """Alone, and among others."""
+def test_an_event_that_measures_nothing_has_no_line() -> None:
+    """It is alone, or among others."""
 
     @metric_event
     class Nothing(MetricEvent):
-        """Has a label alone."""
+        """Has only a label."""
 
         a: str = label("a")
 
@@ -401,7 +403,7 @@ def test_what_measures_nothing_has_no_line() -> None:
 
 
 def test_a_series_that_is_too_long_is_refused() -> None:
-    """65 535 bytes of measurement, tags and field are the most that InfluxDB takes."""
+    """InfluxDB accepts at most 65 535 bytes of measurement, tags and field."""
     fits = 65_535 - len("m,a= value") - 3  # "m,a=" + value, 4 between, "value"
     assert read(writer().write([Counter("m", {"a": "x" * fits}, 1)]))[0].tags == {"a": "x" * fits}
     known: list[Dialect | None] = [None, "influxdb"]
@@ -415,21 +417,21 @@ def test_a_series_that_is_too_long_is_refused() -> None:
 
 @pytest.mark.parametrize("timestamp", [-(2**63) + 1, 2**63 - 1, 10**30])
 def test_a_timestamp_beyond_64_bits_is_refused(timestamp: int) -> None:
-    """The ends of the range are InfluxDB's."""
+    """InfluxDB defines the ends of the range."""
     for stamps in ([timestamp], [1, timestamp], [timestamp, 1]):
         with pytest.raises(ValueError, match=r"timestamp must fit into 64 bits \(got -?\d+\)"):
             writer().write([CacheMetric("a", "b", timestamp=at) for at in stamps])
 
 
-def test_the_ends_of_time_are_written() -> None:
-    """One after the first nanosecond of int64, one before the last."""
+def test_the_first_and_last_timestamps_are_written() -> None:
+    """They are one after the first nanosecond of int64, and one before the last."""
     ends = [-(2**63) + 2, 2**63 - 2]
     assert [
         found.timestamp for found in read(writer().write([CacheMetric("a", "b", timestamp=at) for at in ends]))
     ] == ends
 
 
-def test_there_is_nothing_behind_the_end_of_time() -> None:
+def test_nothing_can_be_written_beyond_the_last_timestamp() -> None:
     """Two events at the last nanosecond cannot both be written."""
     events = [CacheMetric("a", "b", timestamp=2**63 - 2) for _ in range(2)]
     with pytest.raises(ValueError, match="timestamp must be earlier"):
@@ -446,20 +448,20 @@ def test_there_is_nothing_behind_the_end_of_time() -> None:
     ],
 )
 def test_an_invalid_event_is_refused(event: MetricEvent) -> None:
-    """A collector hands over none."""
+    """A collector never hands over any."""
     with pytest.raises((TypeError, ValueError, AttributeError)):
         writer().write([HealthCheck("a", True, 0.1), event])
 
 
 @pytest.mark.parametrize("value", [math.nan, math.inf, None, "1"])
-def test_a_row_with_no_number_is_refused(value: Any) -> None:
-    """Among others that have one."""
+def test_a_row_without_a_number_is_refused(value: Any) -> None:
+    """It is among rows that have one."""
     with pytest.raises((TypeError, ValueError)):
         writer().write(Batch([(Bare, 1, 0.5), (Bare, 2, value)]))
 
 
-def test_heads_are_made_once() -> None:
-    """That is what makes the second line of a series cheap."""
+def test_heads_are_built_once() -> None:
+    """So the second line of a series is cheap."""
     ours = writer()
     rows: list[Any] = [(HttpRequest, 1, "GET", "/", 200, 0.5), (BackendRequest, 2, "p", "m", True, 0.5, None)]
     ours.write(Batch(rows))
@@ -468,14 +470,14 @@ def test_heads_are_made_once() -> None:
     assert {key: [*map(id, heads)] for key, heads in vars(ours.heads)["_heads"].items()} == before
 
 
-def test_nothing_becomes_nothing() -> None:
-    """No events, no lines."""
+def test_no_events_become_no_lines() -> None:
+    """The body is empty."""
     assert writer().write([]) == b""
 
 
 @pytest.mark.parametrize("kinds", [slice(2), slice(2, 3), slice(3)])
-def test_what_is_remembered_of_series_is_bounded(kinds: slice) -> None:
-    """Whatever the labels, and however many names there are."""
+def test_the_memory_of_series_is_bounded(kinds: slice) -> None:
+    """This holds for any labels, and any number of names."""
     ours = writer(max_series=10)
     for number in range(2_000):
         rows: list[Any] = [
@@ -493,7 +495,7 @@ def test_what_is_remembered_of_series_is_bounded(kinds: slice) -> None:
 
 
 def test_lines_are_in_doubt_only_where_the_dialect_matters() -> None:
-    """A chunk with a backslash or a tab in a name or label, while the dialect is not known."""
+    """A name or label has a backslash or a tab, and the dialect is not known yet."""
     plain, slash, tab = Counter("a b", {"c": "d,e"}, 1), Counter("c", {"a": "\\"}, 1), Counter("a\tb", {}, 1)
     for dialect in (None, *DIALECTS):
         ours = writer(dialect)
@@ -506,8 +508,8 @@ def test_lines_are_in_doubt_only_where_the_dialect_matters() -> None:
     assert ours.doubtful
 
 
-def test_what_is_lost_is_counted_once_a_series() -> None:
-    """And not while another dialect may carry it."""
+def test_lost_characters_are_counted_once_per_series() -> None:
+    """They do not count while another dialect may carry them."""
     losses = Losses()
     lost, slash = Counter("c", {"a": "x\ny"}, 1), Counter("c", {"a": "\\"}, 1)
     known: list[tuple[Dialect | None, int]] = [(None, 1), ("influxdb", 2), ("influxdb", 2)]
@@ -521,8 +523,8 @@ def test_what_is_lost_is_counted_once_a_series() -> None:
     assert losses.count == 6
 
 
-def test_what_is_remembered_of_losses_is_bounded() -> None:
-    """Whatever is lost."""
+def test_the_memory_of_lost_characters_is_bounded() -> None:
+    """This holds for any number of losses."""
     losses = Losses()
     for number in range(1000):
         losses.add(number, 1, 10)
@@ -531,6 +533,6 @@ def test_what_is_remembered_of_losses_is_bounded() -> None:
 
 
 def test_a_label_called_name_is_doubtful_and_renamed_for_victoriametrics() -> None:
-    """It keeps the name of a metric under that."""
+    """VictoriaMetrics reserves it for the name of a metric."""
     assert series_key("m", {"__name__": "x"}) == ("m,__name__=x", 0, True)
     assert series_key("m", {"__name__": "x"}, "victoriametrics") == ("m,__name___=x", 0, True)

@@ -1,4 +1,4 @@
-"""LoggingSink: a readable line a batch, and the sink of a collector that is given none."""
+"""LoggingSink: one readable line per batch, and the default sink of a collector."""
 
 import logging
 
@@ -13,14 +13,14 @@ from trio_batchmetrics.sinks import LoggingSink
 
 
 def messages(caplog: pytest.LogCaptureFixture, name: str = "trio_batchmetrics") -> list[tuple[int, str]]:
-    """Return what was logged: level and text."""
+    """Return the level and text of the logged messages."""
     return [(record.levelno, record.getMessage()) for record in caplog.records if record.name == name]
 
 
-async def test_it_is_the_sink_of_a_collector_that_is_given_none(
+async def test_logging_is_the_default_sink_of_a_collector(
     caplog: pytest.LogCaptureFixture, autojump_clock: MockClock
 ) -> None:
-    """One line a batch, at INFO, how many of each kind, in the order of their names."""
+    """It logs one line per batch at INFO, with the number of each kind, in the order of their names."""
     caplog.set_level(logging.INFO)
     async with collector(BatchMetricsConfig(batch_size=4, flush_interval=10)) as metrics:
         metrics.record_http_request("GET", "/api/data", 200, 0.150)
@@ -39,10 +39,10 @@ async def test_it_is_the_sink_of_a_collector_that_is_given_none(
 
 
 @pytest.mark.parametrize("by_name", [True, False])
-async def test_it_logs_to_the_logger_and_at_the_level_it_is_given(
+async def test_the_sink_uses_the_given_logger_and_level(
     caplog: pytest.LogCaptureFixture, autojump_clock: MockClock, by_name: bool
 ) -> None:
-    """By name or by object."""
+    """The logger is given by name or as an object."""
     caplog.set_level(logging.DEBUG)
     logger = "myapp.metrics" if by_name else logging.getLogger("myapp.metrics")
     async with collector(sinks=[LoggingSink(logger, logging.DEBUG)]) as metrics:
@@ -51,10 +51,10 @@ async def test_it_logs_to_the_logger_and_at_the_level_it_is_given(
     assert messages(caplog) == []
 
 
-async def test_a_level_that_is_not_logged_is_delivered_all_the_same(
+async def test_events_at_a_disabled_level_still_count_as_delivered(
     caplog: pytest.LogCaptureFixture, autojump_clock: MockClock
 ) -> None:
-    """Handed to the logger is all that can be told."""
+    """Delivery means that the logger has received the line."""
     caplog.set_level(logging.WARNING)
     async with collector(sinks=[LoggingSink()]) as metrics:
         metrics.record_cache_metric("redis", "hit")
@@ -63,7 +63,7 @@ async def test_a_level_that_is_not_logged_is_delivered_all_the_same(
 
 
 class Broken(logging.Handler):
-    """Raises, as a handler should not."""
+    """Raises, which a handler should not do."""
 
     def __init__(self, times: int) -> None:
         super().__init__()
@@ -78,9 +78,9 @@ class Broken(logging.Handler):
         self.lines.append(record.getMessage())
 
 
-async def test_a_handler_that_raises_is_tried_again(autojump_clock: MockClock) -> None:
-    """It costs nobody anything, as with any sink."""
-    logger, handler = logging.Logger("broken"), Broken(2)  # noqa: LOG001 - one that nobody else has a handler on
+async def test_a_handler_that_raises_is_retried(autojump_clock: MockClock) -> None:
+    """As with any sink, no event is lost."""
+    logger, handler = logging.Logger("broken"), Broken(2)  # noqa: LOG001 - a logger without anyone else's handlers
     logger.addHandler(handler)
     async with collector(sinks=[LoggingSink(logger)]) as metrics:
         metrics.record_cache_metric("redis", "hit")
@@ -90,8 +90,8 @@ async def test_a_handler_that_raises_is_tried_again(autojump_clock: MockClock) -
     assert handler.lines == ["1 events: 1 CacheMetric"]
 
 
-async def test_a_handler_that_records_is_no_endless_loop(autojump_clock: MockClock) -> None:
-    """What it records while a batch is logged belongs to a later batch."""
+async def test_a_handler_that_records_events_does_not_loop_endlessly(autojump_clock: MockClock) -> None:
+    """Events that it records while a batch is logged belong to a later batch."""
 
     class Recorder(logging.Handler):
         """Records an event for each of the first two lines."""
@@ -99,12 +99,12 @@ async def test_a_handler_that_records_is_no_endless_loop(autojump_clock: MockClo
         lines = 0
 
         def emit(self, record: logging.LogRecord) -> None:
-            """Record."""
+            """Record an event."""
             self.lines += 1
             if self.lines <= 2:
                 metrics.record_cache_metric("log", "line")
 
-    logger, handler = logging.Logger("recording"), Recorder()  # noqa: LOG001 - one that nobody else has a handler on
+    logger, handler = logging.Logger("recording"), Recorder()  # noqa: LOG001 - a logger without anyone else's handlers
     logger.addHandler(handler)
     async with collector(sinks=[LoggingSink(logger)]) as metrics:
         metrics.record_cache_metric("redis", "hit")
@@ -115,8 +115,8 @@ async def test_a_handler_that_records_is_no_endless_loop(autojump_clock: MockClo
     assert handler.lines == 3
 
 
-async def test_a_handler_that_records_each_line_does_not_make_it_spin(autojump_clock: MockClock) -> None:
-    """With a batch for each event, each line has the next one logged: not as fast as the loop turns."""
+async def test_a_handler_that_records_each_line_does_not_make_the_sink_spin(autojump_clock: MockClock) -> None:
+    """Each event is a batch and each line causes the next one, but not at the speed of the event loop."""
     logger = logging.getLogger("tests.circle")
     logger.propagate = False
 
@@ -140,7 +140,7 @@ async def test_a_handler_that_records_each_line_does_not_make_it_spin(autojump_c
 
 
 async def test_many_events_are_logged_without_a_pause(autojump_clock: MockClock) -> None:
-    """However many lines there were before."""
+    """This holds for any number of earlier lines."""
     logger = logging.getLogger("tests.much")
     logger.propagate = False
     start = trio.current_time()

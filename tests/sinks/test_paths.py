@@ -1,4 +1,4 @@
-"""Paths that a sink refuses when it is constructed: they mean something else than a file of that name."""
+"""Paths that a sink's constructor refuses, because they don't mean a file of that name."""
 
 import os
 from collections.abc import Callable
@@ -32,10 +32,10 @@ SINKS = [(SQLiteSink, "path"), (JSONLinesSink, "path_or_stream")]
         ("events\ud800.db", "the file system cannot encode its characters"),
     ],
 )
-def test_a_text_that_names_no_file_is_refused_at_construction(
+def test_a_text_that_does_not_name_a_file_is_refused_at_construction(
     make: Callable[[str], Any], parameter: str, path: str, why: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """By name, value and way out; nothing is created."""
+    """The error has the name, the value and a solution, and nothing is created."""
     monkeypatch.chdir(tmp_path)
     with pytest.raises(ValueError, match="must be the path of a file") as raised:
         make(path)
@@ -52,8 +52,8 @@ def test_a_path_object_of_such_a_name_is_refused_too(make: Callable[[Path], Any]
 
 
 @pytest.mark.parametrize("path", [b"events.db", None, 7, object()])
-def test_what_is_not_a_path_is_refused(path: Any) -> None:
-    """With its own error, not one of the library's inside."""
+def test_a_value_that_is_not_a_path_is_refused(path: Any) -> None:
+    """The error is the library's own, not one from its internals."""
     with pytest.raises(TypeError, match=r"^path must be a str or a pathlib.Path \(got "):
         SQLiteSink(path)
 
@@ -62,7 +62,7 @@ class BytesPath(os.PathLike[bytes]):
     """A path whose text is bytes."""
 
     def __fspath__(self) -> bytes:
-        """Return it."""
+        """Return the bytes."""
         return b"events"
 
 
@@ -78,10 +78,10 @@ def test_a_path_of_bytes_is_refused(make: Callable[[Any], Any], parameter: str) 
     "path", ["events:2026.db", "memory", "./-", "file", "a b.db", "größe.db", "C:events", ".hidden"]
 )
 def test_an_ordinary_name_is_accepted(make: Callable[[str], Any], path: str) -> None:
-    """Colons, spaces and the like mean nothing."""
+    """Colons, spaces and the like have no special meaning."""
     make(path)
 
 
 def test_any_number_of_backups_is_accepted_at_once() -> None:
-    """Their names are made when they are needed, not all beforehand."""
+    """Their names are built when needed, not in advance."""
     JSONLinesSink("events.jsonl", backups=10**12)

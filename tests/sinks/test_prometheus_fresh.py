@@ -1,4 +1,4 @@
-"""Fresh pages: everything recorded before the request is on the page, and no request harms another."""
+"""Fresh pages: everything recorded before a request is on its page, and no request harms another."""
 
 from __future__ import annotations
 
@@ -24,37 +24,37 @@ from trio_batchmetrics.testing import StuckSink
 
 
 class Collector:
-    """Stands for what hands over: each time takes a while, then merges one event."""
+    """Stands in for a collector: each hand-over takes a while, then merges one event."""
 
     def __init__(self, takes: float = 0.0) -> None:
-        """Take so many seconds."""
+        """Create a collector whose hand-over takes this many seconds."""
         self.takes = takes
         self.calls = 0
         self.finished = 0
         self.sink = PrometheusSink()
 
     async def hand_over(self) -> None:
-        """Hand over."""
+        """Wait, then merge one event."""
         self.calls += 1
         await trio.sleep(self.takes)
         self.sink.merge([Counter("c", {}, 1)])
         self.finished += 1
 
     def bind(self) -> PrometheusSink:
-        """Open the block."""
+        """Bind the sink and return it."""
         self.sink.bind(SinkContext(hand_over=self.hand_over))
         return self.sink
 
 
 def shown(page: tuple[bytes, str]) -> float:
-    """Return what a page says of the counter; 0 if it is not there."""
+    """Return the value of the counter on a page; 0 if it is missing."""
     found = [line for line in page[0].decode().splitlines() if line.startswith("c_total ")]
     return float(found[0].removeprefix("c_total ")) if found else 0.0
 
 
 @asynccontextmanager
 async def pages(sink: PrometheusSink, count: int, **settings: Any) -> AsyncGenerator[list[tuple[float, float]], None]:
-    """Ask for pages at once; yield when each came, and what it said."""
+    """Request pages at once; yield the arrival time and counter of each."""
     got: list[tuple[float, float]] = []
 
     async def ask() -> None:
@@ -67,8 +67,8 @@ async def pages(sink: PrometheusSink, count: int, **settings: Any) -> AsyncGener
         yield got
 
 
-async def test_a_page_has_what_was_recorded_before_it_was_asked_for(autojump_clock: MockClock) -> None:
-    """It waits for that, and is a checkpoint also where there is nothing to wait for."""
+async def test_a_page_has_everything_recorded_before_the_request(autojump_clock: MockClock) -> None:
+    """The request waits for that, and is a checkpoint even if there is nothing to wait for."""
     made = Collector(takes=0.2)
     sink = made.bind()
     assert shown(sink.render()) == 0
@@ -81,8 +81,8 @@ async def test_a_page_has_what_was_recorded_before_it_was_asked_for(autojump_clo
 
 
 @pytest.mark.parametrize("within", [0.1, timedelta(milliseconds=100)])
-async def test_a_page_comes_in_time_as_it_stands_if_that_takes_too_long(within: Any, autojump_clock: MockClock) -> None:
-    """0.25 s by default; what was begun is given up, and begun anew by the next."""
+async def test_a_page_is_returned_as_is_when_its_time_is_up(within: Any, autojump_clock: MockClock) -> None:
+    """The default is 0.25 s; an unfinished hand-over is cancelled, and the next request starts another."""
     made = Collector(takes=1)
     sink = made.bind()
     assert shown(await sink.page(within=within)) == 0
@@ -97,14 +97,14 @@ async def test_a_page_comes_in_time_as_it_stands_if_that_takes_too_long(within: 
 
 
 @pytest.mark.parametrize("bad", [-1, math.nan, timedelta(seconds=-1)])
-async def test_a_time_that_is_none_is_named(bad: Any) -> None:
-    """With rule and value."""
+async def test_an_invalid_time_limit_is_refused(bad: Any) -> None:
+    """The error names the rule and the value."""
     with pytest.raises(ValueError, match=r"^within must be seconds >= 0 or a timedelta \(got "):
         await PrometheusSink().page(within=bad)
 
 
-async def test_requests_that_come_at_once_share_the_work(autojump_clock: MockClock) -> None:
-    """A hundred cost one hand-over; so do those that come while it lasts, and up to 50 ms later."""
+async def test_simultaneous_requests_share_the_work(autojump_clock: MockClock) -> None:
+    """A hundred requests need one hand-over, and so do requests during it and up to 50 ms later."""
     made = Collector(takes=0.2)
     sink = made.bind()
     async with pages(sink, 100) as got, trio.open_nursery() as nursery:
@@ -123,10 +123,10 @@ async def test_requests_that_come_at_once_share_the_work(autojump_clock: MockClo
     assert made.calls == 2
 
 
-async def test_the_request_that_does_the_work_may_be_cancelled_and_the_others_get_their_page(
+async def test_cancelling_the_request_that_does_the_work_does_not_affect_the_others(
     autojump_clock: MockClock,
 ) -> None:
-    """Another does the work; each still within its own time."""
+    """Another request does the work, and each still keeps its own time limit."""
     made = Collector(takes=0.1)
     sink = made.bind()
     async with trio.open_nursery() as nursery:
@@ -136,7 +136,7 @@ async def test_the_request_that_does_the_work_may_be_cancelled_and_the_others_ge
             with trio.CancelScope() as scope:
                 scopes.append(scope)
                 await sink.page()
-                raise AssertionError("it was to be cancelled")
+                raise AssertionError("the request should have been cancelled")
 
         nursery.start_soon(first)
         await wait_all_tasks_blocked()
@@ -148,8 +148,8 @@ async def test_the_request_that_does_the_work_may_be_cancelled_and_the_others_ge
     assert (made.calls, made.finished) == (2, 1)
 
 
-async def test_a_request_with_less_time_leaves_the_work_to_those_with_more(autojump_clock: MockClock) -> None:
-    """And gets its page as it stands."""
+async def test_a_request_with_less_time_leaves_the_work_to_requests_with_more(autojump_clock: MockClock) -> None:
+    """It gets its page as is."""
     made = Collector(takes=0.1)
     sink = made.bind()
     async with pages(sink, 1, within=0.05) as hurried:
@@ -160,8 +160,8 @@ async def test_a_request_with_less_time_leaves_the_work_to_those_with_more(autoj
     assert [(round(when, 3), said) for when, said in patient] == [(0.15, 1)] * 5
 
 
-async def test_a_failure_of_one_is_no_failure_of_another(autojump_clock: MockClock) -> None:
-    """What hands over may raise, in whoever called it."""
+async def test_a_failed_request_does_not_fail_another(autojump_clock: MockClock) -> None:
+    """An error of the hand-over is raised only in the request that called it."""
     made = Collector()
     failures = [RuntimeError("once")]
 
@@ -186,8 +186,8 @@ async def test_a_failure_of_one_is_no_failure_of_another(autojump_clock: MockClo
     assert sorted(outcomes, key=str) == [1, 1, "once"]
 
 
-async def test_outside_of_the_collectors_run_it_is_the_page_as_it_stands() -> None:
-    """With asyncio, in another Trio run, after the block, without a collector: no hand-over is asked for."""
+async def test_outside_the_collectors_run_the_page_is_returned_as_is() -> None:
+    """With asyncio, in another Trio run, after the block, or without a collector, there is no hand-over."""
     made = Collector()
     sink = made.bind()
     assert shown(await sink.page()) == 1
@@ -209,7 +209,7 @@ async def test_outside_of_the_collectors_run_it_is_the_page_as_it_stands() -> No
 
 
 async def test_the_asgi_application_serves_fresh_pages(autojump_clock: MockClock) -> None:
-    """In the format that is asked for."""
+    """It uses the requested format."""
     made = Collector(takes=0.2)
     sent: list[Any] = []
 
@@ -228,8 +228,8 @@ async def test_the_asgi_application_serves_fresh_pages(autojump_clock: MockClock
 # -- in a collector
 
 
-async def test_a_gauge_that_is_in_flight_is_on_the_page_that_is_fetched_meanwhile(autojump_clock: MockClock) -> None:
-    """And what was recorded an instant ago, however long the flush interval is."""
+async def test_a_page_that_is_fetched_during_a_request_shows_the_gauge_in_flight(autojump_clock: MockClock) -> None:
+    """The page also has just recorded events, however long the flush interval is."""
     sink = PrometheusSink()
     async with collector(BatchMetricsConfig(flush_interval=3600, batch_size=1000), sinks=[sink]) as metrics:
         gauge, counter = metrics.gauge("in.flight"), metrics.counter("requests")
@@ -246,8 +246,8 @@ async def test_a_gauge_that_is_in_flight_is_on_the_page_that_is_fetched_meanwhil
         assert trio.current_time() == 3
 
 
-async def test_a_sink_that_is_down_does_not_keep_a_page_from_being_fresh(autojump_clock: MockClock) -> None:
-    """Merged is all that a page needs."""
+async def test_a_sink_that_is_down_does_not_prevent_a_fresh_page(autojump_clock: MockClock) -> None:
+    """A page needs only merged events."""
     sink = PrometheusSink()
     config = BatchMetricsConfig(flush_interval=3600, batch_size=1000, shutdown_timeout=0)
     async with collector(config, sinks=[sink, StuckSink()]) as metrics:
@@ -256,8 +256,8 @@ async def test_a_sink_that_is_down_does_not_keep_a_page_from_being_fresh(autojum
         assert trio.current_time() < 0.25
 
 
-async def test_a_counter_that_was_created_is_on_the_next_page(autojump_clock: MockClock) -> None:
-    """As 0; a gauge is not, before it has a value. What is bound stays, whatever expires."""
+async def test_a_newly_created_counter_is_on_the_next_page(autojump_clock: MockClock) -> None:
+    """It is 0; a gauge is missing until it has a value. Bound instruments stay, even if others expire."""
     sink = PrometheusSink(expire_after=10)
     async with collector(sinks=[sink]) as metrics:
         assert await sink.page() == (b"", "text/plain; version=0.0.4; charset=utf-8")
@@ -270,7 +270,7 @@ async def test_a_counter_that_was_created_is_on_the_next_page(autojump_clock: Mo
         assert b"g " not in page
         gauge.set(4)
         metrics.record_gauge("r", {}, 5)
-        await trio.sleep(0.1)  # or the next page shares the work for the one before
+        await trio.sleep(0.1)  # otherwise the next page shares the previous hand-over
         page = (await sink.page())[0]
         assert b"g 4.0\n" in page
         assert b"r 5.0\n" in page
@@ -281,8 +281,8 @@ async def test_a_counter_that_was_created_is_on_the_next_page(autojump_clock: Mo
         assert b"r 5.0\n" not in page
 
 
-async def test_a_bound_instrument_that_found_no_room_at_first_stays_once_it_has_some(autojump_clock: MockClock) -> None:
-    """A series that expires leaves it its place."""
+async def test_a_bound_instrument_keeps_its_series_once_it_has_one(autojump_clock: MockClock) -> None:
+    """A series that expires makes room for it."""
     sink = PrometheusSink(expire_after=10)
     async with collector(BatchMetricsConfig(max_series=1), sinks=[sink]) as metrics:
         metrics.record_counter("c", {"n": "recorded"}, 1)
@@ -303,14 +303,14 @@ async def test_a_bound_instrument_that_found_no_room_at_first_stays_once_it_has_
 
 
 def least_time(function: Callable[[], object]) -> float:
-    """Return the CPU seconds of the quickest of ten calls."""
+    """Return the CPU seconds of the fastest of ten calls."""
     return min(timeit.repeat(function, timer=time.thread_time, number=1, repeat=10))
 
 
 @pytest.mark.parametrize("reads", [wants_openmetrics, wants_gzip])
 @pytest.mark.parametrize("filler", [",", ";", "a;q=1,", "gzip,", 'x="'])
-def test_a_header_of_a_megabyte_costs_no_time(reads: Callable[[str], bool], filler: str) -> None:
-    """It is looked at as far as a reasonable one goes."""
+def test_a_header_of_a_megabyte_is_read_quickly(reads: Callable[[str], bool], filler: str) -> None:
+    """Only as much of it is read as a reasonable header has."""
     header = filler * (1_000_000 // len(filler))
     assert least_time(partial(reads, header)) < 10 * least_time(partial(reads, header[:4000]))
     asked = "application/openmetrics-text;q=0.9,gzip;q=0.9,text/plain;q=0.1,identity;q=0.1"
@@ -318,7 +318,7 @@ def test_a_header_of_a_megabyte_costs_no_time(reads: Callable[[str], bool], fill
     assert not reads(f"{',' * 4000}{asked}")
 
 
-def test_an_item_that_is_cut_off_is_passed_over() -> None:
-    """Its quality would be a wrong one."""
+def test_a_truncated_header_item_is_skipped() -> None:
+    """Its quality would be wrong."""
     assert not wants_gzip(f"{'a' * 3990},gzip;q=0{'0' * 100}")
     assert wants_gzip(f"gzip{' ' * 3990},identity;q=1")

@@ -1,4 +1,4 @@
-"""Names as Prometheus' own translator of OpenTelemetry's makes them."""
+"""Names match those of Prometheus' own translator for OpenTelemetry."""
 
 import re
 
@@ -51,14 +51,14 @@ TRANSLATED = [
     ("http.request.duration", "ms", HISTOGRAM, "http_request_duration_milliseconds", "milliseconds"),
     ("http.requests", "1", COUNTER, "http_requests_total", ""),
 ]
-"""Name, unit, kind, the name and the unit's name: the cases of otlptranslator's own tests that are about this."""
+"""Name, unit, kind, and the translated name and unit: the relevant cases of otlptranslator's own tests."""
 
 OURS = [
     ("http.server.request.duration", "s", HISTOGRAM, "http_server_request_duration_seconds", "seconds"),
     ("cache.operations", "{event}", COUNTER, "cache_operations_total", ""),
     ("backend.health", "", GAUGE, "backend_health", ""),
     ("gen_ai.client.tokens", "{token}", COUNTER, "gen_ai_client_tokens_total", ""),
-    # Worked out by hand from its source.
+    # Derived by hand from its source.
     ("total.requests.total", "", COUNTER, "requests_total", ""),
     ("total", "", COUNTER, "total", ""),
     ("@#$%", "", COUNTER, "total", ""),
@@ -85,7 +85,7 @@ OURS = [
 
 @pytest.mark.parametrize(("name", "unit", "kind", "expected", "unit_expected"), [*TRANSLATED, *OURS])
 def test_names_and_units_are_translated(name: str, unit: str, kind: Kind, expected: str, unit_expected: str) -> None:
-    """With suffixes, no UTF-8, runs of underscores collapsed."""
+    """Suffixes are added, non-ASCII characters replaced, and runs of underscores collapsed."""
     assert metric_name(name, unit, kind) == expected
     assert unit_name(unit) == unit_expected
 
@@ -102,8 +102,8 @@ def test_names_and_units_are_translated(name: str, unit: str, kind: Kind, expect
         *[("1/mo", "per_month"), ("1/y", "per_year"), ("MBy/h", "megabytes_per_hour")],
     ],
 )
-def test_each_unit_has_its_word(unit: str, expected: str) -> None:
-    """In the plural, after "per" in the singular."""
+def test_each_unit_has_its_full_name(unit: str, expected: str) -> None:
+    """It is in the plural, or after "per" in the singular."""
     assert unit_name(unit) == expected
     assert metric_name("x", unit, GAUGE) == f"x_{expected}"
 
@@ -142,12 +142,12 @@ def test_each_unit_has_its_word(unit: str, expected: str) -> None:
     ],
 )
 def test_label_names_are_translated(name: str, expected: str) -> None:
-    """As otlptranslator 1.0.0 itself does at the defaults of Prometheus 3; a name that it refuses is spelled out."""
+    """The results equal otlptranslator 1.0.0 at the defaults of Prometheus 3; a name that it refuses is spelled out."""
     assert label_name(name) == expected
 
 
-def test_names_of_which_nothing_is_left_stay_apart() -> None:
-    """They are legal, and as unlike as the originals."""
+def test_names_without_any_legal_character_stay_distinct() -> None:
+    """They become legal, and as distinct as the originals."""
     names = ["温度", "湿度", "", "_", "__", "🙂", "\n", '"', "-"]
     translated = [metric_name(name, "", GAUGE) for name in names]
     assert len(set(translated)) == len(names)
@@ -158,8 +158,8 @@ def test_names_of_which_nothing_is_left_stay_apart() -> None:
 
 @given(name=st.text(), unit=st.text(), kind=st.sampled_from(Kind))
 @example("\u0660", "\u0661/\u0662", COUNTER)
-def test_every_name_becomes_a_legal_one(name: str, unit: str, kind: Kind) -> None:
-    """And stays what it is when translated again, but for the underscore before a digit."""
+def test_every_name_becomes_legal(name: str, unit: str, kind: Kind) -> None:
+    """Translating it again changes nothing, except for the underscore before a digit."""
     translated = metric_name(name, unit, kind)
     assert re.fullmatch(r"[a-zA-Z_:][a-zA-Z0-9_:]*", translated)
     assert translated.strip("_")
@@ -171,15 +171,15 @@ def test_every_name_becomes_a_legal_one(name: str, unit: str, kind: Kind) -> Non
 # -- label sets
 
 
-def test_labels_whose_names_are_equal_once_translated_are_joined_in_the_order_of_their_own_names() -> None:
-    """As OpenTelemetry's specification says."""
+def test_labels_with_equal_translated_names_are_joined_in_the_order_of_their_original_names() -> None:
+    """OpenTelemetry's specification requires it."""
     labels = {"a.b": "dot", "z": "last", "a_b": "underscore", "a-b": "minus", "a b": "space"}
     assert label_set(labels) == {"a_b": "space;minus;dot;underscore", "z": "last"}
     assert [*label_set({"b": "1", "a": "2"})] == ["a", "b"]
 
 
-def test_names_that_mean_something_to_prometheus_give_way() -> None:
-    """Whatever else is there."""
+def test_names_that_prometheus_reserves_are_renamed() -> None:
+    """Other labels may be named like their replacements."""
     labels = {"__name__": "x", "__address__": "y", "le": "1", "exported_le": "2", "key__name__": "z"}
     assert label_set(labels, {"le"}) == {
         "exported_le": "2;1",
@@ -190,15 +190,15 @@ def test_names_that_mean_something_to_prometheus_give_way() -> None:
     assert label_set({"job": "1"}, {"job", "exported_job"}) == {"exported_exported_job": "1"}
 
 
-def test_an_empty_label_is_none() -> None:
-    """Also where another label has its name once translated."""
+def test_an_empty_label_counts_as_absent() -> None:
+    """This also holds if another label has its translated name."""
     assert label_set({"a.b": "", "a_b": "x", "user": ""}) == {"a_b": "x"}
     assert label_set({"a.b": "x", "a_b": ""}) == {"a_b": "x"}
 
 
 @given(st.dictionaries(st.text(max_size=8), st.text(max_size=3), max_size=6))
-def test_no_label_is_lost_and_none_is_reserved(labels: dict[str, str]) -> None:
-    """Each value is in one of them, unless it is empty."""
+def test_no_label_is_lost_and_no_translated_name_is_reserved(labels: dict[str, str]) -> None:
+    """Each non-empty value is in one of them."""
     translated = label_set(labels, {"le"})
     assert not any(name.startswith("__") or name == "le" for name in translated)
     values = [value for value in labels.values() if value]

@@ -1,4 +1,4 @@
-"""Pages in text and in OpenMetrics, read back by parsers that owe nothing to the library."""
+"""Pages in text and in OpenMetrics, parsed by parsers that are independent of the library."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ BOTH = pytest.mark.parametrize("openmetrics", [False, True])
 
 
 def filled(*events: MetricEvent, **context: Any) -> PrometheusSink:
-    """Return a sink with these events."""
+    """Return a sink into which these events are merged."""
     sink = PrometheusSink()
     sink.bind(SinkContext(**context))
     sink.merge(events)
@@ -45,20 +45,20 @@ def filled(*events: MetricEvent, **context: Any) -> PrometheusSink:
 
 
 def page(sink: PrometheusSink, openmetrics: bool) -> str:
-    """Return the page."""
+    """Return the page as text."""
     return sink.render(OPENMETRICS if openmetrics else None)[0].decode()
 
 
 def read(sink: PrometheusSink, openmetrics: bool) -> Parsed:
-    """Return the page, parsed."""
+    """Return the parsed page."""
     return parsed(page(sink, openmetrics).encode(), openmetrics=openmetrics)
 
 
 # -- what a page looks like
 
 
-def test_text_is_what_prometheus_documents() -> None:
-    """Every line of it."""
+def test_text_pages_have_the_format_that_prometheus_documents() -> None:
+    """The test compares every line."""
     sink = filled(
         HealthCheck("b", True, 0.05),
         CacheMetric("redis", "hit"),
@@ -86,8 +86,8 @@ def test_text_is_what_prometheus_documents() -> None:
     )
 
 
-def test_openmetrics_is_what_its_specification_says() -> None:
-    """Units, counters' families without `_total`, the end."""
+def test_openmetrics_pages_follow_the_specification() -> None:
+    """Units, counters' families without `_total`, and the end are as specified."""
     sink = filled(
         HealthCheck("b", True, 0.05), Counter("jobs.done", {}, 2), bounds={"backend.health_check.duration": (1.0,)}
     )
@@ -109,8 +109,8 @@ def test_openmetrics_is_what_its_specification_says() -> None:
     )
 
 
-def test_a_histogram_without_labels_has_none_but_its_bounds() -> None:
-    """And no empty braces."""
+def test_a_histogram_without_labels_has_only_the_label_of_its_bounds() -> None:
+    """It has no empty braces."""
     text = page(filled(HistogramPoint("h", {}, 3, 4.5, (1.0, 2.0), (1, 0, 2))), openmetrics=False)
     assert text.split("\n", 2)[2] == (
         'h_bucket{le="1.0"} 1\nh_bucket{le="2.0"} 1\nh_bucket{le="+Inf"} 3\nh_sum 4.5\nh_count 3\n'
@@ -118,8 +118,8 @@ def test_a_histogram_without_labels_has_none_but_its_bounds() -> None:
 
 
 @BOTH
-def test_an_empty_page_is_one(openmetrics: bool) -> None:
-    """Before the block too."""
+def test_an_empty_page_is_valid(openmetrics: bool) -> None:
+    """It is empty before the block too."""
     for sink in (PrometheusSink(), filled()):
         assert page(sink, openmetrics) == ("# EOF\n" if openmetrics else "")
         assert sink.left_out == 0
@@ -138,7 +138,7 @@ class Declared(MetricEvent):
 
 @BOTH
 def test_types_units_and_help_come_from_the_declaration(openmetrics: bool) -> None:
-    """A unit only where the name ends with it."""
+    """A unit is shown only if the name ends with it."""
     found = read(filled(Declared(0.5, 1, 2, 3, 4)), openmetrics)
     assert found.families == {
         "declared_ratio": ("gauge", "", 'a \\ "quoted"\nline'),
@@ -150,15 +150,15 @@ def test_types_units_and_help_come_from_the_declaration(openmetrics: bool) -> No
     }
 
 
-def test_help_is_escaped_as_each_format_wants_it() -> None:
-    """Quotes in OpenMetrics only."""
+def test_help_is_escaped_as_each_format_requires() -> None:
+    """Only OpenMetrics escapes quotes."""
     sink = filled(Declared(0.5, 1, 2, 3, 4))
     assert '# HELP declared_ratio a \\\\ "quoted"\\nline\n' in page(sink, openmetrics=False)
     assert '# HELP declared_ratio a \\\\ \\"quoted\\"\\nline\n' in page(sink, openmetrics=True)
 
 
-def test_half_a_surrogate_pair_in_a_description_breaks_nothing() -> None:
-    """It is U+FFFD."""
+def test_an_unpaired_surrogate_in_a_description_is_replaced() -> None:
+    """It becomes U+FFFD."""
 
     @metric_event
     class Odd(MetricEvent):
@@ -168,8 +168,8 @@ def test_half_a_surrogate_pair_in_a_description_breaks_nothing() -> None:
 
 
 @BOTH
-def test_a_counter_called_total_is_one_in_text_and_of_unknown_type_in_openmetrics(openmetrics: bool) -> None:
-    """Nothing would be left of its family's name."""
+def test_a_counter_called_total_is_a_counter_in_text_and_of_unknown_type_in_openmetrics(openmetrics: bool) -> None:
+    """Otherwise its family's name would be empty."""
     text = page(filled(Counter("total", {"a": "b"}, 3), Gauge("depth", {}, 1)), openmetrics)
     assert f"# TYPE total {'unknown' if openmetrics else 'counter'}\n" in text
     assert 'total{a="b"} 3.0\n' in text
@@ -181,7 +181,7 @@ def test_a_counter_called_total_is_one_in_text_and_of_unknown_type_in_openmetric
 
 
 def test_bounds_are_canonical_numbers() -> None:
-    """The examples of OpenMetrics' specification, and of prometheus_client."""
+    """The examples are from OpenMetrics' specification and from prometheus_client."""
     written = {
         0.0: "0.0",
         0.001: "0.001",
@@ -216,16 +216,16 @@ def test_bounds_are_canonical_numbers() -> None:
 @example(math.nan)
 @example(1e6)
 @example(-0.0)
-def test_every_float_is_read_as_itself(value: float) -> None:
-    """To the last bit."""
+def test_every_float_round_trips(value: float) -> None:
+    """The result is equal to the last bit."""
     for text in (number_text(value), bound_text(value)):
         assert math.isnan(value) or struct.pack("d", float(text)) == struct.pack("d", value)
     assert re.fullmatch(r"NaN|[+-]Inf|-?[0-9.]+(e[+-][0-9]+)?", number_text(value))
 
 
 @BOTH
-def test_sums_that_no_float_holds_are_infinite(openmetrics: bool) -> None:
-    """And their neighbours are what they are."""
+def test_sums_beyond_any_float_are_infinite(openmetrics: bool) -> None:
+    """Other series are unaffected."""
     huge = [Counter("c", {"a": 1}, 1.7e308)] * 2 + [Histogram("h", {}, 1.7e308)] * 2
     found = read(filled(*huge, Counter("c", {"a": 2}, 0.1)), openmetrics)
     assert found.of("c_total") == {labelled(a="1"): math.inf, labelled(a="2"): 0.1}
@@ -235,8 +235,8 @@ def test_sums_that_no_float_holds_are_infinite(openmetrics: bool) -> None:
 
 
 @BOTH
-def test_whatever_number_a_gauge_was_set_to_is_written_as_a_float(openmetrics: bool) -> None:
-    """Bools and large ints too."""
+def test_any_value_of_a_gauge_is_written_as_a_float(openmetrics: bool) -> None:
+    """That includes bools and large ints."""
     values = [0, -0.5, 3, 10**300, 2**53 + 1, -(10**20), 1e-320]
     sink = filled(*(Gauge("g", {"n": n}, value) for n, value in enumerate(values)), HealthCheck("b", False, 1))
     found = read(sink, openmetrics)
@@ -245,8 +245,8 @@ def test_whatever_number_a_gauge_was_set_to_is_written_as_a_float(openmetrics: b
     assert "False" not in page(sink, openmetrics)
 
 
-def test_a_sum_that_may_fall_is_no_counter_in_openmetrics() -> None:
-    """With negative bounds or a negative sum, OpenMetrics has neither sum nor count; text has both."""
+def test_a_sum_that_may_fall_is_left_out_in_openmetrics() -> None:
+    """With negative bounds or a negative sum, OpenMetrics has neither sum nor count, and text has both."""
     low = HistogramPoint("low", {}, 2, 3.0, (-1.0, 2.0), (0, 2, 0))
     sink = filled(low, Histogram("h", {"a": 1}, -0.5), Histogram("h", {"a": 2}, 0.5))
     text, strict = read(sink, openmetrics=False), read(sink, openmetrics=True)
@@ -260,7 +260,7 @@ def test_a_sum_that_may_fall_is_no_counter_in_openmetrics() -> None:
     assert read(sink, openmetrics=True).of("h_sum")[labelled(a="1")] == 0.5
 
 
-# -- labels and values, whatever they are
+# -- arbitrary labels and values
 
 AWKWARD_VALUES = [
     *AWKWARD.values(),
@@ -285,17 +285,17 @@ finite = st.floats(allow_nan=False, allow_infinity=False)
 
 
 def whole(text: str) -> str:
-    """Return text as it can be encoded."""
+    """Return text in a form that can be encoded."""
     return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
 
 
 @BOTH
 @settings(deadline=None)
 @given(series=st.lists(st.tuples(st.dictionaries(plain_names, values_of_labels, max_size=4), finite), max_size=5))
-def test_parsers_give_back_exactly_the_labels_and_the_values(
+def test_parsers_return_exactly_the_recorded_labels_and_values(
     openmetrics: bool, series: list[tuple[dict[str, str], float]]
 ) -> None:
-    """Of gauges, whatever text the values are; the last of each label set, an empty label being none."""
+    """Gauges have any text as label values; the last value per label set counts, and empty labels are absent."""
     sink = filled(*(Gauge("depth", labels, value) for labels, value in series))
     expected: dict[Any, float] = {}
     for labels, value in series:
@@ -305,8 +305,8 @@ def test_parsers_give_back_exactly_the_labels_and_the_values(
 
 @BOTH
 @pytest.mark.parametrize("value", AWKWARD_VALUES)
-def test_hostile_label_values_come_through_as_they_are(openmetrics: bool, value: str) -> None:
-    """In each kind of instrument, beside others."""
+def test_hostile_label_values_arrive_unchanged(openmetrics: bool, value: str) -> None:
+    """They are in each kind of instrument, next to others."""
     labels: dict[str, Any] = {"a": value, "b": "x", "c": value}
     sink = filled(
         Gauge("g", labels, 1.5), Counter("c", labels, 2), Histogram("h", labels, 3), Gauge("g", {"b": "y"}, 2)
@@ -340,10 +340,10 @@ CLASHING = ["a", "a.b", "a_b", "a.count", "a.sum", "a.total", "a_created", "a.bu
         max_size=12,
     )
 )
-def test_whatever_the_names_are_both_parsers_take_the_page_and_it_has_everything_that_is_not_refused(
+def test_a_page_with_any_names_is_parsed_and_has_everything_that_is_not_refused(
     openmetrics: bool, series: list[tuple[str, Any, dict[str, str], int]]
 ) -> None:
-    """Names that are equal once translated, or that clash with the samples of others."""
+    """Names may be equal once translated, or clash with the samples of other instruments."""
     sink = filled()
     refused = sink.merge([kind(name, labels, value) for name, kind, labels, value in series]) or {}
     taken = [one for at, one in enumerate(series) if at not in refused]
@@ -362,11 +362,11 @@ def test_whatever_the_names_are_both_parsers_take_the_page_and_it_has_everything
     assert all(re.fullmatch(r"[a-zA-Z_][a-zA-Z0-9_]*", label) for _, labels in found.samples for label, _ in labels)
 
 
-# -- what does not fit
+# -- conflicts
 
 
 def test_instruments_with_the_same_name_type_and_unit_share_a_family() -> None:
-    """Declared differently; of a histogram, the bounds that came first."""
+    """They may be declared differently; a histogram keeps the bounds that came first."""
     events = [
         *(
             Counter("jobs.done", {"n": 1}, 1),
@@ -383,8 +383,8 @@ def test_instruments_with_the_same_name_type_and_unit_share_a_family() -> None:
         assert found.of("a_size_bucket")[labelled(n="2", le="10.0")] == 1
 
 
-def test_series_that_are_equal_once_translated_are_added_up() -> None:
-    """Of one instrument or two, in one merge or in several; of a gauge, the latest value counts."""
+def test_series_with_equal_translated_names_are_added_up() -> None:
+    """They may belong to one instrument or two, and to one merge or several; for a gauge, the latest value counts."""
     sink = filled(
         *(Counter("hits", {"user": None}, 7), Counter("hits", {"user": ""}, 2), Counter("hits", {}, 1)),
         *(Counter("jobs.done", {"http.route": "/", "n": 1}, 1), Counter("jobs_done", {"n": 1, "http_route": "/"}, 2)),
@@ -405,7 +405,7 @@ def test_series_that_are_equal_once_translated_are_added_up() -> None:
 
 
 def test_the_cap_counts_series_as_prometheus_sees_them() -> None:
-    """Not the ways to write them."""
+    """Different spellings of a series count once."""
     names = ["a.b", "a_b", "a-b", "a b"]
     sink = filled(*(Counter("c", {name: n}, 1) for n in range(3) for name in names), max_series=3)
     assert read(sink, openmetrics=True).of("c_total") == {labelled(a_b=str(n)): 4 for n in range(3)}
@@ -432,10 +432,10 @@ def test_the_cap_counts_series_as_prometheus_sees_them() -> None:
     ],
     ids=stable_id,
 )
-def test_an_instrument_whose_names_another_has_is_refused(
+def test_an_instrument_whose_names_are_taken_is_refused(
     first: MetricEvent, second: MetricEvent, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """Whoever comes last, in both formats; its events are rejected, and that is logged once."""
+    """The later one is refused in both formats; its events are rejected, and that is logged once."""
     sink = filled(first)
     alone = [page(sink, openmetrics) for openmetrics in (False, True)]
     assert list(sink.merge([second]) or {}) == [0]
@@ -454,23 +454,23 @@ def test_an_instrument_whose_names_another_has_is_refused(
 
 @BOTH
 @pytest.mark.parametrize("suffix", ["bucket", "sum", "count", "total", "created", "info", "gsum", "gcount", "max"])
-def test_a_gauge_may_be_called_like_a_sample_of_another_type(suffix: str, openmetrics: bool) -> None:
-    """As long as nobody else has the name."""
+def test_a_gauge_may_be_named_like_a_sample_of_another_type(suffix: str, openmetrics: bool) -> None:
+    """This holds as long as no other instrument uses the name."""
     sink = filled(Gauge(f"a.{suffix}", {}, 2), Counter("b", {}, 1), Histogram("c", {}, 1))
     assert read(sink, openmetrics).of(f"a_{suffix}") == {labelled(): 2}
     assert sink.left_out == 0
 
 
-# -- page after page
+# -- successive pages
 
 NAMES = {"a": "a", "b": "b", "\ufffd": "U___fffd_"}
 LABEL_NAMES = {"1": "key_1", "\ufffd": "key_"}
 
 
 def of_tally(tally: Tally) -> dict[str, dict[Any, list[float]]]:
-    """Return samples by name and labels, of instruments that no other comes near.
+    """Return the samples by name and labels of instruments that clash with no other.
 
-    An empty label is none, so that several series may be one: sums are added up, of gauges there are all last values.
+    An empty label is absent, so several series may become one: sums are added up, and gauges have all last values.
     """
     expected: dict[str, dict[Any, list[float]]] = {}
 
@@ -480,7 +480,7 @@ def of_tally(tally: Tally) -> dict[str, dict[Any, list[float]]]:
     suffix = {"": "", "s": "_seconds", "By": "_bytes", "{job}": "", "{event}": ""}
     shared = {name for name, *_ in tally.series if sum(name == other for other, *_ in tally.series) > 1}
     for (name, kind, unit), family in tally.series.items():
-        if name in shared or (name == "\ufffd" and kind == "counter"):  # that one is called total
+        if name in shared or (name == "\ufffd" and kind == "counter"):  # that counter is called total
             continue
         base = NAMES.get(name, name.replace(".", "_")) + suffix[unit]
         for pairs, one in family.items():
@@ -497,13 +497,13 @@ def of_tally(tally: Tally) -> dict[str, dict[Any, list[float]]]:
 
 @settings(deadline=None)
 @given(batches=st.lists(st.tuples(st.lists(EVENTS, max_size=8), st.booleans(), st.booleans()), max_size=6))
-def test_every_page_says_what_an_independent_tally_says(
+def test_every_page_agrees_with_an_independent_tally(
     batches: Sequence[tuple[list[MetricEvent], bool, bool]],
 ) -> None:
-    """After each merge or after some, in either format, whatever was kept from the page before."""
+    """Pages are read after each merge or after some, in either format, whatever is cached from earlier pages."""
     sink, tally = filled(static_labels={"region": "eu"}), Tally({"region": "eu"})
     for events, look, openmetrics in batches:
-        for event in events:  # one at a time: the last of a gauge is the last, whatever its timestamp
+        for event in events:  # one at a time: the last value of a gauge is the last one merged, whatever its timestamp
             sink.merge([event])
             tally.add(event)
         if not look:
@@ -524,8 +524,8 @@ def test_every_page_says_what_an_independent_tally_says(
 
 
 @BOTH
-def test_every_kind_of_event_is_on_the_page_as_it_is_declared(openmetrics: bool) -> None:
-    """The samples of the contract."""
+def test_every_kind_of_event_is_on_the_page_as_declared(openmetrics: bool) -> None:
+    """The events are the samples of the contract."""
     found = read(filled(*(event for event, _ in SAMPLES)), openmetrics)
     labels = {"http_request_method": "GET", "http_route": "/users/{id}", "http_response_status_code": "200"}
     assert found.of("http_server_request_duration_seconds_sum") == {labelled(labels): 0.15}
@@ -547,15 +547,15 @@ def test_every_kind_of_event_is_on_the_page_as_it_is_declared(openmetrics: bool)
 
 
 def test_label_sets_beyond_the_cap_share_a_series() -> None:
-    """Called as OpenTelemetry has it."""
+    """The series has OpenTelemetry's label for it."""
     sink = filled(*(Counter("c", {"n": n}, 1) for n in range(7)), max_series=3, static_labels={"region": "eu"})
     found = read(sink, openmetrics=True).of("c_total")
     assert found[labelled(otel_metric_overflow="true", region="eu")] == 4
     assert len(found) == 4
 
 
-def test_what_has_not_changed_is_not_written_again_and_what_has_is() -> None:
-    """Both formats have what is kept."""
+def test_only_changed_series_are_written_again() -> None:
+    """Both formats cache unchanged series."""
     sink = filled(HttpRequest("GET", "/a", 200, 0.1), Counter("c", {"n": 1}, 1), Counter("c", {"n": 2}, 1))
     for openmetrics in (False, True):
         before = page(sink, openmetrics)

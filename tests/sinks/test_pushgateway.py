@@ -1,4 +1,4 @@
-"""PushgatewaySink: what is pushed where, and that pushing never resets a counter."""
+"""PushgatewaySink: where it pushes to, and that pushing never resets a counter."""
 
 import os
 import socket
@@ -23,7 +23,7 @@ Samples = dict[tuple[str, tuple[tuple[str, str], ...]], float]
 
 
 class FakeGateway:
-    """Keeps groups as a Pushgateway does, read by Prometheus' own parser; answers by a script, then well."""
+    """Keeps groups as a Pushgateway does, read by Prometheus' own parser; follows a script first."""
 
     def __init__(self, *script: int, hang: bool = False) -> None:
         self.script = list(script)
@@ -55,13 +55,13 @@ class FakeGateway:
         return httpx2.Response(200)
 
     def __call__(self, **settings: Any) -> PushgatewaySink:
-        """Make a sink that pushes here."""
+        """Create a sink that pushes to this gateway."""
         settings = {"job": "nightly", "client": self.client, **settings}
         return PushgatewaySink("http://gateway.example", **settings)
 
 
 def group_of(path: str) -> Group:
-    """Read a grouping key from a path."""
+    """Parse the grouping key in a path."""
     prefix, *parts = path.removeprefix("/").split("/")
     assert prefix == "metrics"
     assert len(parts) % 2 == 0
@@ -76,7 +76,7 @@ def group_of(path: str) -> Group:
 
 
 def samples_of(text: str) -> Samples:
-    """Read samples; none of them twice, none with a time."""
+    """Parse samples; none may occur twice or have a timestamp."""
     found: Samples = {}
     for family in text_string_to_metric_families(text):
         for sample in family.samples:
@@ -91,18 +91,18 @@ def samples_of(text: str) -> Samples:
 
 
 class PushgatewayCase(SeriesSinkCase):
-    """On a gateway that is fast, or fails, or hangs."""
+    """A gateway that is fast, fails, or hangs."""
 
     name = "pushgateway"
     gateway: FakeGateway | None = None
 
     def make(self, *, fail: int = 0, hang: bool = False, **settings: Any) -> PushgatewaySink:
-        """Make it."""
+        """Create the sink."""
         self.gateway = FakeGateway(*[503] * fail, hang=hang)
         return self.gateway(**settings)
 
     def sums(self) -> dict[str, float]:
-        """Read the group."""
+        """Return the sums in the group."""
         assert self.gateway is not None
         found = [group for key, group in self.gateway.groups.items() if ("job", "nightly") in key]
         sums = dict[str, float]()
@@ -114,12 +114,12 @@ class PushgatewayCase(SeriesSinkCase):
 
 @pytest.fixture
 def series(tmp_path: Path) -> SeriesSinkCase:
-    """Give the case."""
+    """The case of the sink."""
     return PushgatewayCase(tmp_path)
 
 
 class TestPushgateway(SeriesSinkContract):
-    """The contract."""
+    """The contract of series sinks."""
 
 
 # --------------------------------------------------------------------------------------------------------- grouping key
@@ -135,7 +135,7 @@ async def pushed_to(**settings: Any) -> Group:
 
 
 async def test_by_default_the_group_is_this_process(autojump_clock: MockClock) -> None:
-    """So that two workers do not overwrite each other."""
+    """So two workers do not overwrite each other."""
     assert await pushed_to() == {"job": "nightly", "instance": f"{socket.gethostname()}:{os.getpid()}"}
 
 
@@ -143,7 +143,7 @@ async def test_by_default_the_group_is_this_process(autojump_clock: MockClock) -
     "value", ["", "a/b", "a b", ".", "..", "äöü", "😀", "a=b&c?d#e", "%41", "a\nb", "=", "plain-1.0_~", "-", "@base64"]
 )
 async def test_any_text_may_be_in_the_grouping_key(value: str, autojump_clock: MockClock) -> None:
-    """As the job, if it is not empty, and as any other label."""
+    """It may be the job, if it is not empty, or any other label."""
     assert await pushed_to(job=value or "j", grouping_key={"shard": value}) == {"job": value or "j", "shard": value}
     assert await pushed_to(job="j", grouping_key={}) == {"job": "j"}
 
@@ -163,8 +163,8 @@ async def test_any_text_may_be_in_the_grouping_key(value: str, autojump_clock: M
         ({"timeout": 0}, r"^timeout must be"),
     ],
 )
-def test_a_bad_setting_is_named(settings: Any, message: str) -> None:
-    """When the sink is made."""
+def test_an_invalid_setting_is_named(settings: Any, message: str) -> None:
+    """The constructor refuses it."""
     with pytest.raises(ValueError, match=message):
         FakeGateway()(**settings)
 
@@ -174,7 +174,7 @@ def test_a_bad_setting_is_named(settings: Any, message: str) -> None:
 
 @pytest.mark.parametrize("method", ["PUT", "POST"])
 async def test_pushing_never_resets_a_counter(method: str, autojump_clock: MockClock) -> None:
-    """Each push has every series since the beginning, also those that nothing was added to."""
+    """Each push has every series since the beginning, including those without new events."""
     gateway = FakeGateway(503)
     async with collector(BatchMetricsConfig(batch_size=10), sinks=[gateway(method=method)]) as metrics:
         for number in range(30):
@@ -209,8 +209,8 @@ async def test_post_leaves_metrics_of_other_names_alone(autojump_clock: MockCloc
         assert {each for each, _ in group} == expected[name]
 
 
-async def test_a_label_called_like_one_of_the_grouping_key_gives_way(autojump_clock: MockClock) -> None:
-    """The gateway would overwrite it, and make one series of two."""
+async def test_a_label_named_like_one_of_the_grouping_key_is_renamed(autojump_clock: MockClock) -> None:
+    """The gateway would overwrite the label, and turn two series into one."""
     gateway = FakeGateway()
     config = BatchMetricsConfig(static_labels={"instance": "mine"})
     async with collector(config, sinks=[gateway(grouping_key={"instance": "i", "shard": "s"})]) as metrics:
@@ -226,10 +226,10 @@ async def test_a_label_called_like_one_of_the_grouping_key_gives_way(autojump_cl
     }
 
 
-async def test_instruments_of_one_name_are_added_up_and_those_of_another_type_refused(
+async def test_instruments_of_one_name_are_added_up_and_other_types_are_refused(
     autojump_clock: MockClock,
 ) -> None:
-    """The gateway would refuse the whole push."""
+    """Otherwise the gateway would refuse the whole push."""
     gateway = FakeGateway()
     async with collector(sinks=[gateway()]) as metrics:
         metrics.record_counter("a.b", {"x": None}, 1)
@@ -242,8 +242,8 @@ async def test_instruments_of_one_name_are_added_up_and_those_of_another_type_re
     assert account.last_error == "1 of 3 events refused: 'a.b' of another kind or unit has the name"
 
 
-async def test_a_refusal_is_told_and_tried_again(autojump_clock: MockClock) -> None:
-    """A push that is refused loses nothing: the next one has everything."""
+async def test_a_refusal_is_reported_and_retried(autojump_clock: MockClock) -> None:
+    """A refused push loses nothing: the next one has everything."""
     gateway = FakeGateway(400, 401)
     async with collector(sinks=[gateway()]) as metrics:
         metrics.record_counter("jobs", {}, 1)
@@ -256,8 +256,8 @@ async def test_a_refusal_is_told_and_tried_again(autojump_clock: MockClock) -> N
 # ----------------------------------------------------------------------------------------------------------- at the end
 
 
-async def test_the_group_is_deleted_on_exit_where_that_is_asked_for(autojump_clock: MockClock) -> None:
-    """After the last push; otherwise it stays."""
+async def test_the_group_is_deleted_on_exit_on_request(autojump_clock: MockClock) -> None:
+    """It is deleted after the last push; otherwise it stays."""
     for delete_on_exit in (True, False):
         gateway = FakeGateway()
         async with collector(sinks=[gateway(delete_on_exit=delete_on_exit)]) as metrics:
@@ -267,8 +267,8 @@ async def test_the_group_is_deleted_on_exit_where_that_is_asked_for(autojump_clo
         assert len(gateway.groups) == 1 - delete_on_exit
 
 
-async def test_a_group_that_is_not_deleted_is_told_and_harms_nobody(autojump_clock: MockClock) -> None:
-    """What was delivered stays delivered."""
+async def test_a_group_that_could_not_be_deleted_is_reported_and_does_no_harm(autojump_clock: MockClock) -> None:
+    """Delivered events stay delivered."""
 
     async def first_then_fails(request: httpx2.Request) -> httpx2.Response:
         await trio.lowlevel.checkpoint()
@@ -282,8 +282,8 @@ async def test_a_group_that_is_not_deleted_is_told_and_harms_nobody(autojump_clo
     assert "not deleted: HTTP 500: disk full" in str(account.last_error)
 
 
-async def test_a_gateway_that_hangs_at_the_end_does_not_hold_up_the_application(autojump_clock: MockClock) -> None:
-    """The shutdown's deadline covers the deletion too."""
+async def test_a_gateway_that_hangs_at_the_end_does_not_delay_the_application(autojump_clock: MockClock) -> None:
+    """The shutdown deadline covers the deletion too."""
 
     async def hangs(request: httpx2.Request) -> httpx2.Response:
         if request.method == "DELETE":

@@ -1,4 +1,4 @@
-"""Timestamps: no two lines of a series share one, and a line has the same each time."""
+"""Timestamps: no two lines of a series share one, and a line has the same timestamp each time."""
 
 import random
 from collections.abc import Sequence
@@ -15,14 +15,14 @@ Event = tuple[str, int]
 
 
 def stamps_of(timestamps: Timestamps, events: Sequence[Event], serials: Sequence[int]) -> list[int]:
-    """Have the events' lines given their timestamps."""
+    """Return the timestamps of the events' lines."""
     own = [stamp for _, stamp in events]
     heads = [head for head, _ in events]
     return list(timestamps.given(heads, own, serials, 0, beyond=timestamps.beyond(own)))
 
 
 def encode(timestamps: Timestamps, events: Sequence[Event], numbers: Sequence[int]) -> dict[int, int]:
-    """Have some of the events given theirs; by number."""
+    """Return the timestamps of some of the events, by number."""
     return dict(zip(numbers, stamps_of(timestamps, [events[number] for number in numbers], numbers), strict=True))
 
 
@@ -32,10 +32,10 @@ EVENTS = st.lists(
 
 
 @given(EVENTS, st.randoms(use_true_random=False), st.booleans())
-def test_none_collide_and_each_has_the_same_every_time(
+def test_timestamps_do_not_collide_and_each_line_keeps_its_own(
     events: list[Event], chance: random.Random, rising: bool
 ) -> None:
-    """In any split, in any order, encoded any number of times."""
+    """Events are encoded in any split, in any order, and any number of times."""
     if rising:
         events = sorted(events, key=lambda event: event[1])
     given: dict[int, int] = {}
@@ -55,8 +55,8 @@ def test_none_collide_and_each_has_the_same_every_time(
 
 
 @given(EVENTS)
-def test_only_what_would_collide_moves(events: list[Event]) -> None:
-    """The first of a series at a time keeps it, unless one that had to move got there before."""
+def test_only_colliding_timestamps_move(events: list[Event]) -> None:
+    """The first event of a series at a timestamp keeps it, unless a moved event has taken it before."""
     timestamps = Timestamps()
     found = encode(timestamps, events, range(len(events)))
     taken: set[Event] = set()
@@ -65,8 +65,8 @@ def test_only_what_would_collide_moves(events: list[Event]) -> None:
         taken.add((head, found[number]))
 
 
-def test_rising_timestamps_are_returned_as_they_are() -> None:
-    """The very same list: nothing was looked up."""
+def test_rising_timestamps_are_returned_unchanged() -> None:
+    """The same list is returned: nothing was looked up."""
     timestamps = Timestamps()
     for start in (0, 500, 1000):
         own = list(range(start, start + 500))
@@ -75,15 +75,15 @@ def test_rising_timestamps_are_returned_as_they_are() -> None:
 
 
 @pytest.mark.parametrize("own", [[5, 5], [6, 5], [10, 11], [3, 12]])
-def test_others_are_looked_up(own: list[int]) -> None:
-    """Equal ones, falling ones, ones that are not beyond what came before."""
+def test_timestamps_that_do_not_rise_are_looked_up(own: list[int]) -> None:
+    """They are equal, falling, or not later than earlier ones."""
     timestamps = Timestamps()
     assert timestamps.beyond([10])
     assert not timestamps.beyond(own)
 
 
-def test_an_event_that_moved_keeps_its_place_when_the_other_is_forgotten() -> None:
-    """What it collided with has left the window."""
+def test_a_moved_event_keeps_its_timestamp_when_the_other_event_is_forgotten() -> None:
+    """The event that it collided with has left the window."""
     timestamps = Timestamps(window=100)
     others = [("b", 5 + number) for number in range(1, 100)]
     assert stamps_of(timestamps, [("a", 5), *others], range(100)) == list(range(5, 105))
@@ -92,8 +92,8 @@ def test_an_event_that_moved_keeps_its_place_when_the_other_is_forgotten() -> No
     assert stamps_of(timestamps, [("a", 5)], [100]) == [6]
 
 
-def test_memory_is_bounded() -> None:
-    """Rising, equal and mixed; one at a time and in chunks."""
+def test_the_memory_of_timestamps_is_bounded() -> None:
+    """Timestamps are rising, equal and mixed, and come one at a time and in chunks."""
     timestamps = Timestamps(window=1000)
     serial = 0
     for round_ in range(400):
@@ -108,8 +108,8 @@ def test_memory_is_bounded() -> None:
         assert len(held[index]) <= 1000
 
 
-def test_the_window_is_what_the_documentation_says() -> None:
-    """So many lines back."""
+def test_the_window_has_the_documented_size() -> None:
+    """The window reaches 50 000 lines back."""
     assert WINDOW == 50_000
     timestamps = Timestamps()
     for start in range(0, WINDOW, 500):
@@ -120,8 +120,8 @@ def test_the_window_is_what_the_documentation_says() -> None:
 
 @pytest.mark.parametrize("size", [1, 3, 49, 50, 99])
 @pytest.mark.parametrize("again", [False, True])
-def test_the_window_is_of_lines_in_small_payloads_too(size: int, again: bool) -> None:
-    """One at a time as well; some of them looked up, others not. A chunk more or less is forgotten."""
+def test_the_window_counts_lines_in_small_payloads_too(size: int, again: bool) -> None:
+    """Lines may come one at a time, with or without lookups. It may be off by one chunk."""
     timestamps = Timestamps(window=2000)
     serials = range(0, 2000 - 100 - size, size)
     for start in serials:
@@ -141,7 +141,7 @@ def test_the_window_is_of_lines_in_small_payloads_too(size: int, again: bool) ->
 
 
 def test_the_window_is_bounded_by_characters_too() -> None:
-    """Of those that were made for the lines."""
+    """The bound counts the characters that were built for the lines."""
     timestamps = Timestamps()
     for start in range(0, 50_000, 100):
         own = range(start, start + 100)
@@ -149,8 +149,8 @@ def test_the_window_is_bounded_by_characters_too() -> None:
     assert len(vars(timestamps)["_chunks"]) == 200
 
 
-def test_serial_numbers_that_begin_anew_are_other_events() -> None:
-    """A sink that is used in a second collector."""
+def test_serial_numbers_that_start_over_belong_to_other_events() -> None:
+    """The sink is used in a second collector."""
     timestamps = Timestamps()
     assert stamps_of(timestamps, [("a", 5), ("a", 5)], [0, 1]) == [5, 6]
     timestamps.renew()
@@ -158,23 +158,23 @@ def test_serial_numbers_that_begin_anew_are_other_events() -> None:
     assert stamps_of(timestamps, [("a", 5), ("a", 5)], [0, 1]) == [7, 8]
 
 
-def test_one_that_moved_is_not_overwritten_by_the_next() -> None:
-    """What comes behind it has the time to which it moved."""
+def test_a_moved_event_is_not_overwritten_by_the_next_event() -> None:
+    """The next event already has the timestamp to which it moved."""
     timestamps = Timestamps()
     assert stamps_of(timestamps, [("a", 5), ("a", 5)], [0, 1]) == [5, 6]
     assert stamps_of(timestamps, [("a", 6), ("a", 7)], [2, 3]) == [7, 8]
 
 
-def test_lines_of_one_event_are_told_apart() -> None:
-    """Two of its lines are of one series."""
+def test_lines_of_one_event_get_distinct_timestamps() -> None:
+    """Several of its lines belong to one series."""
     timestamps = Timestamps()
     for _ in range(2):
         assert [timestamps.given(["a"], [5], [7], line, beyond=False) for line in range(3)] == [[5], [6], [7]]
 
 
 @pytest.mark.parametrize("own", [[5] * 20_000, [*range(10_000), *range(10_000)]], ids=["equal", "twice"])
-def test_many_that_collide_take_no_long_search(own: list[int]) -> None:
-    """What is taken is passed over at once: a second is 50 times what it takes; a search would take a minute."""
+def test_many_colliding_timestamps_are_resolved_quickly(own: list[int]) -> None:
+    """Taken timestamps are skipped at once: this takes a fiftieth of a second, and a search would take a minute."""
     timestamps = Timestamps()
     start = perf_counter()
     found = [
@@ -187,8 +187,8 @@ def test_many_that_collide_take_no_long_search(own: list[int]) -> None:
     assert perf_counter() - start < 5
 
 
-def test_one_far_ahead_of_its_time_disturbs_nobody() -> None:
-    """An event from the future, then the present again."""
+def test_an_event_far_in_the_future_does_not_disturb_other_events() -> None:
+    """An event from the future comes first, then the present again."""
     timestamps = Timestamps()
     assert stamps_of(timestamps, [("a", 10**12), ("a", 5)], [0, 1]) == [10**12, 5]
     later = stamps_of(timestamps, [("a", at) for at in range(6, 506)], range(2, 502))

@@ -246,6 +246,7 @@ class Batching:
                 return
             batch.mark_ready(self._waker, self._turn)
             self._seal()
+            self._room = 0  # threads may have filled several batches since it was known
 
     def _seal(self) -> None:
         """Seal the open batch. A call that was cut short goes on."""

@@ -104,6 +104,10 @@ class InvalidEvents:
         self._logged: dict[tuple[str, str, str], float] = {}
         self._every = _logger.isEnabledFor(logging.DEBUG)
 
+    def __len__(self) -> int:
+        """Return how many classes, fields and rules are remembered."""
+        return len(self._logged)
+
     def note(self, fault: InvalidError) -> None:
         """Record a fault, to be logged if it is due. Safe in any thread; re-entrant; waits for nothing, never raises.
 

@@ -1,13 +1,14 @@
-"""What any sink must do, whatever it speaks: write a case for a sink, and the contract tests it.
+"""The contract that any sink must pass: write a case for a sink, and the contract tests it.
 
 How this works
 ==============
 
-A case makes the sink and reads back what arrived, by means that owe nothing to the library: another SQLite connection,
-a JSON parser, a log handler. What should have arrived comes from :data:`SAMPLES`, written down by hand beside the
-events, or from the numbers that a test recorded. `stats()` is never asked what arrived: it is held against that.
+A case creates the sink and reads back what arrived, by means that are independent of the library: another SQLite
+connection, a JSON parser, a log handler. The expected events come from :data:`SAMPLES`, written down by hand next to
+the recorded events, or from the numbers that a test recorded. The contract never asks `stats()` what arrived: it checks
+`stats()` against it.
 
-A test module gives a fixture ``case`` and a class that inherits the contract::
+A test module defines a fixture ``case`` and a class that inherits the contract::
 
     @pytest.fixture(params=[MyCase])
     def case(request, tmp_path):

@@ -31,35 +31,35 @@ class EventSinkCase(ABC):
     """A sink, and a way to read back what arrived."""
 
     detailed = True
-    """Whether it tells what arrived event by event; else only how many of each kind."""
+    """Whether the case can read each event; otherwise it only counts events per kind."""
     encodes = True
-    """Whether an event that has no form of its kind is rejected."""
+    """Whether the sink rejects an event that it cannot encode."""
     adds_static_labels = True
-    """Whether static labels are part of what it writes."""
+    """Whether the sink writes static labels."""
     takes_settings = True
-    """Whether it is made with settings."""
+    """Whether the sink is constructed with settings."""
     exact = True
-    """Whether what arrived is what was delivered, even where it was cut off."""
+    """Whether exactly the delivered events arrived, even if an attempt was cancelled."""
     name: str
-    """Its name in `stats().sinks`."""
+    """The sink's name in `stats().sinks`."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
 
     @abstractmethod
     def make(self, **settings: Any) -> Any:
-        """Make the sink."""
+        """Create the sink."""
 
     @abstractmethod
     def arrived(self) -> list[Arrived]:
-        """Return what arrived so far, in order."""
+        """Return the events that have arrived so far, in order."""
 
     def kinds(self) -> Count[str]:
-        """Return how many events of each kind arrived so far."""
+        """Return how many events of each kind have arrived so far."""
         return Count(event.kind for event in self.arrived())
 
     def make_unreachable(self) -> Any:
-        """Make one that can deliver nothing; None where there is no such thing."""
+        """Create a sink that cannot deliver anything, or return None if there is no such sink."""
         return None
 
 
@@ -69,7 +69,7 @@ def ids(arrived: Iterable[Arrived]) -> list[int]:
 
 
 def account_of(stats: BatchMetricsStats, case: EventSinkCase) -> SinkStats:
-    """Check the account, hold it against what arrived, and return the sink's part of it."""
+    """Check the account, compare it with what arrived, and return the sink's part of it."""
     [account] = balanced(stats).sinks.values()
     count = case.kinds().total()
     assert account.delivered <= count <= account.delivered + account.failed + account.pending, stats
@@ -79,10 +79,10 @@ def account_of(stats: BatchMetricsStats, case: EventSinkCase) -> SinkStats:
 
 
 class EventSinkContract:
-    """What any event sink must do."""
+    """The tests that any event sink must pass."""
 
     async def test_every_event_arrives_exactly_once_in_order(self, case: EventSinkCase) -> None:
-        """Over many batches, flushed and not."""
+        """Many batches are recorded, with and without flushes."""
         async with collector(BatchMetricsConfig(batch_size=300), sinks=[case.make()]) as metrics:
             for start in range(0, 2500, 500):
                 record(metrics, range(start, start + 500))
@@ -93,8 +93,8 @@ class EventSinkContract:
         if case.detailed:
             assert ids(case.arrived()) == list(range(2500))
 
-    async def test_every_kind_of_event_arrives_as_it_is_declared(self, case: EventSinkCase) -> None:
-        """The built-in ones, a point of a histogram, and a user's own."""
+    async def test_every_kind_of_event_arrives_as_declared(self, case: EventSinkCase) -> None:
+        """Built-in events, a point of a histogram, and a user's own event class."""
         async with collector(sinks=[case.make()]) as metrics:
             for event, _ in SAMPLES:
                 metrics.record(event)
@@ -103,8 +103,8 @@ class EventSinkContract:
         if case.detailed:
             assert case.arrived() == [expected._replace(timestamp=TIMESTAMP) for _, expected in SAMPLES]
 
-    async def test_what_bound_instruments_gather_arrives(self, case: EventSinkCase) -> None:
-        """A point for each instrument that was touched."""
+    async def test_points_of_bound_instruments_arrive(self, case: EventSinkCase) -> None:
+        """Each updated instrument delivers one point."""
         async with collector(sinks=[case.make()]) as metrics:
             metrics.counter("jobs", labels={"queue": "a"}).add(2)
             metrics.counter("jobs", labels={"queue": "a"}).add(3)
@@ -121,8 +121,8 @@ class EventSinkContract:
                 "HistogramPoint": ("size", {}, counts),
             }
 
-    async def test_awkward_text_arrives_as_it_is(self, case: EventSinkCase) -> None:
-        """As a label's value, a label's name and an instrument's name; in one event and in one for each."""
+    async def test_awkward_text_arrives_unchanged(self, case: EventSinkCase) -> None:
+        """It is a label's value, a label's name and an instrument's name, all in one event and in one event each."""
         async with collector(sinks=[case.make()]) as metrics:
             metrics.record_gauge("all", AWKWARD, 1)
             for value in AWKWARD.values():
@@ -134,7 +134,7 @@ class EventSinkContract:
             expected += [(value or "-", {value: value}) for value in AWKWARD.values()]
             assert [(event.name, event.labels) for event in case.arrived()] == expected
 
-    async def test_half_a_surrogate_pair_takes_nobody_with_it(self, case: EventSinkCase) -> None:
+    async def test_an_unpaired_surrogate_does_not_affect_other_events(self, case: EventSinkCase) -> None:
         """No encoding can carry it, so it arrives as U+FFFD."""
         async with collector(sinks=[case.make()]) as metrics:
             record(metrics, [0])
@@ -146,8 +146,8 @@ class EventSinkContract:
             assert ids(case.arrived()) == [0, 1, 2]
             assert case.arrived()[1].labels["half"] == "a\ufffdz"
 
-    async def test_static_labels_are_on_everything_and_an_events_own_label_wins(self, case: EventSinkCase) -> None:
-        """Values become text there too, and None is left out."""
+    async def test_static_labels_are_on_every_event_and_its_own_labels_win(self, case: EventSinkCase) -> None:
+        """Their values become text too, and None is left out."""
         static = {"service.name": "shop", "build": 7, "canary": True, "none": None}
         async with collector(BatchMetricsConfig(static_labels=static), sinks=[case.make()]) as metrics:
             metrics.record_cache_metric("redis", "hit")
@@ -160,7 +160,7 @@ class EventSinkContract:
             assert second == {**common, "build": "8"}
 
     async def test_an_event_that_cannot_be_encoded_is_rejected_alone(self, case: EventSinkCase) -> None:
-        """A timestamp that no calendar and no 64 bits have, in the middle of others."""
+        """A timestamp beyond any calendar and 64 bits does not affect the events around it."""
         async with collector(sinks=[case.make()]) as metrics:
             record(metrics, range(700))
             metrics.record(Counter("contract", {"id": 700}, 1, timestamp=10**30))
@@ -174,8 +174,8 @@ class EventSinkContract:
         else:
             assert account.delivered == 1400
 
-    async def test_an_invalid_event_never_reaches_it(self, case: EventSinkCase) -> None:
-        """It is dropped before."""
+    async def test_an_invalid_event_never_reaches_the_sink(self, case: EventSinkCase) -> None:
+        """The collector drops it first."""
         async with collector(sinks=[case.make()]) as metrics:
             record(metrics, [0])
             metrics.record_counter("contract", {"id": 1}, float("nan"))
@@ -186,10 +186,10 @@ class EventSinkContract:
         assert case.kinds() == {"Counter": 2}
 
     @pytest.mark.parametrize("milliseconds", [0, 1, 2, 4, 8, 16, 32, 64, 128])
-    async def test_cut_at_the_shutdown_deadline_the_account_holds(
+    async def test_the_account_is_right_wherever_the_shutdown_deadline_strikes(
         self, case: EventSinkCase, milliseconds: float
     ) -> None:
-        """Wherever the deadline strikes: connecting, encoding, inserting, committing; or not at all."""
+        """The deadline may strike while the sink connects, encodes, inserts or commits, or not at all."""
         config = BatchMetricsConfig(batch_size=4000, shutdown_timeout=milliseconds / 1000)
         async with collector(config, sinks=[case.make()]) as metrics:
             record(metrics, range(4000))
@@ -200,8 +200,8 @@ class EventSinkContract:
             found = ids(case.arrived())
             assert found == list(range(len(found)))
 
-    async def test_an_attempt_that_takes_too_long_is_made_again(self, case: EventSinkCase) -> None:
-        """With a timeout that some attempts keep and others do not, nothing arrives twice or out of order."""
+    async def test_an_attempt_that_takes_too_long_is_retried(self, case: EventSinkCase) -> None:
+        """Some attempts exceed the timeout and others do not; nothing arrives twice or out of order."""
         if not case.takes_settings:
             return
         sink = case.make(timeout=0.02, retry_budget=0.5, backoff=0.001, max_backoff=0.001)
@@ -228,8 +228,8 @@ class EventSinkContract:
         assert account_of(opened[0].stats(), case).delivered == 10
         assert case.kinds() == {"Counter": 10}
 
-    async def test_a_cancelled_attempt_leaves_it_as_it_was(self, case: EventSinkCase) -> None:
-        """`send` in a cancelled scope: either it returned and all arrived, or nothing did; it works afterwards."""
+    async def test_a_cancelled_attempt_leaves_the_sink_usable(self, case: EventSinkCase) -> None:
+        """A cancelled `send` has delivered either everything or nothing, and the sink works afterwards."""
         sink = case.make()
         if not case.takes_settings:
             return
@@ -247,7 +247,7 @@ class EventSinkContract:
         assert case.kinds() == {"Counter": arrived + 1}
 
     async def test_without_time_for_an_attempt_everything_has_failed(self, case: EventSinkCase) -> None:
-        """`shutdown_timeout=0`, in a cancelled scope: closing does not wait either."""
+        """With `shutdown_timeout=0` in a cancelled scope, closing doesn't wait either."""
         opened = list[BatchMetricsCollector]()
         with trio.CancelScope() as scope:
             scope.cancel()
@@ -257,8 +257,8 @@ class EventSinkContract:
         assert account_of(opened[0].stats(), case).delivered == 0
         assert opened[0].stats().failed_events == 3
 
-    async def test_two_collectors_at_once_mix_nothing_up(self, case: EventSinkCase) -> None:
-        """Each has a sink and a place of its own."""
+    async def test_two_simultaneous_collectors_do_not_mix_events(self, case: EventSinkCase) -> None:
+        """Each collector has a sink and a place of its own."""
         places = [type(case)(case.folder / str(number)) for number in range(2)]
         for place in places:
             place.folder.mkdir()
@@ -271,8 +271,8 @@ class EventSinkContract:
             if case.detailed:
                 assert ids(place.arrived()) == list(range(first, 100, 2))
 
-    async def test_a_stuck_sink_beside_it_delays_nothing(self, case: EventSinkCase) -> None:
-        """All has arrived while the other has yet to answer."""
+    async def test_a_stuck_sink_does_not_delay_another_sink(self, case: EventSinkCase) -> None:
+        """All events have arrived while the other sink is still waiting."""
 
         async def stuck(_: Sequence[MetricEvent]) -> None:
             await trio.sleep_forever()
@@ -284,8 +284,8 @@ class EventSinkContract:
             assert case.kinds() == {"Counter": 50}
         assert balanced(metrics.stats()).failed_events == 50
 
-    async def test_it_has_its_name_or_the_one_it_is_given(self, case: EventSinkCase) -> None:
-        """And takes the delivery settings, which must be above 0."""
+    async def test_a_sink_has_its_default_name_or_the_given_one(self, case: EventSinkCase) -> None:
+        """It also accepts the delivery settings, which must be above 0."""
         async with collector(sinks=[case.make()]) as metrics:
             assert list(metrics.stats().sinks) == [case.name]
         if not case.takes_settings:
@@ -300,8 +300,8 @@ class EventSinkContract:
         with pytest.raises(ValueError, match=r"^timeout must be .*> 0"):
             case.make(timeout=0)
 
-    async def test_closing_it_twice_or_unused_does_no_harm(self, case: EventSinkCase) -> None:
-        """Before it was used, and again after the collector closed it; cancelled or not."""
+    async def test_closing_a_sink_twice_or_unused_does_no_harm(self, case: EventSinkCase) -> None:
+        """It is closed before it is used, and again after the collector closed it, cancelled or not."""
         sink = case.make()
         if not case.takes_settings:
             return
@@ -314,8 +314,8 @@ class EventSinkContract:
         await sink.aclose()
         assert account_of(metrics.stats(), case).delivered == 3
 
-    async def test_opening_does_no_io(self, case: EventSinkCase) -> None:
-        """Neither making a sink nor opening a collector looks for the back-end: what is not there shows later."""
+    async def test_constructing_and_opening_a_sink_does_no_io(self, case: EventSinkCase) -> None:
+        """Neither constructing a sink nor opening a collector contacts the back-end; a missing one shows later."""
         sink = case.make_unreachable()
         if sink is None:
             return
@@ -325,7 +325,7 @@ class EventSinkContract:
         assert list(case.folder.iterdir()) == []
         assert metrics.stats().sinks[case.name].last_error is None
 
-    async def test_what_cannot_be_reached_costs_its_events_and_nothing_else(self, case: EventSinkCase) -> None:
+    async def test_an_unreachable_back_end_costs_only_its_events(self, case: EventSinkCase) -> None:
         """They count as failed, with an error that names the place."""
         sink = case.make_unreachable()
         if sink is None:

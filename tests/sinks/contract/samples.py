@@ -1,4 +1,4 @@
-"""An event of each kind and how it must arrive, written down by hand."""
+"""An event of each kind, and how it must arrive, written down by hand."""
 
 from collections.abc import Sequence
 from typing import Any, NamedTuple
@@ -26,7 +26,7 @@ TIMESTAMP = 1_795_489_500_123_456_789
 
 @metric_event(counts="llm.calls")
 class LLMCall(MetricEvent):
-    """An event class of a user's."""
+    """A user's event class."""
 
     model: str = label("gen_ai.request.model")
     cached: bool = label()
@@ -35,7 +35,7 @@ class LLMCall(MetricEvent):
 
 
 class Arrived(NamedTuple):
-    """An event as a sink has it: label values are text, measured values are numbers."""
+    """An event as a sink stores it: label values are text, measured values are numbers."""
 
     kind: str
     name: str | None
@@ -134,11 +134,11 @@ AWKWARD = {
     "like JSON": '{"a": [1, null]}',
     "like SQL": "'); DROP TABLE events; --",
 }
-"""Label values that have to arrive as they are."""
+"""Label values that must arrive unchanged."""
 
 
 def as_arrived(event: MetricEvent) -> Arrived:
-    """Say how an event in memory should look in a file; for sinks that keep events themselves."""
+    """Return the expected form of an event, for sinks that keep the events themselves."""
     kind, holder = type(event).__name__, dict[str, Any]()
     values: Any = event
     if kind in LABELS:

@@ -17,7 +17,7 @@ __all__ = ["FakeSeriesSink", "SeriesSinkCase", "SeriesSinkContract"]
 
 
 class FakeSeriesSink(SeriesSink[dict[str, float]]):
-    """Keeps counters' cumulative sums, and pushes them to a list."""
+    """Keeps the cumulative sums of counters, and pushes them to a list."""
 
     def __init__(self, *, fail: int = 0, hang: bool = False, **settings: Any) -> None:
         super().__init__(**settings)
@@ -36,7 +36,7 @@ class FakeSeriesSink(SeriesSink[dict[str, float]]):
                 self.sums[event.name] = self.sums.get(event.name, 0.0) + event.value
 
     def snapshot(self) -> dict[str, float]:
-        """Return the sums as they are."""
+        """Return the current sums."""
         return dict(self.sums)
 
     async def send(self, payload: Payload[dict[str, float]]) -> Receipt | None:
@@ -56,28 +56,28 @@ class FakeSeriesSink(SeriesSink[dict[str, float]]):
 
 
 class SeriesSinkCase(ABC):
-    """A series sink, and a way to read back what its last push that succeeded had."""
+    """A series sink, and a way to read back its last successful push."""
 
     name: str
-    """Its name in `stats().sinks`."""
+    """The sink's name in `stats().sinks`."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
 
     @abstractmethod
     def make(self, *, fail: int = 0, hang: bool = False, **settings: Any) -> SeriesSink[Any]:
-        """Make the sink, on a back-end whose first `fail` answers are errors, or that does not answer."""
+        """Create the sink, for a back-end whose first `fail` responses are errors, or that never responds."""
 
     @abstractmethod
     def sums(self) -> dict[str, float]:
-        """Return each counter's sum as the back-end has it."""
+        """Return the sum of each counter in the back-end."""
 
 
 class SeriesSinkContract:
-    """What any series sink that pushes must do."""
+    """The tests that any pushing series sink must pass."""
 
     async def test_the_back_end_has_the_cumulative_sums(self, series: SeriesSinkCase) -> None:
-        """Over several pushes, each event is in them once."""
+        """Over several pushes, the sums include each event once."""
         async with collector(BatchMetricsConfig(batch_size=70), sinks=[series.make()]) as metrics:
             for start in range(0, 1500, 500):
                 for number in range(start, start + 500):
@@ -89,7 +89,7 @@ class SeriesSinkContract:
         assert (account.total, account.delivered, account.retries) == (1500, 1500, 0)
 
     async def test_a_failed_push_loses_nothing_while_a_later_one_succeeds(self, series: SeriesSinkCase) -> None:
-        """What it would have carried is in the next."""
+        """The next push contains everything that the failed one would have carried."""
         sink = series.make(fail=3, backoff=0.001, max_backoff=0.001)
         async with collector(BatchMetricsConfig(batch_size=10), sinks=[sink]) as metrics:
             for _ in range(100):
@@ -100,8 +100,8 @@ class SeriesSinkContract:
         assert (account.delivered, account.retries) == (100, 3)
         assert account.last_error is not None
 
-    async def test_what_no_push_contained_has_failed(self, series: SeriesSinkCase) -> None:
-        """A back-end that does not answer, and no time left."""
+    async def test_events_that_no_push_contained_have_failed(self, series: SeriesSinkCase) -> None:
+        """The back-end does not respond, and there is no time left."""
         async with collector(BatchMetricsConfig(shutdown_timeout=0.3), sinks=[series.make(hang=True)]) as metrics:
             for _ in range(100):
                 metrics.record_counter("jobs", {}, 2)
@@ -109,8 +109,8 @@ class SeriesSinkContract:
         assert (account.total, account.failed, account.delivered) == (100, 100, 0)
         assert series.sums() == {}
 
-    async def test_a_push_that_takes_too_long_is_made_again(self, series: SeriesSinkCase) -> None:
-        """And in the meantime what is merged waits."""
+    async def test_a_push_that_takes_too_long_is_retried(self, series: SeriesSinkCase) -> None:
+        """Merged events wait in the meantime."""
         sink = series.make(hang=True, timeout=0.01, backoff=0.001, max_backoff=0.001)
         async with collector(BatchMetricsConfig(batch_size=10, shutdown_timeout=0), sinks=[sink]) as metrics:
             for _ in range(100):
@@ -120,7 +120,7 @@ class SeriesSinkContract:
         assert balanced(metrics.stats()).sinks[series.name].failed == 100
 
     async def test_without_time_for_a_push_everything_has_failed(self, series: SeriesSinkCase) -> None:
-        """`shutdown_timeout=0`."""
+        """The collector exits with `shutdown_timeout=0`."""
         async with collector(BatchMetricsConfig(shutdown_timeout=0), sinks=[series.make()]) as metrics:
             metrics.record_counter("jobs", {}, 2)
             metrics.record_counter("jobs", {}, 3)
@@ -128,10 +128,8 @@ class SeriesSinkContract:
         assert account.delivered == 0
         assert metrics.stats().failed_events == 2
 
-    async def test_an_event_that_it_has_no_series_for_is_delivered_with_the_others(
-        self, series: SeriesSinkCase
-    ) -> None:
-        """Every kind may be merged."""
+    async def test_an_event_without_a_series_is_delivered_with_the_others(self, series: SeriesSinkCase) -> None:
+        """Events of every kind may be merged."""
         async with collector(sinks=[series.make()]) as metrics:
             for event, _ in SAMPLES:
                 metrics.record(event)
@@ -151,8 +149,8 @@ class SeriesSinkContract:
         assert balanced(opened[0].stats()).sinks[series.name].delivered == 1
         assert series.sums() == {"jobs": 2.0}
 
-    async def test_an_event_sink_beside_it_gets_the_same_events(self, series: SeriesSinkCase) -> None:
-        """Both kinds in one collector; an event is settled when both have settled it."""
+    async def test_an_event_sink_alongside_a_series_sink_gets_the_same_events(self, series: SeriesSinkCase) -> None:
+        """One collector has sinks of both kinds; an event is settled when both have settled it."""
         seen = list[MetricEvent]()
 
         async def keep(batch: Sequence[MetricEvent]) -> None:
@@ -165,8 +163,8 @@ class SeriesSinkContract:
         assert series.sums() == {"contract": 20.0}
         assert balanced(metrics.stats()).processed_events == 20
 
-    async def test_closing_it_twice_or_unused_does_no_harm(self, series: SeriesSinkCase) -> None:
-        """Before it was used, and again after the collector closed it."""
+    async def test_closing_a_sink_twice_or_unused_does_no_harm(self, series: SeriesSinkCase) -> None:
+        """It is closed before it is used, and again after the collector closed it."""
         sink = series.make()
         await sink.aclose()
         async with collector(sinks=[sink]) as metrics:

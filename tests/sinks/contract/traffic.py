@@ -1,4 +1,4 @@
-"""Ways to record numbered events, and to wait for another thread or process."""
+"""Functions that record numbered events, and wait for another thread or process."""
 
 from collections.abc import Callable, Iterable
 
@@ -16,7 +16,7 @@ def record(metrics: BatchMetricsCollector, numbers: Iterable[int]) -> None:
 
 
 async def until(condition: Callable[[], bool]) -> None:
-    """Wait until something is the case that happens in another thread or process."""
+    """Wait until a condition holds that another thread or process changes."""
     with trio.fail_after(30):
-        while not condition():  # noqa: ASYNC110 - nobody there could set an event
+        while not condition():  # noqa: ASYNC110 - the other side cannot set an event
             await trio.sleep(0.005)

@@ -1,1 +1,1 @@
-"""ElasticsearchSink: one file per guarantee, on a small server in memory."""
+"""ElasticsearchSink: one file per guarantee, with a small server in memory."""

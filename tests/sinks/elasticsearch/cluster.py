@@ -1,4 +1,4 @@
-"""A small server in memory, which reads NDJSON by itself and keeps documents by index and id."""
+"""A small server in memory that parses NDJSON itself and keeps documents by index and id."""
 
 import json
 import re
@@ -22,14 +22,14 @@ KNOWN_TYPES = ("date_nanos", "keyword", "double", "flattened", "flat_object")
 
 
 class FakeCluster:
-    """Keeps documents and templates as the servers do; answers by a script first.
+    """Keeps documents and templates as the servers do; follows a script first.
 
     Args:
-        script: answers to the next ``_bulk`` requests: one to give, or None to be itself.
-        lose: how many ``_bulk`` requests it carries out without an answer.
-        item: what an item ends with, by its document; None: it is taken.
-        label_type: the type that it has for all labels, if any.
-        put: answers to the next requests for a template.
+        script: responses to the next ``_bulk`` requests; None to respond normally.
+        lose: the number of ``_bulk`` requests that it carries out without a response.
+        item: returns the refusal of a document; None accepts it.
+        label_type: its type for all labels, if any.
+        put: responses to the next requests that put a template.
     """
 
     def __init__(
@@ -103,17 +103,17 @@ class FakeCluster:
         return httpx2.Response(200, json={"acknowledged": True})
 
     def __call__(self, **settings: Any) -> ElasticsearchSink:
-        """Make a sink that writes here."""
+        """Create a sink that writes to this cluster."""
         settings = {"index": "metrics", "client": self.client, **settings}
         return ElasticsearchSink("http://search.example", **settings)
 
     def values(self) -> list[float]:
-        """Return the values of the documents that are there, in order."""
+        """Return the values of the stored documents, sorted."""
         return sorted(document["fields"]["value"] for document in self.documents.values())
 
 
 def parsed(body: bytes) -> list[tuple[dict[str, Any], dict[str, Any]]]:
-    """Read a body, strictly."""
+    """Parse a body strictly."""
     assert body.endswith(b"\n")
     lines = [json.loads(line) for line in body.decode().split("\n")[:-1]]
     pairs = list(zip(lines[::2], lines[1::2], strict=True))
@@ -133,5 +133,5 @@ async def count_up(
 
 
 def response(status: int, **arguments: Any) -> httpx2.Response:
-    """Answer as a whole."""
+    """Create a response about the whole request."""
     return httpx2.Response(status, json={"error": {"type": "t", "reason": "r"}, "status": status}, **arguments)

@@ -1,4 +1,4 @@
-"""ElasticsearchSink keeps the contract of every event sink."""
+"""ElasticsearchSink passes the contract of every event sink."""
 
 import time
 from calendar import timegm
@@ -13,7 +13,7 @@ from trio_batchmetrics.sinks._elasticsearch.sink import ElasticsearchSink
 
 
 def arrived(document: dict[str, Any]) -> Arrived:
-    """Read a document."""
+    """Parse a document."""
     moment, _, nanoseconds = document["@timestamp"].removesuffix("Z").partition(".")
     assert len(nanoseconds) == 9
     timestamp = timegm(time.strptime(moment, "%Y-%m-%dT%H:%M:%S")) * 10**9 + int(nanoseconds)
@@ -22,10 +22,10 @@ def arrived(document: dict[str, Any]) -> Arrived:
 
 
 class ElasticsearchCase(EventSinkCase):
-    """A server that does what it should."""
+    """A server that works correctly."""
 
     name = "elasticsearch"
-    exact = False  # what was carried out, and whose answer was cut off, is there and has failed
+    exact = False  # a document whose response was cut off is stored, but has failed
     settings: dict[str, Any] = {}  # noqa: RUF012 - the same for all cases of the class
 
     def __init__(self, folder: Path) -> None:
@@ -33,7 +33,7 @@ class ElasticsearchCase(EventSinkCase):
         self.cluster = FakeCluster()
 
     def make(self, **settings: Any) -> ElasticsearchSink:
-        """Make it."""
+        """Create the sink."""
         return self.cluster(**self.settings, **settings)
 
     def arrived(self) -> list[Arrived]:
@@ -43,17 +43,17 @@ class ElasticsearchCase(EventSinkCase):
 
 
 class SmallPayloadsCase(ElasticsearchCase):
-    """Many small requests, a template before them, an index a day."""
+    """Many small requests, with a template before them and one index per day."""
 
     settings = {"max_payload_bytes": 20_000, "template": True, "index": "metrics-%Y.%m.%d"}  # noqa: RUF012
 
 
 @pytest.fixture(params=[ElasticsearchCase, SmallPayloadsCase])
 def case(request: pytest.FixtureRequest, tmp_path: Path) -> EventSinkCase:
-    """Give each case."""
+    """Each case in turn."""
     made: EventSinkCase = request.param(tmp_path)
     return made
 
 
 class TestElasticsearch(EventSinkContract):
-    """The contract."""
+    """The contract for ElasticsearchSink."""

@@ -10,8 +10,8 @@ from trio_batchmetrics import CacheMetric, Gauge, collector
 from trio_batchmetrics.sinks._elasticsearch.sink import ElasticsearchSink
 
 
-async def test_nothing_shows_a_credential(autojump_clock: MockClock, caplog: pytest.LogCaptureFixture) -> None:
-    """Neither the sink nor an error nor a line in the log, whatever the server repeats."""
+async def test_no_output_shows_a_credential(autojump_clock: MockClock, caplog: pytest.LogCaptureFixture) -> None:
+    """Neither the sink's repr, an error nor a log line shows it, whatever the server repeats."""
     secret = "hunter22"
     said = {"error": {"type": "t", "reason": f"{secret} is wrong"}, "status": 400}
     items = [{"create": said}, {"create": {**said, "status": 429}}]

@@ -1,4 +1,4 @@
-"""Each item of a request ends as its own response says, and no document is stored twice."""
+"""Each item of a request is settled by its own response, and no document is stored twice."""
 
 import re
 from collections import Counter as Count
@@ -20,8 +20,8 @@ def ids(bulk: list[tuple[dict[str, Any], dict[str, Any]]]) -> list[str]:
     return [where["_id"] for action, _ in bulk for where in action.values()]
 
 
-async def test_each_item_of_a_mixture_ends_where_it_should(autojump_clock: MockClock) -> None:
-    """Taken, there already, refused, and to be sent again until it is taken: alone, with its own id."""
+async def test_each_item_of_a_mixed_request_is_settled_by_its_own_status(autojump_clock: MockClock) -> None:
+    """Items are stored, already there, refused, or retried alone with their own ids until they are accepted."""
     busy = {3: 2, 4: 1, 8: 1}
     ends = {1: (400, "document_parsing_exception"), 5: (404, "index_not_found_exception"), 6: (403, "cluster_block")}
 
@@ -50,8 +50,8 @@ async def test_each_item_of_a_mixture_ends_where_it_should(autojump_clock: MockC
 
 
 @pytest.mark.parametrize("action", ["create", "index"])
-async def test_what_was_done_without_an_answer_is_not_done_twice(action: str, autojump_clock: MockClock) -> None:
-    """Also where some items of the second attempt are refused for now, and go into a request of their own."""
+async def test_events_stored_without_a_response_are_not_stored_twice(action: str, autojump_clock: MockClock) -> None:
+    """Some items of the second attempt are refused temporarily, and are retried in a request of their own."""
     tries = Count[float]()
 
     def item(document: dict[str, Any]) -> tuple[int, str] | None:
@@ -68,8 +68,8 @@ async def test_what_was_done_without_an_answer_is_not_done_twice(action: str, au
     assert set(cluster.versions.values()) == ({1} if action == "create" else {2})
 
 
-async def test_ids_are_of_the_run_and_never_of_another(autojump_clock: MockClock) -> None:
-    """Two runs, over batches of both, on one sink."""
+async def test_each_run_has_ids_of_its_own(autojump_clock: MockClock) -> None:
+    """One sink serves two runs, each with several batches."""
     cluster = FakeCluster()
     sink = cluster()
     for _ in range(2):
@@ -84,16 +84,16 @@ async def test_ids_are_of_the_run_and_never_of_another(autojump_clock: MockClock
     assert found == [f"{run}-{number:010d}" for run in runs for number in range(20)]
 
 
-async def test_rejections_are_told_in_the_servers_words(autojump_clock: MockClock) -> None:
-    """How many, and why the first of them was refused."""
+async def test_rejections_are_reported_with_the_servers_reason(autojump_clock: MockClock) -> None:
+    """The error gives their number and the first reason."""
     cluster = FakeCluster(item=lambda document: (400, "bad") if document["fields"]["value"] < 2 else None)
     account = (await count_up(cluster, 5)).sinks["elasticsearch"]
     assert account.last_error == "2 of 5 events refused: HTTP 400: bad: because"
     assert (account.delivered, account.rejected) == (3, 2)
 
 
-async def test_items_that_are_never_taken_have_failed_at_the_end_of_the_budget(autojump_clock: MockClock) -> None:
-    """The others are delivered at once."""
+async def test_items_that_are_never_accepted_fail_at_the_end_of_the_budget(autojump_clock: MockClock) -> None:
+    """The other events are delivered at once."""
     cluster = FakeCluster(item=lambda document: (429, "busy") if document["fields"]["value"] < 2 else None)
     account = (await count_up(cluster, 5, retry_budget=60)).sinks["elasticsearch"]
     assert (account.delivered, account.failures) == (3, {"retry_budget": 2})
@@ -101,8 +101,8 @@ async def test_items_that_are_never_taken_have_failed_at_the_end_of_the_budget(a
     assert 60 <= trio.current_time() < 61
 
 
-async def test_an_attempt_that_is_cut_off_is_made_again_with_the_same_ids() -> None:
-    """The server has carried it out meanwhile."""
+async def test_an_attempt_that_timed_out_is_retried_with_the_same_ids() -> None:
+    """The server has stored the documents of the first attempt meanwhile."""
     cluster = FakeCluster()
     answers = 0
 

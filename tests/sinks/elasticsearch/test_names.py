@@ -16,7 +16,7 @@ from trio_batchmetrics.sinks._elasticsearch.sink import ElasticsearchSink
 
 @pytest.fixture
 def in_tokyo(monkeypatch: pytest.MonkeyPatch) -> Generator[None, None, None]:
-    """Be nine hours ahead."""
+    """Run the test nine hours ahead of UTC."""
     with monkeypatch.context() as patch:
         patch.setenv("TZ", "Asia/Tokyo")
         time.tzset()
@@ -25,7 +25,7 @@ def in_tokyo(monkeypatch: pytest.MonkeyPatch) -> Generator[None, None, None]:
 
 
 async def test_events_go_to_the_index_of_their_own_day_in_utc(in_tokyo: None, autojump_clock: MockClock) -> None:
-    """Around midnight, in any order."""
+    """The events lie around midnight, in any order."""
     assert time.localtime(0).tm_hour == 9
     midnight = 1_795_478_400 * 10**9  # 2026-11-24T00:00:00Z
     cluster = FakeCluster()
@@ -57,10 +57,10 @@ async def test_events_go_to_the_index_of_their_own_day_in_utc(in_tokyo: None, au
         (".hidden", ".hidden", ".hidden", ".hidden"),
     ],
 )
-async def test_a_name_has_patterns_and_a_template(
+async def test_an_index_name_has_patterns_and_a_template(
     index: str, name: str, patterns: str, template: str, autojump_clock: MockClock
 ) -> None:
-    """From the first directive to the last is a star, but for the digit that it begins with."""
+    """The pattern has a star for everything from the first directive to the last, after the first digit."""
     cluster = FakeCluster()
     async with collector(sinks=[cluster(index=index, template=True)]) as metrics:
         metrics.record(Counter("c", {}, 1, timestamp=1_795_489_500 * 10**9))
@@ -88,12 +88,12 @@ async def test_a_name_has_patterns_and_a_template(
     ],
 )
 def test_a_setting_that_cannot_work_is_refused(settings: dict[str, Any], message: str) -> None:
-    """With its name, the rule and the value."""
+    """The error names the setting, the rule and the value."""
     with pytest.raises(ValueError, match=message):
         FakeCluster()(**settings)
 
 
-def test_an_index_is_to_be_named() -> None:
-    """There is none by default."""
+def test_the_index_is_a_required_argument() -> None:
+    """It has no default."""
     with pytest.raises(TypeError, match="index"):
         ElasticsearchSink("http://search.example")  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]

@@ -29,8 +29,8 @@ from trio_batchmetrics.abc import EventSink
     ],
     ids=str,
 )
-async def test_what_may_pass_is_tried_again(answer: Any, autojump_clock: MockClock) -> None:
-    """With the same ids, the same body."""
+async def test_temporary_failures_are_retried(answer: Any, autojump_clock: MockClock) -> None:
+    """A retry has the same ids and the same body."""
     cluster = FakeCluster(answer)
     stats = await count_up(cluster, 3)
     assert stats.processed_events == 3
@@ -39,8 +39,8 @@ async def test_what_may_pass_is_tried_again(answer: Any, autojump_clock: MockClo
 
 
 @pytest.mark.parametrize("status", [401, 403, 404, 405, 406, 301])
-async def test_what_will_not_change_is_given_up(status: int, autojump_clock: MockClock) -> None:
-    """With the server's words."""
+async def test_permanent_refusals_are_given_up(status: int, autojump_clock: MockClock) -> None:
+    """The error quotes the server."""
     cluster = FakeCluster(response(status))
     account = (await count_up(cluster, 3)).sinks["elasticsearch"]
     assert account.failures == {"refused": 3}
@@ -50,7 +50,7 @@ async def test_what_will_not_change_is_given_up(status: int, autojump_clock: Moc
 
 
 async def test_a_request_that_is_too_large_is_halved(autojump_clock: MockClock) -> None:
-    """Down to what is taken; the bodies of the servers' 413 are empty."""
+    """It is halved until the server accepts it; the servers' 413 responses have no body."""
     cluster = FakeCluster(httpx2.Response(413), httpx2.Response(413))
     stats = await count_up(cluster, 8)
     assert stats.processed_events == 8
@@ -59,7 +59,7 @@ async def test_a_request_that_is_too_large_is_halved(autojump_clock: MockClock) 
 
 
 class PickyCluster(FakeCluster):
-    """Has something before it that refuses a whole request for what one event says."""
+    """Has a component in front of it that refuses a whole request because of one event."""
 
     async def _answer(self, request: httpx2.Request) -> httpx2.Response:
         answer = await super()._answer(request)
@@ -72,10 +72,8 @@ class PickyCluster(FakeCluster):
 
 
 @pytest.mark.parametrize("guilty", [{0}, {4999}, {1234}, {1234, 1235, 3000}, {*range(100, 160)}])
-async def test_one_event_that_makes_the_request_a_bad_one_is_rejected_alone(
-    guilty: set[int], autojump_clock: MockClock
-) -> None:
-    """In the middle of the largest payload, after few requests."""
+async def test_only_the_event_that_spoils_a_request_is_rejected(guilty: set[int], autojump_clock: MockClock) -> None:
+    """The events are in the middle of the largest payload, and few requests suffice."""
     cluster = PickyCluster()
     async with collector(BatchMetricsConfig(batch_size=5000, buffer_size=5000), sinks=[cluster()]) as metrics:
         for value in range(5000):
@@ -87,8 +85,8 @@ async def test_one_event_that_makes_the_request_a_bad_one_is_rejected_alone(
     assert len(cluster.requests) <= 26 * len(guilty) + 1
 
 
-async def test_a_server_that_refuses_everything_is_not_asked_for_every_event(autojump_clock: MockClock) -> None:
-    """Such as one that wants TLS: 64 requests at a time. Once somebody has put that right, the rest arrives."""
+async def test_a_server_that_refuses_everything_is_not_sent_every_event_alone(autojump_clock: MockClock) -> None:
+    """Such as a server that expects TLS: 64 requests at a time. Once it is fixed, the remaining events arrive."""
     cluster = FakeCluster(*[httpx2.Response(400, text="plain HTTP on an HTTPS port")] * 1000)
     config = BatchMetricsConfig(batch_size=5000, buffer_size=5000)
     async with collector(config, sinks=[cluster()]) as metrics:
@@ -106,8 +104,8 @@ async def test_a_server_that_refuses_everything_is_not_asked_for_every_event(aut
     assert account.rejected < 1000
 
 
-async def test_requests_ask_for_little_and_for_an_answer_in_time(autojump_clock: MockClock) -> None:
-    """A filter for the answer, and a time-out of the server's own below that of the attempt."""
+async def test_requests_ask_for_short_and_timely_responses(autojump_clock: MockClock) -> None:
+    """A filter limits the response, and the server's own timeout is below that of the attempt."""
     cluster = FakeCluster()
     await count_up(cluster, 1, timeout=8)
     assert dict(cluster.requests[0].url.params) == {
@@ -117,7 +115,7 @@ async def test_requests_ask_for_little_and_for_an_answer_in_time(autojump_clock:
 
 
 async def test_payloads_have_at_most_5000_events(autojump_clock: MockClock) -> None:
-    """And five megabytes."""
+    """They also have at most five megabytes."""
     cluster = FakeCluster()
     config = BatchMetricsConfig(batch_size=6000, buffer_size=20_000)
     async with collector(config, sinks=[cluster()]) as metrics:
@@ -130,6 +128,6 @@ async def test_payloads_have_at_most_5000_events(autojump_clock: MockClock) -> N
     assert all(len(request.content) <= 5_000_000 for request in cluster.requests)
 
 
-def test_it_is_an_event_sink_over_http() -> None:
-    """Made without a server."""
+def test_the_sink_is_an_event_sink() -> None:
+    """Constructing it needs no server."""
     assert isinstance(FakeCluster()(), EventSink)

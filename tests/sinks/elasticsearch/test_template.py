@@ -1,4 +1,4 @@
-"""The sink puts a template before the first payload if it is asked to, and no template costs an event."""
+"""The sink puts a template before the first payload on request, and no template costs an event."""
 
 import logging
 from typing import Any
@@ -12,8 +12,8 @@ from tests.sinks.elasticsearch.cluster import FakeCluster, count_up, response
 from trio_batchmetrics import BatchMetricsConfig, collector
 
 
-async def test_without_being_asked_it_puts_no_template(autojump_clock: MockClock) -> None:
-    """One request for one payload."""
+async def test_no_template_is_put_by_default(autojump_clock: MockClock) -> None:
+    """One payload takes one request."""
     cluster = FakeCluster()
     await count_up(cluster, 1)
     assert [request.method for request in cluster.requests] == ["POST"]
@@ -21,7 +21,7 @@ async def test_without_being_asked_it_puts_no_template(autojump_clock: MockClock
 
 @pytest.mark.parametrize("label_type", ["flattened", "flat_object", ""])
 async def test_the_template_maps_fields_so_that_they_aggregate(label_type: str, autojump_clock: MockClock) -> None:
-    """Labels as the server has a type for, before the first payload, once in a run."""
+    """Labels get the type that the server supports; the template is put once per run, before the first payload."""
     cluster = FakeCluster(label_type=label_type)
     sink = cluster(index="metrics-%Y", template=True)
     for _ in range(2):
@@ -55,7 +55,7 @@ async def test_the_template_maps_fields_so_that_they_aggregate(label_type: str, 
 
 
 async def test_labels_may_be_fields_of_their_own(autojump_clock: MockClock) -> None:
-    """`template="keyword"`: one request, whatever types the server has."""
+    """`template="keyword"` takes one request, whatever types the server has."""
     cluster = FakeCluster()
     await count_up(cluster, 1, template="keyword")
     assert [request.method for request in cluster.requests] == ["PUT", "POST"]
@@ -64,7 +64,7 @@ async def test_labels_may_be_fields_of_their_own(autojump_clock: MockClock) -> N
 
 
 async def test_a_data_stream_is_declared_as_one(autojump_clock: MockClock) -> None:
-    """And written to with `create`."""
+    """The sink writes to it with `create`."""
     cluster = FakeCluster()
     await count_up(cluster, 1, template=True, data_stream=True)
     [template] = cluster.templates.values()
@@ -73,10 +73,10 @@ async def test_a_data_stream_is_declared_as_one(autojump_clock: MockClock) -> No
 
 
 @pytest.mark.parametrize("failure", [response(503), response(429), httpx2.ConnectError("refused")], ids=str)
-async def test_a_template_that_may_be_put_later_is_put_before_any_event(
+async def test_a_template_that_failed_for_now_is_put_before_any_event(
     failure: Any, autojump_clock: MockClock, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """The payload waits for it, within its own budget."""
+    """The payload waits for it, within its own retry budget."""
     cluster = FakeCluster(put=[failure, failure])
     stats = await count_up(cluster, 3, template=True)
     assert [request.method for request in cluster.requests] == ["PUT", "PUT", "PUT", "POST"]
@@ -86,7 +86,7 @@ async def test_a_template_that_may_be_put_later_is_put_before_any_event(
 
 
 @pytest.mark.parametrize("status", [400, 401, 403, 404, 405, 413])
-async def test_a_template_that_is_refused_for_good_costs_no_events(
+async def test_a_permanently_refused_template_costs_no_events(
     status: int, autojump_clock: MockClock, caplog: pytest.LogCaptureFixture
 ) -> None:
     """They are written without it, and one warning says so."""

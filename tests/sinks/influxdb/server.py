@@ -38,7 +38,7 @@ LOST = "\ufffd"
 
 
 class FakeServer:
-    """Keeps the lines that it is sent, read by a parser of the tests' own; answers as it is told."""
+    """Keeps the lines that it receives, read by the tests' own parser; gives scripted responses."""
 
     pings: int
 
@@ -58,7 +58,7 @@ class FakeServer:
         self.client = httpx2.AsyncClient(transport=httpx2.MockTransport(self.answer))
 
     async def answer(self, request: httpx2.Request) -> httpx2.Response:
-        """Answer as told, else 204."""
+        """Give the next scripted response, or 204."""
         await trio.lowlevel.checkpoint()
         if self.hang:
             await trio.sleep_forever()
@@ -74,12 +74,12 @@ class FakeServer:
         return answer
 
     def sink(self, **settings: Any) -> InfluxDBSink:
-        """Make a sink for it."""
+        """Create a sink for this server."""
         given: dict[str, Any] = {"database": "db", "client": self.client, **settings}
         return InfluxDBSink(URL, **given)
 
     def values(self) -> list[float]:
-        """Return the values that are stored."""
+        """Return the stored values."""
         return [line.fields["value"] for line in self.stored]
 
 
@@ -95,11 +95,11 @@ KINDS = {
     **dict.fromkeys(["contract", "jobs"], ("Counter", "value")),
     "response_time": ("Histogram", "value"),
 }
-"""By measurement: which event it comes of, and which of its fields; other names are gauges' here."""
+"""By measurement: the kind of event and its field; in these tests, all other names belong to gauges."""
 
 
 def arrived(lines: Iterable[Line]) -> list[Arrived]:
-    """Make events of lines again: several lines of one, one behind the other, become one."""
+    """Turn lines back into events: consecutive lines of one event become one."""
     found: list[Arrived] = []
     for line in lines:
         kind, field = KINDS.get(line.measurement, ("Gauge", "value"))
@@ -120,17 +120,17 @@ def arrived(lines: Iterable[Line]) -> list[Arrived]:
 
 
 def error(status: int, text: str, **more: Any) -> httpx2.Response:
-    """Answer as InfluxDB 1 and 3 do."""
+    """Respond as InfluxDB 1 and 3 do."""
     return httpx2.Response(status, json={"error": text, **more})
 
 
 def error2(status: int, text: str) -> httpx2.Response:
-    """Answer as InfluxDB 2 does."""
+    """Respond as InfluxDB 2 does."""
     return httpx2.Response(status, json={"code": "invalid", "message": text})
 
 
 def events(numbers: Iterable[int], name: str = "m") -> list[MetricEvent]:
-    """Make a gauge of each number."""
+    """Return a gauge for each number."""
     return [Gauge(name, {}, number, timestamp=1000 + number) for number in numbers]
 
 
@@ -139,7 +139,7 @@ async def receipt(
     payload: Sequence[MetricEvent],
     server: FakeServer | None = None,
 ) -> Receipt:
-    """Send a payload to a server that answers so, and then with 204."""
+    """Send a payload to a server that gives these responses, and then 204."""
     server = server or FakeServer()
     server.answers += [answers] if isinstance(answers, httpx2.Response) else answers
     sink = server.sink()
@@ -149,7 +149,7 @@ async def receipt(
 
 
 LINES = ["m value=0.0 1000", "m value=1.0 1001", "m value=2.0 1002", "m value=3.0 1003"]
-"""What four events become."""
+"""The lines of four events."""
 
 CONFLICT = (
     'partial write: field type conflict: input field "value" on measurement "{}" is type float, '
@@ -158,16 +158,16 @@ CONFLICT = (
 
 
 def unparsed(*numbers: int) -> str:
-    """Say that lines cannot be parsed."""
+    """Return the message that lines cannot be parsed."""
     return "\n".join(f"unable to parse '{LINES[number]}': invalid number" for number in numbers)
 
 
 DATABASE = " for database: d for retention policy: autogen"
-"""What 1.13 adds to each refusal, and 2.7 to some."""
+"""The suffix that 1.13 adds to each refusal, and 2.7 to some."""
 
 
 def outside(count: int, oldest: str = "Retention Policy Lower", newest: str = "Retention Policy Lower") -> str:
-    """Say as 1.13 and 2.7 do that points are too old, or too new."""
+    """Return the message of 1.13 and 2.7 that points are too old or too new."""
     return (
         f"partial write: dropped {count} points outside retention policy of duration 1h0m0s - oldest point m at "
         f"2026-11-27T23:01:28.79289233Z dropped because it violates a {oldest} Bound at 2026-11-28T01:01:28.92203241Z, "
@@ -180,7 +180,7 @@ OCCURRED = "partial write of line protocol occurred"
 
 
 def numbered(number: object, message: str = "bad") -> dict[str, Any]:
-    """Say what InfluxDB 3 says of a line."""
+    """Return what InfluxDB 3 reports about a line."""
     return {"original_line": "m value", "line_number": number, "error_message": message}
 
 

@@ -1,4 +1,4 @@
-"""The sink writes a backslash as the server at hand reads it, and reports the text that this costs."""
+"""The sink writes a backslash as the current server reads it, and reports the text that is lost by this."""
 
 from collections.abc import Callable
 from typing import Any
@@ -16,7 +16,7 @@ from trio_batchmetrics.sinks._influxdb.sink import InfluxDBSink
 @pytest.mark.parametrize("dialect", ["influxdb", "influxdb3", "victoriametrics"])
 @pytest.mark.parametrize("told", [False, True])
 async def test_a_backslash_is_written_as_the_server_reads_it(dialect: Any, told: bool) -> None:
-    """It is asked once who it is, when the first backslash comes; not if the sink was told."""
+    """The server is asked once, at the first backslash, unless the sink was given a dialect."""
     server = FakeServer(dialect=dialect)
     sink = server.sink(dialect=dialect if told else None)
     async with collector(sinks=[sink]) as metrics:
@@ -33,10 +33,10 @@ async def test_a_backslash_is_written_as_the_server_reads_it(dialect: Any, told:
     assert sink.replacements == 1 + (0 if tail == "\\" else 3)
 
 
-async def test_a_payload_with_a_backslash_is_written_anew_at_each_attempt(
+async def test_a_payload_with_a_backslash_is_encoded_again_for_each_attempt(
     autojump_clock: trio.testing.MockClock,
 ) -> None:
-    """The same lines each time, halves and leftovers included."""
+    """Each attempt has the same lines, including halves and leftovers."""
     answers = [httpx2.Response(503), httpx2.Response(503), error(413, "too large"), httpx2.Response(503)]
     server = FakeServer(*answers, dialect="victoriametrics")
     async with collector(sinks=[server.sink()]) as metrics:
@@ -48,8 +48,8 @@ async def test_a_payload_with_a_backslash_is_written_anew_at_each_attempt(
     assert [(line.tags, line.timestamp) for line in server.stored] == [(HOSTILE, 7 + number) for number in range(4)]
 
 
-async def test_a_large_payload_with_a_backslash_is_written_anew_as_a_whole() -> None:
-    """In pieces, in order."""
+async def test_a_large_payload_with_a_backslash_is_encoded_again_as_a_whole() -> None:
+    """The payload has several parts, and the lines stay in order."""
     server = FakeServer(dialect="victoriametrics")
     async with collector(BatchMetricsConfig(batch_size=2000), sinks=[server.sink()]) as metrics:
         for number in range(1200):
@@ -58,7 +58,7 @@ async def test_a_large_payload_with_a_backslash_is_written_anew_as_a_whole() -> 
     assert [line.tags for line in server.stored[6:9]] == [{}, HOSTILE, {}]
 
 
-async def test_series_wait_for_a_server_that_cannot_tell_who_it_is(autojump_clock: trio.testing.MockClock) -> None:
+async def test_series_wait_for_a_server_that_cannot_identify_itself_yet(autojump_clock: trio.testing.MockClock) -> None:
     """They are pushed once it can."""
     server = FakeServer(dialect="victoriametrics", ping=httpx2.Response(503))
     sink = InfluxDBSeriesSink(URL, database="db", client=server.client)
@@ -81,8 +81,8 @@ async def test_series_wait_for_a_server_that_cannot_tell_who_it_is(autojump_cloc
         (httpx2.Response(204, headers={"X-Influxdb-Version": "unknown"}), "influxdb"),
     ],
 )
-async def test_a_server_is_known_by_its_headers(ping: httpx2.Response, dialect: str) -> None:
-    """Whatever the status."""
+async def test_a_server_is_identified_by_its_headers(ping: httpx2.Response, dialect: str) -> None:
+    """The status does not matter."""
     server = FakeServer(dialect=dialect, ping=ping)
     sink = server.sink()
     async with collector(sinks=[sink]) as metrics:
@@ -93,10 +93,10 @@ async def test_a_server_is_known_by_its_headers(ping: httpx2.Response, dialect: 
 
 @pytest.mark.parametrize("status", [200, 204, 401, 404])
 @pytest.mark.parametrize("kind", [InfluxDBSink, InfluxDBSeriesSink])
-async def test_a_server_that_does_not_say_who_it_is_is_asked_again(
+async def test_a_server_that_does_not_identify_itself_is_asked_again(
     kind: Callable[..., InfluxDBSink], status: int
 ) -> None:
-    """Until then lines are written as for InfluxDB 1 and 2: it may be a proxy whose server is not there yet."""
+    """Until then lines are written as for InfluxDB 1 and 2: it may be a proxy whose server is not up yet."""
     server = FakeServer(dialect="influxdb", ping=httpx2.Response(status))
     sink = kind(URL, database="db", client=server.client)
     async with collector(sinks=[sink]) as metrics:
@@ -114,8 +114,8 @@ async def test_a_server_that_does_not_say_who_it_is_is_asked_again(
     assert server.stored[-1].tags["a"] == "x\\,y"
 
 
-async def test_a_server_that_cannot_tell_now_is_asked_again(autojump_clock: trio.testing.MockClock) -> None:
-    """Nothing is sent before."""
+async def test_a_server_that_is_not_ready_is_asked_again(autojump_clock: trio.testing.MockClock) -> None:
+    """Nothing is sent before the server is identified."""
 
     class Starting(FakeServer):
         """Is not ready at first."""
@@ -137,8 +137,8 @@ async def test_a_server_that_cannot_tell_now_is_asked_again(autojump_clock: trio
     assert account.last_error == "ConnectError: refused"
 
 
-async def test_what_is_lost_is_logged_once(caplog: pytest.LogCaptureFixture) -> None:
-    """And counted; nothing of the text is shown."""
+async def test_lost_characters_are_logged_once(caplog: pytest.LogCaptureFixture) -> None:
+    """The message shows nothing of the text, and the losses are counted."""
     server = FakeServer()
     sink = server.sink()
     async with collector(sinks=[sink]) as metrics:

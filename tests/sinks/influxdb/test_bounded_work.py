@@ -25,15 +25,15 @@ from trio_batchmetrics.sinks._influxdb.timestamps import Timestamps
     ],
     ids=["spaces", "fields", "measurements", "dropped", "quotes", "lines of quotes"],
 )
-async def test_no_answer_takes_long_to_read(text: str) -> None:
+async def test_every_response_is_read_quickly(text: str) -> None:
     """Each is read in a few milliseconds; a regular expression took seconds to hours."""
     start = perf_counter()
     await receipt(error(400, text), events(range(4)))
     assert perf_counter() - start < 1
 
 
-async def test_many_lines_that_are_named_are_found_at_once() -> None:
-    """Long ones too, and ones that begin with another: as many as a payload has."""
+async def test_many_named_lines_are_found_quickly() -> None:
+    """As many as a payload can have, including long lines and lines that are prefixes of others."""
     payload = [Gauge("m", {"a": "x"}, number, timestamp=10**18 + number) for number in range(20_000)]
     payload += [Gauge("m", {"a": "': " * 10_000}, 1, timestamp=10**17 + number) for number in range(20)]
     payload += [Gauge("m", {}, 1, timestamp=int("1" * length)) for length in range(1, 19)]
@@ -46,8 +46,8 @@ async def test_many_lines_that_are_named_are_found_at_once() -> None:
 
 
 @pytest.mark.parametrize("measurement", ["m", "of somebody else"])
-async def test_long_labels_make_a_conflict_no_slower_to_read(measurement: str) -> None:
-    """Measurement and fields stand at the ends of a line; to read all of it held the loop for two seconds."""
+async def test_long_labels_do_not_slow_down_reading_a_conflict(measurement: str) -> None:
+    """Measurement and fields are at the ends of a line; reading all of it blocked the event loop for two seconds."""
     long = {f"label{number}": "x" * 100 for number in range(10)}
     payload = [Gauge("m", long, number, timestamp=10**18 + number) for number in range(4000)]
     body = FakeServer().sink().encode(payload)
@@ -59,16 +59,16 @@ async def test_long_labels_make_a_conflict_no_slower_to_read(measurement: str) -
     assert (found.rejected, found.too_large) == ({}, True)
 
 
-async def test_a_long_reason_that_many_events_have_is_read_once() -> None:
-    """All that were dropped have it."""
+async def test_a_long_reason_shared_by_many_events_is_read_once() -> None:
+    """All dropped events share it."""
     start = perf_counter()
     found = await receipt(error(400, f"partial write: {'x y ' * 100_000}dropped=2000"), events(range(2000)))
     assert perf_counter() - start < 1
     assert (len(found.rejected), len(found.rejected[0])) == (2000, 300)
 
 
-async def test_of_long_series_fewer_are_remembered() -> None:
-    """So that memory is bounded by bytes."""
+async def test_fewer_series_are_remembered_if_they_are_long() -> None:
+    """So memory is bounded in bytes."""
     sink = FakeServer().sink()
     for start in range(0, 10_000, 100):
         sink.encode([Gauge("m", {"a": f"{'x' * 8000}{number}"}, 1) for number in range(start, start + 100)])

@@ -1,4 +1,4 @@
-"""Both InfluxDB sinks keep the contract of every sink."""
+"""Both InfluxDB sinks pass the contract of every sink."""
 
 from pathlib import Path
 from typing import Any
@@ -31,25 +31,25 @@ class InfluxDBCase(EventSinkCase):
         self.server = FakeServer()
 
     def make(self, **settings: Any) -> InfluxDBSink:
-        """Make it."""
+        """Create the sink."""
         return self.server.sink(**settings)
 
     def arrived(self) -> list[Arrived]:
-        """Read it back."""
+        """Return the events that the server stored."""
         return arrived(self.server.stored)
 
 
 @pytest.fixture
 def case(tmp_path: Path) -> EventSinkCase:
-    """Give the sink."""
+    """The case of the sink."""
     return InfluxDBCase(tmp_path)
 
 
 class TestInfluxDB(EventSinkContract):
-    """The contract, but for texts that line protocol cannot carry."""
+    """The contract, except for texts that line protocol cannot carry."""
 
-    async def test_awkward_text_arrives_as_it_is(self, case: EventSinkCase) -> None:
-        """But newlines, a backslash at the end, and empty texts, which are left out."""
+    async def test_awkward_text_arrives_unchanged(self, case: EventSinkCase) -> None:
+        """Newlines and a backslash at the end are replaced, and empty texts are left out."""
         async with collector(sinks=[case.make()]) as metrics:
             metrics.record_gauge("all", AWKWARD, 1)
             for value in AWKWARD.values():
@@ -60,7 +60,7 @@ class TestInfluxDB(EventSinkContract):
             "backslashes": f"\\ \\n \\u0000 C:{LOST}",
             "newlines": f"one{LOST}two\r{LOST}three\u2028four\x85five",
         }
-        # A backslash before a space, beside a quote: InfluxDB would misread the lines behind.
+        # With a backslash before a space and a quote somewhere, InfluxDB would misread the following lines.
         together = {**carried, "backslashes": f"{LOST} \\n \\u0000 C:{LOST}"}
         expected: list[tuple[str | None, dict[str, str]]] = [("all", together)]
         for key in AWKWARD:
@@ -78,13 +78,13 @@ class InfluxDBSeriesCase(SeriesSinkCase):
     name = "influxdbseries"
 
     def make(self, *, fail: int = 0, hang: bool = False, **settings: Any) -> InfluxDBSeriesSink:
-        """Make it."""
+        """Create the sink."""
         self.server = FakeServer(*[httpx2.Response(503) for _ in range(fail)])
         self.server.hang = hang
         return InfluxDBSeriesSink(URL, database="db", client=self.server.client, **settings)
 
     def sums(self) -> dict[str, float]:
-        """Read the latest points."""
+        """Return the sums of the latest points."""
         latest = max((line.timestamp for line in self.server.stored), default=0)
         sums = dict[str, float]()
         for line in self.server.stored:
@@ -95,9 +95,9 @@ class InfluxDBSeriesCase(SeriesSinkCase):
 
 @pytest.fixture
 def series(tmp_path: Path) -> SeriesSinkCase:
-    """Give the sink."""
+    """The case of the series sink."""
     return InfluxDBSeriesCase(tmp_path)
 
 
 class TestInfluxDBSeries(SeriesSinkContract):
-    """The contract."""
+    """The contract of series sinks."""

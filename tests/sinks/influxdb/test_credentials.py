@@ -12,15 +12,15 @@ from trio_batchmetrics.sinks._influxdb.series_sink import InfluxDBSeriesSink
 from trio_batchmetrics.sinks._influxdb.sink import InfluxDBSink
 
 
-def test_credentials_in_the_url_and_a_token_are_too_many() -> None:
-    """And the message shows neither."""
+def test_credentials_in_the_url_and_a_token_are_refused_together() -> None:
+    """The message shows neither."""
     with pytest.raises(ValueError, match=r"^token and user and password are both given$"):
         InfluxDBSink("http://user:hunter22@influx.example", bucket="b", token="secret")
 
 
 @pytest.mark.parametrize("status", [401, 400, 503])
 async def test_no_credential_is_shown(status: int, caplog: pytest.LogCaptureFixture) -> None:
-    """In a repr, a log or an error, though the server says it."""
+    """No repr, log line or error has it, even if the server repeats it."""
     caplog.set_level(logging.DEBUG, logger="trio_batchmetrics")
     words = "no such token: hunter22"
     answers = [httpx2.Response(status, json={"error": words}) for _ in range(20)]
@@ -39,8 +39,8 @@ async def test_no_credential_is_shown(status: int, caplog: pytest.LogCaptureFixt
 
 
 @pytest.mark.parametrize("before", range(270, 300))
-async def test_no_part_of_a_credential_is_left_where_a_reason_is_cut(before: int) -> None:
-    """It is taken out first."""
+async def test_a_truncated_reason_leaves_no_part_of_a_credential(before: int) -> None:
+    """The credential is removed before the reason is cut."""
     server = FakeServer(error(400, f"partial write: {'x' * before}hunter22hunter22 dropped=1"))
     sink = server.sink(token="hunter22hunter22")
     payload = events([0])

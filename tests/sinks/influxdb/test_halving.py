@@ -1,4 +1,4 @@
-"""Where a response doesn't tell which event is at fault, halving finds it."""
+"""If a response doesn't tell which event is at fault, halving finds it."""
 
 import httpx2
 import pytest
@@ -26,8 +26,10 @@ from trio_batchmetrics import collector
         error(500, "points beyond retention policy"),
     ],
 )
-async def test_what_is_outside_is_found_by_halving_where_its_number_does_not_tell(answer: httpx2.Response) -> None:
-    """Not tried again as it is, for 300 s."""
+async def test_points_outside_the_retention_are_found_by_halving_where_their_number_is_ambiguous(
+    answer: httpx2.Response,
+) -> None:
+    """The payload isn't retried unchanged for 300 s."""
     found = await receipt(answer, events(range(4)))
     assert (found.rejected, found.retry, found.too_large) == ({}, False, True)
 
@@ -35,7 +37,7 @@ async def test_what_is_outside_is_found_by_halving_where_its_number_does_not_tel
 @pytest.mark.parametrize(
     "answer",
     [
-        error(400, CONFLICT.format("m", 3)),  # of the four, and nobody says which
+        error(400, CONFLICT.format("m", 3)),  # of the four, without naming them
         error(400, CONFLICT.format("n", 1)),
         error(400, CONFLICT.format("n", 0)),
         error(400, "partial write: max-values-per-tag limit exceeded (9/5): dropped=1"),
@@ -49,15 +51,15 @@ async def test_what_is_outside_is_found_by_halving_where_its_number_does_not_tel
         httpx2.Response(400, text='error in "/write": incorrect influx line "m value=1 1": no'),
     ],
 )
-async def test_where_it_cannot_be_told_which_the_payload_is_halved(answer: httpx2.Response) -> None:
-    """Down to one event, which is rejected then."""
+async def test_a_response_that_does_not_identify_the_event_halves_the_payload(answer: httpx2.Response) -> None:
+    """It is halved down to one event, which is then rejected."""
     found = await receipt(answer, events(range(4)))
     assert (found.rejected, found.retry, found.too_large) == ({}, False, True)
     assert str(found.error).startswith(f"HTTP {answer.status_code}: ")
 
 
-async def test_halving_finds_the_one_at_fault() -> None:
-    """The server refuses any body with it and does not say which it is."""
+async def test_halving_finds_the_event_at_fault() -> None:
+    """The server refuses any body that contains it and doesn't name it."""
 
     class Picky(FakeServer):
         """Refuses payloads with a 7 in them."""

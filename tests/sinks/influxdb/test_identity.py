@@ -9,8 +9,8 @@ from tests.sinks.influxdb.server import CONFLICT, FakeServer, error
 from trio_batchmetrics import Counter, Gauge, collector
 
 
-async def test_what_is_sent_again_is_the_same_to_the_byte(autojump_clock: trio.testing.MockClock) -> None:
-    """Halves and leftovers too, though their timestamps collide."""
+async def test_retried_lines_are_identical_byte_for_byte(autojump_clock: trio.testing.MockClock) -> None:
+    """That includes halves and leftovers, although their timestamps collide."""
     answers = [
         httpx2.Response(503),
         error(413, "too large"),
@@ -30,8 +30,8 @@ async def test_what_is_sent_again_is_the_same_to_the_byte(autojump_clock: trio.t
     assert sorted(server.values()) == [0, 1, 3, 4, 5, 6, 7]
 
 
-async def test_a_sink_serves_two_collectors_one_after_the_other() -> None:
-    """Serial numbers begin anew; still no event overwrites another."""
+async def test_a_sink_serves_two_collectors_in_succession() -> None:
+    """Serial numbers start over, but no event overwrites another."""
     server = FakeServer()
     sink = server.sink()
     for number in range(2):
@@ -41,7 +41,7 @@ async def test_a_sink_serves_two_collectors_one_after_the_other() -> None:
 
 
 async def test_events_of_one_nanosecond_all_arrive() -> None:
-    """In one series and in several, in one payload and in several."""
+    """The events are in one series and in several, in one payload and in several."""
     server = FakeServer()
     async with collector(sinks=[server.sink()]) as metrics:
         for number in range(1000):

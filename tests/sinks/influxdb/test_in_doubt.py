@@ -11,8 +11,8 @@ from trio_batchmetrics import Batch, BatchMetricsConfig, collector
 from trio_batchmetrics.abc import Payload, Receipt
 
 
-async def test_one_event_that_was_not_dropped_is_not_rejected() -> None:
-    """The server says that it dropped none: it may be stored."""
+async def test_a_single_event_that_was_not_dropped_is_not_rejected() -> None:
+    """The server reports that it dropped none, so the event may be stored."""
     text = "partial write: something new dropped=0"
     assert await receipt(error(400, text), events([0])) == Receipt(error=f'HTTP 400: {{"error":"{text}"}}')
     found = await receipt(error(400, "partial write: unable to parse 'odd': no dropped=0"), events([0]))
@@ -20,12 +20,12 @@ async def test_one_event_that_was_not_dropped_is_not_rejected() -> None:
 
 
 class Partial(FakeServer):
-    """Stores what is not a 7, and says neither how many it dropped nor which; what it has stored it refuses later."""
+    """Stores everything except a 7 without saying which or how many it dropped; later it refuses stored events."""
 
     later: httpx2.Response | None = None
 
     async def answer(self, request: httpx2.Request) -> httpx2.Response:
-        """Refuse the 7, and later all."""
+        """Refuse the 7, and later everything."""
         await trio.lowlevel.checkpoint()
         body = request.content.decode()
         self.bodies.append(body)
@@ -36,8 +36,8 @@ class Partial(FakeServer):
         return error(400, "partial write: no sevens") if " value=7.0 " in body else httpx2.Response(204)
 
 
-async def test_the_one_that_is_refused_alone_is_rejected_though_others_were_stored() -> None:
-    """It never was."""
+async def test_an_event_that_is_refused_alone_is_rejected_although_others_were_stored() -> None:
+    """This event was never stored."""
     server = Partial()
     async with collector(sinks=[server.sink()]) as metrics:
         for number in range(16):
@@ -47,8 +47,8 @@ async def test_the_one_that_is_refused_alone_is_rejected_though_others_were_stor
 
 
 @pytest.mark.parametrize("later", [error(413, "too large"), error(403, "no"), httpx2.Response(400, text="bad request")])
-async def test_what_may_be_stored_is_not_rejected_when_it_is_refused_later(later: httpx2.Response) -> None:
-    """After a partial write of all, for another reason: it counts as failed."""
+async def test_events_that_may_be_stored_are_not_rejected_when_they_are_refused_later(later: httpx2.Response) -> None:
+    """After a partial write they are refused for another reason, and count as failed."""
     server = Partial()
     server.later = later
     async with collector(sinks=[server.sink()]) as metrics:
@@ -59,8 +59,8 @@ async def test_what_may_be_stored_is_not_rejected_when_it_is_refused_later(later
     assert (account.delivered, account.rejected, account.failed) == (0, 1, 15)
 
 
-async def test_what_may_be_stored_stays_in_doubt_while_other_payloads_are_sent() -> None:
-    """A payload of which the server took some is set aside, and another meets with the same."""
+async def test_events_that_may_be_stored_stay_in_doubt_while_other_payloads_are_sent() -> None:
+    """A partly stored payload is set aside, and the same happens to another one."""
     server = FakeServer()
     sink = server.sink()
 
@@ -77,22 +77,22 @@ async def test_what_may_be_stored_stays_in_doubt_while_other_payloads_are_sent()
         found = await send(first, first + 100, some)
         assert (found.too_large, found.uncertain) == (True, False)
     large = error(413, "too large")
-    assert await send(150, 151, large) == Receipt(error='HTTP 413: {"error":"too large"}')  # failed
+    assert await send(150, 151, large) == Receipt(error='HTTP 413: {"error":"too large"}')  # counts as failed
     assert await send(250, 251, large) == Receipt(error='HTTP 413: {"error":"too large"}')
-    assert (await send(300, 301, large)).too_large  # rejected: it was in neither
-    assert (await send(150, 151, some)).too_large  # rejected: a stored one couldn't be at fault
+    assert (await send(300, 301, large)).too_large  # rejected: it was in neither payload
+    assert (await send(150, 151, some)).too_large  # rejected: a stored event couldn't be at fault
 
 
-async def test_what_was_never_stored_is_rejected_if_it_is_too_large() -> None:
-    """Alone."""
+async def test_an_event_that_was_never_stored_is_rejected_if_it_is_too_large() -> None:
+    """It is the only event of its payload."""
     server = FakeServer(error(413, "too large"))
     async with collector(sinks=[server.sink()]) as metrics:
         metrics.record_gauge("m", {}, 1)
     assert balanced(metrics.stats()).sinks["influxdb"].rejected == 1
 
 
-async def test_what_slow_refusals_told_is_not_lost(autojump_clock: trio.testing.MockClock) -> None:
-    """Many measurements in conflict, each named by an answer of its own: the attempt ends before they are all known."""
+async def test_rejections_learned_from_slow_responses_are_not_lost(autojump_clock: trio.testing.MockClock) -> None:
+    """Many measurements conflict, each named by its own response: the attempt ends before all are known."""
 
     class Slow(FakeServer):
         """Refuses one measurement at a time."""

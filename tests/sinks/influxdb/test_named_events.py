@@ -49,7 +49,7 @@ FULL = "partial write: max-series-per-database limit exceeded: (10)"
 async def test_events_that_the_server_names_are_rejected(
     answer: httpx2.Response, rejected: dict[int, str], again: bool
 ) -> None:
-    """Those and no others; the others are sent again, at once, where it may have stored none."""
+    """The other events are sent again at once if the server may have stored none of them."""
     server = FakeServer()
     found = await receipt(answer, events(range(4)), server)
     assert (found.rejected, found.retry, found.too_large) == (rejected, False, False)
@@ -69,10 +69,10 @@ async def test_events_that_the_server_names_are_rejected(
         (error(400, CONFLICT.format("m", 3)), {0, 1, 2, 3, 4}, False),
     ],
 )
-async def test_what_comes_after_a_refusal_is_about_the_others(
+async def test_a_response_after_a_refusal_is_about_the_other_events(
     last: httpx2.Response, rejected: set[int], retry: bool
 ) -> None:
-    """Nothing counts as delivered but what the last answer says is stored."""
+    """Only events that the last response reports as stored count as delivered."""
     payload = [*events(range(2), "other"), *events(range(2, 5))]
     found = await receipt([error(400, CONFLICT.format("other", 2)), last], payload)
     assert (set(found.rejected), found.retry, found.too_large) == (rejected, [2, 3, 4] if retry else False, False)
@@ -91,12 +91,12 @@ TODAY = [
     (error(500, f"{RETENTION} dropped=2"), {0, 1}),
     (error(500, f"write failed: {RETENTION} dropped=4"), {0, 1, 2, 3}),
 ]
-"""Real answers of 1.13.2 and 2.7.12 but for the last two, which old versions give; and whose lines are refused."""
+"""Real responses of 1.13.2 and 2.7.12, except the last two, which old versions give; with the lines they refuse."""
 
 
 @pytest.mark.parametrize(("answer", "rejected"), TODAY)
-async def test_todays_words_name_the_same_events(answer: httpx2.Response, rejected: set[int]) -> None:
-    """With one request: what is not refused is stored, and not sent again."""
+async def test_current_error_messages_name_the_same_events(answer: httpx2.Response, rejected: set[int]) -> None:
+    """One request suffices: the other events are stored, and not sent again."""
     server = FakeServer()
     found = await receipt(answer, events(range(4)), server)
     assert (set(found.rejected), found.retry, found.too_large) == (rejected, False, False)
@@ -105,7 +105,7 @@ async def test_todays_words_name_the_same_events(answer: httpx2.Response, reject
 
 
 async def test_events_that_measure_nothing_have_no_line() -> None:
-    """Alone nothing is sent; among others, those arrive, and the one that is refused is found."""
+    """Alone, nothing is sent; among others, those arrive, and a refused one is found."""
     server = FakeServer()
     async with collector(sinks=[server.sink()]) as metrics:
         metrics.record(Nothing("x"))
@@ -117,8 +117,8 @@ async def test_events_that_measure_nothing_have_no_line() -> None:
     assert server.values() == [1]
 
 
-async def test_of_lines_with_the_same_age_it_cannot_be_told_which_is_too_old() -> None:
-    """Two of a nanosecond, one of them dropped; both dropped."""
+async def test_lines_of_equal_age_are_rejected_only_together() -> None:
+    """Two lines have the same nanosecond, and one or both of them are dropped."""
     payload = [Gauge(f"m{number}", {}, 1, timestamp=number // 2) for number in range(4)]
     for count, rejected in ((1, set[int]()), (2, {0, 1}), (3, set[int]()), (4, {0, 1, 2, 3})):
         found = await receipt(error(400, f"partial write: points beyond retention policy dropped={count}"), payload)
@@ -126,8 +126,8 @@ async def test_of_lines_with_the_same_age_it_cannot_be_told_which_is_too_old() -
         assert found.too_large == (not rejected)
 
 
-async def test_a_line_that_holds_what_ends_it_in_the_message_is_found() -> None:
-    """`': ` in a label."""
+async def test_a_line_that_contains_its_own_terminator_is_found() -> None:
+    """A label contains `': `."""
     payload = [Gauge("m", {"a": "b': c"}, 1, timestamp=1), Gauge("m", {"a": "b"}, 1, timestamp=1)]
     text = "unable to parse 'm,a=b':\\ c value=1.0 1': bad: 'it's'"
     found = await receipt(error(400, text), payload)

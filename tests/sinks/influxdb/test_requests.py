@@ -1,4 +1,4 @@
-"""A request goes where the settings say, and keeps to its limits."""
+"""A request goes to the configured place, and keeps to its limits."""
 
 from collections.abc import Callable
 from typing import Any
@@ -36,10 +36,10 @@ from trio_batchmetrics.sinks._influxdb.sink import InfluxDBSink
     ],
 )
 @pytest.mark.parametrize("kind", [InfluxDBSink, InfluxDBSeriesSink])
-async def test_a_write_goes_where_it_should(
+async def test_a_write_goes_to_the_configured_path(
     kind: Callable[..., InfluxDBSink], settings: dict[str, Any], path: str, authorization: str | None
 ) -> None:
-    """With the credentials in a header, never in the URL."""
+    """The credentials are in a header, never in the URL."""
     server = FakeServer()
     async with collector(sinks=[kind(f"{URL}/base/", client=server.client, **settings)]) as metrics:
         metrics.record_counter("c", {}, 2)
@@ -78,13 +78,13 @@ async def test_a_write_goes_where_it_should(
 def test_settings_that_make_no_sense_are_refused(
     kind: Callable[..., InfluxDBSink], settings: dict[str, Any], message: str
 ) -> None:
-    """When the sink is made."""
+    """The constructor refuses them."""
     with pytest.raises(ValueError, match=message):
         kind(URL, **settings)
 
 
-def test_limits_are_documented_ones() -> None:
-    """Or those that are given."""
+def test_default_limits_are_the_documented_ones() -> None:
+    """Given limits replace them."""
     sink = InfluxDBSink(URL, database="d")
     assert (sink.max_events, sink.max_payload_bytes) == (5_000, 5_000_000)
     sink = InfluxDBSink(URL, database="d", max_events=7, max_payload_bytes=8)
@@ -92,7 +92,7 @@ def test_limits_are_documented_ones() -> None:
 
 
 async def test_payloads_keep_to_their_limits() -> None:
-    """5 000 events at most, and the bytes that are given."""
+    """A payload has at most 5 000 events, and at most the given number of bytes."""
     server = FakeServer()
     async with collector(BatchMetricsConfig(batch_size=6000), sinks=[server.sink()]) as metrics:
         record(metrics, range(6000))
@@ -104,8 +104,8 @@ async def test_payloads_keep_to_their_limits() -> None:
     assert ids(arrived(server.stored)) == list(range(6000))
 
 
-async def test_bodies_are_compressed_if_that_is_asked_for() -> None:
-    """With gzip."""
+async def test_bodies_are_compressed_on_request() -> None:
+    """The encoding is gzip."""
     server = FakeServer()
     seen = list[str | None]()
 

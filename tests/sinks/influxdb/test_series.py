@@ -1,4 +1,4 @@
-"""A push of series is one snapshot with a time that rises, and a refused push is made again."""
+"""A push of series is one snapshot with a rising timestamp, and a refused push is retried."""
 
 import json
 from collections import Counter as Count
@@ -16,14 +16,14 @@ from trio_batchmetrics.sinks._influxdb.series_sink import InfluxDBSeriesSink
 
 
 def made_series(server: FakeServer, **context: Any) -> InfluxDBSeriesSink:
-    """Make a series sink outside of a collector."""
+    """Create a series sink outside a collector."""
     sink = InfluxDBSeriesSink(URL, database="db", client=server.client)
     sink.bind(SinkContext(**context))
     return sink
 
 
-def test_series_are_written_with_one_time_that_rises() -> None:
-    """Each snapshot is later than the one before, whatever the clock says."""
+def test_series_of_a_snapshot_share_one_rising_timestamp() -> None:
+    """Each snapshot is later than the one before, even if the clock is set back."""
     sink = made_series(FakeServer(), static_labels={"host": "h"})
     sink.merge([event for event, _ in SAMPLES])
     stamps = list[int]()
@@ -32,7 +32,7 @@ def test_series_are_written_with_one_time_that_rises() -> None:
         [stamp] = {line.timestamp for line in lines}
         stamps.append(stamp)
     assert stamps == sorted(set(stamps))
-    ahead = vars(sink)["_now"] = stamps[-1] + 10**15  # the clock was put back
+    ahead = vars(sink)["_now"] = stamps[-1] + 10**15  # the clock was set back
     assert [sink.snapshot().rpartition(b" ")[2] for _ in range(2)] == [b"%d\n" % (ahead + more) for more in (1, 2)]
     lines = PARSERS["influxdb"](sink.snapshot().decode())
     found = {line.measurement: line.fields for line in lines}
@@ -46,7 +46,7 @@ def test_series_are_written_with_one_time_that_rises() -> None:
     assert Count(line.measurement for line in lines)["backend.request.duration"] == 2
 
 
-def test_a_series_that_cannot_be_written_is_refused_and_a_sum_that_no_float_holds_is_left_out(
+def test_an_unwritable_series_is_refused_and_a_sum_beyond_any_float_is_left_out(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     """Labels that are too long are reported once, and the other series are written."""
@@ -65,7 +65,7 @@ def test_a_series_that_cannot_be_written_is_refused_and_a_sum_that_no_float_hold
 
 @pytest.mark.parametrize("dialect", ["influxdb", "influxdb3", "victoriametrics"])
 async def test_a_backslash_in_a_series_is_written_as_the_server_reads_it(dialect: str) -> None:
-    """It is asked once."""
+    """The server is asked once."""
     server = FakeServer(dialect=dialect)
     sink = InfluxDBSeriesSink(URL, database="db", client=server.client, backoff=0.001)
     async with collector(sinks=[sink]) as metrics:
@@ -81,8 +81,8 @@ async def test_a_backslash_in_a_series_is_written_as_the_server_reads_it(dialect
     assert sink.replacements == (0 if tail == "\\" else 3)
 
 
-async def test_a_refused_push_of_series_is_made_again(autojump_clock: trio.testing.MockClock) -> None:
-    """A partial write delivers nothing: the next push has it all."""
+async def test_a_refused_push_of_series_is_retried(autojump_clock: trio.testing.MockClock) -> None:
+    """A partial write delivers nothing: the next push has everything."""
     server = FakeServer(error(400, CONFLICT.format("m", 1)), error(413, "too large"), dialect="victoriametrics")
     sink = InfluxDBSeriesSink(URL, database="db", client=server.client)
     async with collector(sinks=[sink]) as metrics:

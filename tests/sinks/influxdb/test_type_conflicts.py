@@ -12,8 +12,8 @@ from trio_batchmetrics import BatchMetricsConfig, CacheMetric, HealthCheck, Hist
 
 
 @pytest.mark.parametrize("status", [400, 422])
-async def test_a_type_conflict_rejects_the_measurements_events(status: int) -> None:
-    """And the others are sent again, since one refusal hides another: until there is none."""
+async def test_a_type_conflict_rejects_the_events_of_its_measurement(status: int) -> None:
+    """The other events are sent again until no conflict is left, since one refusal hides another."""
     server = FakeServer()
     payload = [*events(range(2), "other"), *events(range(2, 4), 'a, b"c=d'), *events([4]), *events([5, 6], "late")]
     texts = [CONFLICT.format('a, b"c=d', 2), CONFLICT.format("other", 2)]
@@ -26,7 +26,7 @@ async def test_a_type_conflict_rejects_the_measurements_events(status: int) -> N
 
 @pytest.mark.parametrize("name", ['a"b', "a\\b", "größe", 'x" on measurement "y', "dropped=7 for database: z"])
 async def test_names_that_1_13_quotes_are_found(name: str) -> None:
-    """As Go writes them: quotes and backslashes get a backslash."""
+    """The server escapes quotes and backslashes as Go does."""
     payload = [*events(range(2)), *events([2, 3], name)]
     quoted = json.dumps(name, ensure_ascii=False)[1:-1]
     found = await receipt(error(400, CONFLICT.format(quoted, 2) + DATABASE), payload)
@@ -34,7 +34,7 @@ async def test_names_that_1_13_quotes_are_found(name: str) -> None:
 
 
 async def test_2500_conflicts_of_5000_events_take_two_requests() -> None:
-    """One to learn it, one for the others."""
+    """The first reveals the conflict, and the second has the other events."""
     server = FakeServer(error(400, CONFLICT.format("bad", 2500) + DATABASE))
     config = BatchMetricsConfig(batch_size=5000, buffer_size=5000)
     async with collector(config, sinks=[server.sink()]) as metrics:
@@ -47,8 +47,8 @@ async def test_2500_conflicts_of_5000_events_take_two_requests() -> None:
     assert server.values() == [*range(2500)]
 
 
-async def test_a_conflict_of_several_measurements_is_sorted_out_one_by_one() -> None:
-    """The server names one, and counts the lines of all: each is written by itself, and exactly these are rejected."""
+async def test_conflicts_of_several_measurements_are_resolved_one_by_one() -> None:
+    """The server names one measurement and counts all lines: writing each one separately rejects exactly these."""
     server = FakeServer()
     payload = [*events(range(3)), *events(range(3, 5), "a"), *events(range(5, 8), "b"), *events([8])]
     answers = [error(400, CONFLICT.format(name, count)) for name, count in (("a", 5), ("a", 2), ("b", 3))]
@@ -58,8 +58,8 @@ async def test_a_conflict_of_several_measurements_is_sorted_out_one_by_one() -> 
     assert server.values() == [0, 1, 2, 8]
 
 
-async def test_a_conflict_of_some_lines_of_a_measurement_is_looked_for_among_these() -> None:
-    """As where a week's points are integers: the others are stored at once, those of the measurement are halved."""
+async def test_a_conflict_of_some_lines_of_a_measurement_halves_only_those_lines() -> None:
+    """As with a week of integer points: the other lines are stored at once, and only that measurement is halved."""
     server = FakeServer()
     payload = [*events(range(3)), *events(range(3, 6), "a")]
     some = error(400, CONFLICT.format("a", 1))
@@ -68,8 +68,8 @@ async def test_a_conflict_of_some_lines_of_a_measurement_is_looked_for_among_the
     assert server.values() == [0, 1, 2]
 
 
-async def test_where_no_part_can_be_told_the_whole_is_halved() -> None:
-    """Else the same would be tried again and again."""
+async def test_a_payload_is_halved_as_a_whole_where_no_part_can_be_identified() -> None:
+    """Otherwise the same payload would be retried again and again."""
     payload = [*events(range(3)), *events(range(3, 6), "a")]
     puzzles = [error(400, CONFLICT.format("a", 1)), *[error(400, "partial write: something new")] * 2]
     found = await receipt(puzzles, payload)
@@ -79,7 +79,7 @@ async def test_where_no_part_can_be_told_the_whole_is_halved() -> None:
 
 
 async def test_a_type_conflict_of_one_line_of_an_event_rejects_that_event() -> None:
-    """An event of two lines, and a histogram of many fields."""
+    """The events have two lines, or are histograms with many fields."""
     payload: list[MetricEvent] = [
         CacheMetric("a", "b", timestamp=1),
         HealthCheck("a", True, 0.1, timestamp=2),
@@ -95,8 +95,8 @@ async def test_a_type_conflict_of_one_line_of_an_event_rejects_that_event() -> N
         assert found.too_large == (not names)
 
 
-async def test_each_event_is_settled_as_the_server_settled_it(autojump_clock: trio.testing.MockClock) -> None:
-    """A conflict, then the rest; every event ends once, and only what was stored counts as delivered."""
+async def test_each_event_is_settled_as_the_server_reported_it(autojump_clock: trio.testing.MockClock) -> None:
+    """Each event ends exactly once, and only stored events count as delivered."""
     server = FakeServer(error(400, CONFLICT.format("bad", 2)))
     async with collector(sinks=[server.sink()]) as metrics:
         for number in range(6):

@@ -14,7 +14,7 @@ from trio_batchmetrics.abc import Receipt
     [
         (httpx2.Response(204), Receipt()),
         (httpx2.Response(200), Receipt()),
-        # The request as a whole.
+        # About the request as a whole.
         (error(400, "database is required"), Receipt(error='HTTP 400: {"error":"database is required"}')),
         (error(404, 'database not found: "x"'), Receipt(error='HTTP 404: {"error":"database not found: \\"x\\""}')),
         (error(401, "authorization failed"), Receipt(error='HTTP 401: {"error":"authorization failed"}')),
@@ -25,7 +25,7 @@ from trio_batchmetrics.abc import Receipt
         (httpx2.Response(400, json=["odd"]), Receipt(error='HTTP 400: ["odd"]')),
         (error(400, "bad org", data={}), Receipt(error='HTTP 400: {"error":"bad org","data":{}}')),
         (error(400, "bad", data=["odd"]), Receipt(error='HTTP 400: {"error":"bad","data":["odd"]}')),
-        # To be tried again.
+        # To be retried.
         (
             httpx2.Response(503, text="request throttled, queue full"),
             Receipt(retry=True, error="HTTP 503: request throttled, queue full"),
@@ -48,13 +48,15 @@ from trio_batchmetrics.abc import Receipt
         ),
     ],
 )
-async def test_answers_about_the_whole_request(answer: httpx2.Response, expected: Receipt) -> None:
-    """Delivered, given up, tried again, halved."""
+async def test_responses_to_the_whole_request_decide_about_all_its_events(
+    answer: httpx2.Response, expected: Receipt
+) -> None:
+    """The payload is delivered, given up, retried, or halved."""
     assert await receipt(answer, events(range(4))) == expected
 
 
-async def test_a_500_that_says_nothing_of_points_is_tried_again() -> None:
-    """It may pass."""
+async def test_a_500_that_does_not_mention_points_is_retried() -> None:
+    """The error may be temporary."""
     found = await receipt(error(500, "timeout"), events(range(4)))
     assert (found.retry, found.uncertain, found.too_large) == (True, True, False)
 
@@ -69,15 +71,15 @@ async def test_a_500_that_says_nothing_of_points_is_tried_again() -> None:
     ],
     ids=["deep", "long number", "many dropped", "many too old"],
 )
-async def test_an_answer_that_cannot_be_read_is_given_up_with_the_servers_words(body: bytes) -> None:
-    """No error of ours stands for it."""
+async def test_an_unreadable_response_is_given_up_and_quotes_the_server(body: bytes) -> None:
+    """No error of the library replaces the server's message."""
     found = await receipt(httpx2.Response(400, content=body), events(range(4)))
     assert (found.rejected, found.retry, found.too_large) == ({}, False, False)
     assert str(found.error).startswith(f"HTTP 400: {body[:20].decode()}")
 
 
-async def test_no_answer_is_tried_again(autojump_clock: trio.testing.MockClock) -> None:
-    """A connection that breaks."""
+async def test_a_missing_response_is_retried(autojump_clock: trio.testing.MockClock) -> None:
+    """The connection breaks."""
 
     class Broken(FakeServer):
         """Breaks the first connection."""

@@ -7,6 +7,6 @@ import pytest
 
 @pytest.fixture
 def path(tmp_path: Path) -> Path:
-    """Say where the file shall be: the only thing in its folder."""
+    """Return the path of the file, which is alone in its folder."""
     (tmp_path / "data").mkdir()
     return tmp_path / "data" / "events.jsonl"

@@ -1,4 +1,4 @@
-"""Files as a test writes and reads them, never through the sink."""
+"""Functions that write and read files, never through the sink."""
 
 import json
 from pathlib import Path
@@ -18,7 +18,7 @@ HIT = CacheMetric("redis", "hit", timestamp=1_795_489_500_123_456_789)
 
 
 def numbers(*data: Path | bytes) -> list[int]:
-    """Return the label `id` of each line, in order; each file ends with a whole line."""
+    """Return the label `id` of each line, in order; each file must end with a whole line."""
     found = list[int]()
     for one in data:
         content = one if isinstance(one, bytes) else one.read_bytes()
@@ -39,5 +39,5 @@ def get(path: Path) -> bytes:
 
 
 def text(path: Path) -> str:
-    """Read a file as text, every byte of it."""
+    """Read a whole file as text."""
     return get(path).decode()

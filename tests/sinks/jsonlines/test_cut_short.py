@@ -1,4 +1,4 @@
-"""An attempt that is cut short has written all of its lines or none, and says which."""
+"""An attempt that is cut short has written all of its lines or none, and reports which."""
 
 import errno
 import io
@@ -20,8 +20,8 @@ from trio_batchmetrics.sinks._jsonlines.files import LineFile
 
 
 @pytest.mark.parametrize("at", [0, 1, 2, 8, 9, 10])
-async def test_cancelled_at_any_part_it_has_written_all_or_nothing(path: Path, at: int) -> None:
-    """And says which; what was there before stays, and the next attempt finds everything in order."""
+async def test_an_attempt_cancelled_at_any_part_writes_everything_or_nothing(path: Path, at: int) -> None:
+    """Earlier content stays, and the next attempt succeeds."""
     sink = JSONLinesSink(path)
     events = [Counter("jobs", {"id": number}, 1) for number in range(100)]
     first = Payload(Batch(events[:1]), (sink.encode(events[:1]),), "key 0")
@@ -34,7 +34,7 @@ async def test_cancelled_at_any_part_it_has_written_all_or_nothing(path: Path, a
         assert await sink.send(Payload(Batch(events), parts, "key 1")) is None
         arrived = 100
     assert scope.cancel_called
-    assert arrived == (100 if at == 10 else 0)  # after the last piece it is too late
+    assert arrived == (100 if at == 10 else 0)  # after the last part it is too late
     assert parts.seen <= at + 1
     assert numbers(path) == [0, *range(arrived)]
     assert await sink.send(Payload(Batch(events), tuple(encoded), "key 2")) is None
@@ -43,7 +43,7 @@ async def test_cancelled_at_any_part_it_has_written_all_or_nothing(path: Path, a
 
 
 class Uncuttable(io.FileIO):
-    """A file that cannot be cut off, a few times."""
+    """A file that cannot be truncated, the first few times."""
 
     refusals = 2
 
@@ -56,7 +56,7 @@ class Uncuttable(io.FileIO):
 
 
 class UncuttableFile(LineFile):
-    """Opens such a file."""
+    """Opens a file that cannot be truncated."""
 
     def _open(self) -> io.FileIO:
         super()._open().close()
@@ -64,8 +64,8 @@ class UncuttableFile(LineFile):
         return self._file
 
 
-async def test_what_could_not_be_cut_off_is_cut_off_before_anything_else(path: Path) -> None:
-    """Until that has worked nothing is written, and nothing arrives twice."""
+async def test_the_rest_of_a_failed_write_is_cut_off_before_anything_else_is_written(path: Path) -> None:
+    """Until this succeeds nothing is written, and nothing arrives twice."""
     sink = JSONLinesSink(path)
     sink._file = UncuttableFile(path, None, 1)
     events = [Counter("jobs", {"id": number}, 1) for number in range(10)]
@@ -85,11 +85,11 @@ async def test_what_could_not_be_cut_off_is_cut_off_before_anything_else(path: P
     assert numbers(path) == list(range(10))
 
 
-async def test_unwritten_at_the_shutdown_deadline_is_cut_off_and_counted(path: Path) -> None:
-    """A payload too big for the time there is: no line of it is left; one before it is, and is counted."""
+async def test_unfinished_writes_are_cut_off_and_counted_at_the_shutdown_deadline(path: Path) -> None:
+    """No line of an oversized payload is left; the payload before it is delivered and counted."""
 
     class Slow(JSONLinesSink):
-        """Has written half when the deadline strikes."""
+        """Has written half of a payload when the deadline strikes."""
 
         async def send(self, payload: Payload[bytes]) -> Receipt | None:
             parts = payload.parts
@@ -107,8 +107,8 @@ async def test_unwritten_at_the_shutdown_deadline_is_cut_off_and_counted(path: P
     assert numbers(path) == list(range(10))
 
 
-async def test_a_disk_that_takes_no_more_bytes_leaves_no_half_line(path: Path) -> None:
-    """A short write, then a refusal: cut off at once, tried again, and everything arrives once there is room."""
+async def test_a_disk_that_refuses_more_bytes_leaves_no_half_line(path: Path) -> None:
+    """A short write is followed by a refusal: the line is cut off, and everything arrives once there is room."""
     result = await child(
         """
         import resource
@@ -135,8 +135,8 @@ async def test_a_disk_that_takes_no_more_bytes_leaves_no_half_line(path: Path) -
     assert numbers(path) == list(range(5000))
 
 
-async def test_a_disk_that_stays_full_until_the_deadline_leaves_what_was_delivered(path: Path) -> None:
-    """And not a byte more."""
+async def test_a_disk_that_stays_full_until_the_deadline_keeps_only_delivered_lines(path: Path) -> None:
+    """The file has not one byte more."""
     result = await child(
         """
         import resource
@@ -155,7 +155,7 @@ async def test_a_disk_that_stays_full_until_the_deadline_leaves_what_was_deliver
 
 
 async def test_a_forked_child_leaves_the_file_alone(path: Path) -> None:
-    """It writes nothing; the parent goes on."""
+    """The child writes nothing, and the parent continues."""
     result = await child(
         """
         import os

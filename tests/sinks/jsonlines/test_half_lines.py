@@ -16,7 +16,7 @@ from trio_batchmetrics.sinks import JSONLinesSink
 @pytest.mark.parametrize("before", [0, 1, 3])
 @pytest.mark.parametrize("size", [1, 5, 14, 15, 60, len(LINE) - 2])
 async def test_a_half_line_that_a_killed_process_left_is_cut_off(path: Path, before: int, size: int) -> None:
-    """Wherever it breaks off, the next start mends the end before it writes."""
+    """Wherever the line breaks off, the next start repairs it before it writes."""
     put(path, LINE * before + LINE[:size])
     async with collector(sinks=[JSONLinesSink(path)]) as metrics:
         metrics.record(HIT)
@@ -24,15 +24,15 @@ async def test_a_half_line_that_a_killed_process_left_is_cut_off(path: Path, bef
 
 
 async def test_a_half_line_is_cut_off_after_lines_of_other_kinds(path: Path) -> None:
-    """A file that something else began."""
+    """Another program started the file."""
     put(path, '{"log": "started"}\n' + LINE[:30])
     async with collector(sinks=[JSONLinesSink(path)]) as metrics:
         metrics.record(HIT)
     assert text(path) == '{"log": "started"}\n' + LINE
 
 
-async def test_a_half_line_may_be_longer_than_what_is_read_at_once(path: Path) -> None:
-    """Several megabytes without an end."""
+async def test_a_half_line_may_be_longer_than_one_read(path: Path) -> None:
+    """It has several megabytes without a line end."""
     half = LINE[:-3] + "x" * 3_500_000
     put(path, LINE + half)
     async with collector(sinks=[JSONLinesSink(path)]) as metrics:
@@ -41,7 +41,7 @@ async def test_a_half_line_may_be_longer_than_what_is_read_at_once(path: Path) -
 
 
 async def test_a_half_character_is_cut_off_with_its_line(path: Path) -> None:
-    """A multi-byte one, broken in the middle."""
+    """A multi-byte character is broken in the middle."""
     put(path, LINE.encode() + LINE.encode()[:60] + "é".encode()[:1])
     async with collector(sinks=[JSONLinesSink(path)]) as metrics:
         metrics.record(HIT)
@@ -49,7 +49,7 @@ async def test_a_half_character_is_cut_off_with_its_line(path: Path) -> None:
 
 
 async def test_zeros_that_a_power_cut_left_are_cut_off(path: Path) -> None:
-    """Where a file system has the size but not the bytes."""
+    """The file system recorded the size, but not the bytes."""
     put(path, LINE.encode() + b"\0" * 5000)
     async with collector(sinks=[JSONLinesSink(path)]) as metrics:
         metrics.record(HIT)
@@ -57,7 +57,7 @@ async def test_zeros_that_a_power_cut_left_are_cut_off(path: Path) -> None:
 
 
 async def test_a_whole_line_that_lacks_only_its_end_is_kept(path: Path) -> None:
-    """An editor may leave one so, or a process killed at just that byte."""
+    """An editor may leave such a line, or a process that was killed at exactly that byte."""
     put(path, LINE + LINE[:-1])
     async with collector(sinks=[JSONLinesSink(path)]) as metrics:
         metrics.record(HIT)
@@ -65,8 +65,8 @@ async def test_a_whole_line_that_lacks_only_its_end_is_kept(path: Path) -> None:
 
 
 @pytest.mark.parametrize("content", [b"hello", b"one\ntwo", b"\0" * 5000, b"\xff\xd8\xff\xe0\x00\x10JFIF" * 200])
-async def test_a_file_that_is_not_its_own_stays_untouched(path: Path, content: bytes) -> None:
-    """It ends with no line, and does not look like half of one: cutting something off could destroy it."""
+async def test_a_foreign_file_stays_untouched(path: Path, content: bytes) -> None:
+    """It ends with neither a line nor a recognizable half line, so cutting something off could destroy it."""
     put(path, content)
     async with collector(sinks=[JSONLinesSink(path)]) as metrics:
         record(metrics, range(3))
@@ -76,8 +76,8 @@ async def test_a_file_that_is_not_its_own_stays_untouched(path: Path, content: b
     assert get(path) == content
 
 
-async def test_killed_in_the_middle_of_a_line_the_next_start_mends_it(path: Path) -> None:
-    """The kernel kills the process at a byte that is known: where a file would grow beyond a limit."""
+async def test_the_next_start_repairs_a_line_that_a_kill_broke_off(path: Path) -> None:
+    """The kernel kills the process at a known byte, where the file would exceed a size limit."""
     await child(
         """
         import resource, signal
@@ -100,8 +100,8 @@ async def test_killed_in_the_middle_of_a_line_the_next_start_mends_it(path: Path
 
 
 @pytest.mark.parametrize("after", [1, 4, 9])
-async def test_a_killed_process_leaves_nothing_that_cannot_be_mended(path: Path, after: int) -> None:
-    """SIGKILL in the middle of writing: what was said to be delivered is there, and the next start writes on."""
+async def test_the_next_start_can_repair_whatever_a_killed_process_left(path: Path, after: int) -> None:
+    """After a SIGKILL during writing, every event reported as delivered is there, and the next start continues."""
     lines = await child(
         """
         async with collector(BIG, sinks=[JSONLinesSink(path, max_bytes=None)]) as metrics:

@@ -13,7 +13,7 @@ from trio_batchmetrics.sinks import JSONLinesSink
 
 
 def rename(path: Path, name: str) -> Path:
-    """Rename a file; return its new path."""
+    """Rename a file and return its new path."""
     return path.rename(path.with_name(name))
 
 
@@ -22,8 +22,8 @@ def remove(path: Path) -> None:
     path.unlink()
 
 
-async def test_a_renamed_or_removed_file_is_noticed_and_begun_anew(path: Path) -> None:
-    """As a tool that rotates logs does it."""
+async def test_a_renamed_or_removed_file_is_noticed_and_created_again(path: Path) -> None:
+    """A tool for log rotation does this."""
     async with collector(sinks=[JSONLinesSink(path)]) as metrics:
         record(metrics, range(10))
         await metrics.flush()
@@ -37,8 +37,8 @@ async def test_a_renamed_or_removed_file_is_noticed_and_begun_anew(path: Path) -
         assert numbers(path) == [20]
 
 
-async def test_a_file_that_is_emptied_meanwhile_has_no_gap(path: Path) -> None:
-    """The other way to rotate logs: copy, then truncate."""
+async def test_a_file_that_another_program_empties_has_no_gap(path: Path) -> None:
+    """This is the other way to rotate logs: copy, then truncate."""
     async with collector(sinks=[JSONLinesSink(path)]) as metrics:
         record(metrics, range(10))
         await metrics.flush()
@@ -47,8 +47,8 @@ async def test_a_file_that_is_emptied_meanwhile_has_no_gap(path: Path) -> None:
     assert numbers(path) == list(range(10, 15))
 
 
-async def test_a_file_that_is_emptied_meanwhile_is_cut_back_to_nothing(path: Path) -> None:
-    """Not to where it ended before."""
+async def test_a_file_that_another_program_empties_is_cut_back_to_nothing(path: Path) -> None:
+    """A cancelled write isn't cut back to the file's former end."""
     sink = JSONLinesSink(path)
     events = [Counter("jobs", {"id": number}, 1) for number in range(10)]
     encoded = sink.encode(events)

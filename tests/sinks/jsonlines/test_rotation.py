@@ -1,4 +1,4 @@
-"""A rotation keeps lines whole, files within their size, and as many backups as it should."""
+"""A rotation keeps lines whole, files within their size, and the configured number of backups."""
 
 from pathlib import Path
 from typing import Any
@@ -18,7 +18,7 @@ def oldest_first(path: Path) -> list[Path]:
 
 
 async def test_rotation_keeps_lines_whole_and_files_within_their_size(path: Path) -> None:
-    """Every event is in one of them, in order, the oldest in the one with the highest number."""
+    """Every event is in one of the files, in order, with the oldest in the file with the highest number."""
     sink = JSONLinesSink(path, max_bytes=20_000, backups=100)
     async with collector(BatchMetricsConfig(batch_size=50), sinks=[sink]) as metrics:
         record(metrics, range(3000))
@@ -31,8 +31,8 @@ async def test_rotation_keeps_lines_whole_and_files_within_their_size(path: Path
     assert balanced(metrics.stats()).processed_events == 3000
 
 
-async def test_rotation_keeps_so_many_backups_and_no_more(path: Path) -> None:
-    """The oldest is overwritten: what remains is the newest, without a gap."""
+async def test_rotation_keeps_the_configured_number_of_backups(path: Path) -> None:
+    """The oldest is overwritten: the newest events remain, without a gap."""
     sink = JSONLinesSink(path, max_bytes=5000, backups=3, max_events=10)
     async with collector(sinks=[sink]) as metrics:
         record(metrics, range(1000))
@@ -44,7 +44,7 @@ async def test_rotation_keeps_so_many_backups_and_no_more(path: Path) -> None:
 
 
 async def test_a_line_longer_than_a_file_has_a_file_of_its_own(path: Path) -> None:
-    """It is written, not refused."""
+    """The line is written, not refused."""
     async with collector(sinks=[JSONLinesSink(path, max_bytes=1000)]) as metrics:
         for number, size in enumerate([5000, 10, 5000]):
             metrics.record_counter("jobs", {"id": number, "x": "x" * size}, 1)
@@ -52,7 +52,7 @@ async def test_a_line_longer_than_a_file_has_a_file_of_its_own(path: Path) -> No
 
 
 async def test_without_a_limit_nothing_is_rotated(path: Path) -> None:
-    """`max_bytes=None`."""
+    """The sink has `max_bytes=None`."""
     sink = JSONLinesSink(path, max_bytes=None)
     assert sink.max_payload_bytes is None
     async with collector(BIG, sinks=[sink]) as metrics:
@@ -60,8 +60,8 @@ async def test_without_a_limit_nothing_is_rotated(path: Path) -> None:
     assert oldest_first(path) == [path]
 
 
-async def test_a_gap_left_by_a_rotation_that_was_killed_is_filled_first(path: Path) -> None:
-    """So that no backup is overwritten while there is room."""
+async def test_a_gap_left_by_an_interrupted_rotation_is_filled_first(path: Path) -> None:
+    """So no backup is overwritten while there is room."""
     for number in (1, 3, 4):
         put(path.with_name(f"{path.name}.{number}"), str(number))
     put(path, LINE * 10)
@@ -80,7 +80,7 @@ async def test_a_gap_left_by_a_rotation_that_was_killed_is_filled_first(path: Pa
         ({"backups": True}, r"^backups must be an int >= 1 \(got True\)$"),
     ],
 )
-def test_a_size_that_makes_no_sense_is_refused(settings: dict[str, Any], message: str) -> None:
-    """When the sink is made, naming the rule and the value."""
+def test_an_invalid_size_is_refused(settings: dict[str, Any], message: str) -> None:
+    """The constructor's error names the rule and the value."""
     with pytest.raises(ValueError, match=message):
         JSONLinesSink("events.jsonl", **settings)

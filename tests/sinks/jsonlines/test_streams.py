@@ -1,4 +1,4 @@
-"""A stream gets every line once, stays open, and can't hold up the shutdown."""
+"""A stream gets every line once, stays open, and can't delay the shutdown."""
 
 import io
 import json
@@ -21,14 +21,14 @@ FULL = Path("/dev/full")
 
 
 def opened(target: Path | int, mode: str) -> Any:
-    """Open a file or a file descriptor: `text`, `buffered` or `bare`."""
+    """Open a file or a file descriptor in the mode `text`, `buffered` or `bare`."""
     if mode == "text":
         return open(target, "w", encoding="latin-1")  # noqa: PTH123 - or a file descriptor
     return open(target, "wb", buffering=0 if mode == "bare" else -1)  # noqa: PTH123
 
 
-async def test_standard_output_gets_utf_8_whatever_its_encoding(path: Path) -> None:
-    """After what was printed before, and it is left open."""
+async def test_standard_output_gets_utf_8_regardless_of_its_encoding(path: Path) -> None:
+    """The lines follow earlier output, and the stream stays open."""
     script = f"""
 import sys, trio
 from trio_batchmetrics import collector
@@ -50,12 +50,12 @@ trio.run(main)
 
 @pytest.mark.parametrize("mode", ["text", "buffered", "bare"])
 async def test_an_open_file_is_written_to_and_left_open(path: Path, mode: str) -> None:
-    """Text in any encoding, buffered bytes, or bare ones."""
+    """The file is text in any encoding, buffered bytes, or unbuffered bytes."""
     with opened(path, mode) as stream:
         async with collector(BIG, sinks=[JSONLinesSink(stream)]) as metrics:
             record(metrics, range(5000))
             await metrics.flush()
-            assert numbers(path) == list(range(5000))  # flushed
+            assert numbers(path) == list(range(5000))  # already flushed
             record(metrics, [5000])
         assert not stream.closed
     assert numbers(path) == list(range(5001))
@@ -63,7 +63,7 @@ async def test_an_open_file_is_written_to_and_left_open(path: Path, mode: str) -
 
 
 async def test_a_stream_may_be_anything_with_write_and_flush() -> None:
-    """One for bytes, which says nothing about how much it took."""
+    """This one takes bytes, and doesn't report how many it took."""
     written = list[bytes]()
 
     class Wire:
@@ -81,9 +81,9 @@ async def test_a_stream_may_be_anything_with_write_and_flush() -> None:
     assert numbers(b"".join(written)) == list(range(500))
 
 
-@pytest.mark.skipif(not FULL.exists(), reason="no such device here")
-async def test_a_stream_with_a_full_disk_beneath_is_tried_again() -> None:
-    """A device that is always full."""
+@pytest.mark.skipif(not FULL.exists(), reason="this system has no such device")
+async def test_a_stream_on_a_full_disk_is_retried() -> None:
+    """The device is always full."""
     with opened(FULL, "bare") as stream:
         sink = JSONLinesSink(stream, backoff=0.01, max_backoff=0.01)
         async with collector(BatchMetricsConfig(shutdown_timeout=0.5), sinks=[sink]) as metrics:
@@ -91,7 +91,7 @@ async def test_a_stream_with_a_full_disk_beneath_is_tried_again() -> None:
     account = balanced(metrics.stats()).sinks["jsonlines"]
     assert (account.failed, account.delivered) == (3, 0)
     assert account.retries > 0
-    assert str(account.last_error).startswith("the stream: No space left on device")  # the last one may be cut off
+    assert str(account.last_error).startswith("the stream: No space left on device")  # the last attempt may be cut off
 
 
 class Moody(io.RawIOBase):
@@ -103,7 +103,7 @@ class Moody(io.RawIOBase):
         self.writes = 0
 
     def writable(self) -> bool:
-        """Say so."""
+        """Return True."""
         return True
 
     def write(self, data: Any, /) -> int | None:
@@ -120,7 +120,7 @@ class Moody(io.RawIOBase):
 
 @pytest.mark.parametrize("buffered", [False, True])
 async def test_a_stream_that_takes_little_and_fails_often_gets_every_line_once(buffered: bool) -> None:
-    """The next attempt goes on where the last one stopped."""
+    """The next attempt continues where the last one stopped."""
     raw = Moody()
     stream: Any = io.BufferedWriter(raw) if buffered else raw
     async with collector(sinks=[JSONLinesSink(stream, backoff=0.001, max_backoff=0.001)]) as metrics:
@@ -133,7 +133,7 @@ async def test_a_stream_that_takes_little_and_fails_often_gets_every_line_once(b
 
 
 async def test_a_closed_stream_is_given_up() -> None:
-    """It will not open again."""
+    """It cannot be opened again."""
     stream = io.StringIO()
     stream.close()
     async with collector(sinks=[JSONLinesSink(stream)]) as metrics:
@@ -143,8 +143,8 @@ async def test_a_closed_stream_is_given_up() -> None:
     assert account.last_error == "the stream: I/O operation on closed file"
 
 
-async def test_a_stream_whose_reader_has_gone_is_given_up() -> None:
-    """A pipe that nobody reads any more."""
+async def test_a_stream_whose_reader_is_gone_is_given_up() -> None:
+    """It is a pipe without a reader."""
     reader, writer = os.pipe()
     os.close(reader)
     with opened(writer, "bare") as stream:
@@ -155,7 +155,7 @@ async def test_a_stream_whose_reader_has_gone_is_given_up() -> None:
 
 
 class Blocked(io.RawIOBase):
-    """Takes one write, then blocks until it is released, as a pipe does whose reader is slow."""
+    """Takes one write, then blocks until it is released, like a pipe with a slow reader."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -164,11 +164,11 @@ class Blocked(io.RawIOBase):
         self.released = threading.Event()
 
     def writable(self) -> bool:
-        """Say so."""
+        """Return True."""
         return True
 
     def write(self, data: Any, /) -> int:
-        """Take it, sooner or later."""
+        """Take the data, sooner or later."""
         self.writing += 1
         assert self.writing == 1  # two threads would mix up their lines
         if self.data:
@@ -178,8 +178,8 @@ class Blocked(io.RawIOBase):
         return len(bytes(data))
 
 
-async def test_a_stream_that_blocks_cannot_hold_up_the_shutdown() -> None:
-    """Leaving does not wait for it; its events count as failed, though they may arrive."""
+async def test_a_stream_that_blocks_cannot_delay_the_shutdown() -> None:
+    """The collector doesn't wait for it; its events count as failed, although they may arrive."""
     stream = Blocked()
     target: Any = stream
     async with collector(BatchMetricsConfig(shutdown_timeout=0.1), sinks=[JSONLinesSink(target)]) as metrics:
@@ -193,8 +193,8 @@ async def test_a_stream_that_blocks_cannot_hold_up_the_shutdown() -> None:
     await until(lambda: numbers(stream.data) == [0, 1])
 
 
-async def test_a_stream_that_was_blocked_over_a_timeout_gets_every_line_once() -> None:
-    """The attempts after it wait for the first one's thread, and see what it has written."""
+async def test_a_stream_that_was_blocked_beyond_a_timeout_gets_every_line_once() -> None:
+    """Later attempts wait for the first one's thread, and see what it has written."""
     stream = Blocked()
     target: Any = stream
     sink = JSONLinesSink(target, timeout=0.05, backoff=0.001, max_backoff=0.001)
@@ -206,8 +206,8 @@ async def test_a_stream_that_was_blocked_over_a_timeout_gets_every_line_once() -
     assert numbers(stream.data) == list(range(1000))
 
 
-def test_a_thread_left_behind_in_one_run_does_not_hold_up_the_next() -> None:
-    """A sink may be used again once its stream takes something."""
+def test_a_thread_left_behind_in_one_run_does_not_delay_the_next() -> None:
+    """A sink may be used again once its stream accepts data."""
     stream = Blocked()
     target: Any = stream
     sink = JSONLinesSink(target)

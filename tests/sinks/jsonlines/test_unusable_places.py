@@ -20,8 +20,8 @@ def make_folder(path: Path) -> None:
     path.mkdir()
 
 
-async def test_a_folder_in_its_place_is_said_to_be_one(path: Path) -> None:
-    """Given up at once."""
+async def test_a_folder_in_place_of_the_file_is_reported(path: Path) -> None:
+    """The events are given up at once."""
     make_folder(path)
     async with collector(sinks=[JSONLinesSink(path)]) as metrics:
         record(metrics, range(3))
@@ -30,8 +30,8 @@ async def test_a_folder_in_its_place_is_said_to_be_one(path: Path) -> None:
 
 
 @pytest.mark.parametrize("kind", ["pipe", "device"])
-async def test_what_is_no_file_is_not_opened(path: Path, kind: str) -> None:
-    """It could not be cut back, and opening a pipe may wait for ever."""
+async def test_pipes_and_devices_are_not_opened(path: Path, kind: str) -> None:
+    """They could not be cut back, and opening a pipe may block forever."""
     if kind == "pipe":
         os.mkfifo(path)
     target = path if kind == "pipe" else Path("/dev/null")
@@ -42,8 +42,8 @@ async def test_what_is_no_file_is_not_opened(path: Path, kind: str) -> None:
     assert account.last_error == f"{target}: it is not a regular file; open it and pass the stream"
 
 
-async def test_once_its_folder_is_there_events_arrive(path: Path) -> None:
-    """What was recorded before is given up, what comes afterwards is not."""
+async def test_events_arrive_once_the_folder_exists(path: Path) -> None:
+    """Events recorded earlier are given up, and later ones arrive."""
     file = path.parent / "later" / path.name
     async with collector(sinks=[JSONLinesSink(file)]) as metrics:
         record(metrics, range(3))
@@ -57,15 +57,15 @@ async def test_once_its_folder_is_there_events_arrive(path: Path) -> None:
 
 @pytest.fixture
 def nobodys() -> Generator[Path, None, None]:
-    """Make a folder that another user can reach, with a folder `data` in it."""
+    """Yield a folder that another user can reach, with a folder `data` in it."""
     with tempfile.TemporaryDirectory() as folder:
         (Path(folder) / "data").mkdir()
         yield Path(folder)
 
 
 @pytest.mark.parametrize("forbidden", ["file", "folder", "above"])
-async def test_what_it_may_not_write_is_given_up(nobodys: Path, forbidden: str) -> None:
-    """In a process that is not root's. A forbidden folder matters where the file is to be rotated."""
+async def test_events_are_given_up_where_permission_is_denied(nobodys: Path, forbidden: str) -> None:
+    """The process isn't root's. A forbidden folder matters when the file is to be rotated."""
     path = nobodys / "data" / "events.jsonl"
     async with collector(sinks=[JSONLinesSink(path)]) as metrics:
         record(metrics, range(3))

@@ -1,4 +1,4 @@
-"""Pages of the sink as a test reads them, content types, and the official client library."""
+"""The sink's pages as tests read them, content types, and the official client library."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ STRICT = "application/openmetrics-text; version=1.0.0; charset=utf-8"
 
 
 def read(sink: PrometheusSink, accept: str | None = None) -> Parsed:
-    """Return the page, parsed."""
+    """Return the parsed page."""
     body, content_type = sink.render(accept)
     return parsed(body, openmetrics=content_type == STRICT)
 
 
 def filled(*events: MetricEvent) -> PrometheusSink:
-    """Return a sink with these events."""
+    """Return a sink into which these events are merged."""
     sink = PrometheusSink()
     sink.bind(SinkContext(max_series=100_000))
     sink.merge(events)

@@ -1,4 +1,4 @@
-"""A page, snapshot or collection is consistent, wherever another thread stands in a merge."""
+"""A page, snapshot or collection is consistent at every point of a merge in another thread."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ from trio_batchmetrics.sinks._prometheus.page import Page
 
 BOUNDS = (1.0, 2.0, 4.0)
 VALUES = (1.0, 2.0, 4.0, 8.0)
-"""One for each bucket: so the sum tells how many there must be in each."""
+"""One value per bucket, so that the sum determines the count in each bucket."""
 
 
 def assert_consistent(buckets: list[int], count: float | None, total: float) -> None:
-    """Hold a histogram's buckets, which are cumulative, against its count and sum."""
+    """Check a histogram's cumulative buckets against its count and sum."""
     counts = [now - before for before, now in zip([0, *buckets], buckets, strict=False)]
     assert min(counts) >= 0
     assert count in (None, buckets[-1])
@@ -69,7 +69,7 @@ def look_at_registry(registry: Any) -> None:
 
 
 def batch(turn: int) -> list[MetricEvent]:
-    """Return events for old series and new ones, of all kinds, by all ways."""
+    """Return events of all kinds for old and new series, in every form."""
     numbers = [turn % 7, turn % 50, turn]
     events: list[MetricEvent] = [Histogram("h", {"n": n}, value) for n in numbers for value in VALUES]
     events += [HistogramPoint("h", {"n": n}, 4, 15.0, BOUNDS, (1, 1, 1, 1)) for n in numbers]
@@ -78,7 +78,7 @@ def batch(turn: int) -> list[MetricEvent]:
 
 
 class Looked:
-    """A sink in a registry, and all ways to look at it."""
+    """A sink in a registry, and all ways to read it."""
 
     def __init__(self) -> None:
         self.registry = client.CollectorRegistry()
@@ -93,12 +93,12 @@ class Looked:
         ]
 
     def look(self) -> None:
-        """Look in every way."""
+        """Read it in every way."""
         for way in self.ways:
             way()
 
     def assert_nothing_stale(self) -> None:
-        """Assert that the page is the same with and without what was kept of others."""
+        """Assert that cached parts of earlier pages don't change the page."""
         pages = [self.sink.render(accept)[0] for accept in (None, OPENMETRICS)]
         for family, series in self.page.families():
             vars(family).pop("_written", None)
@@ -107,8 +107,8 @@ class Looked:
         assert [self.sink.render(accept)[0] for accept in (None, OPENMETRICS)] == pages
 
 
-def test_a_look_anywhere_in_a_merge_sees_consistent_series() -> None:
-    """Wherever CPython may let another thread run; and keeps nothing that the rest of the merge makes stale."""
+def test_reading_at_any_point_of_a_merge_sees_consistent_series() -> None:
+    """The reader runs where CPython may switch threads, and caches nothing that the rest of the merge makes stale."""
     first = [Histogram("h", {"n": 1}, 8.0), Gauge("g", {"n": 1}, 42), Counter("c", {"n": 1}, 1)]
     second: list[MetricEvent] = [
         *(Histogram("h", {"n": 1}, 1.0), Histogram("h", {"n": 2}, 2.0), Histogram("h", {"n": 1}, 4.0)),
@@ -131,8 +131,8 @@ def test_a_look_anywhere_in_a_merge_sees_consistent_series() -> None:
 
 
 @pytest.mark.parametrize("way", range(4))
-def test_a_merge_anywhere_in_a_look_leaves_what_it_sees_consistent(way: int) -> None:
-    """Series begin and are forgotten meanwhile."""
+def test_merging_at_any_point_of_a_read_keeps_the_read_consistent(way: int) -> None:
+    """Series are created and expire meanwhile."""
     point = passed = 0
     while point <= passed:
         looked = Looked()
@@ -153,7 +153,7 @@ def test_a_merge_anywhere_in_a_look_leaves_what_it_sees_consistent(way: int) -> 
 
 
 def test_pages_snapshots_and_collections_are_consistent_while_another_thread_merges() -> None:
-    """Each series in itself; series begin and are forgotten meanwhile, and at the end nothing stale is left."""
+    """Each series is consistent while others are created and expire, and nothing stale is left at the end."""
     looked = Looked()
     failures: list[BaseException] = []
     looks = [0] * len(looked.ways)

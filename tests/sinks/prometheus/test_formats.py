@@ -28,8 +28,8 @@ BROWSER = "text/html,application/xhtml+xml,application/xml;q=0.9,image/avif,imag
     *(f"{OPENMETRICS}, text/plain;q=high", f"text/plain;q=0.4,{OPENMETRICS};q=0.9,,;,=;q"),
     "*/*;q=0.9, text/plain;q=0.2, application/openmetrics-text;version=1.0.0;q=0.3",
 ])  # fmt: skip
-def test_who_asks_for_openmetrics_gets_it(accept: str) -> None:
-    """Prometheus does, before all else."""
+def test_clients_that_ask_for_openmetrics_get_it(accept: str) -> None:
+    """Prometheus asks for it first."""
     assert wants_openmetrics(accept)
 
 
@@ -39,8 +39,8 @@ def test_who_asks_for_openmetrics_gets_it(accept: str) -> None:
     *("application/openmetrics-text;version=2.0.0", f"{OPENMETRICS};q=0.5, text/*;q=0.6", f"{OPENMETRICS};q=0.5, */*"),
     *(f"{OPENMETRICS};q=nan", f"{OPENMETRICS};q=2", f"{OPENMETRICS};q=-1", f"{OPENMETRICS};q=", ";;;,,,===", "\xff"),
 ])  # fmt: skip
-def test_everybody_else_gets_text(accept: str | None) -> None:
-    """Also who asks for what there is not, or for nothing that can be read."""
+def test_all_other_clients_get_text(accept: str | None) -> None:
+    """That includes clients that ask for an unavailable format, or send a header that can't be parsed."""
     assert not wants_openmetrics(accept)
 
 
@@ -53,6 +53,6 @@ def test_everybody_else_gets_text(accept: str | None) -> None:
         *[("*;q=0", False), ("gzip;q=0, *", False), ("identity, gzip;q=0.5", False), ("gzip;q=x", False)],
     ],
 )
-def test_gzip_only_for_who_allows_it(accept_encoding: str | None, expected: bool) -> None:
-    """And prefers it to nothing."""
+def test_gzip_is_used_only_for_clients_that_accept_it(accept_encoding: str | None, expected: bool) -> None:
+    """They must also prefer it to no compression."""
     assert wants_gzip(accept_encoding) is expected

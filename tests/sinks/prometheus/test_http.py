@@ -1,4 +1,4 @@
-"""The sink's ASGI application answers over HTTP with the page and all its headers."""
+"""The sink's ASGI application serves the page over HTTP with all its headers."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from trio_batchmetrics.sinks import PrometheusSink
 
 
 class Answer(NamedTuple):
-    """What an ASGI application answered."""
+    """The response of an ASGI application."""
 
     status: int
     headers: dict[str, str]
@@ -30,7 +30,7 @@ class Answer(NamedTuple):
 
 
 async def ask(app: Any, method: str = "GET", headers: Iterable[tuple[str, str]] = ()) -> Answer:
-    """Ask an application."""
+    """Send a request to an application."""
     sent: list[Any] = []
 
     async def receive() -> Any:
@@ -54,7 +54,7 @@ LARGE = [Counter("c", {"n": n}, 1) for n in range(3000)]
 
 @pytest.mark.parametrize("events", [SMALL, MIDDLE, LARGE], ids=["small", "middle", "large"])
 async def test_a_scrape_gets_the_page_with_all_its_headers(events: list[Counter]) -> None:
-    """As it is, or compressed from about 1 kB on."""
+    """The page is compressed from about 1 kB on."""
     sink = filled(*events)
     app = sink.asgi_app()
     expected, _ = sink.render()
@@ -78,7 +78,7 @@ async def test_a_scrape_gets_the_page_with_all_its_headers(events: list[Counter]
 
 
 async def test_head_has_the_headers_of_get() -> None:
-    """And no body."""
+    """It has no body."""
     app = filled(*MIDDLE).asgi_app()
     for headers in ([], [("accept-encoding", "gzip")], [("accept", OPENMETRICS)]):
         got, head = await ask(app, headers=headers), await ask(app, "HEAD", headers)
@@ -86,15 +86,15 @@ async def test_head_has_the_headers_of_get() -> None:
 
 
 @pytest.mark.parametrize("method", ["POST", "PUT", "DELETE", "OPTIONS"])
-async def test_other_methods_are_told_which_are_allowed(method: str) -> None:
-    """405."""
+async def test_other_methods_get_405_with_the_allowed_methods(method: str) -> None:
+    """The response names the allowed methods."""
     answer = await ask(filled(*SMALL).asgi_app(), method)
     assert (answer.status, answer.headers["allow"]) == (405, "GET, HEAD")
     assert answer.headers["content-length"] == str(len(answer.body))
 
 
 async def test_a_large_page_is_compressed_in_a_worker_thread(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A small one is not, and where there is no Trio none is."""
+    """A small page isn't, and without Trio no page is."""
     threads: list[Any] = []
     run_sync = trio.to_thread.run_sync
 
@@ -116,8 +116,8 @@ async def test_a_large_page_is_compressed_in_a_worker_thread(monkeypatch: pytest
     assert len(threads) == 1
 
 
-async def test_lifespan_websocket_and_what_is_unknown() -> None:
-    """All is well; no, thank you; an error, as ASGI asks for."""
+async def test_lifespan_websocket_and_unknown_scopes_are_handled() -> None:
+    """ASGI expects success, a refusal, and an error, respectively."""
     app = filled(*SMALL).asgi_app()
 
     async def talk(scope: str, *messages: str) -> list[Any]:
@@ -141,8 +141,8 @@ async def test_lifespan_websocket_and_what_is_unknown() -> None:
         await talk("carrier pigeon")
 
 
-async def test_hypercorn_serves_it_on_trio_while_events_come() -> None:
-    """Over real HTTP: every page parses, and counters only rise."""
+async def test_hypercorn_serves_pages_on_trio_while_events_arrive() -> None:
+    """Over real HTTP every page parses, and counters only rise."""
     sink = PrometheusSink()
     async with collector(BatchMetricsConfig(batch_size=10), sinks=[sink]) as metrics:
         async with serving(sink.asgi_app()) as url, httpx2.AsyncClient() as http:
@@ -168,8 +168,8 @@ async def test_hypercorn_serves_it_on_trio_while_events_come() -> None:
     assert balanced(metrics.stats()).processed_events == 2000
 
 
-async def test_a_route_of_fastapi_is_answered_without_a_redirect() -> None:
-    """Unlike what is mounted; the reason why the docs say how to add a route."""
+async def test_a_fastapi_route_responds_without_a_redirect() -> None:
+    """A mounted application redirects, which is why the docs explain how to add a route."""
     fastapi, routing = import_module("fastapi"), import_module("starlette.routing")
     sink = PrometheusSink()
 

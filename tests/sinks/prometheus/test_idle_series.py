@@ -1,4 +1,4 @@
-"""A series that nothing is added to leaves the page in its time, and begins at 0 if it comes back."""
+"""A series without new events leaves the page on time, and starts over at 0 if it comes back."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ from trio_batchmetrics.sinks._prometheus.page import Page
 
 
 @pytest.mark.parametrize("expire_after", [60, 60.0, timedelta(minutes=1)])
-async def test_idle_series_leave_the_page_and_begin_at_0(
+async def test_idle_series_leave_the_page_and_start_over_at_0(
     expire_after: float | timedelta, autojump_clock: MockClock
 ) -> None:
-    """By Trio's clock, to the moment; whether anything is merged meanwhile or not."""
+    """They expire exactly by Trio's clock, whether anything is merged meanwhile or not."""
     sink = PrometheusSink(expire_after=expire_after)
     async with collector(BatchMetricsConfig(batch_size=1), sinks=[sink]) as metrics:
 
@@ -58,8 +58,8 @@ async def test_idle_series_leave_the_page_and_begin_at_0(
     assert shown() == {"b": 1}
 
 
-def test_what_belongs_to_a_forgotten_series_goes_with_it() -> None:
-    """And should it come back, it begins at 0, whichever way its labels are written."""
+def test_everything_that_belongs_to_an_expired_series_goes_with_it() -> None:
+    """If it comes back, it starts over at 0, however its labels are written."""
     now = 1_000
     page = Page(SinkContext(), lambda: now, 100)
     page.merge([Counter("c", {"a.b": 1}, 1), Counter("c", {"n": 2}, 2), Histogram("h", {"n": 2}, 2)])
@@ -77,8 +77,8 @@ def test_what_belongs_to_a_forgotten_series_goes_with_it() -> None:
     assert parsed(page.write(openmetrics=True), openmetrics=True).of("c_total") == {labelled(a_b="1"): 6}
 
 
-def test_each_series_is_forgotten_in_its_time_while_others_go_on() -> None:
-    """However often events come, and though few merges look at all series for it."""
+def test_each_series_expires_on_time_while_others_continue() -> None:
+    """This holds for any rate of events, although few merges check all series."""
     now = 1000
     page = Page(SinkContext(), lambda: now, 100)
     for now in range(1000, 1400, 10):
@@ -90,15 +90,15 @@ def test_each_series_is_forgotten_in_its_time_while_others_go_on() -> None:
 
 
 @pytest.mark.parametrize("bad", [0, -1, math.inf, math.nan, True, "60", timedelta(0), 10**400])
-def test_a_bad_time_to_expire_is_named(bad: Any) -> None:
-    """With rule and value."""
+def test_an_invalid_expire_after_is_refused(bad: Any) -> None:
+    """The error names the rule and the value."""
     with pytest.raises(ValueError, match=r"^expire_after must be seconds > 0, a timedelta > 0 or None \(got "):
         PrometheusSink(expire_after=bad)
 
 
 @pytest.mark.parametrize("ever", [1e300, timedelta.max])
-async def test_a_time_that_never_comes_is_one_to_expire_after(ever: Any, autojump_clock: MockClock) -> None:
-    """As good as none."""
+async def test_an_expire_after_beyond_any_clock_is_accepted(ever: Any, autojump_clock: MockClock) -> None:
+    """The series never expire."""
     sink = PrometheusSink(expire_after=ever)
     async with collector(sinks=[sink]) as metrics:
         metrics.record_counter("jobs", {}, 1)

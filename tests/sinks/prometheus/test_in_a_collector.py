@@ -1,4 +1,4 @@
-"""The next page has every merged event, and merged is delivered."""
+"""The next page has every merged event, and merged events are delivered."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ from trio_batchmetrics.abc import Payload
 from trio_batchmetrics.sinks import PrometheusSink
 
 
-async def test_what_is_merged_is_on_the_next_page_and_delivered(autojump_clock: MockClock) -> None:
-    """Before, in and after the block; bound instruments too."""
+async def test_merged_events_are_on_the_next_page_and_count_as_delivered(autojump_clock: MockClock) -> None:
+    """Pages before, in and after the block have them, including points of bound instruments."""
     sink = PrometheusSink()
     assert sink.render() == (b"", TEXT)
     assert sink.render(OPENMETRICS) == (b"# EOF\n", STRICT)
@@ -45,7 +45,7 @@ async def test_what_is_merged_is_on_the_next_page_and_delivered(autojump_clock: 
 
 
 def test_it_takes_the_delivery_settings_of_every_sink() -> None:
-    """So that one set of settings does for all; a page is fetched, so they have no effect. Bad ones are named."""
+    """So one set of settings fits all sinks; they have no effect, because pages are fetched. Bad ones are named."""
     settings: dict[str, Any] = {"timeout": 5, "retry_budget": 60, "backoff": 0.1, "max_backoff": 2}
     sink = PrometheusSink(**settings)
     assert {name: getattr(sink, name) for name in settings} == settings
@@ -53,8 +53,8 @@ def test_it_takes_the_delivery_settings_of_every_sink() -> None:
         PrometheusSink(retry_budget=0)
 
 
-async def test_a_sink_begins_anew_with_each_collector(autojump_clock: MockClock) -> None:
-    """It counts what that collector recorded."""
+async def test_a_sink_starts_over_with_each_collector(autojump_clock: MockClock) -> None:
+    """It counts only what that collector recorded."""
     sink = PrometheusSink(name="scraped")
     for number in (1, 2):
         async with collector(sinks=[sink]) as metrics:
@@ -64,14 +64,14 @@ async def test_a_sink_begins_anew_with_each_collector(autojump_clock: MockClock)
 
 
 async def test_a_disabled_collector_leaves_an_empty_page() -> None:
-    """It is not even bound."""
+    """The sink isn't even bound."""
     sink = PrometheusSink()
     async with collector(BatchMetricsConfig(enabled=False), sinks=[sink]) as metrics:
         metrics.record_counter("jobs", {}, 1)
     assert sink.render()[0] == b""
 
 
-async def test_one_that_is_closed_twice_or_sent_to_does_no_harm() -> None:
+async def test_closing_twice_and_sending_do_no_harm() -> None:
     """The engine does neither."""
     sink = filled(Counter("c", {}, 1))
     await sink.aclose()
@@ -80,7 +80,7 @@ async def test_one_that_is_closed_twice_or_sent_to_does_no_harm() -> None:
     assert read(sink).of("c_total") == {labelled(): 1}
 
 
-def test_events_that_are_not_valid_are_passed_over() -> None:
-    """None are that a collector hands over."""
+def test_invalid_events_are_skipped() -> None:
+    """A collector never hands over any."""
     sink = filled(Counter("c", {}, math.nan), Counter("c", {}, 1), Gauge("", {}, 1))
     assert read(sink).samples == {("c_total", labelled()): 1}

@@ -24,8 +24,8 @@ from trio_batchmetrics.sinks import PrometheusSink
 openmetrics_of: Any = import_module("prometheus_client.openmetrics.exposition")
 
 
-async def test_one_scrape_of_a_registry_shows_both(autojump_clock: MockClock) -> None:
-    """In both formats, in and after the block; joining costs nothing."""
+async def test_one_scrape_of_a_registry_shows_its_metrics_and_ours(autojump_clock: MockClock) -> None:
+    """Both formats have them, in and after the block, and joining a registry costs nothing."""
     registry = client.CollectorRegistry(auto_describe=True)
     own = client.Counter("own", "Their own.", ["a"], registry=registry)
     own.labels("b").inc(3)
@@ -52,8 +52,8 @@ async def test_one_scrape_of_a_registry_shows_both(autojump_clock: MockClock) ->
     assert {name: head for name, head in families.families.items() if name != "own"} == ours.families
 
 
-async def test_prometheus_clients_own_server_shows_it() -> None:
-    """Which collects in threads of its own."""
+async def test_the_server_of_prometheus_client_shows_our_metrics() -> None:
+    """It collects in threads of its own."""
     registry = client.CollectorRegistry()
     async with collector(sinks=[PrometheusSink(registry)]) as metrics:
         metrics.record_counter("jobs", {}, 2)
@@ -70,8 +70,8 @@ async def test_prometheus_clients_own_server_shows_it() -> None:
             thread.join()
 
 
-async def test_the_sink_of_a_later_block_takes_the_formers_place(autojump_clock: MockClock) -> None:
-    """No sooner, and the registry has one collector of ours for ever."""
+async def test_the_sink_of_a_later_block_replaces_the_former_sink(autojump_clock: MockClock) -> None:
+    """Not before the former block ends, and the registry only ever has one collector of ours."""
     registry = client.CollectorRegistry()
     first, second = PrometheusSink(registry), PrometheusSink(registry)
     async with collector(sinks=[first]) as metrics:
@@ -90,7 +90,7 @@ async def test_the_sink_of_a_later_block_takes_the_formers_place(autojump_clock:
     assert len(registry._collector_to_names) == 1
 
 
-async def test_a_collector_that_somebody_unregistered_comes_back_with_the_next_sink() -> None:
+async def test_an_unregistered_collector_comes_back_with_the_next_sink() -> None:
     """Some test suites empty the registry."""
     registry = client.CollectorRegistry()
     async with collector(sinks=[PrometheusSink(registry)]):
@@ -102,8 +102,8 @@ async def test_a_collector_that_somebody_unregistered_comes_back_with_the_next_s
     assert parsed_registry(registry.collect()).of("jobs_total") == {labelled(): 1}
 
 
-def test_a_sink_that_was_never_closed_is_in_nobodys_way_once_it_is_gone() -> None:
-    """As after a collector that could not open because of another sink."""
+def test_a_sink_that_was_never_closed_does_not_block_the_registry_once_it_is_gone() -> None:
+    """This happens if a collector could not open because of another sink."""
     registry = client.CollectorRegistry()
     sink = PrometheusSink(registry)
     sink.bind(SinkContext())
@@ -121,15 +121,15 @@ class Unbindable(EventSink[None]):
     """Refuses every collector."""
 
     def bind(self, context: SinkContext) -> None:
-        """Fail, as a sink does whose client belongs to a parent process."""
+        """Raise, as a sink does whose client belongs to a parent process."""
         raise RuntimeError("not me")
 
     async def send(self, payload: Payload[None]) -> None:
         """Never called."""
 
 
-async def test_a_collector_that_could_not_open_is_in_nobodys_way() -> None:
-    """Its sink has left the registry, although it is still there."""
+async def test_a_collector_that_failed_to_open_does_not_block_the_registry() -> None:
+    """The failed collector's sink has left the registry, although the object still exists."""
     registry = client.CollectorRegistry()
     first = PrometheusSink(registry)
     with pytest.raises(RuntimeError, match="not me"):
@@ -143,8 +143,8 @@ async def test_a_collector_that_could_not_open_is_in_nobodys_way() -> None:
     assert not first.is_open
 
 
-def test_of_sinks_that_join_a_registry_at_once_one_wins() -> None:
-    """In threads, with no lock of ours: the others are told, and the registry has one collector of ours."""
+def test_only_one_of_several_sinks_can_join_a_registry_at_once() -> None:
+    """The sinks join in threads, without a lock of ours: the others are refused, and the registry has one collector."""
     for _ in range(20):
         registry = client.CollectorRegistry()
         sinks = [PrometheusSink(registry) for _ in range(8)]
@@ -175,7 +175,7 @@ def test_of_sinks_that_join_a_registry_at_once_one_wins() -> None:
 
 
 def test_a_registry_is_not_kept_alive() -> None:
-    """By what remembers who joined it."""
+    """The record of the sinks that joined it holds no strong reference."""
     registry = client.CollectorRegistry()
     sink = PrometheusSink(registry)
     sink.bind(SinkContext())
@@ -185,8 +185,8 @@ def test_a_registry_is_not_kept_alive() -> None:
     assert gone() is None
 
 
-def test_a_name_that_the_registry_has_from_somebody_else_is_left_out_there(caplog: pytest.LogCaptureFixture) -> None:
-    """And counted, and logged once; the sink's own page has it."""
+def test_a_name_that_another_metric_of_the_registry_uses_is_left_out(caplog: pytest.LogCaptureFixture) -> None:
+    """It is counted, and logged once; the sink's own page has it."""
     registry = client.CollectorRegistry()
     client.Counter("jobs", "Theirs.", registry=registry).inc(7)
     client.Gauge("size_count", "Theirs.", registry=registry)
@@ -208,7 +208,7 @@ def test_a_name_that_the_registry_has_from_somebody_else_is_left_out_there(caplo
 
 
 def test_without_prometheus_client_the_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Where a registry is given; else it is not needed."""
+    """The extra is needed only if a registry is given."""
     registry = client.CollectorRegistry()
     monkeypatch.setitem(sys.modules, "prometheus_client.core", None)
     PrometheusSink().render()
@@ -216,7 +216,7 @@ def test_without_prometheus_client_the_extra_is_named(monkeypatch: pytest.Monkey
         PrometheusSink(registry)
 
 
-def test_what_is_no_registry_is_named() -> None:
-    """When the sink is made."""
+def test_a_value_that_is_not_a_registry_is_refused() -> None:
+    """The constructor refuses it."""
     with pytest.raises(ValueError, match=r"^registry must be a prometheus_client\.CollectorRegistry \(got 'all'\)$"):
         PrometheusSink("all")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]

@@ -1,4 +1,4 @@
-"""SQLiteSink: one file per guarantee. Threads, files and processes: the real clock.
+"""SQLiteSink: one file per guarantee. The tests use threads, files and processes, so they need the real clock.
 
-Every count of rows comes from a connection of its own or another process, never from the sink.
+Every count of rows comes from a separate connection or another process, never from the sink.
 """

@@ -1,4 +1,4 @@
-"""The database as a test reads it, through a connection of its own."""
+"""Functions that read the database, through a connection of their own."""
 
 import sqlite3
 from contextlib import closing
@@ -12,12 +12,12 @@ BIG = BatchMetricsConfig(batch_size=20_000, buffer_size=20_000)
 
 
 def files(path: Path) -> list[Path]:
-    """Return what is in its folder."""
+    """Return the files in its folder."""
     return sorted(path.parent.iterdir())
 
 
 def rows(path: Path, query: str = "SELECT count(*) FROM events") -> int:
-    """Ask the database for a number."""
+    """Query the database for a number."""
     with closing(sqlite3.connect(path)) as database:
         [[number]] = database.execute(query).fetchall()
     return int(number)
@@ -31,5 +31,5 @@ def numbers(path: Path) -> list[int]:
 
 
 def has_table(path: Path) -> bool:
-    """Say whether there is a table of events yet."""
+    """Return whether the table of events exists."""
     return bool(path.exists() and rows(path, "SELECT count(*) FROM sqlite_master WHERE name = 'events'"))

@@ -1,4 +1,4 @@
-"""An attempt that is cut short has committed all of its rows or none, and says which."""
+"""An attempt that is cut short has committed all of its rows or none, and reports which."""
 
 import sqlite3
 from pathlib import Path
@@ -18,8 +18,8 @@ from trio_batchmetrics.sinks import SQLiteSink
 
 
 @pytest.mark.parametrize("at", [0, 1, 2, 498, 499, 500])
-async def test_cancelled_before_the_commit_it_has_written_nothing(path: Path, at: int) -> None:
-    """At any row, and after the last: it notices before the next one. The next attempt finds everything in order."""
+async def test_an_attempt_cancelled_before_the_commit_writes_nothing(path: Path, at: int) -> None:
+    """The cancellation strikes at any row or after the last; the sink notices it before the next. A retry succeeds."""
     sink = SQLiteSink(path)
     events = [Counter("jobs", {"id": number}, 1) for number in range(500)]
     encoded = sink.encode(events)
@@ -29,14 +29,14 @@ async def test_cancelled_before_the_commit_it_has_written_nothing(path: Path, at
         await sink.send(Payload(Batch(events), (part,), "key"))
     assert scope.cancelled_caught
     assert part.seen <= at + 1
-    assert not has_table(path)  # it is part of the transaction
+    assert not has_table(path)  # creating the table is part of the transaction
     assert await sink.send(Payload(Batch(events), (encoded,), "key 2")) is None
     await sink.aclose()
     assert rows(path) == 500
 
 
-async def test_cancelled_in_the_commit_it_is_delivered(path: Path) -> None:
-    """The timeout strikes after the last look: the attempt says so, so there is no second copy."""
+async def test_an_attempt_cancelled_during_the_commit_is_delivered(path: Path) -> None:
+    """The timeout strikes after the last check: the attempt reports its success, so there is no second copy."""
     token = trio.lowlevel.current_trio_token()
 
     class Late(SQLiteSink):
@@ -58,8 +58,8 @@ async def test_cancelled_in_the_commit_it_is_delivered(path: Path) -> None:
     assert rows(path) == 1
 
 
-async def test_uncommitted_at_the_shutdown_deadline_is_rolled_back_and_counted(path: Path) -> None:
-    """A payload too big for the time there is: no row of it is left; one before it is, and is counted."""
+async def test_uncommitted_events_are_rolled_back_and_counted_at_the_shutdown_deadline(path: Path) -> None:
+    """No row of an oversized payload is left; the payload before it is delivered and counted."""
 
     class Slow(SQLiteSink):
         """Has inserted 15 000 rows when the deadline strikes."""
@@ -77,12 +77,12 @@ async def test_uncommitted_at_the_shutdown_deadline_is_rolled_back_and_counted(p
         record(metrics, range(10, 20_010))
     account = balanced(metrics.stats()).sinks["slow"]
     assert (account.delivered, account.failed) == (10, 20_000)
-    assert files(path) == [path]  # closed all the same
+    assert files(path) == [path]  # still closed properly
     assert numbers(path) == list(range(10))
 
 
 class Unrollable:
-    """A connection that cannot roll back any more."""
+    """A connection that can no longer roll back."""
 
     def __init__(self, connection: sqlite3.Connection) -> None:
         self.connection = connection
@@ -91,15 +91,15 @@ class Unrollable:
         return getattr(self.connection, name)
 
     def rollback(self) -> None:
-        """Fail."""
+        """Raise."""
         raise sqlite3.OperationalError("disk I/O error")
 
 
 async def test_a_connection_that_cannot_roll_back_is_replaced(path: Path) -> None:
-    """Closing rolls back as well; the next attempt has a new connection."""
+    """Closing it rolls back as well; the next attempt has a new connection."""
 
     class Breaking(SQLiteSink):
-        """Its first connection is broken."""
+        """Has a broken first connection."""
 
         connections = 0
 
@@ -121,11 +121,11 @@ async def test_a_connection_that_cannot_roll_back_is_replaced(path: Path) -> Non
     assert numbers(path) == [0, 1, 2]
 
 
-async def test_an_attempt_over_its_timeout_is_rolled_back_and_made_again(path: Path) -> None:
-    """The first attempt is cut with rows inserted; the second delivers each of them once."""
+async def test_an_attempt_over_its_timeout_is_rolled_back_and_retried(path: Path) -> None:
+    """The first attempt is cut short after inserting rows; the second delivers each of them once."""
 
     class Slow(SQLiteSink):
-        """Takes for ever, the first time."""
+        """Never finishes the first attempt."""
 
         attempts = 0
 
@@ -146,7 +146,7 @@ async def test_an_attempt_over_its_timeout_is_rolled_back_and_made_again(path: P
 
 @pytest.mark.parametrize("after", [1, 4, 9])
 async def test_a_killed_process_leaves_whole_transactions(path: Path, after: int) -> None:
-    """SIGKILL in the middle of writing: the file opens, has what was said to be delivered, and no half payload."""
+    """After a SIGKILL during writing the file opens, has every event reported as delivered, and no partial payload."""
     lines = await child(
         """
         async with collector(BIG, sinks=[SQLiteSink(path)]) as metrics:
@@ -170,7 +170,7 @@ async def test_a_killed_process_leaves_whole_transactions(path: Path, after: int
 
 
 async def test_a_forked_child_leaves_the_database_alone(path: Path) -> None:
-    """It closes nothing, writes nothing; the parent goes on."""
+    """The child closes and writes nothing, and the parent continues."""
     result = await child(
         """
         import os

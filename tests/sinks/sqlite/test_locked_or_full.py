@@ -1,4 +1,4 @@
-"""The sink tries again while the database is locked or the disk is full, and rejects only events too large for it."""
+"""The sink retries while the database is locked or the disk is full, and rejects only events too large for it."""
 
 import sqlite3
 from contextlib import closing
@@ -14,8 +14,8 @@ from trio_batchmetrics import BatchMetricsConfig, collector
 from trio_batchmetrics.sinks import SQLiteSink
 
 
-async def test_while_the_database_is_locked_it_tries_again(path: Path) -> None:
-    """And delivers everything once it is released."""
+async def test_the_sink_retries_while_the_database_is_locked(path: Path) -> None:
+    """It delivers everything once the lock is released."""
     with closing(sqlite3.connect(path)) as other:
         other.execute("CREATE TABLE mine (x)")
         other.execute("BEGIN EXCLUSIVE")
@@ -31,8 +31,8 @@ async def test_while_the_database_is_locked_it_tries_again(path: Path) -> None:
     assert numbers(path) == list(range(50))
 
 
-async def test_locked_until_the_deadline_nothing_is_written(path: Path) -> None:
-    """Everything has failed, and the other's transaction is whole."""
+async def test_nothing_is_written_to_a_database_that_is_locked_until_the_deadline(path: Path) -> None:
+    """All events fail, and the other program's transaction is complete."""
     with closing(sqlite3.connect(path, isolation_level=None)) as other:
         other.execute("CREATE TABLE mine (x)")
         other.execute("BEGIN IMMEDIATE")
@@ -49,7 +49,7 @@ async def test_locked_until_the_deadline_nothing_is_written(path: Path) -> None:
 
 
 class SmallSink(SQLiteSink):
-    """A disk that is full at so many pages of 4 KiB: SQLite's own limit, which gives its own error."""
+    """A disk that is full after a number of pages of 4 KiB: SQLite's own limit, which gives SQLite's own error."""
 
     pages = 20
 
@@ -59,8 +59,8 @@ class SmallSink(SQLiteSink):
         return connection
 
 
-async def test_when_the_disk_is_full_it_tries_again(path: Path) -> None:
-    """All of the payload arrives once there is room, none of it before."""
+async def test_the_sink_retries_while_the_disk_is_full(path: Path) -> None:
+    """The whole payload arrives once there is room, and no part of it before."""
     sink = SmallSink(path, name="small", backoff=0.01, max_backoff=0.01)
     async with collector(BIG, sinks=[sink]) as metrics:
         record(metrics, range(100))
@@ -78,8 +78,8 @@ async def test_when_the_disk_is_full_it_tries_again(path: Path) -> None:
     assert numbers(path) == list(range(3000))
 
 
-async def test_a_disk_that_takes_no_more_bytes_is_tried_again(path: Path) -> None:
-    """The operating system's own refusal, in a process of its own: a limit on the size of files."""
+async def test_the_sink_retries_while_the_system_refuses_more_bytes(path: Path) -> None:
+    """The operating system itself refuses, in a child process with a limit on file sizes."""
     result = await child(
         """
         import resource
@@ -106,7 +106,7 @@ async def test_a_disk_that_takes_no_more_bytes_is_tried_again(path: Path) -> Non
 
 
 class NarrowSink(SQLiteSink):
-    """A database that takes no text of more than 20 000 bytes: SQLite's own limit, which gives its own error."""
+    """A database that accepts no text of more than 20 000 bytes: SQLite's own limit, which gives SQLite's own error."""
 
     def _connect(self) -> sqlite3.Connection:
         connection = super()._connect()
@@ -115,7 +115,7 @@ class NarrowSink(SQLiteSink):
 
 
 async def test_an_event_too_large_for_the_database_is_rejected_alone(path: Path) -> None:
-    """Its payload is halved until it is found."""
+    """Its payload is halved until the event is found."""
     async with collector(sinks=[NarrowSink(path, name="narrow")]) as metrics:
         record(metrics, range(20))
         metrics.record_counter("jobs", {"id": 20, "x": "x" * 50_000}, 1)

@@ -1,4 +1,4 @@
-"""Rows older than `max_age` are deleted as others are written, a part at a time."""
+"""Rows older than `max_age` are deleted in parts, as others are written."""
 
 import time
 from datetime import timedelta
@@ -14,7 +14,7 @@ from trio_batchmetrics.sinks import SQLiteSink
 
 
 async def test_rows_older_than_max_age_are_deleted_as_others_are_written(path: Path) -> None:
-    """By their timestamps and the wall clock."""
+    """Their age follows from their timestamps and the wall clock."""
     hour = 3600 * 10**9
     ages = [100, 26, 25, 23, 1, 0]
     async with collector(sinks=[SQLiteSink(path)]) as metrics:
@@ -30,8 +30,8 @@ async def test_rows_older_than_max_age_are_deleted_as_others_are_written(path: P
     assert numbers(path) == [0, 0, 5]
 
 
-async def test_many_old_rows_are_deleted_a_part_at_a_time(path: Path) -> None:
-    """So that no payload waits long for it; in the end they are gone."""
+async def test_many_old_rows_are_deleted_in_parts(path: Path) -> None:
+    """So no payload waits long for it; in the end all are deleted."""
     async with collector(BIG, sinks=[SQLiteSink(path)]) as metrics:
         for number in range(20_000):
             metrics.record(Counter("jobs", {"id": number}, 1, timestamp=number))
@@ -46,15 +46,15 @@ async def test_many_old_rows_are_deleted_a_part_at_a_time(path: Path) -> None:
 
 
 @pytest.mark.parametrize("age", [0, -1, float("nan"), float("inf"), True, "7d", timedelta(0), 10**400])
-def test_an_age_that_makes_no_sense_is_refused(age: Any) -> None:
-    """When the sink is made, naming the rule and the value."""
+def test_an_invalid_age_is_refused(age: Any) -> None:
+    """The constructor's error names the rule and the value."""
     with pytest.raises(ValueError, match=r"^max_age must be a number of seconds > 0, or a timedelta \(got "):
         SQLiteSink("events.sqlite3", max_age=age)
 
 
 @pytest.mark.parametrize("age", [1e300, timedelta.max, 10**12])
-async def test_an_age_beyond_time_deletes_nothing(path: Path, age: Any) -> None:
-    """Such as one that no clock goes back to."""
+async def test_an_age_beyond_any_clock_deletes_nothing(path: Path, age: Any) -> None:
+    """No clock goes back that far."""
     async with collector(sinks=[SQLiteSink(path, max_age=age)]) as metrics:
         metrics.record(Counter("jobs", {"id": 1}, 1, timestamp=0))
         await metrics.flush()

@@ -18,8 +18,8 @@ from trio_batchmetrics import BatchMetricsConfig, Counter, collector
 from trio_batchmetrics.sinks import SQLiteSink
 
 
-async def test_the_table_has_the_columns_that_the_docs_name_and_an_index_on_time(path: Path) -> None:
-    """And the database is written ahead, so that a reader disturbs nobody."""
+async def test_the_table_has_the_documented_columns_and_an_index_on_time(path: Path) -> None:
+    """The database uses a write-ahead log, so that readers disturb no one."""
     async with collector(sinks=[SQLiteSink(path)]) as metrics:
         record(metrics, [1])
     with closing(sqlite3.connect(path)) as database:
@@ -38,16 +38,16 @@ async def test_the_table_has_the_columns_that_the_docs_name_and_an_index_on_time
 
 
 async def test_closing_leaves_one_file(path: Path) -> None:
-    """The log is merged into the database, so that it can be copied."""
+    """The log is merged into the database, so that the file can be copied."""
     async with collector(sinks=[SQLiteSink(path)]) as metrics:
         record(metrics, range(100))
         await metrics.flush()
-        assert len(files(path)) == 3  # the log, and its index in memory
+        assert len(files(path)) == 3  # the log, and its index in shared memory
     assert files(path) == [path]
 
 
 async def test_a_later_run_adds_to_the_file(path: Path) -> None:
-    """Also to a table that has been given more columns meanwhile."""
+    """This also works for a table that has been given more columns."""
     for start in (0, 10):
         async with collector(sinks=[SQLiteSink(path)]) as metrics:
             record(metrics, range(start, start + 10))
@@ -57,10 +57,10 @@ async def test_a_later_run_adds_to_the_file(path: Path) -> None:
     assert numbers(path) == list(range(20))
 
 
-async def test_a_relative_path_stays_where_it_was_when_the_sink_was_made(
+async def test_a_relative_path_is_resolved_when_the_sink_is_constructed(
     path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Wherever the application goes afterwards."""
+    """The application may change its working directory afterwards."""
     monkeypatch.chdir(path.parent)
     sink = SQLiteSink(path.name)
     monkeypatch.chdir(tmp_path)
@@ -69,8 +69,8 @@ async def test_a_relative_path_stays_where_it_was_when_the_sink_was_made(
     assert numbers(path) == [1]
 
 
-async def test_all_that_is_queued_is_one_transaction(path: Path) -> None:
-    """However many batches and parts it was: a reader sees all of it or nothing."""
+async def test_all_queued_events_are_one_transaction(path: Path) -> None:
+    """However many batches and parts there are, a reader sees all of them or none."""
     seen = Count[int]()
     with closing(sqlite3.connect(path)) as writer, closing(sqlite3.connect(path, isolation_level=None)) as reader:
         writer.execute("PRAGMA journal_mode = WAL").fetchone()
@@ -90,8 +90,8 @@ async def test_all_that_is_queued_is_one_transaction(path: Path) -> None:
     assert numbers(path) == list(range(7000))
 
 
-async def test_another_process_reads_while_it_writes(path: Path) -> None:
-    """The number of rows it sees only grows, and is a number of whole transactions."""
+async def test_another_process_can_read_while_the_sink_writes(path: Path) -> None:
+    """The number of rows it sees only grows, and always covers whole transactions."""
     script = """
 import sqlite3, sys
 database = sqlite3.connect(f"file:{sys.argv[1]}?mode=ro", uri=True, isolation_level=None)
@@ -107,7 +107,7 @@ while count < 6000:
             command = [sys.executable, "-c", script, str(path)]
             reader: trio.Process = await nursery.start(partial(trio.run_process, command, stdout=subprocess.PIPE))
             assert reader.stdout is not None
-            output = await reader.stdout.receive_some()  # it reads already
+            output = await reader.stdout.receive_some()  # it is already reading
             for start in range(300, 6000, 300):
                 record(metrics, range(start, start + 300))
                 assert (await metrics.flush()).ok
@@ -120,8 +120,8 @@ while count < 6000:
     assert balanced(metrics.stats()).sinks["sqlite"].retries == 0
 
 
-async def test_a_removed_file_is_noticed_and_begun_anew(path: Path) -> None:
-    """What comes later goes to where a reader will look for it."""
+async def test_a_removed_file_is_noticed_and_created_again(path: Path) -> None:
+    """Later events go to the path where a reader will look for them."""
     async with collector(sinks=[SQLiteSink(path)]) as metrics:
         record(metrics, range(10))
         assert (await metrics.flush()).ok
@@ -134,7 +134,7 @@ async def test_a_removed_file_is_noticed_and_begun_anew(path: Path) -> None:
 
 @pytest.mark.parametrize("timestamp", [2**63, -(2**63) - 1])
 async def test_a_timestamp_beyond_64_bits_costs_only_its_event(path: Path, timestamp: int) -> None:
-    """And the one before it is kept as it is."""
+    """A timestamp just inside the range is kept exactly."""
     inside = timestamp - 1 if timestamp > 0 else timestamp + 1
     async with collector(sinks=[SQLiteSink(path)]) as metrics:
         metrics.record(Counter("jobs", {"id": 1}, 1, timestamp=inside))

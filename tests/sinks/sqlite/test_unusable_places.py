@@ -19,7 +19,7 @@ from trio_batchmetrics.sinks import SQLiteSink
 
 @pytest.fixture
 def nobodys() -> Generator[Path, None, None]:
-    """Make a folder that another user can reach, with a folder `data` in it."""
+    """Yield a folder that another user can reach, with a folder `data` in it."""
     with tempfile.TemporaryDirectory() as folder:
         (Path(folder) / "data").mkdir()
         yield Path(folder)
@@ -54,13 +54,13 @@ def _half_a_database(path: Path) -> None:
 
 
 def state(path: Path) -> tuple[bytes, int, list[Path]]:
-    """Return all that there is to say about a file: its bytes, when it changed, what is beside it."""
+    """Return everything observable about a file: its bytes, when it changed, and its neighbours."""
     return path.read_bytes(), path.stat().st_mtime_ns, files(path)
 
 
 @pytest.mark.parametrize("make", [_photo, _diary, _two_bytes, _half_a_database, _foreign_table])
-async def test_a_file_that_is_not_its_own_stays_untouched(path: Path, make: Callable[[Path], None]) -> None:
-    """Its events have failed, with an error that says why; leaving does not wait for better times."""
+async def test_a_foreign_file_stays_untouched(path: Path, make: Callable[[Path], None]) -> None:
+    """The events fail with an error that says why, and the collector doesn't wait for better times."""
     make(path)
     before = state(path)
     async with collector(sinks=[SQLiteSink(path)]) as metrics:
@@ -77,8 +77,8 @@ async def test_a_file_that_is_not_its_own_stays_untouched(path: Path, make: Call
     assert state(path) == before
 
 
-async def test_a_folder_in_its_place_is_said_to_be_one(path: Path) -> None:
-    """Given up at once."""
+async def test_a_folder_in_place_of_the_file_is_reported(path: Path) -> None:
+    """The events are given up at once."""
     make_folder(path)
     async with collector(sinks=[SQLiteSink(path)]) as metrics:
         record(metrics, range(3))
@@ -86,8 +86,8 @@ async def test_a_folder_in_its_place_is_said_to_be_one(path: Path) -> None:
     assert (account.failed, account.retries, account.last_error) == (3, 0, f"{path}: it is a folder")
 
 
-async def test_once_its_folder_is_there_events_arrive(path: Path) -> None:
-    """What was recorded before is given up, what comes afterwards is not."""
+async def test_events_arrive_once_the_folder_exists(path: Path) -> None:
+    """Events recorded earlier are given up, and later ones arrive."""
     file = path.parent / "later" / path.name
     async with collector(sinks=[SQLiteSink(file)]) as metrics:
         record(metrics, range(3))
@@ -100,8 +100,8 @@ async def test_once_its_folder_is_there_events_arrive(path: Path) -> None:
 
 
 @pytest.mark.parametrize("forbidden", ["file", "folder", "above", "new"])
-async def test_what_it_may_not_write_is_given_up(nobodys: Path, forbidden: str) -> None:
-    """In a process that is not root's."""
+async def test_events_are_given_up_where_permission_is_denied(nobodys: Path, forbidden: str) -> None:
+    """The process isn't root's."""
     path = nobodys / "data" / "events.sqlite3"
     async with collector(sinks=[SQLiteSink(path)]) as metrics:
         record(metrics, range(3))
