@@ -73,7 +73,7 @@ def test_snapshots_are_frozen_and_begin_at_zero(kind: Any) -> None:
         kind(1)
 
 
-async def test_a_snapshot_does_not_change_with_what_happens_later(autojump_clock: MockClock) -> None:
+async def test_a_snapshot_does_not_change_with_later_events(autojump_clock: MockClock) -> None:
     """Its mappings are included, and changing them doesn't change the ledger either."""
     sink = FlakySink(fail=1)
     async with collector(BatchMetricsConfig(buffer_size=2), sinks=[sink]) as metrics:
@@ -195,7 +195,7 @@ def test_a_flush_accounts_for_exactly_what_was_pending(steps: list[str], sinks: 
     trio.run(main, clock=MockClock(autojump_threshold=0))
 
 
-async def test_a_flush_with_nothing_to_do_reports_nothing_and_is_a_checkpoint(autojump_clock: MockClock) -> None:
+async def test_a_flush_with_nothing_to_do_reports_nothing_and_checkpoints(autojump_clock: MockClock) -> None:
     """This holds before anything was recorded, and once everything has settled."""
     async with collector(sinks=[RecordingSink()]) as metrics:
         for _ in range(2):
@@ -207,7 +207,7 @@ async def test_a_flush_with_nothing_to_do_reports_nothing_and_is_a_checkpoint(au
     assert trio.current_time() == 0
 
 
-async def test_a_flush_does_not_wait_for_what_is_recorded_after_the_call(autojump_clock: MockClock) -> None:
+async def test_a_flush_does_not_wait_for_events_recorded_after_the_call(autojump_clock: MockClock) -> None:
     """Nor does it report those events."""
     sink = GatedSink()
     reports: list[FlushReport] = []

@@ -37,7 +37,7 @@ def test_sinks_get_the_same_plain_rows_whichever_way_events_come(drawn: list[tup
 
 @given(drawn=ROWS)
 @settings(max_examples=examples(100))
-def test_a_store_takes_whatever_is_valid(drawn: list[tuple[Any, ...]]) -> None:
+def test_a_store_takes_every_valid_event(drawn: list[tuple[Any, ...]]) -> None:
     """Each event is merged once: no event that passes validation makes a merge raise."""
     # Sums of these ints are tested by test_sums_of_huge_ints_do_not_stop_a_series, in aggregation/test_sums.py.
     assume(not any(isinstance(value, int) and abs(value) > 2**1000 for row in drawn for value in row))

@@ -68,7 +68,7 @@ async def test_a_name_that_is_taken_is_not_used_twice(autojump_clock: MockClock)
     assert list(metrics.stats().sinks)[:2] == ["recording2", "recording"]
 
 
-async def test_without_sinks_given_batches_are_logged(
+async def test_batches_are_logged_where_no_sinks_are_given(
     autojump_clock: MockClock, caplog: pytest.LogCaptureFixture
 ) -> None:
     """There is one INFO line per batch, which counts the kinds; the sink is called ``logging``."""

@@ -54,7 +54,7 @@ class SlowSink(EventSink[None]):
 
 
 @pytest.mark.parametrize("series_takes", [1, 9])
-async def test_an_event_that_an_event_sink_fails_is_failed_once_the_series_have_it(
+async def test_an_event_that_an_event_sink_fails_has_failed_once_the_series_have_it(
     series_takes: float, autojump_clock: MockClock
 ) -> None:
     """It has failed whichever sink is done first, and is pending until the last one is done."""
