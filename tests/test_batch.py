@@ -42,7 +42,7 @@ def test_a_batch_is_the_sequence_of_its_events(events: list[MetricEvent], data: 
 
 @given(events=BATCHES)
 def test_kinds_counts_the_events_by_the_names_of_their_classes(events: list[MetricEvent]) -> None:
-    """They are sorted by name, and accessing the events changes nothing."""
+    """The names are sorted, and accessing the events changes nothing."""
     batch = Batch([as_row(event) for event in events])
     expected = Multiset(type(event).__name__ for event in events)
     assert batch.kinds() == expected
@@ -59,7 +59,7 @@ def test_a_row_stands_for_its_event(event: MetricEvent) -> None:
 
 
 def test_an_event_is_made_once() -> None:
-    """This holds however often and in whichever way it is accessed."""
+    """The event is created once, however often and in whichever way it is accessed."""
     batch = Batch([as_row(event) for event in SMALL])
     assert batch[1] is batch[1]
     assert batch[-2] is batch[1]
@@ -68,7 +68,7 @@ def test_an_event_is_made_once() -> None:
 
 
 def test_an_event_that_the_application_made_is_the_one_in_the_batch() -> None:
-    """It isn't a copy."""
+    """The batch has the same object, not a copy."""
     assert Batch(SMALL)[1] is SMALL[1]
 
 
@@ -91,7 +91,7 @@ def test_counting_makes_no_event() -> None:
 
 
 def test_an_index_beyond_the_end_raises_as_for_any_sequence() -> None:
-    """Thus iteration by index ends."""
+    """Iteration by index ends because of this."""
     batch = Batch(SMALL)
     for index in (3, -4):
         with pytest.raises(IndexError):
@@ -120,7 +120,7 @@ def test_batches_compare_by_their_events() -> None:
 
 
 def test_a_batch_is_a_sequence_that_cannot_be_changed() -> None:
-    """There is no way to add or remove an event."""
+    """No operation adds or removes an event."""
     batch: Any = Batch(SMALL)
     assert issubclass(Batch, Sequence)
     assert (batch.index(SMALL[2]), batch.count(SMALL[1])) == (2, 1)

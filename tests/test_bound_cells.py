@@ -255,7 +255,7 @@ def test_both_modes_hand_on_the_same_points(steps: list[tuple[str, Any]]) -> Non
 
 @pytest.mark.parametrize("value", NOT_VALUES, ids=shown)
 def test_a_bad_value_counts_as_invalid_and_leaves_the_cells_alone(value: Any) -> None:
-    """This is the same with a global interpreter lock."""
+    """Cells behave as with a global interpreter lock."""
     made, host = instruments()
     gauge, histogram = made.gauge("g", None, "", ""), made.histogram("h", None, "", "", None)
     for update in (gauge.set, gauge.inc, gauge.dec, histogram.observe):
@@ -265,7 +265,7 @@ def test_a_bad_value_counts_as_invalid_and_leaves_the_cells_alone(value: Any) ->
 
 @pytest.mark.parametrize("value", NOT_COUNTS, ids=shown)
 def test_a_bad_count_counts_as_invalid_and_leaves_the_cells_alone(value: Any) -> None:
-    """This is the same with a global interpreter lock."""
+    """Cells behave as with a global interpreter lock."""
     made, host = instruments()
     made.counter("c", None, "", "").add(value)
     assert (collected(made), host.refused) == ({}, {"invalid": 1})

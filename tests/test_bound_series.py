@@ -30,7 +30,7 @@ def values(metrics: tuple[Metric, ...]) -> dict[str, dict[tuple[tuple[str, str],
 
 
 def test_counters_and_histograms_are_0_from_their_creation_and_gauges_come_with_their_value() -> None:
-    """They are in the next snapshot without an event, including later instruments, and additions start from there."""
+    """The next snapshot has them without an event, including later instruments, and additions start from there."""
     bound: Bound = [(COUNTER, {"queue": "a"}), (GAUGE, {}), (HISTOGRAM, {})]
     store = SeriesStore(SinkContext(bound=bound, static_labels={"host": "h"}))
     first = store.snapshot()
@@ -112,7 +112,7 @@ def test_bound_series_count_towards_the_cap_and_are_refused_like_events() -> Non
 
 
 def test_a_delta_has_a_0_for_each_new_bound_series() -> None:
-    """It is there once."""
+    """Only the first delta has this 0."""
     bound: Bound = [(COUNTER, {})]
     store = SeriesStore(SinkContext(bound=bound))
     assert values(store.take()) == {"jobs": {(): 0}}

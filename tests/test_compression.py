@@ -16,13 +16,13 @@ from trio_batchmetrics._http.compression import compressed, compressor, gzipped
 
 @given(data=st.binary(max_size=5_000))
 def test_gzip_is_read_by_the_standard_library(data: bytes) -> None:
-    """There is one member, and nothing after it."""
+    """The output has one member, and nothing after it."""
     assert gzip.decompress(gzipped(data)) == data
 
 
 @given(data=st.binary(max_size=5_000))
 def test_zstd_is_read_by_its_library(data: bytes) -> None:
-    """This is the standard library's from 3.14 on, else its back port."""
+    """The library is the standard one from 3.14 on, else its back port."""
     zstd = pytest.importorskip("compression.zstd" if sys.version_info >= (3, 14) else "backports.zstd")
     assert zstd.decompress(compressor("zstd")(data)) == data
 

@@ -139,7 +139,7 @@ def test_a_negative_timedelta_is_refused(field: str) -> None:
 
 
 def test_zero_is_allowed_as_a_shutdown_timeout_but_not_as_a_flush_interval() -> None:
-    """This holds as a number and as a timedelta."""
+    """Zero is tried as a number and as a timedelta."""
     assert make(shutdown_timeout=0).shutdown_timeout == 0
     assert make(shutdown_timeout=timedelta()).shutdown_timeout == 0
     with refused("flush_interval", 0, "> 0"):
@@ -238,7 +238,7 @@ def test_a_static_labels_text_is_its_text_when_the_configuration_is_made() -> No
 
 
 def test_half_a_surrogate_pair_in_a_name_becomes_text() -> None:
-    """No encoding can carry it, so every sink would lose every event."""
+    """No encoding can carry the half, so every sink would lose every event."""
     config = make(static_labels={"zone\ud800": "eu"}, bounds={"jobs\udfff": [1]})
     assert (config.static_labels, config.bounds) == ({"zone\ufffd": "eu"}, {"jobs\ufffd": (1.0,)})
 
@@ -526,7 +526,7 @@ def test_an_error_names_the_variable_the_rule_and_the_value(
     ],
 )
 def test_an_unreadable_value_is_named_with_its_variable(env: pytest.MonkeyPatch, field: str, text: str) -> None:
-    """Thus it can be found where it was set."""
+    """The name shows where the value was set."""
     env.setenv(f"TRIO_BATCHMETRICS_{field.upper()}", text)
     with pytest.raises(ConfigError, match=f"^TRIO_BATCHMETRICS_{field.upper()} must be .* \\(got '.*'\\)$"):
         BatchMetricsConfig.from_env()

@@ -46,7 +46,7 @@ async def test_a_described_histogram_has_the_bounds_of_its_description_or_the_co
 
 
 async def test_a_description_fits_counters_and_gauges_too(autojump_clock: MockClock) -> None:
-    """It doesn't matter which recorder takes the name."""
+    """The description applies to every recorder that takes the name."""
     sink = StoreSink()
     async with collector(sinks=[sink]) as metrics:
         metrics.describe("bytes", unit="By", description="Bytes.")
@@ -152,7 +152,7 @@ async def test_a_contradiction_raises_an_error_that_names_both_and_changes_nothi
 
 
 async def test_an_illegal_name_unit_description_or_bounds_raise_at_once(autojump_clock: MockClock) -> None:
-    """This is the same as for instruments, and nothing is left behind."""
+    """The checks are the same as for instruments, and nothing is left behind."""
     nothing: Any = None
     async with collector(sinks=[]) as metrics:
         with pytest.raises(ValueError, match="name must be a non-empty str"):
@@ -167,7 +167,7 @@ async def test_an_illegal_name_unit_description_or_bounds_raise_at_once(autojump
 
 
 async def test_a_name_may_be_described_in_any_thread_and_after_the_block(autojump_clock: MockClock) -> None:
-    """It is like creating an instrument; it also works where the collector isn't enabled."""
+    """Describing is like creating an instrument; it also works where the collector isn't enabled."""
     for enabled in (True, False):
         sink = StoreSink()
         async with collector(BatchMetricsConfig(enabled=enabled), sinks=[sink]) as metrics:
@@ -200,7 +200,7 @@ def test_a_measure_can_be_viewed_as_an_instrument_of_a_given_kind() -> None:
 
 
 async def test_the_context_lists_bound_instruments_as_they_are_created(autojump_clock: MockClock) -> None:
-    """Each is there once with its measure and labels; observable gauges and descriptions aren't bound."""
+    """Each is listed once with its measure and labels; observable gauges and descriptions aren't bound."""
     sink = StoreSink()
     async with collector(BatchMetricsConfig(max_series=2, bounds={"h": [7]}), sinks=[sink]) as metrics:
         bound = sink.context.bound

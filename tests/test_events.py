@@ -163,7 +163,7 @@ def test_every_event_class_is_a_metric_event() -> None:
 
 
 def test_an_events_timestamp_is_the_wall_clock_when_it_is_made() -> None:
-    """It is given in nanoseconds since 1970."""
+    """The timestamp is in nanoseconds since 1970."""
     before = time.time_ns()
     event = CacheMetric("redis", "hit")
     after = time.time_ns()
@@ -184,7 +184,7 @@ def test_an_explicit_timestamp_is_kept() -> None:
     [(0.25, 0.25), (3, 3.0), (timedelta(milliseconds=1500), 1.5), (timedelta(), 0.0), (0, 0.0)],
 )
 def test_durations_become_float_seconds(given_duration: Any, seconds: float) -> None:
-    """This holds whatever type they were given as."""
+    """Durations are converted from any type."""
     durations = [
         HttpRequest("GET", "/", 200, given_duration).duration,
         BackendRequest("openai", "gpt-4", True, given_duration).latency,
@@ -207,7 +207,7 @@ def test_a_bad_value_raises_nothing_when_the_event_is_made() -> None:
 
 @pytest.mark.parametrize("kind", NAMED, ids=kind_of)
 def test_labels_compare_equal_to_a_dict(kind: type[Counter]) -> None:
-    """This holds whatever mapping they came as."""
+    """Labels compare equal whatever mapping they came as."""
     expected: dict[str, Any] = {"region": "eu", "shard": 3}
     other: dict[str, Any] = {"shard": 3}
     for mapping in (expected, MappingProxyType(expected), ChainMap(other, {"region": "eu"})):
@@ -263,7 +263,7 @@ def test_labels_that_cannot_be_read_raise_nothing_when_the_event_is_made() -> No
 
 @pytest.mark.parametrize("kind", NAMED, ids=kind_of)
 def test_a_label_value_that_can_change_is_kept_as_its_text(kind: type[Counter]) -> None:
-    """It is the text at the moment when the event is created."""
+    """The text is that of the moment when the event is created."""
     changing, entries, pair = Changing(), [1], ({"a"}, 1)
     labels: dict[Any, Any] = {"object": changing, "list": entries, "tuple": pair, changing: "name", "text": "x"}
     event = kind("a", labels, 1)
@@ -334,7 +334,7 @@ def test_events_print_as_the_call_that_makes_them() -> None:
 
 @given(event=EVENTS)
 def test_an_events_repr_makes_the_event_again(event: MetricEvent) -> None:
-    """This holds for plain label values."""
+    """The result of evaluating the repr is equal, for plain label values."""
     names = {kind.__name__: kind for kind, _ in RECORDERS}
     assert eval(repr(event), names) == event
 
@@ -359,7 +359,7 @@ def test_a_difference_in_any_one_field_makes_events_unequal(event: MetricEvent) 
 
 
 def test_events_of_two_classes_are_never_equal() -> None:
-    """This holds whatever their values are."""
+    """Classes count, whatever the values are."""
     alike: list[MetricEvent] = [kind("name", {"a": "b"}, 1, timestamp=1) for kind in NAMED]
     for one, other in combinations(alike, 2):
         assert one != other
@@ -410,7 +410,7 @@ def declared(kind: type[MetricEvent]) -> tuple[list[tuple[str, str, str]], list[
 
 
 def test_an_http_request_is_declared_by_opentelemetrys_conventions() -> None:
-    """It has one histogram."""
+    """The event has one histogram."""
     assert declared(HttpRequest) == (
         [("histogram", "http.server.request.duration", "s")],
         ["http.request.method", "http.route", "http.response.status_code"],
@@ -431,7 +431,7 @@ def test_a_backend_request_is_a_histogram_by_provider_model_success_and_error() 
 
 
 def test_a_health_check_is_a_gauge_and_a_histogram() -> None:
-    """Both have the backend as their label."""
+    """Both instruments have the backend as their label."""
     measures, labels = declared(HealthCheck)
     assert measures[0][:2] == ("gauge", "backend.health")
     assert measures[1:] == [("histogram", "backend.health_check.duration", "s")]
@@ -447,7 +447,7 @@ def test_a_cache_metric_is_counted() -> None:
 
 @pytest.mark.parametrize("kind", [HttpRequest, HealthCheck], ids=kind_of)
 def test_a_histogram_in_seconds_has_opentelemetrys_bounds(kind: type[MetricEvent]) -> None:
-    """They are its recommendation for HTTP."""
+    """The bounds are OpenTelemetry's recommendation for HTTP."""
     schema = kind.__metric_schema__
     assert schema is not None
     assert schema.measures[-1].default_bounds == (
@@ -456,7 +456,7 @@ def test_a_histogram_in_seconds_has_opentelemetrys_bounds(kind: type[MetricEvent
 
 
 def test_any_other_histogram_has_the_sdks_bounds() -> None:
-    """They are OpenTelemetry's default."""
+    """The bounds are OpenTelemetry's default."""
     schema = Histogram.__metric_schema__
     assert schema is not None
     assert schema.measures[0].default_bounds == (

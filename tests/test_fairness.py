@@ -126,7 +126,7 @@ async def test_two_passes_of_events_fit_into_the_buffer_in_whatever_order_the_ta
     ids=["recording", "encoding", "ten at a time", "some bytes at a time"],
 )
 async def test_events_that_a_sink_is_about_to_take_leave_their_room_to_others(sink: EventSink[Any], room: int) -> None:
-    """This holds as far as those events are known. Once they are taken, there is as much room again, and no more."""
+    """Only events known to be next count. Once they are taken, there is as much room again, and no more."""
     async with collector(BatchMetricsConfig(batch_size=100, buffer_size=100), sinks=[sink]) as metrics:
         (delivery,) = metrics._engine._deliveries
         assert isinstance(delivery, EventDelivery)
@@ -142,7 +142,7 @@ async def test_events_that_a_sink_is_about_to_take_leave_their_room_to_others(si
 
 
 async def test_events_that_are_set_aside_may_go_before_queued_ones() -> None:
-    """Thus the sink's next events aren't known, and they leave no room to others."""
+    """The sink's next events aren't known then, so they leave no room to others."""
     async with collector(BatchMetricsConfig(batch_size=100, buffer_size=100), sinks=[RecordingSink()]) as metrics:
         (delivery,) = metrics._engine._deliveries
         assert isinstance(delivery, EventDelivery)

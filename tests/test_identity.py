@@ -129,7 +129,7 @@ async def test_refused_events_are_rejected_and_the_others_delivered(autojump_clo
 
 @pytest.mark.parametrize("refused", [True, False])
 def test_huge_labels_without_a_series_of_their_own_are_not_remembered(refused: bool) -> None:
-    """They are rejected, or join the overflow series; the bytes kept of them are bounded."""
+    """Their events are rejected, or join the overflow series; the bytes kept of these labels are bounded."""
     sink = PrometheusSink(limits=Limits(label_value_bytes=1000) if refused else None)
     sink.bind(SinkContext(max_series=1))
     sink.merge([Counter("c", {}, 1)])
@@ -219,7 +219,7 @@ def test_no_line_is_written_twice_and_nothing_is_lost(
 def test_series_that_are_equal_in_one_dialect_are_equal_while_none_is_known(
     names: tuple[str, str], labels: tuple[dict[str, str], dict[str, str]]
 ) -> None:
-    """Thus no series has to be split or joined later."""
+    """No series has to be split or joined later because of this."""
     pairs = [*zip(names, labels, strict=True)]
     for dialect in DIALECTS:
         one, other = (series_key(name, tags, dialect, ["value"]).text for name, tags in pairs)
@@ -233,7 +233,7 @@ def test_series_that_are_equal_in_one_dialect_are_equal_while_none_is_known(
 
 @pytest.mark.parametrize("name", ["prometheus", "pushgateway", "influxdb"])
 async def test_bound_instruments_and_recorders_meet_in_one_series(name: str, autojump_clock: MockClock) -> None:
-    """This holds however their labels are written."""
+    """Recorders and bound instruments share a series however their labels are written."""
     sinks: dict[str, SeriesSink[Any]] = {
         "prometheus": PrometheusSink(),
         "pushgateway": PushgatewaySink("http://127.0.0.1:1", job="j"),

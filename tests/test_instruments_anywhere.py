@@ -94,7 +94,7 @@ CREATIONS: dict[str, Callable[[BatchMetricsCollector], object]] = {
 
 @pytest.mark.parametrize("creation", CREATIONS)
 async def test_an_instrument_can_be_created_in_any_thread(creation: str, autojump_clock: MockClock) -> None:
-    """It is created as in Trio's thread, with room, with a full buffer, and after the block."""
+    """Other threads create it as Trio's does, with room, with a full buffer, and after the block."""
     call = CREATIONS[creation]
     async with collector(BatchMetricsConfig(buffer_size=1), sinks=[RecordingSink()]) as metrics:
         in_a_thread(lambda: call(metrics))
@@ -122,7 +122,7 @@ async def test_the_first_instrument_starts_the_periodic_collection_from_any_thre
 
 
 async def test_instruments_created_in_a_thread_are_the_same_objects(autojump_clock: MockClock) -> None:
-    """It doesn't matter which thread asks."""
+    """Every thread gets the same object."""
     async with collector(sinks=[]) as metrics:
         made: list[object] = []
         in_a_thread(lambda: made.append(metrics.counter("c", labels={"a": 1})))

@@ -296,7 +296,7 @@ def test_the_memory_of_faults_is_bounded(lines: Lines) -> None:
 
 
 def test_a_fault_is_due_again_after_a_minute_by_the_given_clock(lines: Lines) -> None:
-    """It doesn't matter which clock that is."""
+    """Any clock may be given."""
     now = [100.0]
     invalid = InvalidEvents(lambda: now[0])
     for moment in (100.0, 159.9, 160.0, 200.0, 219.9, 220.0):

@@ -125,7 +125,7 @@ def test_label_names_become_text_too() -> None:
 
 
 def test_a_timestamp_is_rfc_3339_with_nine_digits() -> None:
-    """The documentation says so."""
+    """The form is the documented one."""
     moment = datetime(2026, 11, 24, 3, 5, tzinfo=UTC)
     assert rfc3339(int(moment.timestamp()) * 10**9 + 123_456_789) == "2026-11-24T03:05:00.123456789Z"
     assert rfc3339(0) == "1970-01-01T00:00:00.000000000Z"
@@ -134,7 +134,7 @@ def test_a_timestamp_is_rfc_3339_with_nine_digits() -> None:
 
 @given(timestamp=st.integers(-(2**62), 2**63 - 1))
 def test_a_timestamp_can_be_read_back_exactly(timestamp: int) -> None:
-    """It is exact to the nanosecond."""
+    """The value is exact to the nanosecond."""
     written = rfc3339(timestamp)
     assert len(written) == len("2026-11-24T03:05:00.123456789Z")
     whole = datetime.fromisoformat(written[:19]).replace(tzinfo=UTC) - datetime(1970, 1, 1, tzinfo=UTC)
@@ -215,7 +215,7 @@ def test_the_json_form_of_each_kind_is_as_documented(event: MetricEvent, form: d
 
 @given(event=EVENTS, static=st.dictionaries(st.text(max_size=3), st.text(max_size=3), max_size=2))
 def test_the_json_form_survives_being_written_and_read(event: MetricEvent, static: dict[str, str]) -> None:
-    """It is on one line, every number is a float, every label is text, and nothing is lost."""
+    """The form is one line, every number is a float, every label is text, and nothing is lost."""
     line = json_line(event, static)
     assert "\n" not in line
     assert "\r" not in line
@@ -249,7 +249,7 @@ def test_values_that_json_cannot_express_are_never_written() -> None:
 
 
 def test_text_that_is_not_ascii_is_written_as_it_is() -> None:
-    """It is readable, and takes half the space."""
+    """The text is readable, and takes half the space."""
     line = json_line(Counter("größe", {"emoji": "🙂", "line": "a\nb\u2028c", "half": "\ud83d"}, 1))
     assert '"größe"' in line
     assert '"🙂"' in line

@@ -92,7 +92,7 @@ class Encoding(EventSink[Any]):
 
 @pytest.mark.parametrize("what", NAMED)
 async def test_no_sink_loses_an_event_because_of_its_names(what: str, tmp_path: Path) -> None:
-    """It doesn't break a page either: the half becomes U+FFFD."""
+    """No name breaks a page either: the half becomes U+FFFD."""
     prometheus = PrometheusSink()
     http: list[Any] = [
         ElasticsearchSink("http://localhost:1", index="i"),

@@ -17,7 +17,7 @@ WAYS = [way for way in (_numbers._without_msgspec, _numbers._with_msgspec()) if 
 @pytest.mark.parametrize("way", WAYS, ids=["repr", "msgspec"][: len(WAYS)])
 @given(numbers=FLOATS)
 def test_floats_are_read_back_as_they_were(way: Callable[[Sequence[float]], list[str]], numbers: list[float]) -> None:
-    """They are the same to the last bit, including the sign of zero, for Python and as JSON."""
+    """Floats are the same to the last bit, including the sign of zero, for Python and as JSON."""
     texts = way(numbers)
     assert len(texts) == len(numbers)
     for text, number in zip(texts, numbers, strict=True):
@@ -37,7 +37,7 @@ def test_ints_are_written_with_all_their_digits(
 
 
 def test_msgspec_is_used_where_it_is_installed() -> None:
-    """The tests have it installed, so they test the fast path."""
+    """The tests run with msgspec installed, so they test the fast path."""
     pytest.importorskip("msgspec")
     assert len(WAYS) == 2
     assert _numbers.number_texts is not _numbers._without_msgspec

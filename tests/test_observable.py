@@ -45,7 +45,7 @@ def warnings(caplog: pytest.LogCaptureFixture) -> list[str]:
 
 
 def test_a_callback_is_never_called_after_the_body_has_ended() -> None:
-    """This holds even where its next collection is due at that very moment, whichever task Trio runs first."""
+    """The callback isn't called even where its next collection is due at that very moment, in any order of tasks."""
 
     async def main() -> None:
         sink = RecordingSink()
@@ -239,7 +239,7 @@ RETURNED: dict[str, Callable[[], Any]] = {
 async def test_a_callback_that_returns_something_asynchronous_is_logged_and_skipped(
     returned: str, autojump_clock: MockClock, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """This shows only once it was called; the returned object is closed, and the others are read."""
+    """Only the call shows that it is asynchronous; the returned object is closed, and the others are read."""
     sink = RecordingSink()
     async with collector(sinks=[sink]) as metrics:
         metrics.observable_gauge("bad", RETURNED[returned])
@@ -255,7 +255,7 @@ async def test_a_callback_that_returns_something_asynchronous_is_logged_and_skip
 async def test_a_callback_whose_iterable_raises_is_logged_and_skipped_whole(
     autojump_clock: MockClock, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """It is treated like a callback that raises itself."""
+    """The callback counts as one that raises itself."""
     sink = RecordingSink()
 
     def generate() -> Iterator[tuple[Mapping[str, Any], float]]:
@@ -339,7 +339,7 @@ async def test_a_base_exception_of_a_callback_leaves_a_flush_and_costs_no_points
 
 
 def test_a_base_exception_of_a_callback_leaves_the_block_and_everything_is_counted() -> None:
-    """It is raised at a periodic collection and leaves unwrapped; points already taken are given up, not forgotten."""
+    """A periodic collection raises it, unwrapped; points already taken are given up, not forgotten."""
 
     async def main() -> BatchMetricsStats:
         metrics: BatchMetricsCollector | None = None

@@ -195,7 +195,7 @@ async def test_the_error_that_a_sink_raises_as_it_is_cut_off_is_kept(autojump_cl
 
 
 async def test_an_earlier_error_is_kept_where_the_last_attempt_is_cut_off(autojump_clock: MockClock) -> None:
-    """It is the cause of the outage, and more useful than the fact that an attempt was cut off."""
+    """The earlier error is the cause of the outage; that an attempt was cut off says little."""
 
     class Worse(Events):
         async def send(self, payload: Payload[None]) -> Receipt | None:

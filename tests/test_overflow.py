@@ -141,7 +141,7 @@ async def test_each_instrument_is_logged_once(autojump_clock: MockClock, caplog:
 async def test_an_overflow_just_before_the_end_is_logged_at_the_end(
     autojump_clock: MockClock, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """It is logged although the last line came less than a minute before."""
+    """The line comes although the last one came less than a minute before."""
     async with collector(TWO, sinks=[]) as metrics:
         metrics.record("no event")
         await trio.sleep(1)

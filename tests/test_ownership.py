@@ -56,7 +56,7 @@ def test_a_sink_may_be_in_a_list_only_once(kind: str, tmp_path: Any) -> None:
 
 @pytest.mark.parametrize("how", ["left", "body raised", "cancelled", "never opened", "a sink refused"])
 async def test_a_sink_is_free_again_after_the_block(how: str, autojump_clock: MockClock) -> None:
-    """This holds however the block was left, and where it was never entered."""
+    """The sink is free however the block was left, and where it was never entered."""
 
     class Refusing(EventSink[None]):
         def bind(self, context: SinkContext) -> None:
@@ -113,7 +113,7 @@ async def test_a_sink_is_not_free_while_its_collector_flushes(autojump_clock: Mo
 
 
 async def test_a_function_may_be_in_several_collectors_and_twice_in_one(autojump_clock: MockClock) -> None:
-    """It has no state."""
+    """A function has no state."""
     batches: list[int] = []
 
     async def sink(batch: Any) -> None:

@@ -68,7 +68,7 @@ def lose(metrics: BatchMetricsCollector, count: int) -> int:
 
 
 async def test_nothing_is_logged_where_nothing_is_lost(listener: Listener, autojump_clock: MockClock) -> None:
-    """There is no line at the end either."""
+    """No line comes at the end either."""
     async with collector(sinks=[RecordingSink()]) as metrics:
         for number in range(250):
             metrics.record(numbered(number))
@@ -105,7 +105,7 @@ async def test_a_loss_is_logged_at_once_and_then_at_most_once_a_minute(
 
 
 async def test_evicted_events_are_logged_at_once(listener: Listener, autojump_clock: MockClock) -> None:
-    """This holds under drop_oldest, too."""
+    """Evictions under drop_oldest are logged like other losses."""
     async with collector(BatchMetricsConfig(buffer_size=2, on_full="drop_oldest"), sinks=[]) as metrics:
         lose(metrics, 3)
         await trio.sleep(1)
@@ -223,7 +223,7 @@ async def test_events_recorded_after_the_block_are_logged_once(listener: Listene
 async def test_events_recorded_after_a_block_with_losses_are_logged_too(
     listener: Listener, autojump_clock: MockClock
 ) -> None:
-    """There is one line, though the block ended in the minute without further lines."""
+    """One line comes, though the block ended in the minute without further lines."""
     async with collector(sinks=[]) as metrics:
         metrics.record("no event")
         await trio.sleep(1)

@@ -282,7 +282,7 @@ async def test_the_rest_shares_the_budget_of_its_payload(settings: dict[str, Any
 
 
 async def test_events_that_may_be_stored_stay_in_doubt_when_they_are_set_aside(autojump_clock: MockClock) -> None:
-    """Thus an event that is refused alone has failed, and isn't rejected."""
+    """An event that is refused alone has therefore failed, and isn't rejected."""
     sink = PickySink(everything, uncertain=True)
     async with collector(LARGE, sinks=[sink]) as metrics:
         record(metrics, 1, 200)
@@ -361,7 +361,7 @@ async def test_wherever_the_block_is_cancelled_the_ledger_balances(seed: int, au
 
 
 async def test_the_rest_takes_room_in_the_queue(autojump_clock: MockClock) -> None:
-    """Thus the only sink's flush task waits, and no event is evicted to make room."""
+    """The only sink's flush task therefore waits, and no event is evicted to make room."""
     sink = PickySink(any_of({*range(1, 1001)}), backoff=100.0, max_backoff=100.0)
     async with collector(BatchMetricsConfig(batch_size=1000, buffer_size=1000), sinks=[sink]) as metrics:
         record(metrics, 1, 1000)

@@ -192,7 +192,7 @@ async def test_a_tracker_can_be_used_again_and_at_once(autojump_clock: MockClock
 
 
 async def test_a_timer_observes_in_the_unit_of_its_histogram(autojump_clock: MockClock) -> None:
-    """A unit that isn't a unit of time counts seconds."""
+    """A histogram whose unit isn't a unit of time observes seconds."""
     sink = RecordingSink()
     units = {"s": 3, "ms": 3000, "us": 3e6, "ns": 3e9, "min": 0.05, "h": 3 / 3600, "": 3, "By": 3}
     async with collector(sinks=[sink]) as metrics:
@@ -209,7 +209,7 @@ async def test_a_timer_observes_in_the_unit_of_its_histogram(autojump_clock: Moc
 
 
 async def test_a_timed_async_function_is_timed_until_it_returns(autojump_clock: MockClock) -> None:
-    """It doesn't end when its coroutine is created; of concurrent calls, each has its own duration."""
+    """The time doesn't end when the coroutine is created; of concurrent calls, each has its own duration."""
     async with clocked() as one:
 
         @one.histogram.time()

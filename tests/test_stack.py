@@ -107,7 +107,7 @@ async def test_events_recorded_with_hardly_any_stack_left_never_overfill_the_buf
 
 @pytest.mark.parametrize("policy", ["drop_newest", "drop_oldest"])
 async def test_a_threads_record_with_hardly_any_stack_left_is_counted_correctly(policy: Policy) -> None:
-    """It is recorded, or raises and isn't; and Trio's thread still fetches events of other threads."""
+    """The event is recorded, or the call raises and it isn't; Trio's thread still fetches other threads' events."""
     sink = RecordingSink()
 
     def in_a_thread(frames: int) -> None:
@@ -164,7 +164,7 @@ def test_a_call_that_finds_no_stack_left_breaks_nothing(policy: Policy, before: 
 
 
 def test_the_room_left_on_the_stack_is_detected() -> None:
-    """There is none where as many calls would fail."""
+    """The check fails where as many nested calls would fail."""
     seen = [call_near_the_limit(frames, lambda: None if has_room() else 1 / 0) for frames in (NEEDED + 50,)]
     assert seen == [True]
     with pytest.raises(ZeroDivisionError):

@@ -196,7 +196,7 @@ def test_a_flush_accounts_for_exactly_what_was_pending(steps: list[str], sinks: 
 
 
 async def test_a_flush_with_nothing_to_do_reports_nothing_and_checkpoints(autojump_clock: MockClock) -> None:
-    """This holds before anything was recorded, and once everything has settled."""
+    """A flush before anything was recorded, and one after everything has settled are tried."""
     async with collector(sinks=[RecordingSink()]) as metrics:
         for _ in range(2):
             with trio.testing.assert_checkpoints():
@@ -208,7 +208,7 @@ async def test_a_flush_with_nothing_to_do_reports_nothing_and_checkpoints(autoju
 
 
 async def test_a_flush_does_not_wait_for_events_recorded_after_the_call(autojump_clock: MockClock) -> None:
-    """Nor does it report those events."""
+    """The report doesn't count those events either."""
     sink = GatedSink()
     reports: list[FlushReport] = []
     async with collector(BatchMetricsConfig(flush_interval=1000), sinks=[sink]) as metrics:

@@ -60,7 +60,7 @@ async def test_a_recording_sink_keeps_batches_and_events_in_order(autojump_clock
 
 
 async def test_a_recording_sink_takes_a_batch_with_no_checkpoint_before_it_settles(autojump_clock: MockClock) -> None:
-    """Thus events that are visible in the sink are processed, too, at every instant."""
+    """Events that are visible in the sink are therefore processed, too, at every instant."""
     sink = RecordingSink()
     async with collector(CONFIG, sinks=[sink]) as metrics:
 

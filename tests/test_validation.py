@@ -99,7 +99,7 @@ ANY_NUMBER = (
 
 @given(value=ANY_NUMBER)
 def test_a_counters_value_is_valid_as_documented(value: object) -> None:
-    """It is an int or float, finite, and not below 0."""
+    """The value is an int or float, finite, and not below 0."""
     expected = number_is_valid(value, negative=False, duration=False)
     assert row_is_valid(Counter, "name", {}, value) is expected
 
@@ -107,13 +107,13 @@ def test_a_counters_value_is_valid_as_documented(value: object) -> None:
 @pytest.mark.parametrize("kind", [Histogram, Gauge])
 @given(value=ANY_NUMBER)
 def test_a_value_may_be_negative_where_nothing_is_counted_or_timed(kind: type[MetricEvent], value: object) -> None:
-    """It is an int or float, and finite."""
+    """The value is an int or float, and finite."""
     assert row_is_valid(kind, "name", {}, value) is number_is_valid(value, negative=True, duration=False)
 
 
 @given(value=ANY_NUMBER)
 def test_a_duration_is_valid_as_documented(value: object) -> None:
-    """It is an int, float or timedelta, finite and not below 0, for every event with a duration."""
+    """The duration is an int, float or timedelta, finite and not below 0, for every event with one."""
     expected = number_is_valid(value, negative=False, duration=True)
     assert row_is_valid(HttpRequest, "GET", "/", 200, value) is expected
     assert row_is_valid(BackendRequest, "openai", "gpt-4", True, value, None) is expected
@@ -186,7 +186,7 @@ def test_a_value_that_is_not_a_duration_is_invalid_as_a_time(value: object) -> N
 
 @pytest.mark.parametrize("value", [True, False, 0, 1, 0.5])
 def test_a_bool_that_a_declared_gauge_measures_is_valid(value: float) -> None:
-    """It is 1 or 0."""
+    """The bool counts as 1 or 0."""
     assert row_is_valid(HealthCheck, "backend-1", value, 0.1)
     assert row_is_valid(Job, "q", 1, 1, value, 1, 1)
 
@@ -238,7 +238,7 @@ def test_a_value_that_raises_when_it_is_looked_at_is_invalid(
 @pytest.mark.parametrize("name", NOT_NAMES, ids=shown)
 @pytest.mark.parametrize("kind", [Counter, Histogram, Gauge])
 def test_a_named_event_must_have_a_name(kind: type[MetricEvent], name: object) -> None:
-    """It is a non-empty str."""
+    """The name is a non-empty str."""
     assert not row_is_valid(kind, name, {}, 1)
     assert row_is_valid(kind, "name", {}, 1)
 
@@ -313,7 +313,7 @@ def test_an_event_of_a_plain_subclass_is_as_valid_as_one_of_its_base() -> None:
 
 # Deviation reported: the AttributeError passes through `checked`.
 def test_an_event_that_was_never_filled_is_invalid() -> None:
-    """It has no values to check."""
+    """The event has no values to check."""
     assert checked(object.__new__(CacheMetric)) is None
     assert checked(object.__new__(HealthCheck)) is None
 
@@ -338,7 +338,7 @@ def point_is_valid(count: Any, total: Any, bounds: Any, counts: Any) -> bool:
     data=st.data(),
 )
 def test_a_point_that_adds_up_is_valid(bounds: tuple[float, ...], data: st.DataObject) -> None:
-    """It has one more count than bounds, and the counts add up to the total."""
+    """The point has one more count than bounds, and the counts add up to the total."""
     size = len(bounds) + 1
     counts = tuple(data.draw(st.lists(st.integers(0, 10**6), min_size=size, max_size=size)))
     assert point_is_valid(sum(counts), -1.5, bounds, counts)

@@ -121,7 +121,7 @@ async def _lifespan(server: Server) -> None:
 
 
 def test_no_page_installs_the_package_by_name() -> None:
-    """It isn't on an index: the pages install it from a clone, a wheel or a repository."""
+    """The package isn't on an index: the pages install it from a clone, a wheel or a repository."""
     by_name = re.compile(r"pip install [^\n]*(?<![/\w.])trio[-_]batchmetrics(?![^\n]*@ git\+)(?!-\*\.whl)")
     pages = [REPOSITORY / "README.md", *(REPOSITORY / "docs").rglob("*.md")]
     assert {page.name: found for page in pages if (found := by_name.findall(page.read_text(encoding="utf-8")))} == {}

@@ -28,7 +28,7 @@ def test_static_labels_are_added_and_an_events_own_wins() -> None:
 
 
 def test_the_order_of_labels_does_not_create_another_series() -> None:
-    """Nor does a value of None among the labels, or the type of a value."""
+    """Neither the labels' order, nor a value of None among them, nor the type of a value creates a series."""
     store = SeriesStore()
     store.merge(
         [

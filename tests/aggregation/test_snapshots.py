@@ -17,7 +17,7 @@ from trio_batchmetrics.abc import SeriesStore
 @given(stream=STREAMS, more=STREAMS)
 @settings(max_examples=examples(30))
 def test_later_merges_do_not_change_a_snapshot(stream: list[MetricEvent], more: list[MetricEvent]) -> None:
-    """Neither do takes or expiries."""
+    """Merges, takes and expiries leave a snapshot as it was."""
     store = SeriesStore()
     store.merge(stream)
     snapshot = store.snapshot()

@@ -174,7 +174,7 @@ class Closed(MetricEvent):
 
 @given(order=st.lists(st.sampled_from([Opened, Closed, Gauge]), min_size=1, max_size=6))
 def test_a_gauge_that_several_classes_measure_has_the_last_value_recorded(order: list[type[MetricEvent]]) -> None:
-    """It doesn't matter which class the value came with."""
+    """The last value counts, whichever class it came with."""
     events: list[MetricEvent] = []
     for value, kind in enumerate(order):
         make: Any = kind

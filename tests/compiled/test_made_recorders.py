@@ -125,7 +125,7 @@ def test_a_validator_that_raises_a_type_error_counts_as_invalid() -> None:
 
 
 def test_a_subclass_with_its_own_constructor_is_created_by_it() -> None:
-    """This holds although the class that it inherits from could be compiled."""
+    """The subclass's constructor runs, although the class that it inherits from could be compiled."""
     events, _ = outcome(lambda metrics: metrics.make_recorder(UndecoratedInit)("/path"))
     assert [getattr(event, "path", None) for event in events] == ["/path"]
 

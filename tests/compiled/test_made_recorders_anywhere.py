@@ -41,7 +41,7 @@ async def test_a_made_recorder_counts_like_others(kind: Any, policy: Any, autoju
 
 @pytest.mark.parametrize("kind", [CacheMetric, Counter, Odd, Checked, PostInit, OwnInit])
 async def test_a_made_recorder_works_in_another_thread(kind: Any, autojump_clock: MockClock) -> None:
-    """It works with room, with a full buffer and after the block, as does one made from ``from_thread()``."""
+    """Room, a full buffer and a left block are tried, also with a recorder made from ``from_thread()``."""
     arguments: dict[Any, tuple[Any, ...]] = {Counter: ("c", {}, 1), Odd: ODD, OwnInit: ("http://host/",)}
 
     def run(recorder: Callable[..., None]) -> None:

@@ -71,7 +71,7 @@ def one_strange(kind: type[MetricEvent]) -> Iterator[tuple[Any, ...]]:
 
 @pytest.mark.parametrize("kind", USUAL_VALUES, ids=named)
 def test_a_row_with_one_strange_value_is_kept_if_it_is_valid_by_itself(kind: Any) -> None:
-    """It is tried alongside a usual row, as a row and as an event; a store takes every row that is kept."""
+    """The row is tried alongside a usual one, as a row and as an event; a store takes every row that is kept."""
     good = USUAL_VALUES[kind]
     for values in one_strange(kind):
         rows: list[Row] = [as_recorded((kind, stamp, *each)) for stamp, each in enumerate((good, values, good))]
@@ -94,7 +94,7 @@ def test_a_row_with_one_strange_value_is_kept_if_it_is_valid_by_itself(kind: Any
 
 
 def test_a_point_of_numbers_that_cannot_be_added_costs_no_other_event() -> None:
-    """It is invalid, or merged as plain numbers."""
+    """The point is invalid, or merged as plain numbers."""
     store = SeriesStore()
     for total in (0.5, Sticky(0.5), 0.5):
         store.merge([HistogramPoint("h", {}, 1, total, (1.0,), (1, 0)), Counter("c", {}, 1)])

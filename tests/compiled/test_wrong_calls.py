@@ -56,7 +56,7 @@ async def test_only_an_event_class_makes_a_recorder(thing: Any, autojump_clock: 
 
 
 async def test_the_base_of_all_events_makes_a_recorder_of_invalid_ones(autojump_clock: MockClock) -> None:
-    """They are invalid, because the base measures nothing."""
+    """Events of the base class are invalid, because it measures nothing."""
     async with collector(sinks=[]) as metrics:
         metrics.make_recorder(MetricEvent)()
     assert told(metrics.stats()) == (1, 0, 0, {"invalid": 1})

@@ -116,7 +116,7 @@ def test_the_documentations_example_is_an_event_class() -> None:
     "kind", [LLMCall, Bare, Login, Refund, Outer.Inner, Rich, Extended], ids=lambda kind: kind.__name__
 )
 def test_a_declared_class_is_a_metric_event(kind: type) -> None:
-    """It has the base whether that is written or not, and keeps its name, module and docstring."""
+    """A declared class has the base, whether written or not, and keeps its name, module and docstring."""
     assert issubclass(kind, MetricEvent)
     assert kind.__module__ == __name__
     assert kind.__doc__
@@ -132,7 +132,7 @@ def test_a_class_declared_in_another_keeps_its_qualified_name() -> None:
 
 
 def test_declared_events_take_the_time_when_they_are_created_and_keep_an_explicit_one() -> None:
-    """They do so like the built-in ones."""
+    """Declared events treat their timestamp like the built-in ones."""
     before = time.time_ns()
     refund = Refund()
     assert before <= refund.timestamp <= time.time_ns()
@@ -140,7 +140,7 @@ def test_declared_events_take_the_time_when_they_are_created_and_keep_an_explici
 
 
 def test_a_declared_events_duration_becomes_float_seconds() -> None:
-    """This holds where the unit is `s`, and only there."""
+    """A duration is converted where the unit is `s`, and only there."""
     span: Any = timedelta(milliseconds=250)
     call = LLMCall("gpt-4", 3, span)
     assert call.seconds == 0.25
@@ -162,7 +162,7 @@ def test_a_declared_events_duration_becomes_float_seconds() -> None:
     ids=lambda event: type(event).__name__,
 )
 def test_declared_events_compare_hash_copy_and_pickle(event: Any) -> None:
-    """They do so like the built-in ones."""
+    """Declared events behave like the built-in ones."""
     for protocol in range(pickle.HIGHEST_PROTOCOL + 1):
         again = pickle.loads(pickle.dumps(event, protocol))
         assert type(again) is type(event)
@@ -208,7 +208,7 @@ def test_other_members_of_the_class_stay() -> None:
 
 
 def test_a_subclass_has_the_fields_of_its_base_first() -> None:
-    """It has its base's instruments as well."""
+    """A subclass has its base's instruments as well."""
     event = Extended("gpt-4", 3, 0.5, True, timestamp=1)
     assert repr(event) == "Extended(model='gpt-4', tokens=3, seconds=0.5, cached=True, timestamp=1)"
     assert isinstance(event, LLMCall)
@@ -219,7 +219,7 @@ def test_a_subclass_has_the_fields_of_its_base_first() -> None:
 
 
 def test_a_class_may_have_other_bases() -> None:
-    """They come before the library's own base."""
+    """The other bases come before the library's own."""
 
     class Loud:
         """A base that adds a method."""
@@ -257,7 +257,7 @@ def test_a_class_keeps_the_declaration_that_was_made() -> None:
 
 
 def test_two_measures_may_share_a_name_if_they_have_the_same_kind_and_unit() -> None:
-    """Both go to one instrument."""
+    """Both measures go to one instrument."""
 
     @metric_event
     class Transfer:

@@ -217,7 +217,7 @@ def no_description() -> None:
 def test_a_declaration_that_cannot_work_raises_when_the_class_is_created_and_names_the_field(
     declare: Callable[[], None], field: str, words: str
 ) -> None:
-    """It doesn't wait until an event is recorded."""
+    """The error doesn't wait until an event is recorded."""
     with pytest.raises(DeclarationError, match=rf"^Bad\.{field}\b.*{words}"):
         declare()
 

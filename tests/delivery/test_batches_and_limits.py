@@ -35,7 +35,7 @@ async def test_an_attempt_takes_everything_that_is_queued_across_batches_in_orde
 
 @pytest.mark.parametrize("kind", [ScriptedSink, EncodingSink])
 async def test_a_payload_holds_at_most_max_events(kind: type[ScriptedSink], autojump_clock: MockClock) -> None:
-    """It is full even if its events come from several batches, and one batch may be spread over several payloads."""
+    """Payloads are full even across batches, and one batch may be spread over several payloads."""
     sink = kind(takes=1, max_events=10, name="scripted")
     async with collector(BatchMetricsConfig(batch_size=7), sinks=[sink]) as metrics:
         record(metrics, 1, 2)

@@ -131,7 +131,7 @@ async def test_flush_leaves_nothing_behind_when_all_is_settled(autojump_clock: M
 
 
 async def test_a_batch_of_invalid_events_leaves_nothing_behind(autojump_clock: MockClock) -> None:
-    """It is forgotten like any other settled batch."""
+    """The collector forgets the batch like any other settled one."""
     async with collector(BatchMetricsConfig(batch_size=2), sinks=[]) as metrics:
         before = kept()
         for _ in range(100):

@@ -24,7 +24,7 @@ async def test_last_success_ignores_a_payload_that_was_refused_whole(autojump_cl
 
 
 async def test_last_error_and_last_success_report_the_state_of_a_sink(autojump_clock: MockClock) -> None:
-    """Both start as None; the error stays after a success, whose time comes from the wall clock."""
+    """Both start as None; the error stays after a success, and the success has a wall-clock time."""
     sink = ScriptedSink(Receipt(retry=True, retry_after=5, error="503"), None, OSError("later\nand worse"))
     before = datetime.now(UTC)
     async with collector(BatchMetricsConfig(batch_size=2), sinks=[sink]) as metrics:

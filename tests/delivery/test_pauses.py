@@ -63,7 +63,7 @@ async def test_a_success_makes_pauses_short_again(success: Receipt | None, autoj
 async def test_a_pause_that_the_backend_asks_for_is_kept_exactly(
     asked: float, waits: float, autojump_clock: MockClock
 ) -> None:
-    """It is kept up to 300 s, however short the sink's own pause would be."""
+    """Pauses up to 300 s are kept, however short the sink's own pause would be."""
     sink = ScriptedSink(Receipt(retry=True, retry_after=asked), retry_budget=1e6)
     async with collector(BatchMetricsConfig(batch_size=2), sinks=[sink]) as metrics:
         record(metrics, 1, 2)

@@ -17,7 +17,7 @@ from trio_batchmetrics.testing import RecordingSink
 
 @pytest.mark.parametrize("answer", [None, Receipt(), Receipt(retry=[])])
 async def test_none_and_an_empty_receipt_mean_delivered(answer: Receipt | None, autojump_clock: MockClock) -> None:
-    """There is one attempt, and no error."""
+    """The sink makes one attempt, without an error."""
     sink = ScriptedSink(answer)
     async with collector(sinks=[sink]) as metrics:
         record(metrics, 1, 3)

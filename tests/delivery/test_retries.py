@@ -120,7 +120,7 @@ async def test_an_attempt_that_reported_success_is_never_made_again(autojump_clo
 
 
 async def test_a_retry_counts_as_soon_as_it_begins(autojump_clock: MockClock) -> None:
-    """This includes a retry that the deadline cuts off."""
+    """Even a retry that the deadline cuts off counts."""
     sink = ScriptedSink(OSError(), ...)
     async with collector(BatchMetricsConfig(batch_size=2), sinks=[sink]) as metrics:
         record(metrics, 1, 2)

@@ -60,7 +60,7 @@ async def test_sinks_are_named_after_their_classes_and_functions(autojump_clock:
 
 
 async def test_a_name_that_is_taken_is_not_used_twice(autojump_clock: MockClock) -> None:
-    """This holds even where the user has chosen a numbered name."""
+    """Names stay unique even where the user has chosen a numbered name."""
     sinks = [RecordingSink(name="recording2"), RecordingSink(), RecordingSink(), RecordingSink(name="recording")]
     async with collector(sinks=sinks) as metrics:
         record(metrics, 1, 2)
@@ -71,7 +71,7 @@ async def test_a_name_that_is_taken_is_not_used_twice(autojump_clock: MockClock)
 async def test_batches_are_logged_where_no_sinks_are_given(
     autojump_clock: MockClock, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """There is one INFO line per batch, which counts the kinds; the sink is called ``logging``."""
+    """Each batch gives one INFO line, which counts the kinds; the sink is called ``logging``."""
     caplog.set_level(logging.INFO, "trio_batchmetrics")
     async with collector(BatchMetricsConfig(batch_size=3)) as metrics:
         record(metrics, 1, 2)
@@ -86,7 +86,7 @@ async def test_batches_are_logged_where_no_sinks_are_given(
 
 
 async def test_with_no_sinks_events_are_validated_and_count_as_processed(autojump_clock: MockClock) -> None:
-    """No event waits for a sink."""
+    """Without sinks, events have nothing to wait for."""
     async with collector(BatchMetricsConfig(batch_size=3), sinks=[]) as metrics:
         record(metrics, 1, 2)
         metrics.record_counter("c", {}, -1)
@@ -101,7 +101,7 @@ def plain(batch: Batch) -> None:
 
 @pytest.mark.parametrize("given", [None, 3, "sqlite", RecordingSink, object(), {}, [RecordingSink()]])
 async def test_an_object_that_is_not_a_sink_raises_a_type_error_that_names_it(given: Any) -> None:
-    """This includes a class instead of an instance."""
+    """A class instead of an instance is refused as well."""
     with pytest.raises(TypeError, match=r"sinks\[1\]"):
         collector(sinks=[RecordingSink(), given])
 

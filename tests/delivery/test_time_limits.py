@@ -57,7 +57,7 @@ async def test_a_timeout_is_reported_for_a_sink_whose_tasks_fail_as_they_are_cut
 
 
 async def test_the_timeout_is_thirty_seconds_by_default(autojump_clock: MockClock) -> None:
-    """This also holds for functions, and for subclasses that don't call ``__init__``."""
+    """The default also holds for functions, and for subclasses that don't call ``__init__``."""
 
     class Careless(EventSink[None]):
         def __init__(self) -> None:
@@ -102,7 +102,7 @@ async def test_no_retry_begins_after_the_budget_and_the_last_one_begins_at_its_e
 
 
 async def test_an_attempt_that_outlasts_the_budget_is_the_last(autojump_clock: MockClock) -> None:
-    """There is no retry after it, not even at once."""
+    """No retry follows it, not even at once."""
     sink = ScriptedSink(OSError("late"), takes=12, retry_budget=10)
     async with collector(BatchMetricsConfig(batch_size=2), sinks=[sink]) as metrics:
         record(metrics, 1, 2)

@@ -34,7 +34,7 @@ async def test_after_the_block_an_update_counts_as_one_closed_event(autojump_clo
 
 # Deviation reported: `.time()` asks for Trio's clock, which no longer exists: RuntimeError.
 def test_after_the_run_a_timer_counts_as_closed_and_raises_nothing() -> None:
-    """It does so like every other update after the block."""
+    """A timer behaves like every other update after the block."""
 
     async def main() -> tuple[BatchMetricsCollector, BoundHistogram, BoundCounter]:
         async with collector(sinks=[]) as metrics:

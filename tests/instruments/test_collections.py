@@ -153,7 +153,7 @@ async def test_points_come_after_what_was_recorded_before_them(autojump_clock: M
 
 
 async def test_a_point_has_the_wall_clock_time_of_its_collection(autojump_clock: MockClock) -> None:
-    """It is an int of nanoseconds, never earlier than that of an earlier collection."""
+    """The timestamp is an int of nanoseconds, and never earlier than that of an earlier collection."""
     sink = RecordingSink()
     async with collector(TEN, sinks=[sink]) as metrics:
         counter = metrics.counter("c")

@@ -26,7 +26,7 @@ async def test_the_same_name_labels_and_unit_give_the_same_object(autojump_clock
 
 
 async def test_other_labels_give_another_object_of_the_same_instrument(autojump_clock: MockClock) -> None:
-    """Each has its own sum."""
+    """Each object has its own sum."""
     sink = RecordingSink()
     async with collector(sinks=[sink]) as metrics:
         one, other = metrics.counter("c", labels={"a": "1"}), metrics.counter("c", labels={"a": "2"})
@@ -109,7 +109,7 @@ async def test_a_name_belongs_to_one_kind_and_unit(first: str, second: str, auto
 
 
 async def test_two_collectors_share_no_instruments(autojump_clock: MockClock) -> None:
-    """There is no global state."""
+    """The library has no global state."""
     async with collector(sinks=[]) as one, collector(sinks=[]) as other:
         assert one.counter("c") is not other.counter("c")
         other.gauge("only here")
@@ -165,7 +165,7 @@ async def test_a_name_has_one_set_of_bounds(autojump_clock: MockClock) -> None:
 
 
 async def test_an_instrument_prints_its_kind_name_and_labels(autojump_clock: MockClock) -> None:
-    """This helps with debugging."""
+    """The text identifies an instrument while debugging."""
     async with collector(sinks=[]) as metrics:
         assert repr(metrics.counter("c", labels={"a": 1})) == "<BoundCounter 'c' {'a': 1}>"
         assert repr(metrics.gauge("g")) == "<BoundGauge 'g' {}>"

@@ -40,7 +40,7 @@ async def test_additions_are_handed_on_as_one_event_per_flush_interval(autojump_
 
 
 async def test_an_untouched_instrument_hands_on_nothing(autojump_clock: MockClock) -> None:
-    """There isn't even a zero; an instrument that is only created is untouched."""
+    """No point arrives, not even a zero, also for an instrument that is only created."""
     sink = TimedSink()
     async with collector(TEN, sinks=[sink]) as metrics:
         metrics.counter("never")
@@ -89,7 +89,7 @@ async def test_a_gauge_keeps_its_value_and_is_handed_on_when_touched(autojump_cl
 
 
 async def test_a_gauge_starts_at_zero_and_may_go_below(autojump_clock: MockClock) -> None:
-    """This holds whatever the gauge counts."""
+    """A gauge may go below zero, whatever it counts."""
     sink = RecordingSink()
     async with collector(sinks=[sink]) as metrics:
         metrics.gauge("balance").dec(3)
@@ -209,7 +209,7 @@ async def test_durations_may_be_timedeltas_where_the_unit_is_seconds(autojump_cl
 
 
 async def test_updates_never_checkpoint(autojump_clock: MockClock) -> None:
-    """They are like recorders in this respect."""
+    """Updates never checkpoint, just like recorders."""
     async with collector(sinks=[]) as metrics:
         with trio.testing.assert_no_checkpoints():
             metrics.counter("c").add()

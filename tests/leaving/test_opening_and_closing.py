@@ -56,7 +56,7 @@ async def test_opening_never_checkpoints_and_leaving_always_does() -> None:
 
 
 async def test_a_sinks_aclose_is_called_once_and_its_error_stays_inside(autojump_clock: MockClock) -> None:
-    """It comes after the last attempt, and its exception becomes last_error."""
+    """The sink is closed after its last attempt, and an exception of aclose becomes last_error."""
 
     class Closing(RecordingSink):
         """A sink that counts how often it is closed."""
@@ -78,7 +78,7 @@ async def test_a_sinks_aclose_is_called_once_and_its_error_stays_inside(autojump
 
 
 async def test_a_sink_is_closed_even_if_the_deadline_cuts_it_off(autojump_clock: MockClock) -> None:
-    """It is closed once, and its checkpoints raise, so all it can do is release its resources."""
+    """The sink is closed once, and its checkpoints raise, so all it can do is release its resources."""
     closed: list[float] = []
 
     class Closing(StuckSink):

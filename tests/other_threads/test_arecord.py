@@ -22,7 +22,7 @@ STRIDE = int(os.environ.get("POINTS_STRIDE", "11"))
 
 
 async def test_arecord_does_not_wait_where_another_thread_has_just_recorded(autojump_clock: MockClock) -> None:
-    """There is room, so arecord doesn't wait until the next hand-over, and no other event is refused meanwhile."""
+    """The buffer has room, so arecord doesn't wait for the next hand-over, and no other event is refused meanwhile."""
     sink = RecordingSink()
     async with collector(BatchMetricsConfig(flush_interval=3600), sinks=[sink]) as metrics:
         in_a_thread(lambda: metrics.record_counter("c", {"id": 1}, 1))

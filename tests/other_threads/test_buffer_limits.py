@@ -55,7 +55,7 @@ async def test_a_threads_events_count_towards_the_buffer_at_once(autojump_clock:
 
 
 async def test_a_thread_evicts_the_oldest_event_under_drop_oldest(autojump_clock: MockClock) -> None:
-    """It does so like Trio's own thread."""
+    """The policy works in a thread as in Trio's own."""
     sink = RecordingSink()
     config = BatchMetricsConfig(batch_size=2, buffer_size=3, on_full="drop_oldest")
     async with collector(config, sinks=[sink]) as metrics:

@@ -32,7 +32,7 @@ async def test_events_that_a_thread_recorded_just_before_the_block_is_left_arriv
 
 
 async def test_after_the_block_a_threads_events_are_closed(autojump_clock: MockClock) -> None:
-    """This also holds after the run, and nothing raises."""
+    """A thread's events also count as closed after the run, and nothing raises."""
     async with collector(sinks=[]) as metrics:
         recorder = metrics.from_thread()
     in_a_thread(lambda: [recorder.record_cache_metric("redis", "hit") for _ in range(2)])
@@ -41,7 +41,7 @@ async def test_after_the_block_a_threads_events_are_closed(autojump_clock: MockC
 
 
 def test_after_the_run_a_threads_events_are_closed() -> None:
-    """There is no longer a loop to wake."""
+    """The loop that a thread would wake no longer exists."""
 
     async def main() -> Any:
         async with collector(sinks=[]) as metrics:
@@ -55,7 +55,7 @@ def test_after_the_run_a_threads_events_are_closed() -> None:
 
 @pytest.mark.parametrize("policy", ["drop_newest", "drop_oldest"])
 def test_a_thread_in_the_middle_of_a_record_when_the_block_is_left_leaves_nothing_pending(policy: Policy) -> None:
-    """It is stopped at each place: the event arrives, or counts as closed or as full."""
+    """The thread is stopped at each place: its event arrives, or counts as closed or as full."""
 
     async def play(point: int) -> int:
         sink = RecordingSink()
@@ -92,7 +92,7 @@ def test_a_thread_in_the_middle_of_a_record_when_the_block_is_left_leaves_nothin
 async def test_threads_that_record_as_the_block_ends_are_counted_as_closed(
     policy: Policy, autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """There are more of them than the buffer holds, and all have found it open."""
+    """More threads than the buffer has room for have all found it open."""
     monkeypatch.setattr("trio_batchmetrics._buffer.batching.gil_enabled", lambda: False)  # so that they hand them in
     stopped, goes_on = threading.Semaphore(0), threading.Event()
 

@@ -28,7 +28,7 @@ ANYWHERE: list[Callable[[BatchMetricsCollector], object]] = [
 async def test_every_synchronous_call_works_in_another_thread(
     call: Callable[[BatchMetricsCollector], object], autojump_clock: MockClock
 ) -> None:
-    """It works with room, with a full buffer and after the block; each event is counted once, and nothing raises."""
+    """Room, a full buffer and a left block are tried; each event is counted once, and nothing raises."""
     sink = RecordingSink()
     async with collector(BatchMetricsConfig(buffer_size=2), sinks=[sink]) as metrics:
         in_a_thread(lambda: call(metrics))

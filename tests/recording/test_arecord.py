@@ -129,7 +129,7 @@ async def test_an_arecord_that_is_cancelled_once_it_has_recorded_returns(autojum
 
 @pytest.mark.parametrize("state", ["room", "full", "closed", "disabled", "invalid"])
 async def test_arecord_in_a_cancelled_scope_raises_and_records_nothing(state: str, autojump_clock: MockClock) -> None:
-    """This holds whatever it would have done otherwise."""
+    """A cancelled scope has this effect whether the call would have waited or not."""
     config = BatchMetricsConfig(buffer_size=2, enabled=state != "disabled", shutdown_timeout=0)
     event: Any = None if state == "invalid" else numbered(1)
     async with collector(config, sinks=[GatedSink()]) as metrics:
@@ -182,7 +182,7 @@ async def test_events_that_wait_when_the_block_is_left_count_as_closed(
 
 
 async def test_one_freed_place_lets_one_waiter_through(autojump_clock: MockClock) -> None:
-    """It doesn't let all of them through: the buffer is never overfilled."""
+    """The other callers still wait, so the buffer is never overfilled."""
     sink = RecordingSink(max_events=1)
     config = BatchMetricsConfig(buffer_size=1, flush_interval=10)
     async with collector(config, sinks=[sink]) as metrics:

@@ -55,7 +55,7 @@ async def test_labels_are_captured_by_value_at_the_call(name: str, elsewhere: bo
 
 
 async def test_the_time_is_taken_at_the_call(autojump_clock: MockClock) -> None:
-    """It is wall-clock time in ns, and not the time when the batch is formed."""
+    """The timestamp is wall-clock time in ns, and not the time when the batch is formed."""
     sink = RecordingSink()
     async with collector(sinks=[sink]) as metrics:
         stamps = [time.time_ns()]
@@ -72,7 +72,7 @@ async def test_the_time_is_taken_at_the_call(autojump_clock: MockClock) -> None:
 
 
 async def test_an_events_own_timestamp_is_kept(autojump_clock: MockClock) -> None:
-    """It is kept however the event is recorded; the batch stays in recording order all the same."""
+    """Every way to record keeps the timestamp, and the batch stays in recording order all the same."""
     sink = RecordingSink()
     async with collector(sinks=[sink]) as metrics:
         metrics.record(CacheMetric("redis", "hit", timestamp=5))

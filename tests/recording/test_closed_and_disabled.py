@@ -34,7 +34,7 @@ async def test_after_the_block_every_call_counts_as_closed(autojump_clock: MockC
 
 
 def test_after_the_run_every_call_still_counts_as_closed() -> None:
-    """This holds where Trio no longer runs."""
+    """Calls count even where Trio no longer runs."""
 
     async def main() -> BatchMetricsCollector:
         async with collector(sinks=[]) as metrics:

@@ -52,7 +52,7 @@ def test_a_full_buffer_loses_no_more_than_it_must(
 
 @pytest.mark.parametrize("policy", POLICIES)
 async def test_a_buffer_that_is_just_full_loses_nothing(policy: Policy, autojump_clock: MockClock) -> None:
-    """It doesn't drop one event too early."""
+    """No event is dropped one too early."""
     sink = TimedSink()
     config = BatchMetricsConfig(batch_size=3, buffer_size=10, on_full=policy)
     async with collector(config, sinks=[sink]) as metrics:

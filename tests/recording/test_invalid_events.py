@@ -147,7 +147,7 @@ async def test_an_event_of_an_undeclared_class_is_invalid(autojump_clock: MockCl
 
 
 async def test_a_batch_that_validation_empties_is_neither_sent_nor_counted(autojump_clock: MockClock) -> None:
-    """No sink sees it."""
+    """No sink sees the batch, and it doesn't count."""
     sink = RecordingSink()
     async with collector(BatchMetricsConfig(batch_size=2), sinks=[sink]) as metrics:
         for _ in range(4):

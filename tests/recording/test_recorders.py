@@ -34,7 +34,7 @@ NAMES = [name for name, _ in EXAMPLES]
 
 @pytest.mark.parametrize("kind", [BatchMetricsCollector, ThreadRecorder])
 def test_every_recorder_has_the_documented_parameters(kind: type[Recorder]) -> None:
-    """They are in the documented order, positional or keyword; no recorder is missing from this list."""
+    """Parameters are in the documented order, positional or keyword; no recorder is missing from this list."""
     assert {name for name in dir(kind) if name.startswith("record")} == set(PARAMETERS)
     for name, parameters in PARAMETERS.items():
         signature = inspect.signature(getattr(kind, name))
@@ -78,7 +78,7 @@ async def test_an_error_type_need_not_be_given(autojump_clock: MockClock) -> Non
 
 
 async def test_a_call_that_no_recorder_accepts_raises_a_type_error(autojump_clock: MockClock) -> None:
-    """It is the programmer's mistake, and records nothing."""
+    """The call is the programmer's mistake, and records nothing."""
     async with collector(sinks=[]) as metrics:
         with pytest.raises(TypeError, match="duration"):
             call(metrics, "record_http_request", "GET", "/", 200)

@@ -56,7 +56,7 @@ async def test_merge_gets_at_most_500_events_at_a_time_with_checkpoints_between(
 
 
 async def test_invalid_events_are_not_merged(autojump_clock: MockClock) -> None:
-    """They are dropped before any sink sees them."""
+    """Invalid events are dropped before any sink sees them."""
     sink = MemorySink()
     async with collector(sinks=[sink]) as metrics:
         record(metrics, 1, 2)

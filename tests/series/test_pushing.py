@@ -116,7 +116,7 @@ async def test_every_push_that_does_not_succeed_is_made_again(failure: Any, auto
 
 @pytest.mark.parametrize("success", [None, Receipt(), Receipt(retry=[]), Receipt(retry_after=5)])
 async def test_a_push_that_succeeded_is_not_made_again(success: Receipt | None, autojump_clock: MockClock) -> None:
-    """It is repeated only when it is due or when the block ends; a pause without a retry has no meaning."""
+    """The next push comes only when it is due or the block ends; a pause without a retry has no meaning."""
     sink = MemorySink(success, refresh=None)
     async with collector(BatchMetricsConfig(batch_size=2), sinks=[sink]) as metrics:
         record(metrics, 1, 2)

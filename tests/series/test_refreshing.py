@@ -32,7 +32,7 @@ async def test_everything_is_pushed_again_every_minute_while_the_block_is_open(a
 
 @pytest.mark.parametrize("refresh", [7, 7.0, timedelta(seconds=7)])
 async def test_the_refresh_interval_is_a_setting(refresh: Any, autojump_clock: MockClock) -> None:
-    """It is given in seconds or as a timedelta."""
+    """The interval is given in seconds or as a timedelta."""
     sink = MemorySink(refresh=refresh)
     async with collector(BatchMetricsConfig(batch_size=2), sinks=[sink]) as metrics:
         record(metrics, 1, 2)
@@ -48,7 +48,7 @@ def test_a_bad_refresh_is_refused_by_name(refresh: Any) -> None:
 
 
 async def test_a_push_that_only_repeats_costs_nothing_if_it_fails(autojump_clock: MockClock) -> None:
-    """It is retried while the block is open; at the end of the block there is one attempt."""
+    """The push is retried while the block is open; at the end of the block there is one attempt."""
     sink = MemorySink()
     async with collector(BatchMetricsConfig(batch_size=2), sinks=[sink]) as metrics:
         record(metrics, 1, 2)

@@ -29,7 +29,7 @@ class RefusingSink(MemorySink):
 async def test_events_that_a_series_sink_refuses_are_rejected_at_once(
     scraped: bool, beside: int, autojump_clock: MockClock
 ) -> None:
-    """This holds over several calls of merge and with any other sinks; the first reason is the sink's last error."""
+    """Several calls of merge and other sinks are tried; the first reason is the sink's last error."""
     sink, others = RefusingSink(name="memory"), [RecordingSink() for _ in range(beside)]
     sink.scraped = scraped
     async with collector(BatchMetricsConfig(batch_size=1201), sinks=[sink, *others]) as metrics:

@@ -57,7 +57,7 @@ class SlowSink(EventSink[None]):
 async def test_an_event_that_an_event_sink_fails_has_failed_once_the_series_have_it(
     series_takes: float, autojump_clock: MockClock
 ) -> None:
-    """It has failed whichever sink is done first, and is pending until the last one is done."""
+    """The event has failed whichever sink is done first, and is pending until the last one is done."""
     event_sink = SlowSink(5, Receipt(rejected={0: "bad", 2: "bad"}), name="event")
     async with collector(
         BatchMetricsConfig(batch_size=4), sinks=[MemorySink(takes=series_takes), event_sink]
@@ -73,7 +73,7 @@ async def test_an_event_that_an_event_sink_fails_has_failed_once_the_series_have
 
 
 async def test_a_series_sink_that_is_down_does_not_delay_an_event_sink(autojump_clock: MockClock) -> None:
-    """Neither does one that hangs in its push, and an event sink doesn't delay a series sink either."""
+    """A series sink that hangs in its push doesn't either, and an event sink doesn't delay a series sink."""
     series, hanging, good = MemorySink(), MemorySink(*[...] * 100, name="hanging"), RecordingSink()
     series.down = True
     config = BatchMetricsConfig(batch_size=2, buffer_size=4, shutdown_timeout=0)

@@ -73,7 +73,7 @@ async def test_a_back_ends_series_add_up_to_the_recorded_events(seed: int, autoj
 
 
 async def test_points_of_bound_instruments_are_merged_like_other_events(autojump_clock: MockClock) -> None:
-    """Each is merged once, whether a push succeeds or not."""
+    """Each point is merged once, whether a push succeeds or not."""
     sums: list[float] = []
 
     class Sums(SeriesSink[None]):
