@@ -214,7 +214,7 @@ async def test_a_timed_async_function_is_timed_until_it_returns(autojump_clock: 
 
         @one.histogram.time()
         async def work(seconds: float, *, doubled: bool = False) -> str:
-            """Do some work."""
+            """Work."""
             await trio.sleep(seconds * (2 if doubled else 1))
             return f"{seconds}"
 
