@@ -1,1 +1,1 @@
-"""The tests. A package, so that they can share helpers: `from tests.helpers import …`."""
+"""The tests, as a package, so that they can share helpers: `from tests.helpers import …`."""

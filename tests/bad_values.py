@@ -1,4 +1,4 @@
-"""What makes an event invalid, as lists: what spec and docs say, written out once for the tests that need it."""
+"""Lists of what makes an event invalid: the rules of spec and docs, written out once for the tests that need them."""
 
 import math
 from collections.abc import Callable, Iterator, Mapping
@@ -32,26 +32,26 @@ NOT_NUMBERS: list[Any] = [
     [1.0],
     object(),
 ]
-"""Bad wherever a value is measured."""
+"""Invalid wherever a value is measured."""
 
 NOT_VALUES = [*NOT_NUMBERS, timedelta(seconds=1)]
-"""Bad where what is measured isn't a duration."""
+"""Invalid where the measure isn't a duration."""
 
 NOT_DURATIONS = [*NOT_NUMBERS, -1, -0.001, -5e-324, timedelta(microseconds=-1), Decimal("-0.5"), Fraction(-1, 2)]
-"""Bad where seconds are measured."""
+"""Invalid where seconds are measured."""
 
 NOT_COUNTS = [*NOT_VALUES, -1, -0.001, Decimal(-1), Fraction(-1, 2)]
-"""Bad for a counter."""
+"""Invalid for a counter."""
 
 NOT_NAMES: list[Any] = ["", None, 3, b"name", ("name",)]
-"""Bad as an instrument's name."""
+"""Invalid as the name of an instrument."""
 
 
 class Unprintable:
-    """Has no text."""
+    """An object without a text."""
 
     def __str__(self) -> str:
-        """Refuse."""
+        """Raise an error."""
         raise RuntimeError("no text")
 
     __repr__ = __str__
@@ -61,44 +61,44 @@ class Changing:
     """A label value whose text changes."""
 
     def __init__(self, now: str = "early") -> None:
-        """Begin."""
+        """Create a value whose text can be set later."""
         self.now = now
 
     def __str__(self) -> str:
-        """Say what it is now."""
+        """Return the current text."""
         return self.now
 
 
 class NoText:
-    """Says that its text is something else than a str."""
+    """An object whose ``__str__`` returns something other than a str."""
 
     def __str__(self) -> str:
-        """Break the rules."""
+        """Return the wrong type."""
         wrong: Any = 3
         return wrong  # type: ignore[no-any-return]
 
 
 class RaisingMapping(Mapping[str, str]):
-    """Raises as soon as it is read."""
+    """A mapping that raises as soon as it is read."""
 
     def __getitem__(self, key: str) -> NoReturn:
-        """Refuse."""
+        """Raise an error."""
         raise RuntimeError("unreadable")
 
     def __iter__(self) -> Iterator[str]:
-        """Refuse."""
+        """Raise an error."""
         raise RuntimeError("unreadable")
 
     def __len__(self) -> int:
-        """Say that there is something to read."""
+        """Return that the mapping isn't empty."""
         return 1
 
 
 class LyingMapping(RaisingMapping):
-    """Names a label and then has no value for it."""
+    """A mapping that lists a label and then has no value for it."""
 
     def __iter__(self) -> Iterator[str]:
-        """Name a label."""
+        """Yield the name of a label."""
         return iter(["region"])
 
 
@@ -114,47 +114,47 @@ NOT_LABELS: list[Any] = [
     {"region": NoText()},
     {Unprintable(): "eu"},
 ]
-"""Bad as the labels of a named event."""
+"""Invalid as the labels of a named event."""
 
 
 class EvilInt(int):
-    """An int that raises when anything is asked of it."""
+    """An int whose methods raise."""
 
     def __float__(self) -> float:
-        """Refuse."""
+        """Raise an error."""
         raise RuntimeError("no float")
 
 
 class EvilFloat(float):
-    """A float that raises when it is worked with."""
+    """A float that raises when it is used."""
 
     def __float__(self) -> float:
-        """Refuse."""
+        """Raise an error."""
         raise RuntimeError("no float")
 
     def __lt__(self, other: object) -> bool:
-        """Refuse."""
+        """Raise an error."""
         raise RuntimeError("no order")
 
 
 class EvilClass:
-    """Raises when it is asked what it is, as some lazy proxies do."""
+    """An object that raises when it is asked for its class, as some lazy proxies do."""
 
     @property  # type: ignore[misc]
     def __class__(self) -> NoReturn:  # type: ignore[override]  # pyright: ignore[reportIncompatibleMethodOverride]
-        """Refuse."""
+        """Raise an error."""
         raise RuntimeError("no class")
 
 
 class LikeInt:
-    """A whole number of another library, as NumPy's are."""
+    """An integer type of another library, like those of NumPy."""
 
     def __init__(self, value: int) -> None:
-        """Stand for a value."""
+        """Wrap a value."""
         self.value = value
 
     def __index__(self) -> int:
-        """Return the value, exactly."""
+        """Return the exact value."""
         return self.value
 
     def __float__(self) -> float:
@@ -163,10 +163,10 @@ class LikeInt:
 
 
 class LikeFloat:
-    """A number of another library."""
+    """A number type of another library."""
 
     def __init__(self, value: float) -> None:
-        """Stand for a value."""
+        """Wrap a value."""
         self.value = value
 
     def __float__(self) -> float:
@@ -182,14 +182,14 @@ OTHER_NUMBERS: list[tuple[Any, float]] = [
     (LikeInt(2**60 + 1), 2**60 + 1),
     (LikeFloat(0.25), 0.25),
 ]
-"""Numbers that are neither an int nor a float, and their values."""
+"""Numbers that are neither an int nor a float, with their values."""
 
 EVIL: list[Callable[[], Any]] = [lambda: EvilInt(3), lambda: EvilFloat(3.0), EvilClass]
-"""Make measured values that run code of their own, and raise. (pytest would stumble over the last one itself.)"""
+"""Factories of measured values that run code of their own and raise. (pytest itself would fail on the last one.)"""
 
 
 def shown(value: object) -> str:
-    """Name a test's parameter by something short that can always be made."""
+    """Return a short id for a test's parameter, which can always be built."""
     if type(value) is int and abs(value) > 1e9:
         return "huge" if value > 0 else "minus_huge"
     if type(value) is Fraction and abs(value) > 1e9:

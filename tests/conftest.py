@@ -1,9 +1,9 @@
-"""What pytest needs before any test runs.
+"""Set-up that pytest needs before any test runs.
 
-The tests run on the installed package, never on the folder beside them. pytest leaves `sys.path` alone
-(`--import-mode=importlib`); the repository is put *last* on it here, so that `tests` and `examples` can be imported,
-and `trio_batchmetrics` comes from site-packages. Where TEST_THE_WHEEL is set, as `make test` does, anything else is
-an error.
+The tests run on the installed package, never on the folder next to them. pytest leaves `sys.path` alone
+(`--import-mode=importlib`); this module puts the repository *last* on it, so that `tests` and `examples` can be
+imported, and `trio_batchmetrics` comes from site-packages. Where TEST_THE_WHEEL is set, as `make test` does, anything
+else is an error.
 """
 
 import importlib.util
@@ -21,7 +21,7 @@ REPOSITORY = Path(__file__).resolve().parent.parent
 if str(REPOSITORY) not in sys.path:
     sys.path.append(str(REPOSITORY))
 
-# pytest explains a failed assert in test files only; the modules that they share shall have that too.
+# By default, pytest explains a failed assert in test files only; this adds the modules that they share.
 pytest.register_assert_rewrite(
     *(
         ".".join(file.relative_to(REPOSITORY).with_suffix("").parts)
@@ -30,18 +30,18 @@ pytest.register_assert_rewrite(
     )
 )
 
-# `pytest --hypothesis-profile=dev` for a first look, `nightly` to search for long. A test that asks for more or fewer
-# examples than others gets as many times more or fewer in each profile (`tests.helpers.examples`).
+# Use `pytest --hypothesis-profile=dev` for a first look and `nightly` for a long search. A test that asks for more or
+# fewer examples than others gets as many times more or fewer in each profile (`tests.helpers.examples`).
 for profile, max_examples in {"dev": 25, "ci": 100, "nightly": 2_000}.items():
     settings.register_profile(profile, max_examples=max_examples, deadline=None)
 settings.load_profile("ci")
 
-# What the tests have of real servers: fixtures, the mark `server`.
+# The fixtures for real servers, and the mark `server`.
 pytest_plugins = ["tests.servers.plugin"]
 
 
 def _package_file() -> Path:
-    """Say which `trio_batchmetrics` an import finds."""
+    """Return which `trio_batchmetrics` an import finds."""
     spec = importlib.util.find_spec("trio_batchmetrics")
     if spec is None or spec.origin is None:
         raise pytest.UsageError("trio_batchmetrics is not installed: run `make test`")
@@ -49,8 +49,8 @@ def _package_file() -> Path:
 
 
 def pytest_configure() -> None:
-    """Refuse to run on the source tree where the wheel is asked for; let Ctrl-C work where a shell has it ignored."""
-    signal.signal(signal.SIGINT, signal.default_int_handler)  # a job in the background, as under nohup
+    """Refuse to run on the source tree where the wheel is required; let Ctrl-C work where a shell has it ignored."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # a background job ignores it, as under nohup
     site_packages = Path(sysconfig.get_path("purelib")).resolve()
     file = _package_file()
     if os.environ.get("TEST_THE_WHEEL") and not file.is_relative_to(site_packages):
@@ -58,5 +58,5 @@ def pytest_configure() -> None:
 
 
 def pytest_report_header() -> str:
-    """Show in pytest's first lines what is tested."""
+    """Show the tested package in pytest's first lines."""
     return f"testing: {_package_file().parent}"

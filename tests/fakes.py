@@ -1,4 +1,4 @@
-"""Sinks that the tests of recording and of instruments need beside the public ones."""
+"""Sinks that the tests of recording and of instruments need in addition to the public ones."""
 
 from collections.abc import Sequence
 
@@ -12,21 +12,21 @@ __all__ = ["GatedSink", "StoreSink", "TimedSink", "numbered", "numbers"]
 
 
 class StoreSink(SeriesSink[None]):
-    """Merges into a store; every push arrives."""
+    """A sink that merges into a store, and whose pushes all succeed."""
 
     store: SeriesStore
 
     def bind(self, context: SinkContext) -> None:
-        """Have a store."""
+        """Create the store."""
         super().bind(context)
         self.store = SeriesStore(context)
 
     def merge(self, events: Sequence[MetricEvent]) -> None:
-        """Merge."""
+        """Merge the events into the store."""
         self.store.merge(events)
 
     async def send(self, payload: Payload[None]) -> Receipt | None:
-        """Push."""
+        """Report success."""
         return None
 
     def metric(self, name: str) -> Metric:
@@ -36,29 +36,29 @@ class StoreSink(SeriesSink[None]):
 
 
 class TimedSink(RecordingSink):
-    """Notes when each batch came, by Trio's clock."""
+    """A sink that keeps the time of each batch by Trio's clock."""
 
     def __init__(self) -> None:
-        """Start empty."""
+        """Create a sink without arrivals."""
         super().__init__(name="timed")
         self.times: list[float] = []
 
     async def send(self, payload: Payload[None]) -> Receipt | None:
-        """Take the batch and note the time."""
+        """Take the batch and keep the time."""
         self.times.append(trio.current_time())
         return await super().send(payload)
 
     @property
     def arrivals(self) -> list[tuple[float, int]]:
-        """When something came, and how many events."""
+        """When batches came, and how many events they had."""
         return [(time, len(batch)) for time, batch in zip(self.times, self.batches, strict=True)]
 
 
 class GatedSink(RecordingSink):
-    """Waits, in each attempt, until it is opened."""
+    """A sink whose attempts wait until it is opened."""
 
     def __init__(self) -> None:
-        """Start shut, and willing to wait for ever."""
+        """Create a shut sink with an unlimited timeout."""
         super().__init__(name="gated", timeout=1e9)
         self.gate = trio.Event()
 
@@ -69,10 +69,10 @@ class GatedSink(RecordingSink):
 
 
 def numbered(number: int) -> CacheMetric:
-    """Make an event that can be told from others."""
+    """Create an event with a number that identifies it."""
     return CacheMetric("redis", str(number), timestamp=number)
 
 
 def numbers(events: list[MetricEvent]) -> list[int]:
-    """Return the numbers of such events."""
+    """Return the numbers of these events."""
     return [int(event.operation) for event in events if isinstance(event, CacheMetric)]

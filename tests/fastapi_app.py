@@ -1,7 +1,7 @@
-"""A FastAPI application as a user would write one; tests/test_fastapi.py runs it under Hypercorn.
+"""A FastAPI application as a user would write it; tests/test_fastapi.py runs it under Hypercorn.
 
-Handlers, dependencies and the middleware record, in Trio's thread and in those that FastAPI runs ``def`` in. Requests
-can be held, so that a test knows how many are in flight.
+Handlers, dependencies and the middleware record in Trio's thread and in the threads in which FastAPI runs ``def``
+functions. Requests can be held, so that a test knows how many are in flight.
 """
 
 import json
@@ -27,17 +27,17 @@ Asgi = Callable[[Any, Callable[[], Awaitable[Any]], Callable[[Any], Awaitable[No
 
 
 class Hold:
-    """Keeps handlers waiting until it is opened."""
+    """A gate that keeps handlers waiting until it is opened."""
 
     def __init__(self) -> None:
-        """Hold those of both kinds."""
+        """Create a gate for both kinds of handlers."""
         self.tasks = trio.Event()
         self.threads = threading.Event()
 
 
 @asynccontextmanager
 async def lifespan(_: FastAPI) -> AsyncGenerator[dict[str, Any], None]:
-    """Open the collector, which flushes every minute: before that, only a request for the page makes it fresh."""
+    """Open the collector, which flushes every minute, so before that only a request for the page makes it fresh."""
     metrics: BatchMetricsCollector | None = None
     try:
         async with collector(BatchMetricsConfig(flush_interval=60), sinks=[prometheus]) as metrics:
@@ -55,10 +55,10 @@ def write_account(metrics: BatchMetricsCollector) -> None:
 
 
 class Measured:
-    """Plain ASGI middleware: one event per request, by the route's template, and how many are in flight."""
+    """Plain ASGI middleware that records one event per request, by the route's template, and the requests in flight."""
 
     def __init__(self, app: Asgi) -> None:
-        """Measure this application."""
+        """Create the middleware around an application."""
         self._app = app
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
@@ -95,7 +95,7 @@ Metrics = Annotated[BatchMetricsCollector, Depends(collector_of)]
 
 
 def used(metrics: Metrics) -> Generator[None, None, None]:
-    """Track the use of a connection, say; entered in one thread and left in another, as FastAPI has it."""
+    """Track the use of a connection, for example; FastAPI enters it in one thread and leaves it in another."""
     with metrics.gauge("connections.used").track(), metrics.histogram("connections.duration", unit="s").time():
         yield
 
@@ -135,7 +135,7 @@ def refused(item: int, metrics: Metrics) -> int:
 
 @app.get("/held/task")
 async def held_in_a_task(request: Request) -> None:
-    """Wait until the hold is opened."""
+    """Wait until the gate is opened."""
     await request.state.hold.tasks.wait()
 
 

@@ -1,4 +1,4 @@
-"""What many tests need: the law of the ledger, that of random pauses, a way to interrupt code wherever CPython may."""
+"""Shared helpers: the ledger's equations, the distribution of random pauses, and interruption wherever CPython may."""
 
 from __future__ import annotations
 
@@ -49,11 +49,11 @@ Policy = Literal["drop_newest", "drop_oldest"]
 """The values of ``on_full``."""
 
 COMPILED = "<trio_batchmetrics "
-"""What the file names of functions begin with that it compiles."""
+"""The prefix of the file names of functions that the library compiles."""
 
 
 def balanced(stats: BatchMetricsStats) -> BatchMetricsStats:
-    """Assert the two equations, and that no count is below 0; return the stats."""
+    """Assert that both equations hold and that no count is below 0; return the stats."""
     parts = (
         stats.processed_events,
         stats.dropped_events,
@@ -74,13 +74,13 @@ def balanced(stats: BatchMetricsStats) -> BatchMetricsStats:
 
 
 def report_balanced(report: FlushReport, expected: int) -> FlushReport:
-    """Assert that a flush accounts for what was pending at the call."""
+    """Assert that a flush accounts for the events that were pending at the call."""
     assert report.processed + report.failed + report.spooled + report.dropped + report.pending == expected, report
     return report
 
 
 async def assert_goes_on(metrics: BatchMetricsCollector) -> None:
-    """Assert that a collector delivers what is recorded from now on, in virtual time: counters with ids from 100 on."""
+    """Assert that a collector delivers events recorded from now on, in virtual time: counters with ids from 100 on."""
     for number in range(100, 103):
         await trio.sleep(6)
         metrics.record_counter("c", {"id": number}, 1)
@@ -97,7 +97,7 @@ def ids(events: list[MetricEvent]) -> list[Any]:
 
 @lru_cache(maxsize=1)
 def _made(metrics: BatchMetricsCollector) -> Callable[[str, str], None]:
-    """Return a made recorder, the same each time: making it is not what is interrupted."""
+    """Return the same made recorder each time, because making it isn't the code to interrupt."""
     return metrics.make_recorder(CacheMetric)
 
 
@@ -117,14 +117,14 @@ RECORDERS: dict[str, Callable[[BatchMetricsCollector], object]] = {
     "dec": lambda metrics: metrics.gauge("bound gauge").dec(),
     "observe": lambda metrics: metrics.histogram("bound histogram").observe(1),
 }
-"""Each plain method that records, by its name, and a recorder that is made: a call of it."""
+"""A call of each plain method that records, and of a made recorder, by name."""
 
 MANY = 60
-"""Sinks at a time, to see where random pauses lie: a quarter that none of 60 falls into is a chance of 3 in 10⁸."""
+"""Sinks at a time, to see where random pauses lie: all 60 miss a given quarter with a chance of 3 in 10⁸."""
 
 
 def assert_full_jitter(pauses: Sequence[float], longest: float) -> None:
-    """Assert that random pauses fill 0 … longest and keep within."""
+    """Assert that random pauses are spread over 0 … longest and stay within it."""
     assert min(pauses) >= 0
     assert max(pauses) <= longest
     assert min(pauses) < longest / 4
@@ -153,7 +153,7 @@ def _calls(code: CodeType) -> frozenset[int]:
 
 
 def _warm_up() -> None:
-    """Have a function traced once by opcode: CPython 3.12 leaves out the first that ever is."""
+    """Trace a function once by opcode, because CPython 3.12 leaves out the very first one."""
 
     def traced() -> None:
         len("")
@@ -174,10 +174,10 @@ def interrupted_at(
     """Run an action in the middle of the library's code, once, at the n-th place where a signal handler may run.
 
     Args:
-        point: which place, from 0 on, counted over all that runs inside the ``with`` block in this thread.
-        action: what to run there, in the frame that stands there.
-        within: the folder of another library to interrupt instead; of this one, what it compiles is part.
-        before_calls: before each call instead, which is where a RecursionError may be raised.
+        point: which place, from 0 on, counted over all code that runs inside the ``with`` block in this thread.
+        action: what to run there, on top of the interrupted frame.
+        within: the folder of another library to interrupt instead; this library includes the code it compiles.
+        before_calls: use the places before each call instead, which is where a RecursionError may be raised.
 
     Yields:
         A list of one number: how many places were passed.
@@ -207,12 +207,12 @@ def interrupted_at(
 
 
 def run_at_every_point(play: Callable[[int], Any], least: int, *, stride: int = 1) -> None:
-    """Play a scenario interrupted at its first place, its second …, until there is none left.
+    """Play a scenario interrupted at its first place, then at its second, and so on, until there is none left.
 
     Args:
         play: takes the place, returns how many there were.
-        least: how many places the scenario has at least.
-        stride: 1 to try every place; long scenarios try one in so many (``POINTS_STRIDE=1`` tries all).
+        least: the minimum number of places in the scenario.
+        stride: 1 to try every place; long scenarios try only every n-th (``POINTS_STRIDE=1`` tries all).
     """
     point = 0
     while trio.run(play, point, clock=MockClock(autojump_threshold=0)) > point:
@@ -221,10 +221,10 @@ def run_at_every_point(play: Callable[[int], Any], least: int, *, stride: int = 
 
 
 def stable_id(value: object) -> str:
-    """Return an object's text as the id of a test: the same in each process, without addresses and the time."""
+    """Return an object's text as a test id that is the same in each process, without addresses and times."""
     return re.sub(r" at 0x[0-9a-f]+|, timestamp=[0-9]{19}", "", str(value))
 
 
 def examples(count: int) -> int:
-    """Return how many examples a test runs that runs so many in CI: more or fewer in other profiles of Hypothesis."""
+    """Scale the number of examples that a test runs in CI to the present profile of Hypothesis."""
     return max(1, count * settings.default.max_examples // 100) if settings.default is not None else count

@@ -1,6 +1,6 @@
-"""An aggregation of events in plain Python, by the words of the documentation: what a ``SeriesStore`` is held against.
+"""An aggregation of events in plain Python, by the wording of the documentation, to compare a ``SeriesStore`` with.
 
-Nothing here asks the library what an event's labels, values or buckets are.
+Nothing here asks the library for an event's labels, values or buckets.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ Labels = tuple[tuple[str, str], ...]
 """Labels as text, sorted by name."""
 
 Instrument = tuple[str, str, str]
-"""Name, kind, unit."""
+"""Name, kind and unit."""
 
 SECONDS = (0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.25, 0.5, 0.75, 1.0, 2.5, 5.0, 7.5, 10.0)
 BACKEND = (0.01, 0.02, 0.04, 0.08, 0.16, 0.32, 0.64, 1.28, 2.56, 5.12, 10.24, 20.48, 40.96, 81.92)
@@ -54,7 +54,7 @@ class Job(MetricEvent):
 
 
 def as_text(value: object) -> str | None:
-    """Say what a label's value is as text: halves of surrogate pairs become U+FFFD, None is no text."""
+    """Return the text of a label's value: halves of surrogate pairs become U+FFFD, and None has no text."""
     if value is None:
         return None
     if value is True or value is False:
@@ -70,7 +70,7 @@ def _joined(pair: re.Match[str]) -> str:
 
 
 def bucket(bounds: Sequence[float], value: float) -> int:
-    """Say which bucket a value belongs to: the first whose upper bound it does not exceed."""
+    """Return which bucket a value belongs to: the first one whose upper bound it doesn't exceed."""
     for place, bound in enumerate(bounds):
         if value <= bound:
             return place
@@ -85,16 +85,16 @@ class _Series:
 
 
 class Tally:
-    """Adds up events one by one."""
+    """A tally that adds up events one by one."""
 
     def __init__(
         self, static: Mapping[str, object] | None = None, bounds: Mapping[str, tuple[float, ...]] | None = None
     ) -> None:
-        """Start empty.
+        """Create an empty tally.
 
         Args:
             static: labels on every event.
-            bounds: of histograms by name, over the documented ones.
+            bounds: of histograms by name; they win over the documented ones.
         """
         self._static: list[tuple[object, object]] = [*(static or {}).items()]
         self._bounds = bounds or {}
@@ -163,7 +163,7 @@ class Tally:
             one.counts[bucket(bounds, value)] += 1
 
     def assert_told_by(self, metrics: Iterable[Metric]) -> None:
-        """Assert that a snapshot says the same, series by series."""
+        """Assert that a snapshot has the same values, series by series."""
         told = points(metrics)
         assert {key: set(family) for key, family in told.items()} == {
             key: set(family) for key, family in self.series.items()
@@ -180,7 +180,7 @@ class Tally:
 
 
 def points(source: Iterable[Metric] | SeriesStore) -> dict[Instrument, dict[Labels, Point]]:
-    """Return points by instrument and labels; assert that no series is there twice."""
+    """Return points by instrument and labels; assert that no series occurs twice."""
     found: dict[Instrument, dict[Labels, Point]] = {}
     for metric in source.snapshot() if isinstance(source, SeriesStore) else source:
         instrument = (metric.name, metric.kind.value, metric.unit)

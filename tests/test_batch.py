@@ -1,4 +1,4 @@
-"""Batch: a sequence of events in recording order, which are made when they are looked at."""
+"""Batch: a sequence of events in recording order, which are created on access."""
 
 from collections import Counter as Multiset
 from collections.abc import Sequence
@@ -15,7 +15,7 @@ from trio_batchmetrics._events.validation import Row
 
 
 def as_row(event: MetricEvent) -> Row:
-    """Return what a recorder would have left behind."""
+    """Return the row that a recorder would have left."""
     schema = event.__metric_schema__
     assert schema is not None
     return (type(event), event.timestamp, *(getattr(event, field) for field in schema.fields))
@@ -27,7 +27,7 @@ SMALL = [CacheMetric("redis", operation, timestamp=at) for at, operation in enum
 
 @given(events=BATCHES, data=st.data())
 def test_a_batch_is_the_sequence_of_its_events(events: list[MetricEvent], data: st.DataObject) -> None:
-    """Whether they were recorded as rows or as events: len, iteration, indexing, slicing, like a list."""
+    """Len, iteration, indexing and slicing work as for a list, whether events were recorded as rows or as objects."""
     rows = [as_row(event) if data.draw(st.booleans()) else event for event in events]
     batch = Batch(rows)
     assert len(batch) == len(events)
@@ -42,7 +42,7 @@ def test_a_batch_is_the_sequence_of_its_events(events: list[MetricEvent], data: 
 
 @given(events=BATCHES)
 def test_kinds_counts_the_events_by_the_names_of_their_classes(events: list[MetricEvent]) -> None:
-    """Sorted by name; looking at the events changes nothing."""
+    """The names are sorted, and accessing the events changes nothing."""
     batch = Batch([as_row(event) for event in events])
     expected = Multiset(type(event).__name__ for event in events)
     assert batch.kinds() == expected
@@ -53,13 +53,13 @@ def test_kinds_counts_the_events_by_the_names_of_their_classes(events: list[Metr
 
 @given(event=EVENTS)
 def test_a_row_stands_for_its_event(event: MetricEvent) -> None:
-    """Timestamp included."""
+    """The timestamp is included."""
     assert event_of(as_row(event)) == event
     assert event_of(event) is event
 
 
 def test_an_event_is_made_once() -> None:
-    """However often and by whichever way it is looked at."""
+    """The event is created once, however often and in whichever way it is accessed."""
     batch = Batch([as_row(event) for event in SMALL])
     assert batch[1] is batch[1]
     assert batch[-2] is batch[1]
@@ -68,30 +68,30 @@ def test_an_event_is_made_once() -> None:
 
 
 def test_an_event_that_the_application_made_is_the_one_in_the_batch() -> None:
-    """No copy."""
+    """The batch has the same object, not a copy."""
     assert Batch(SMALL)[1] is SMALL[1]
 
 
 def test_counting_makes_no_event() -> None:
-    """The default sink never looks at one."""
+    """The default sink never accesses an event."""
 
     class Unmakeable(CacheMetric):
-        """Cannot be made."""
+        """An event that can't be created."""
 
         def __init__(self, *_: Any, **__: Any) -> None:
-            """Refuse."""
-            raise AssertionError("an event was made")
+            """Raise an error."""
+            raise AssertionError("an event was created")
 
     batch = Batch([(Unmakeable, 1, "redis", "hit"), (Unmakeable, 2, "redis", "miss")])
     assert batch.kinds() == {"Unmakeable": 2}
     assert len(batch) == 2
     assert repr(batch) == "<Batch of 2: 2 Unmakeable>"
-    with pytest.raises(AssertionError, match="an event was made"):
+    with pytest.raises(AssertionError, match="an event was created"):
         batch[0]
 
 
 def test_an_index_beyond_the_end_raises_as_for_any_sequence() -> None:
-    """So iteration by index ends."""
+    """Iteration by index ends because of this."""
     batch = Batch(SMALL)
     for index in (3, -4):
         with pytest.raises(IndexError):
@@ -101,13 +101,13 @@ def test_an_index_beyond_the_end_raises_as_for_any_sequence() -> None:
 
 
 def test_a_batch_prints_how_many_of_each_kind_it_holds() -> None:
-    """An empty one says so."""
+    """An empty batch prints as empty."""
     assert repr(Batch([*SMALL, HealthCheck("b", True, 1)])) == "<Batch of 4: 3 CacheMetric, 1 HealthCheck>"
     assert repr(Batch([])) == "<Batch of 0>"
 
 
 def test_batches_compare_by_their_events() -> None:
-    """With lists and tuples too; with nothing else."""
+    """They compare with lists and tuples, too, and with nothing else."""
     assert Batch([as_row(event) for event in SMALL]) == Batch(SMALL)
     assert Batch(SMALL) == SMALL
     assert Batch(SMALL) == tuple(SMALL)
@@ -120,7 +120,7 @@ def test_batches_compare_by_their_events() -> None:
 
 
 def test_a_batch_is_a_sequence_that_cannot_be_changed() -> None:
-    """There is no way to put something in or take it out."""
+    """No operation adds or removes an event."""
     batch: Any = Batch(SMALL)
     assert issubclass(Batch, Sequence)
     assert (batch.index(SMALL[2]), batch.count(SMALL[1])) == (2, 1)
@@ -132,7 +132,7 @@ def test_a_batch_is_a_sequence_that_cannot_be_changed() -> None:
 
 
 def test_a_batch_of_a_tuple_is_not_the_tuple() -> None:
-    """Any sequence will do, and is left alone."""
+    """Any sequence is accepted, and left alone."""
     rows = tuple(as_row(event) for event in SMALL)
     batch = Batch(rows)
     assert list(batch) == SMALL

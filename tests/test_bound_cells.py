@@ -1,6 +1,6 @@
 """Bound instruments with a cell for each thread, as they are where there is no global interpreter lock.
 
-With one, they do the same, so the mode is forced here; threads take turns as often as they can.
+With the lock they do the same, so the mode is forced here; threads take turns as often as they can.
 """
 
 from __future__ import annotations
@@ -25,49 +25,49 @@ from trio_batchmetrics._concurrency.thread_cells import gil_enabled
 from trio_batchmetrics._recording.bound import Bound
 from trio_batchmetrics._recording.instruments import Instruments
 
-NEEDS_GIL = pytest.mark.skipif(not gil_enabled(), reason="instruments of this kind are used with a GIL only")
+NEEDS_GIL = pytest.mark.skipif(not gil_enabled(), reason="instruments of this kind are only used with a GIL")
 
 
 class Collector:
-    """What instruments need of a collector, without Trio; it counts what is refused."""
+    """The part of a collector that instruments need, without Trio; it counts refused values."""
 
     def __init__(self) -> None:
-        """Start open, with nothing refused."""
+        """Create an open collector that hasn't refused anything."""
         self.state = "open"
         self.refused: Tallied[str] = Tallied()
 
     def refuse(self, reason: str, fault: object = None) -> None:
-        """Count."""
+        """Count the refusal."""
         self.refused[reason] += 1
 
     def wake(self, call: Any) -> None:
-        """Nobody sleeps."""
+        """Do nothing, because no task sleeps."""
 
     def report(self) -> None:
-        """Nothing is logged."""
+        """Do nothing, because nothing is logged."""
 
     def now(self) -> float:
-        """Stand still."""
+        """Return a constant time."""
         return 0.0
 
 
 def instruments(*, by_thread: bool = True, max_series: int = 2000) -> tuple[Instruments, Collector]:
-    """Make instruments of a collector."""
+    """Create the instruments of a collector."""
     host: Any = Collector()
     return Instruments(BatchMetricsConfig(max_series=max_series), host, by_thread=by_thread), host
 
 
 def collected(made: Instruments) -> dict[str, Any]:
-    """Return what a collection takes: a counter's or gauge's value by name, a histogram's counts and sum."""
+    """Return the result of a collection: a counter's or gauge's value by name, a histogram's counts and sum."""
     rows: list[Any] = []
     made.collect(rows)
     return {row[2]: row[4] if len(row) == 5 else (row[7], row[5]) for row in rows}
 
 
-def test_there_is_a_global_interpreter_lock_unless_python_says_that_there_is_none(
+def test_there_is_a_global_interpreter_lock_unless_python_reports_that_there_is_none(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """Asked when instruments are made: a free-threaded Python may have one, or get one."""
+    """The check runs when instruments are created: a free-threaded Python may have the lock, or get it."""
     monkeypatch.delattr(sys, "_is_gil_enabled", raising=False)
     assert gil_enabled()
     for enabled in (True, False):
@@ -81,7 +81,7 @@ def test_there_is_a_global_interpreter_lock_unless_python_says_that_there_is_non
 @restless()
 @pytest.mark.parametrize("by_thread", [True, pytest.param(False, marks=NEEDS_GIL)])
 def test_fifty_threads_create_and_update_at_once_and_the_sums_are_exact(by_thread: bool) -> None:
-    """While collections go on; each makes what it updates, of its own and shared with all the others."""
+    """Collections go on meanwhile; each thread creates and updates its own instruments and shared ones."""
     made, host = instruments(by_thread=by_thread)
     totals: dict[str, Any] = {}
     none: Any = ((0, 0, 0), 0)
@@ -118,7 +118,7 @@ def test_fifty_threads_create_and_update_at_once_and_the_sums_are_exact(by_threa
     collect_once()
     assert totals.pop("shared") == 50 * 100 * 1.5
     assert totals.pop("gauge") == 50 * 100 * 2
-    # 34 turns of each hundred observe 0.5, 33 observe 1.5, 33 observe 2.5
+    # Of each hundred turns, 34 observe 0.5, 33 observe 1.5, and 33 observe 2.5.
     assert totals.pop("histogram") == ((50 * 34, 50 * 33, 50 * 33), 50 * (34 * 0.5 + 33 * 1.5 + 33 * 2.5))
     assert totals == {f"own.{number}": 200 for number in range(50)}
     assert host.refused == {}
@@ -126,8 +126,8 @@ def test_fifty_threads_create_and_update_at_once_and_the_sums_are_exact(by_threa
 
 @restless()
 @pytest.mark.parametrize("by_thread", [True, False])
-def test_fifty_threads_that_make_label_sets_at_once_never_exceed_max_series(by_thread: bool) -> None:
-    """And fill it: threads that make the same label set at once cost one place, and nothing is lost."""
+def test_fifty_threads_that_create_label_sets_at_once_never_exceed_max_series(by_thread: bool) -> None:
+    """They fill it exactly: threads that create the same label set at once take one place, and nothing is lost."""
     made, host = instruments(by_thread=by_thread, max_series=30)
 
     def update(number: int) -> None:
@@ -152,7 +152,7 @@ def _cells() -> int:
 
 
 def test_threads_that_come_and_go_leave_nothing_behind() -> None:
-    """A thread that begins goes on with the cell of one that has ended; what the latter added stays."""
+    """A new thread reuses the cell of one that has ended, and that thread's additions stay."""
     made, _ = instruments()
     counter, histogram = made.counter("c", None, "", ""), made.histogram("h", None, "", "", [1])
     gauge = made.gauge("g", None, "", "")
@@ -169,8 +169,8 @@ def test_threads_that_come_and_go_leave_nothing_behind() -> None:
     assert collected(made) == {"c": 600, "g": 300, "h": ((300, 0), 150)}
 
 
-def test_a_gauge_is_what_was_last_set_with_the_changes_since_in_any_thread() -> None:
-    """Changes before it do not count, whichever thread made them; a thread that has ended changes nothing."""
+def test_a_gauge_is_the_value_last_set_plus_the_changes_since_in_any_thread() -> None:
+    """Earlier changes don't count, whichever thread made them; a thread that has ended changes nothing."""
     made, _ = instruments()
     gauge = made.gauge("g", None, "", "")
     in_threads([lambda: gauge.inc(5), lambda: gauge.dec(2)])
@@ -187,7 +187,7 @@ def test_a_gauge_is_what_was_last_set_with_the_changes_since_in_any_thread() -> 
 
 
 def test_a_gauge_that_was_set_has_exactly_that_value() -> None:
-    """Whatever it was changed by before: no rounding error of those changes stays."""
+    """No rounding error of earlier changes stays, whatever they were."""
     made, _ = instruments()
     gauge = made.gauge("g", None, "", "")
     gauge.inc(1e17)
@@ -199,7 +199,7 @@ def test_a_gauge_that_was_set_has_exactly_that_value() -> None:
 
 @restless()
 def test_a_gauge_set_and_changed_by_fifty_threads_ends_as_one_of_them_left_it() -> None:
-    """Each sets its own number, changes it and changes it back: what remains is a number that was set."""
+    """Each thread sets its own number, changes it and changes it back: a number that was set remains."""
     made, _ = instruments()
     gauge = made.gauge("g", None, "", "")
 
@@ -211,7 +211,7 @@ def test_a_gauge_set_and_changed_by_fifty_threads_ends_as_one_of_them_left_it() 
 
     in_threads([lambda number=number: update(number) for number in range(50)])  # type: ignore[misc]
     value = collected(made)["g"]
-    # A change that another thread's set() came in between may be missing one half: 3 for each thread at most.
+    # A change may lose one half to a set() of another thread in between: at most 3 for each thread.
     assert abs(value - round(value, -3)) <= 150
     in_threads([lambda: gauge.set(1)])
     assert collected(made) == {"g": 1}
@@ -229,8 +229,8 @@ STEPS = st.lists(
 
 @settings(deadline=None)
 @given(STEPS)
-def test_both_modes_hand_on_the_same(steps: list[tuple[str, Any]]) -> None:
-    """Whatever is done to a counter, a gauge and a histogram, and whenever it is collected, in one thread."""
+def test_both_modes_hand_on_the_same_points(steps: list[tuple[str, Any]]) -> None:
+    """Counters, gauges and histograms are updated and collected in any order, in one thread."""
     taken: list[tuple[list[dict[str, Any]], Any]] = []
     for by_thread in (False, True):
         made, host = instruments(by_thread=by_thread)
@@ -255,7 +255,7 @@ def test_both_modes_hand_on_the_same(steps: list[tuple[str, Any]]) -> None:
 
 @pytest.mark.parametrize("value", NOT_VALUES, ids=shown)
 def test_a_bad_value_counts_as_invalid_and_leaves_the_cells_alone(value: Any) -> None:
-    """As with a global interpreter lock."""
+    """Cells behave as with a global interpreter lock."""
     made, host = instruments()
     gauge, histogram = made.gauge("g", None, "", ""), made.histogram("h", None, "", "", None)
     for update in (gauge.set, gauge.inc, gauge.dec, histogram.observe):
@@ -265,14 +265,14 @@ def test_a_bad_value_counts_as_invalid_and_leaves_the_cells_alone(value: Any) ->
 
 @pytest.mark.parametrize("value", NOT_COUNTS, ids=shown)
 def test_a_bad_count_counts_as_invalid_and_leaves_the_cells_alone(value: Any) -> None:
-    """As with a global interpreter lock."""
+    """Cells behave as with a global interpreter lock."""
     made, host = instruments()
     made.counter("c", None, "", "").add(value)
     assert (collected(made), host.refused) == ({}, {"invalid": 1})
 
 
 def test_after_the_end_an_update_counts_as_closed() -> None:
-    """Of any kind; what came before is still collected."""
+    """Every kind of update is tried; earlier ones are still collected."""
     made, host = instruments()
     counter, gauge = made.counter("c", None, "", ""), made.gauge("g", None, "", "")
     histogram = made.histogram("h", None, "", "", [1])
@@ -287,7 +287,7 @@ def test_after_the_end_an_update_counts_as_closed() -> None:
 
 @pytest.mark.parametrize("update", ["add", "inc", "set", "observe"])
 def test_an_update_in_the_middle_of_an_update_counts(update: str) -> None:
-    """At each place where a signal handler may run, in the same thread: both are there afterwards."""
+    """At each place where a signal handler may run in the same thread, both updates count."""
     expected: dict[str, list[Any]] = {"add": [2.75], "inc": [2.75], "set": [0.25, 2.25], "observe": [((2, 1), 2.75)]}
     point, passed = 0, [1]
     while passed[0] > point:
@@ -330,7 +330,7 @@ def test_an_instrument_looks_the_same_in_both_modes() -> None:
 
 @pytest.mark.parametrize("by_thread", [True, False])
 def test_a_stack_that_is_too_deep_for_a_collection_costs_no_updates(by_thread: bool) -> None:
-    """At any depth it succeeds or raises; what it has not taken by then is taken by a later one."""
+    """At any depth it succeeds or raises, and a later collection takes whatever it has missed."""
     made, host = instruments(by_thread=by_thread)
     counter, gauge = made.counter("c", None, "", ""), made.gauge("g", None, "", "")
     histogram = made.histogram("h", None, "", "", [1])
@@ -372,8 +372,8 @@ def _depth() -> int:
 
 
 @pytest.mark.parametrize("by_thread", [True, False])
-def test_what_is_raised_while_an_instrument_is_collected_costs_no_updates(by_thread: bool) -> None:
-    """At each place in it where a signal handler may raise: later collections take it all, and nothing twice."""
+def test_an_exception_while_an_instrument_is_collected_costs_no_updates(by_thread: bool) -> None:
+    """At each place where a signal handler may raise, later collections take all updates, and none twice."""
 
     def interrupt() -> None:
         code = sys._getframe(2).f_code
@@ -406,8 +406,8 @@ def test_what_is_raised_while_an_instrument_is_collected_costs_no_updates(by_thr
     assert raised > 5
 
 
-def test_label_sets_made_in_the_middle_of_making_one_never_exceed_max_series() -> None:
-    """At each place where a signal handler may run: as many as are allowed keep their labels, the rest share one."""
+def test_label_sets_created_while_another_is_created_never_exceed_max_series() -> None:
+    """At each place where a signal handler may run, as many as allowed keep their labels, and the rest share one."""
     point, passed = 0, [1]
     while passed[0] > point:
         made, host = instruments(by_thread=False, max_series=3)

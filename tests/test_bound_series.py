@@ -1,4 +1,4 @@
-"""Series of bound instruments: there from the instrument's creation on, never forgotten while the block is open."""
+"""Series of bound instruments exist from the instrument's creation on, and never expire while the block is open."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def values(metrics: tuple[Metric, ...]) -> dict[str, dict[tuple[tuple[str, str],
 
 
 def test_counters_and_histograms_are_0_from_their_creation_and_gauges_come_with_their_value() -> None:
-    """In the next snapshot, without an event, also those that are created later; adding goes on from there."""
+    """The next snapshot has them without an event, including later instruments, and additions start from there."""
     bound: Bound = [(COUNTER, {"queue": "a"}), (GAUGE, {}), (HISTOGRAM, {})]
     store = SeriesStore(SinkContext(bound=bound, static_labels={"host": "h"}))
     first = store.snapshot()
@@ -55,8 +55,8 @@ def test_a_series_that_was_there_before_its_instrument_keeps_its_value() -> None
     assert values(store.snapshot()) == {"jobs": {(): 5}, "depth": {(): 2}}
 
 
-def test_what_is_bound_is_never_forgotten() -> None:
-    """Other series of the same instrument are; a gauge without a value stays unseen."""
+def test_bound_series_never_expire() -> None:
+    """Other series of the same instrument do; a gauge without a value stays invisible."""
     now = 1000
     bound: Bound = [(COUNTER, {"n": 1}), (GAUGE, {}), (GAUGE, {"n": 2})]
     store = SeriesStore(SinkContext(bound=bound), clock=lambda: now)
@@ -70,8 +70,8 @@ def test_what_is_bound_is_never_forgotten() -> None:
 
 
 @pytest.mark.parametrize("openmetrics", [False, True])
-def test_a_page_keeps_what_is_bound_though_others_expire(openmetrics: bool) -> None:
-    """A gauge that was set once; a histogram and a counter that nobody has touched."""
+def test_a_page_keeps_bound_series_though_others_expire(openmetrics: bool) -> None:
+    """A gauge that was set once, and an untouched histogram and counter are tried."""
     now = 1_000
     bound: Bound = [(GAUGE, {"n": 1}), (HISTOGRAM, {}), (COUNTER, {})]
     page = Page(SinkContext(bound=bound), lambda: now, 100)
@@ -87,7 +87,7 @@ def test_a_page_keeps_what_is_bound_though_others_expire(openmetrics: bool) -> N
 
 
 def test_a_gauge_that_was_set_once_is_in_every_write_of_series() -> None:
-    """To InfluxDB, with the time of the write."""
+    """The write to InfluxDB has its own time."""
     sink = InfluxDBSeriesSink("http://127.0.0.1:1", database="db")
     sink.bind(SinkContext(bound=[(GAUGE, {}), (COUNTER, {})]))
     sink.merge([Gauge("depth", {}, 4)])
@@ -98,8 +98,8 @@ def test_a_gauge_that_was_set_once_is_in_every_write_of_series() -> None:
     assert len({lines[0].rpartition(" ")[2] for lines in writes}) == 3
 
 
-def test_what_is_bound_counts_towards_the_cap_and_is_refused_like_events() -> None:
-    """A label set beyond it shares the series for the rest; one that the back-end cannot take has none."""
+def test_bound_series_count_towards_the_cap_and_are_refused_like_events() -> None:
+    """A label set beyond the cap joins the overflow series; one that the back-end can't take has none."""
     bound: Bound = [(COUNTER, {"n": n}) for n in range(3)]
     store = SeriesStore(SinkContext(bound=bound, max_series=2))
     assert [*values(store.snapshot())["jobs"]] == [(("n", "0"),), (("n", "1"),), (("otel.metric.overflow", "true"),)]
@@ -111,8 +111,8 @@ def test_what_is_bound_counts_towards_the_cap_and_is_refused_like_events() -> No
     assert b"long" not in sink.render()[0]
 
 
-def test_a_delta_has_a_0_for_what_was_created() -> None:
-    """Once."""
+def test_a_delta_has_a_0_for_each_new_bound_series() -> None:
+    """Only the first delta has this 0."""
     bound: Bound = [(COUNTER, {})]
     store = SeriesStore(SinkContext(bound=bound))
     assert values(store.take()) == {"jobs": {(): 0}}
@@ -121,7 +121,7 @@ def test_a_delta_has_a_0_for_what_was_created() -> None:
     assert values(store.take()) == {"jobs": {(): 2}}
 
 
-def test_another_thread_adopts_nothing_and_still_sees_what_is_there() -> None:
+def test_another_thread_adopts_no_series_and_still_sees_the_existing_ones() -> None:
     """Only Trio's thread adds series."""
     bound: Bound = [(COUNTER, {"n": 1})]
     sink = PrometheusSink()
@@ -137,8 +137,8 @@ def test_another_thread_adopts_nothing_and_still_sees_what_is_there() -> None:
     assert b'jobs_total{n="2"} 0.0\n' in sink.render()[0]
 
 
-def test_a_signal_handler_that_looks_at_the_page_disturbs_nothing() -> None:
-    """At any place of a merge that adds, forgets and adopts series."""
+def test_a_signal_handler_that_renders_the_page_disturbs_nothing() -> None:
+    """Any place of a merge that adds, expires and adopts series is tried."""
     point, passed = 0, 1
     while point < passed:
         times = [1_000]

@@ -1,4 +1,4 @@
-"""Compression: what is written can be read by others, and large data is worked on off the event loop."""
+"""Compression: other programs can read the output, and large data is compressed off the event loop."""
 
 import gzip
 import sys
@@ -16,13 +16,13 @@ from trio_batchmetrics._http.compression import compressed, compressor, gzipped
 
 @given(data=st.binary(max_size=5_000))
 def test_gzip_is_read_by_the_standard_library(data: bytes) -> None:
-    """One member, nothing behind it."""
+    """The output has one member, and nothing after it."""
     assert gzip.decompress(gzipped(data)) == data
 
 
 @given(data=st.binary(max_size=5_000))
 def test_zstd_is_read_by_its_library(data: bytes) -> None:
-    """The standard library's from 3.14 on, else its back port."""
+    """The library is the standard one from 3.14 on, else its back port."""
     zstd = pytest.importorskip("compression.zstd" if sys.version_info >= (3, 14) else "backports.zstd")
     assert zstd.decompress(compressor("zstd")(data)) == data
 
@@ -31,7 +31,7 @@ def test_zstd_is_read_by_its_library(data: bytes) -> None:
 async def test_large_data_is_compressed_in_a_thread_and_small_data_at_once(
     codec: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The thread is a worker's; for what is small a thread would cost more than the work."""
+    """The thread is a worker thread; for small data it would cost more than the work."""
     threads = set[int]()
     honest = compressor
 
@@ -56,14 +56,14 @@ async def test_large_data_is_compressed_in_a_thread_and_small_data_at_once(
     assert len(large) < 1_000
 
 
-def test_a_codec_that_there_is_not_is_named() -> None:
-    """With those that there are; and one whose library is missing with how to get it."""
+def test_an_unknown_codec_is_named() -> None:
+    """The error lists the known codecs, and for one whose library is missing it says how to get it."""
     with pytest.raises(ValueError, match=r"codec must be 'gzip' or 'zstd' \(got 'brotli'\)"):
         compressor("brotli")
 
 
 def test_a_missing_library_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
-    """With what to install."""
+    """The error says what to install."""
     monkeypatch.setitem(sys.modules, "compression.zstd", None)
     monkeypatch.setitem(sys.modules, "backports.zstd", None)
     with pytest.raises(ValueError, match=r"trio-batchmetrics\[zstd\]"):

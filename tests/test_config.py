@@ -1,4 +1,4 @@
-"""BatchMetricsConfig: what it takes, what it refuses, and in which words."""
+"""BatchMetricsConfig: the values it accepts and refuses, and its messages."""
 
 import copy
 import math
@@ -37,7 +37,7 @@ FLAGS = ["enable_compression", "enabled"]
 
 
 def make(**values: Any) -> BatchMetricsConfig:
-    """Make a configuration of values that no type checker would let through."""
+    """Create a configuration from values that no type checker would accept."""
     return BatchMetricsConfig(**values)
 
 
@@ -53,7 +53,7 @@ def test_the_defaults_are_those_of_the_documentation() -> None:
 
 
 def test_the_fields_are_keyword_only() -> None:
-    """A positional value is refused: nobody remembers the order of ten settings."""
+    """A positional value is refused, because the order of ten settings is hard to remember."""
     with pytest.raises(TypeError, match="positional"):
         BatchMetricsConfig(200)  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
 
@@ -75,8 +75,8 @@ def test_a_changed_copy_is_checked_too() -> None:
         attrs.evolve(config, batch_size=0)
 
 
-def test_a_config_error_is_a_value_error_and_one_of_the_library() -> None:
-    """Either may be caught."""
+def test_a_config_error_is_a_value_error_and_an_error_of_the_library() -> None:
+    """A caller may catch either."""
     assert issubclass(ConfigError, ValueError)
     assert issubclass(ConfigError, BatchMetricsError)
 
@@ -86,8 +86,8 @@ def test_a_config_error_is_a_value_error_and_one_of_the_library() -> None:
 
 @pytest.mark.parametrize("field", SIZES)
 @given(value=st.integers(min_value=1))
-def test_a_size_may_be_any_int_from_one_on(field: str, value: int) -> None:
-    """What is given is what is kept."""
+def test_a_size_may_be_any_positive_int(field: str, value: int) -> None:
+    """The given value is kept."""
     assert getattr(make(**{field: value}), field) == value
 
 
@@ -101,7 +101,7 @@ def test_a_size_below_one_is_refused(field: str, value: int) -> None:
 
 @pytest.mark.parametrize("value", [True, False, 1.0, math.nan, "1", None, timedelta(seconds=1), [1]], ids=shown)
 @pytest.mark.parametrize("field", SIZES)
-def test_a_size_must_be_an_int_and_a_bool_is_none(field: str, value: object) -> None:
+def test_a_size_must_be_an_int_and_not_a_bool(field: str, value: object) -> None:
     """Nothing is converted silently."""
     with refused(field, value, "an int"):
         make(**{field: value})
@@ -112,8 +112,8 @@ def test_a_size_must_be_an_int_and_a_bool_is_none(field: str, value: object) -> 
 
 @pytest.mark.parametrize("field", DURATIONS)
 @given(value=st.floats() | st.integers())
-def test_a_duration_is_taken_if_and_only_if_it_is_finite_and_in_range(field: str, value: float) -> None:
-    """Zero is a shutdown timeout but no flush interval."""
+def test_a_duration_is_accepted_if_and_only_if_it_is_finite_and_in_range(field: str, value: float) -> None:
+    """Zero is allowed as a shutdown timeout, but not as a flush interval."""
     in_range = math.isfinite(value) and (value >= 0 if field == "shutdown_timeout" else value > 0)
     if in_range:
         assert getattr(make(**{field: value}), field) == value
@@ -124,7 +124,7 @@ def test_a_duration_is_taken_if_and_only_if_it_is_finite_and_in_range(field: str
 
 @pytest.mark.parametrize("field", DURATIONS)
 @given(value=st.timedeltas(min_value=timedelta(microseconds=1)))
-def test_a_timedelta_will_do_for_a_duration(field: str, value: timedelta) -> None:
+def test_a_duration_may_be_a_timedelta(field: str, value: timedelta) -> None:
     """It becomes float seconds."""
     seconds = getattr(make(**{field: value}), field)
     assert type(seconds) is float
@@ -138,8 +138,8 @@ def test_a_negative_timedelta_is_refused(field: str) -> None:
         make(**{field: timedelta(seconds=-1.5)})
 
 
-def test_zero_is_a_shutdown_timeout_but_no_flush_interval() -> None:
-    """Both as a number and as a timedelta."""
+def test_zero_is_allowed_as_a_shutdown_timeout_but_not_as_a_flush_interval() -> None:
+    """Zero is tried as a number and as a timedelta."""
     assert make(shutdown_timeout=0).shutdown_timeout == 0
     assert make(shutdown_timeout=timedelta()).shutdown_timeout == 0
     with refused("flush_interval", 0, "> 0"):
@@ -150,16 +150,16 @@ def test_zero_is_a_shutdown_timeout_but_no_flush_interval() -> None:
 
 @pytest.mark.parametrize("value", [True, False, "5", None, 5j, [5.0]], ids=shown)
 @pytest.mark.parametrize("field", DURATIONS)
-def test_a_duration_must_be_a_number_and_a_bool_is_none(field: str, value: object) -> None:
+def test_a_duration_must_be_a_number_and_not_a_bool(field: str, value: object) -> None:
     """Nothing is converted silently."""
     with refused(field, value, "seconds"):
         make(**{field: value})
 
 
-# Deviation reported: taken.
+# Deviation reported: accepted.
 @pytest.mark.parametrize("field", DURATIONS)
-def test_an_int_that_no_float_can_hold_is_no_duration(field: str) -> None:
-    """It could not be added to a time."""
+def test_an_int_that_no_float_can_hold_is_refused_as_a_duration(field: str) -> None:
+    """It couldn't be added to a time."""
     with refused(field, HUGE, "a finite number of seconds"):
         make(**{field: HUGE})
 
@@ -170,7 +170,7 @@ def test_an_int_that_no_float_can_hold_is_no_duration(field: str) -> None:
 @pytest.mark.parametrize("value", [0, 1, "true", None, []], ids=shown)
 @pytest.mark.parametrize("field", FLAGS)
 def test_a_flag_must_be_a_bool(field: str, value: object) -> None:
-    """Not merely truthy."""
+    """Truthy values aren't enough."""
     with refused(field, value, "True or False"):
         make(**{field: value})
 
@@ -178,19 +178,19 @@ def test_a_flag_must_be_a_bool(field: str, value: object) -> None:
 @pytest.mark.parametrize("value", [True, False])
 @pytest.mark.parametrize("field", FLAGS)
 def test_a_flag_is_kept(field: str, value: bool) -> None:
-    """Either way."""
+    """Both values are tried."""
     assert getattr(make(**{field: value}), field) is value
 
 
 def test_both_policies_are_known() -> None:
-    """What a full buffer does."""
+    """They decide what a full buffer does."""
     assert make(on_full="drop_newest").on_full == "drop_newest"
     assert make(on_full="drop_oldest").on_full == "drop_oldest"
 
 
 @pytest.mark.parametrize("value", ["", "block", "DROP_OLDEST", None, True, ["drop_oldest"]], ids=shown)
 def test_any_other_policy_is_refused_and_the_two_are_named(value: object) -> None:
-    """The message lists what is allowed."""
+    """The message lists the allowed values."""
     with refused("on_full", value, "'drop_newest' or 'drop_oldest'"):
         make(on_full=value)
 
@@ -199,7 +199,7 @@ def test_any_other_policy_is_refused_and_the_two_are_named(value: object) -> Non
 
 
 def test_static_labels_are_captured_by_value() -> None:
-    """What becomes of the caller's dict afterwards does not matter."""
+    """Later changes to the caller's dict have no effect."""
     given_labels: dict[str, object] = {"service.name": "gateway", "shard": 3}
     config = make(static_labels=given_labels)
     given_labels["late"] = "label"
@@ -223,13 +223,13 @@ def test_a_static_label_must_have_a_name(name: object) -> None:
 
 # Deviation reported: the error comes only when the collector opens, and is the value's own.
 def test_a_static_label_without_text_is_refused_when_the_configuration_is_made() -> None:
-    """It would go onto everything, so nothing could be sent."""
+    """Every event would have it, so nothing could be sent."""
     with pytest.raises(ConfigError, match="static_labels"):
         make(static_labels={"bad": Unprintable()})
 
 
 def test_a_static_labels_text_is_its_text_when_the_configuration_is_made() -> None:
-    """A value that can change later is kept as its text; one that cannot as it is."""
+    """A value that can change later is kept as its text, and any other value as it is."""
     changing, names = Changing(), ["a"]
     config = make(static_labels={"object": changing, "list": names, "flag": True, "status": HTTPStatus.OK})
     changing.now = "late"
@@ -237,15 +237,15 @@ def test_a_static_labels_text_is_its_text_when_the_configuration_is_made() -> No
     assert config.static_labels == {"object": "early", "list": "['a']", "flag": True, "status": HTTPStatus.OK}
 
 
-def test_a_half_of_a_surrogate_pair_in_a_name_becomes_text() -> None:
-    """No encoding can carry it; every sink would lose every event."""
+def test_half_a_surrogate_pair_in_a_name_becomes_text() -> None:
+    """No encoding can carry the half, so every sink would lose every event."""
     config = make(static_labels={"zone\ud800": "eu"}, bounds={"jobs\udfff": [1]})
     assert (config.static_labels, config.bounds) == ({"zone\ufffd": "eu"}, {"jobs\ufffd": (1.0,)})
 
 
 @pytest.mark.parametrize("field", ["static_labels", "bounds"])
 def test_a_mapping_that_cannot_be_read_is_named(field: str) -> None:
-    """By the setting; what it raised is the cause."""
+    """The error names the setting, and its cause is the mapping's exception."""
     with pytest.raises(
         ConfigError, match=f"^{field} must be a mapping .* \\(RaisingMapping raised .*unreadable"
     ) as caught:
@@ -261,7 +261,7 @@ def test_a_value_that_cannot_be_printed_is_refused_by_its_type(field: str) -> No
 
 
 def test_a_configurations_mappings_are_read_only() -> None:
-    """Frozen means all of it; and it pickles, copies and compares as before."""
+    """Frozen includes the mappings, and the configuration pickles, copies and compares as before."""
     config = make(static_labels={"a": "b"}, bounds={"h": [1]})
     for mapping in (config.static_labels, config.bounds, BatchMetricsConfig().static_labels):
         changeable: Any = mapping
@@ -281,14 +281,14 @@ RISING = st.lists(st.floats(allow_nan=False, allow_infinity=False), min_size=1, 
 
 
 @given(bounds=RISING)
-def test_any_rising_finite_numbers_are_bounds(bounds: list[float]) -> None:
+def test_any_rising_finite_numbers_are_accepted_as_bounds(bounds: list[float]) -> None:
     """They become a tuple of floats."""
     assert make(bounds={"response_time": bounds}).bounds == {"response_time": tuple(bounds)}
 
 
 @given(bounds=st.lists(st.floats() | st.integers(-3, 3), max_size=6))
-def test_bounds_are_taken_if_and_only_if_they_are_finite_and_rise(bounds: list[float]) -> None:
-    """Empty ones are refused too."""
+def test_bounds_are_accepted_if_and_only_if_they_are_finite_and_rise(bounds: list[float]) -> None:
+    """Empty ones are refused, too."""
     fine = bool(bounds) and all(map(math.isfinite, bounds)) and all(low < high for low, high in pairwise(bounds))
     if fine:
         assert make(bounds={"name": bounds}).bounds["name"] == tuple(bounds)
@@ -297,37 +297,37 @@ def test_bounds_are_taken_if_and_only_if_they_are_finite_and_rise(bounds: list[f
             make(bounds={"name": bounds})
 
 
-def test_ints_are_fine_as_bounds_and_become_floats() -> None:
-    """So are generators, once."""
+def test_ints_are_accepted_as_bounds_and_become_floats() -> None:
+    """Generators are accepted, too, and read once."""
     bounds = make(bounds={"a": [1, 2, 5], "b": (n / 2 for n in range(3))}).bounds
     assert bounds == {"a": (1.0, 2.0, 5.0), "b": (0.0, 0.5, 1.0)}
     assert [type(bound) for bound in bounds["a"]] == [float] * 3
 
 
 @pytest.mark.parametrize("value", [[True, 2], ["1"], [None], "123", b"123", 5, None, [math.nan]], ids=str)
-def test_what_are_no_numbers_are_no_bounds(value: object) -> None:
+def test_bounds_that_are_not_numbers_are_refused(value: object) -> None:
     """The message names the instrument."""
     with pytest.raises(ConfigError, match=r"^bounds\['slow'\] must be finite numbers, strictly increasing"):
         make(bounds={"fast": [1.0], "slow": value})
 
 
-# Deviation reported: an OverflowError, which is no ValueError.
-def test_an_int_that_no_float_can_hold_is_no_bound() -> None:
+# Deviation reported: an OverflowError, which isn't a ValueError.
+def test_an_int_that_no_float_can_hold_is_refused_as_a_bound() -> None:
     """Bounds become floats."""
     with refused("bounds['slow']", HUGE, "finite numbers"):
         make(bounds={"fast": [1.0], "slow": [1, HUGE]})
 
 
-# Deviation reported: taken, though the two bounds are one.
+# Deviation reported: accepted, though the two bounds are the same.
 def test_bounds_must_rise_as_the_floats_that_they_become() -> None:
-    """Two ints next to each other may be the same float."""
+    """Two neighbouring ints may be the same float."""
     with refused("bounds['name']", 2**53 + 1, "strictly increasing"):
         make(bounds={"name": [2**53, 2**53 + 1]})
 
 
 @pytest.mark.parametrize("value", [None, [1.0, 2.0], "a=1", 3], ids=str)
 def test_bounds_must_be_a_mapping(value: object) -> None:
-    """Bounds for no instrument are none."""
+    """Bounds without an instrument have no meaning."""
     with refused("bounds", value, "a mapping of instrument names"):
         make(bounds=value)
 
@@ -340,7 +340,7 @@ def test_bounds_must_be_for_a_named_instrument(name: object) -> None:
 
 
 def test_bounds_are_captured_by_value() -> None:
-    """What becomes of the caller's lists afterwards does not matter."""
+    """Later changes to the caller's lists have no effect."""
     given_bounds = {"a": [1.0, 2.0]}
     config = make(bounds=given_bounds)
     given_bounds["a"].append(0.0)
@@ -353,14 +353,14 @@ def test_bounds_are_captured_by_value() -> None:
 
 @pytest.fixture
 def env(monkeypatch: pytest.MonkeyPatch) -> pytest.MonkeyPatch:
-    """Make sure that no variable of the library's is set beforehand."""
+    """Remove every variable of the library's from the environment."""
     for field in FIELDS:
         monkeypatch.delenv(f"TRIO_BATCHMETRICS_{field.upper()}", raising=False)
     return monkeypatch
 
 
 def test_without_variables_the_environment_gives_the_defaults(env: pytest.MonkeyPatch) -> None:
-    """Variables that merely look alike are left alone."""
+    """Variables with a merely similar name are ignored."""
     env.setenv("TRIO_BATCHMETRIC_BATCH_SIZE", "3")
     env.setenv("BATCH_SIZE", "3")
     env.setenv("trio_batchmetrics_batch_size", "3")
@@ -368,7 +368,7 @@ def test_without_variables_the_environment_gives_the_defaults(env: pytest.Monkey
 
 
 def test_every_field_can_come_from_the_environment(env: pytest.MonkeyPatch) -> None:
-    """Each by its name in capitals."""
+    """Each variable is the field's name in capitals."""
     texts = {
         "batch_size": "200",
         "flush_interval": "2.5",
@@ -399,7 +399,7 @@ def test_every_field_can_come_from_the_environment(env: pytest.MonkeyPatch) -> N
 
 
 def test_the_prefix_can_be_chosen(env: pytest.MonkeyPatch) -> None:
-    """Then the usual one is not looked at."""
+    """The default prefix is then ignored."""
     env.setenv("TRIO_BATCHMETRICS_BATCH_SIZE", "3")
     env.setenv("GATEWAY_BATCH_SIZE", "4")
     assert BatchMetricsConfig.from_env("GATEWAY_").batch_size == 4
@@ -407,7 +407,7 @@ def test_the_prefix_can_be_chosen(env: pytest.MonkeyPatch) -> None:
 
 
 def test_unknown_variables_are_an_error_that_lists_the_known_ones(env: pytest.MonkeyPatch) -> None:
-    """A slip of the pen is not to go unnoticed; every one is named."""
+    """A typing error must not go unnoticed, so the message names every unknown variable."""
     env.setenv("TRIO_BATCHMETRICS_BATCHSIZE", "3")
     env.setenv("TRIO_BATCHMETRICS_FLUSH", "3")
     env.setenv("TRIO_BATCHMETRICS_BATCH_SIZE", "3")
@@ -418,14 +418,14 @@ def test_unknown_variables_are_an_error_that_lists_the_known_ones(env: pytest.Mo
 
 
 def test_a_variable_overrides_the_applications_own_default(env: pytest.MonkeyPatch) -> None:
-    """What is set nowhere keeps the library's."""
+    """Fields without either keep the library's default."""
     env.setenv("TRIO_BATCHMETRICS_BATCH_SIZE", "7")
     config = BatchMetricsConfig.from_env(batch_size=3, flush_interval=timedelta(seconds=1), static_labels={"a": "b"})
     assert config == BatchMetricsConfig(batch_size=7, flush_interval=1.0, static_labels={"a": "b"})
 
 
 def test_the_applications_defaults_are_validated_by_the_same_rules(env: pytest.MonkeyPatch) -> None:
-    """By the field's name; one that isn't a field is the programmer's mistake."""
+    """The message names the field; an unknown field is the programmer's mistake."""
     with refused("flush_interval", 0, "> 0"):
         BatchMetricsConfig.from_env(flush_interval=0)
     with pytest.raises(TypeError, match="batchsize"):
@@ -433,7 +433,7 @@ def test_the_applications_defaults_are_validated_by_the_same_rules(env: pytest.M
 
 
 def test_the_variable_that_names_the_sinks_is_known(env: pytest.MonkeyPatch) -> None:
-    """It is read elsewhere; whatever it holds isn't an error here."""
+    """Another module reads it, so its value is never an error here."""
     env.setenv("TRIO_BATCHMETRICS_SINKS", "sqlite:metrics.sqlite3 prometheus:")
     assert BatchMetricsConfig.from_env() == BatchMetricsConfig()
     env.setenv("TRIO_BATCHMETRICS_SINK", "x")
@@ -456,8 +456,8 @@ def test_the_variable_that_names_the_sinks_is_known(env: pytest.MonkeyPatch) -> 
         "WEB_PORT_53_UDP_ADDR",
     ],
 )
-def test_variables_that_kubernetes_sets_are_an_error_with_the_way_out(env: pytest.MonkeyPatch, name: str) -> None:
-    """A service named `trio-batchmetrics` has its pods' environment filled with them."""
+def test_variables_that_kubernetes_sets_raise_an_error_with_a_way_out(env: pytest.MonkeyPatch, name: str) -> None:
+    """A service named `trio-batchmetrics` fills the environment of its pods with them."""
     env.setenv(f"TRIO_BATCHMETRICS_{name}", "tcp://10.0.0.11:8080")
     words = f"unknown: TRIO_BATCHMETRICS_{name}. Known: .*enableServiceLinks: false.* or choose another prefix"
     with pytest.raises(ConfigError, match=words):
@@ -466,7 +466,7 @@ def test_variables_that_kubernetes_sets_are_an_error_with_the_way_out(env: pytes
 
 @pytest.mark.parametrize("name", ["REPORT", "BATCH_SIZES", "PORTS", "SERVICE"])
 def test_other_unknown_variables_are_not_blamed_on_kubernetes(env: pytest.MonkeyPatch, name: str) -> None:
-    """A slip of the pen is just that."""
+    """A typing error is just that."""
     env.setenv(f"TRIO_BATCHMETRICS_{name}", "1")
     with pytest.raises(ConfigError, match="unknown") as caught:
         BatchMetricsConfig.from_env()
@@ -474,8 +474,8 @@ def test_other_unknown_variables_are_not_blamed_on_kubernetes(env: pytest.Monkey
 
 
 @pytest.mark.parametrize("prefix", ["", None, 3], ids=shown)
-def test_the_prefix_must_be_a_text(prefix: Any) -> None:
-    """With an empty one, every variable of the process would be unknown."""
+def test_the_prefix_must_be_a_non_empty_string(prefix: Any) -> None:
+    """With an empty prefix, every variable of the process would be unknown."""
     with refused("prefix", prefix, "non-empty str"):
         BatchMetricsConfig.from_env(prefix)
 
@@ -502,7 +502,7 @@ def test_the_prefix_must_be_a_text(prefix: Any) -> None:
 def test_an_error_names_the_variable_the_rule_and_the_value(
     env: pytest.MonkeyPatch, field: str, text: str, message: str
 ) -> None:
-    """Word for word."""
+    """The whole message is compared."""
     env.setenv(f"TRIO_BATCHMETRICS_{field.upper()}", text)
     with pytest.raises(ConfigError, match="^" + re.escape(message).replace(re.escape(".*"), ".*") + "$"):
         BatchMetricsConfig.from_env()
@@ -525,8 +525,8 @@ def test_an_error_names_the_variable_the_rule_and_the_value(
         ("bounds", "name="),
     ],
 )
-def test_a_text_that_cannot_be_read_is_named_with_its_variable(env: pytest.MonkeyPatch, field: str, text: str) -> None:
-    """So that it can be found where it was set."""
+def test_an_unreadable_value_is_named_with_its_variable(env: pytest.MonkeyPatch, field: str, text: str) -> None:
+    """The name shows where the value was set."""
     env.setenv(f"TRIO_BATCHMETRICS_{field.upper()}", text)
     with pytest.raises(ConfigError, match=f"^TRIO_BATCHMETRICS_{field.upper()} must be .* \\(got '.*'\\)$"):
         BatchMetricsConfig.from_env()
@@ -547,7 +547,7 @@ def test_a_text_that_cannot_be_read_is_named_with_its_variable(env: pytest.Monke
         ("bounds", "name=nan"),
     ],
 )
-def test_what_comes_from_the_environment_is_validated_by_the_same_rules(
+def test_values_from_the_environment_are_validated_by_the_same_rules(
     env: pytest.MonkeyPatch, field: str, text: str
 ) -> None:
     """The message names the variable."""
@@ -558,14 +558,14 @@ def test_what_comes_from_the_environment_is_validated_by_the_same_rules(
 
 @pytest.mark.parametrize("text", ["1", "true", "TRUE", "Yes", "on"])
 def test_a_flag_can_be_switched_on_in_words(env: pytest.MonkeyPatch, text: str) -> None:
-    """In any case."""
+    """Upper and lower case are accepted."""
     env.setenv("TRIO_BATCHMETRICS_ENABLE_COMPRESSION", text)
     assert BatchMetricsConfig.from_env().enable_compression is True
 
 
 @pytest.mark.parametrize("text", ["0", "false", "FALSE", "No", "off"])
 def test_a_flag_can_be_switched_off_in_words(env: pytest.MonkeyPatch, text: str) -> None:
-    """In any case."""
+    """Upper and lower case are accepted."""
     env.setenv("TRIO_BATCHMETRICS_ENABLED", text)
     assert BatchMetricsConfig.from_env().enabled is False
 
@@ -575,6 +575,6 @@ def test_a_flag_can_be_switched_off_in_words(env: pytest.MonkeyPatch, text: str)
 
 @pytest.mark.parametrize("config", [{"batch_size": 3}, 3, BatchMetricsConfig], ids=["dict", "int", "class"])
 def test_a_collector_takes_nothing_else_as_its_configuration(config: Any) -> None:
-    """It is said at the call, not when the block is entered."""
+    """The error comes at the call, not when the block is entered."""
     with pytest.raises(TypeError, match="config must be a BatchMetricsConfig"):
         collector(config)

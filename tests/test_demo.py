@@ -1,6 +1,6 @@
 """The example gateway as a user runs it: another process, real HTTP, the real clock and real signals.
 
-The processes get a path that holds the examples and nothing else of the repository, so that they too run on the
+The import path of the processes holds the examples and nothing else of the repository, so that they, too, run on the
 installed package.
 """
 
@@ -36,7 +36,7 @@ KINDS = {
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    """Make an empty folder to run in, with the way to the examples beside it."""
+    """Create an empty folder to run in, with the path to the examples next to it."""
     (tmp_path / "path").mkdir()
     (tmp_path / "path" / "examples").symlink_to(EXAMPLES, target_is_directory=True)
     (tmp_path / "run").mkdir()
@@ -45,14 +45,14 @@ def folder(tmp_path: Path) -> Path:
 
 @contextmanager
 def started(folder: Path, *arguments: str) -> Generator["subprocess.Popen[str]", None, None]:
-    """Start the demo in a folder; it does not outlive the block."""
+    """Start the demo in a folder; it ends with the block at the latest."""
     environment = {name: value for name, value in os.environ.items() if not name.startswith("PYTHON")}
     environment |= {
         "PYTHONPATH": str(folder.parent / "path"),
         "PYTHONSAFEPATH": "1",
         "PYTHONUNBUFFERED": "1",
         "PYTHONUTF8": "1",
-        # What the HTTP client was closing when the second Ctrl-C came is left to the operating system.
+        # The HTTP client leaves connections that it was closing at the second Ctrl-C to the operating system.
         "PYTHONWARNINGS": "error,ignore::ResourceWarning",
     }
     command = [sys.executable, "-m", "examples.gateway", *arguments]
@@ -66,7 +66,7 @@ def started(folder: Path, *arguments: str) -> Generator["subprocess.Popen[str]",
 
 
 def ended(process: "subprocess.Popen[str]") -> str:
-    """Wait for the demo's end, which is to be a good one, and return what it printed."""
+    """Wait for the demo to end successfully, and return its output."""
     output, errors = process.communicate(timeout=120)
     assert errors == ""
     assert process.returncode == 0, output
@@ -80,22 +80,22 @@ def rows_by_kind(folder: Path) -> Counter[str]:
 
 
 def one_number(folder: Path, query: str) -> int:
-    """Return the one number that a query gives."""
+    """Return the only number in a query's result."""
     with closing(sqlite3.connect(folder / "demo.sqlite3")) as database:
         [number] = database.execute(query).fetchone()
         return int(number)
 
 
 def processed_count(output: str) -> int:
-    """Return the ledger's count out of what the demo printed last."""
+    """Return the ledger's count from the demo's last output."""
     match = re.search(r"^rows +(\d+) in demo\.sqlite3, (\d+) processed by the ledger: equal$", output, re.MULTILINE)
     assert match is not None, output
     assert match[1] == match[2]
     return int(match[2])
 
 
-def test_every_event_that_the_ledger_calls_processed_is_a_row_of_the_file(folder: Path) -> None:
-    """Two runs in one folder: each file holds every kind, and as many rows as the ledger says."""
+def test_every_event_that_the_ledger_counts_as_processed_is_a_row_of_the_file(folder: Path) -> None:
+    """Two runs share a folder: each file holds every kind, and as many rows as the ledger reports."""
     for _ in range(2):
         with started(folder, "--plain", "--seconds", "3") as process:
             output = ended(process)
@@ -107,8 +107,8 @@ def test_every_event_that_the_ledger_calls_processed_is_a_row_of_the_file(folder
         assert [path.name for path in folder.iterdir()] == ["demo.sqlite3"]
 
 
-def test_the_rows_of_different_kinds_tell_one_story(folder: Path) -> None:
-    """What one call recorded under two kinds is there twice, and the clients saw what the gateway saw."""
+def test_rows_of_different_kinds_agree_with_each_other(folder: Path) -> None:
+    """A call recorded under two kinds is there twice, and the clients saw the same as the gateway."""
     with started(folder, "--plain", "--seconds", "3") as process:
         ended(process)
     rows = rows_by_kind(folder)
@@ -125,11 +125,11 @@ def test_the_rows_of_different_kinds_tell_one_story(folder: Path) -> None:
     workers = 12
     assert rows["LLMCall"] == successes
     assert rows["Histogram"] == lookups
-    assert sent - workers <= rows["HttpRequest"] <= sent  # at the end each worker may have one request under way
+    assert sent - workers <= rows["HttpRequest"] <= sent  # at the end each worker may have one request in flight
 
 
-def test_the_metrics_page_counts_what_the_file_has(folder: Path) -> None:
-    """A scrape in the middle of the run: of each route no more than the file has at the end."""
+def test_the_metrics_page_agrees_with_the_file(folder: Path) -> None:
+    """A scrape in the middle of the run counts at most the final number of rows for each route."""
     with started(folder, "--plain", "--seconds", "4") as process:
         assert process.stdout is not None
         first = process.stdout.readline()
@@ -154,7 +154,7 @@ def test_the_metrics_page_counts_what_the_file_has(folder: Path) -> None:
 
 @pytest.mark.parametrize("signals", [1, 2])
 def test_an_interrupted_run_still_flushes_everything_and_reports_it(folder: Path, signals: int) -> None:
-    """One Ctrl-C ends the traffic; another one while that is under way ends it the hard way."""
+    """One Ctrl-C ends the traffic, and another one during that cuts it off."""
     with started(folder, "--plain", "--seconds", "60") as process:
         assert process.stdout is not None
         printed = [process.stdout.readline() for _ in range(2)]
@@ -172,7 +172,7 @@ def test_an_interrupted_run_still_flushes_everything_and_reports_it(folder: Path
 
 
 def test_a_file_that_is_not_the_demos_is_never_replaced(folder: Path) -> None:
-    """Neither a text nor somebody else's database is deleted; the message says which file it is about."""
+    """A text file and a foreign database aren't deleted, and the message names the file."""
     (folder / "notes.txt").write_text("precious")
     with closing(sqlite3.connect(folder / "other.sqlite3")) as database:
         database.execute("CREATE TABLE precious (value)")

@@ -1,4 +1,4 @@
-"""`describe()`: what a name means to the recorders that take a name."""
+"""`describe()`: the meaning of a name for the recorders that take a name."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ from trio_batchmetrics import BatchMetricsCollector, BatchMetricsConfig, collect
 from trio_batchmetrics.abc import Kind, Measure
 
 
-async def test_a_described_histogram_has_its_unit_its_description_and_bounds_that_suit(
+async def test_a_described_histogram_has_its_unit_its_description_and_suitable_bounds(
     autojump_clock: MockClock,
 ) -> None:
-    """0.25 s is in a bucket of a quarter of a second, not in one of 5."""
+    """0.25 s is in a bucket of a quarter of a second, not in one of 5 s."""
     sink = StoreSink()
     async with collector(sinks=[sink]) as metrics:
         metrics.describe("job.duration", unit="s", description="How long jobs take.")
@@ -33,7 +33,7 @@ async def test_a_described_histogram_has_its_unit_its_description_and_bounds_tha
 async def test_a_described_histogram_has_the_bounds_of_its_description_or_the_configurations(
     autojump_clock: MockClock,
 ) -> None:
-    """Those of the configuration win."""
+    """The configuration's bounds win."""
     sink = StoreSink()
     config = BatchMetricsConfig(bounds={"configured": [7]})
     async with collector(config, sinks=[sink]) as metrics:
@@ -46,7 +46,7 @@ async def test_a_described_histogram_has_the_bounds_of_its_description_or_the_co
 
 
 async def test_a_description_fits_counters_and_gauges_too(autojump_clock: MockClock) -> None:
-    """Whichever recorder takes the name."""
+    """The description applies to every recorder that takes the name."""
     sink = StoreSink()
     async with collector(sinks=[sink]) as metrics:
         metrics.describe("bytes", unit="By", description="Bytes.")
@@ -62,7 +62,7 @@ async def test_a_description_fits_counters_and_gauges_too(autojump_clock: MockCl
 
 
 async def test_a_description_may_come_before_or_after_an_instrument_that_agrees(autojump_clock: MockClock) -> None:
-    """An instrument that says nothing of bounds takes the described ones."""
+    """An instrument without bounds of its own takes the described ones."""
     sink = StoreSink()
     async with collector(sinks=[sink]) as metrics:
         metrics.describe("before", unit="By", bounds=[1, 2], description="From describe().")
@@ -72,7 +72,7 @@ async def test_a_description_may_come_before_or_after_an_instrument_that_agrees(
         metrics.describe("after", unit="By", bounds=[3, 4], description="From describe().")
         metrics.describe("after", unit="By")
         metrics.describe("later", unit="By")
-        metrics.describe("later", unit="By", bounds=[5, 6])  # more, not something else
+        metrics.describe("later", unit="By", bounds=[5, 6])  # adds to the description without contradicting it
         assert metrics.histogram("later", unit="By").bounds == (5, 6)
     assert sink.metric("before").description == "From describe()."
     assert sink.metric("after").description == "From describe()."
@@ -135,10 +135,10 @@ CONTRADICTIONS: dict[str, tuple[Call, Call, str]] = {
 
 
 @pytest.mark.parametrize("case", CONTRADICTIONS)
-async def test_a_contradiction_is_an_error_that_names_both_and_changes_nothing(
+async def test_a_contradiction_raises_an_error_that_names_both_and_changes_nothing(
     case: str, autojump_clock: MockClock
 ) -> None:
-    """Between two descriptions, or a description and an instrument, in either order."""
+    """Two descriptions, or a description and an instrument, are tried in either order."""
     first, second, message = CONTRADICTIONS[case]
     sink = StoreSink()
     async with collector(sinks=[sink]) as metrics:
@@ -151,8 +151,8 @@ async def test_a_contradiction_is_an_error_that_names_both_and_changes_nothing(
         first(metrics)
 
 
-async def test_what_is_no_name_unit_description_or_bounds_is_an_error_at_once(autojump_clock: MockClock) -> None:
-    """As for instruments; nothing is left behind."""
+async def test_an_illegal_name_unit_description_or_bounds_raise_at_once(autojump_clock: MockClock) -> None:
+    """The checks are the same as for instruments, and nothing is left behind."""
     nothing: Any = None
     async with collector(sinks=[]) as metrics:
         with pytest.raises(ValueError, match="name must be a non-empty str"):
@@ -167,7 +167,7 @@ async def test_what_is_no_name_unit_description_or_bounds_is_an_error_at_once(au
 
 
 async def test_a_name_may_be_described_in_any_thread_and_after_the_block(autojump_clock: MockClock) -> None:
-    """Like making an instrument; where the collector is not enabled too."""
+    """Describing is like creating an instrument; it also works where the collector isn't enabled."""
     for enabled in (True, False):
         sink = StoreSink()
         async with collector(BatchMetricsConfig(enabled=enabled), sinks=[sink]) as metrics:
@@ -180,7 +180,7 @@ async def test_a_name_may_be_described_in_any_thread_and_after_the_block(autojum
 
 
 async def test_a_bound_histogram_of_a_described_name_takes_durations(autojump_clock: MockClock) -> None:
-    """Its unit is its own to say, and must agree."""
+    """The histogram states its own unit, which must agree."""
     sink = StoreSink()
     async with collector(sinks=[sink]) as metrics:
         metrics.describe("n", unit="s", bounds=[1, 2])
@@ -189,8 +189,8 @@ async def test_a_bound_histogram_of_a_described_name_takes_durations(autojump_cl
     assert sink.metric("n").points[0].counts == (0, 1, 0)
 
 
-def test_a_measure_says_what_it_is_as_an_instrument_of_some_kind() -> None:
-    """A described name is of any kind, with bounds only as a histogram; an instrument's of one."""
+def test_a_measure_can_be_viewed_as_an_instrument_of_a_given_kind() -> None:
+    """A described name fits any kind and has bounds only as a histogram; an instrument's name fits one kind."""
     described = Measure(None, Kind.HISTOGRAM, "n", "s", "Text.", (1.0,), any_kind=True)
     assert described.of_kind(Kind.HISTOGRAM) == Measure(None, Kind.HISTOGRAM, "n", "s", "Text.", (1.0,))
     assert described.of_kind(Kind.COUNTER) == Measure(None, Kind.COUNTER, "n", "s", "Text.")
@@ -199,8 +199,8 @@ def test_a_measure_says_what_it_is_as_an_instrument_of_some_kind() -> None:
     assert instrument.of_kind(Kind.COUNTER) is None
 
 
-async def test_the_context_lists_bound_instruments_as_they_are_made(autojump_clock: MockClock) -> None:
-    """Each once, with what it measures and its labels; observable gauges and descriptions are not bound."""
+async def test_the_context_lists_bound_instruments_as_they_are_created(autojump_clock: MockClock) -> None:
+    """Each is listed once with its measure and labels; observable gauges and descriptions aren't bound."""
     sink = StoreSink()
     async with collector(BatchMetricsConfig(max_series=2, bounds={"h": [7]}), sinks=[sink]) as metrics:
         bound = sink.context.bound

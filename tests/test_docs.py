@@ -1,12 +1,6 @@
-"""The documentation is true: its Python runs and prints what it says, its links lead somewhere, it names all there is.
+"""The documentation is true: its Python runs and prints what it says, its links work, and it names every public API.
 
 How a page is run
-=================
-
-Each ``python`` block of a page runs, in order, in one namespace and in an empty folder. The first ``text`` block after
-it is what it prints (``...`` stands for anything). Functions named ``test_*`` are run as pytest-trio would
-run them, ``autojump_clock`` and ``tmp_path`` included. A block after ``<!-- no-run: the reason -->`` is only compiled.
-A block inside an HTML comment runs like any other: set-up that would not help a reader.
 """
 
 import ast
@@ -53,16 +47,16 @@ class Block(NamedTuple):
     """A fenced ``python`` block."""
 
     line: int
-    """The line its code begins on, from 1."""
+    """The line on which its code begins, from 1."""
     source: str
     no_run: str | None
     """The reason why it is only compiled."""
     prints: str | None
-    """What it prints, if the page says so."""
+    """Its expected output, if the page states it."""
 
 
 def _fences(text: str) -> Iterator[tuple[str, int, str, str]]:
-    """Yield for each fenced block: its language, its first line, its text, and what stands between it and the last."""
+    """Yield for each fenced block its language, its first line, its text, and the text since the previous block."""
     between: list[str] = []
     inside: list[str] = []
     language: str | None = None
@@ -90,7 +84,7 @@ def _blocks(page: Path) -> list[Block]:
 
 @contextmanager
 def _fresh_logging() -> Generator[None, None, None]:
-    """Let a page set up logging as if it were the first to do so."""
+    """Let a page set up logging as if no other page had done so."""
     root = logging.getLogger()
     handlers, level = root.handlers, root.level
     root.handlers = []
@@ -116,7 +110,7 @@ def _run_test(function: Any, tmp_path: Path) -> None:
 def test_the_python_of_a_page_runs_and_prints_what_the_page_says(
     page: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """Each block in order, in one namespace; a failure's traceback has the page's own line numbers."""
+    """Blocks run in order, in one namespace, and a failure's traceback has the page's own line numbers."""
     monkeypatch.chdir(tmp_path)
     module = ModuleType("a_page_of_the_docs")
     monkeypatch.setitem(sys.modules, module.__name__, module)
@@ -137,7 +131,7 @@ def test_the_python_of_a_page_runs_and_prints_what_the_page_says(
 
 @pytest.mark.parametrize("page", PAGES, ids=_relative)
 def test_a_block_that_is_not_run_says_why(page: Path) -> None:
-    """A reason is a few words at least, and most blocks run."""
+    """A reason has at least a few words, and most blocks run."""
     skipped = [block for block in _blocks(page) if block.no_run is not None]
     assert all(len(block.no_run or "") >= 10 for block in skipped)
     assert len(skipped) <= 1
@@ -145,7 +139,7 @@ def test_a_block_that_is_not_run_says_why(page: Path) -> None:
 
 @pytest.mark.parametrize("name", MODULES)
 def test_the_examples_in_docstrings_run(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Every module of the installed package, private ones too."""
+    """Every module of the installed package is searched, including private ones."""
     monkeypatch.chdir(tmp_path)
     runner = doctest.DocTestRunner(optionflags=doctest.ELLIPSIS)
     report: list[str] = []
@@ -155,7 +149,7 @@ def test_the_examples_in_docstrings_run(name: str, tmp_path: Path, monkeypatch: 
 
 
 def test_the_package_and_the_pages_have_examples_to_run() -> None:
-    """If the two tests above found nothing to run, they would pass."""
+    """The two tests above would pass if they found nothing to run."""
     finder = doctest.DocTestFinder()
     examples = [
         each for name in MODULES for test in finder.find(importlib.import_module(name)) for each in test.examples
@@ -185,7 +179,7 @@ def _anchors(page: Path) -> frozenset[str]:
 
 @pytest.mark.parametrize("page", LINKING, ids=_relative)
 def test_links_lead_to_files_and_headings_that_exist(page: Path) -> None:
-    """Links within the repository; what is elsewhere is not looked up."""
+    """Links within the repository are checked; external ones aren't looked up."""
     broken: list[str] = []
     for target in re.findall(r"\]\(([^)\s]+)\)", _without_code(page.read_text(encoding="utf-8"))):
         if re.match(r"[a-z]+:", target):
@@ -198,7 +192,7 @@ def test_links_lead_to_files_and_headings_that_exist(page: Path) -> None:
 
 
 def test_every_page_can_be_reached_from_the_index() -> None:
-    """By links from ``docs/index.md``, directly."""
+    """``docs/index.md`` links to each of them directly."""
     targets = re.findall(r"\]\(([^)#\s]+\.md)\)", (DOCS / "index.md").read_text(encoding="utf-8"))
     linked = {(DOCS / target).resolve() for target in targets}
     assert {page for page in PAGES if page.is_relative_to(DOCS)} - linked == {DOCS / "index.md"}
@@ -208,7 +202,7 @@ def test_every_page_can_be_reached_from_the_index() -> None:
 
 
 def _defined_in(file: Path) -> set[str]:
-    """Return the names of tests in a file: functions, ``Class::method``, and names given to generated classes."""
+    """Return the names of tests in a file: functions, ``Class::method``, and names of generated classes."""
     names: set[str] = set()
     for node in ast.parse(file.read_text(encoding="utf-8")).body:
         if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
@@ -223,7 +217,7 @@ def _defined_in(file: Path) -> set[str]:
 
 
 def test_every_test_that_the_docs_name_exists() -> None:
-    """References of the form ``tests/file.py::test_name``, on every page."""
+    """References of the form ``tests/file.py::test_name`` are checked on every page."""
     missing: list[str] = []
     for page in LINKING:
         for file, name in re.findall(r"`(tests/[\w/]+\.py)::([\w:]+)`", page.read_text(encoding="utf-8")):
@@ -233,7 +227,7 @@ def test_every_test_that_the_docs_name_exists() -> None:
 
 
 def test_every_guarantee_names_a_test() -> None:
-    """Each section of the page that has a number has a row of proofs."""
+    """Each numbered section of the page has a row of proofs."""
     text = (DOCS / "explanation" / "guarantees.md").read_text(encoding="utf-8")
     sections = re.split(r"^### ", text, flags=re.MULTILINE)[1:]
     assert len(sections) >= 10
@@ -250,13 +244,13 @@ def _reference() -> str:
 
 @pytest.mark.parametrize("module", PUBLIC, ids=lambda module: str(module.__name__))
 def test_the_reference_has_a_heading_for_every_public_name(module: ModuleType) -> None:
-    """Every name in ``__all__``."""
+    """These are all names in ``__all__``."""
     headings = "\n".join(re.findall(r"^#+ .*$", _reference(), flags=re.MULTILINE))
     assert [name for name in module.__all__ if not re.search(rf"`{name}\b", headings)] == []
 
 
 INTERNAL = frozenset({"close", "collect"})
-"""Public by name, for the library's own use, without a docstring that says so."""
+"""Names that are public by spelling, but for the library's own use, and whose docstring doesn't say so."""
 
 
 def _members(public: type) -> Iterator[str]:
@@ -274,7 +268,7 @@ def _members(public: type) -> Iterator[str]:
 
 @pytest.mark.parametrize("module", PUBLIC, ids=lambda module: str(module.__name__))
 def test_the_reference_names_every_method_and_field(module: ModuleType) -> None:
-    """Of every public class, in code type."""
+    """Those of every public class are there, in code type."""
     named = set(re.findall(r"\w+", " ".join(re.findall(r"`([^`\n]+)`", _reference()))))
     classes = [value for name in module.__all__ if isinstance(value := getattr(module, name), type)]
     members = {(public.__name__, member) for public in classes for member in _members(public)}
@@ -290,7 +284,7 @@ def _resolve(dotted: str) -> Any:
 
 
 Parameter = tuple[str, int, str | None]
-"""Name, kind, and the default's source; None: it has none."""
+"""The name, the kind, and the default's source, which is None without a default."""
 
 
 def _written(parameters: str) -> list[Parameter]:
@@ -309,7 +303,7 @@ def _parameter(parameter: inspect.Parameter) -> Parameter:
 
 
 def _agree(written: list[Parameter], real: list[Parameter]) -> bool:
-    """Compare signatures; ``...`` as a default stands for one that is not worth writing out."""
+    """Compare signatures; ``...`` stands for a default that isn't worth writing out."""
     if [each[:2] for each in written] != [each[:2] for each in real]:
         return False
     pairs = zip(written, real, strict=True)
@@ -317,7 +311,7 @@ def _agree(written: list[Parameter], real: list[Parameter]) -> bool:
 
 
 def test_the_signatures_in_the_reference_are_the_real_ones() -> None:
-    """Every heading that is code with parentheses."""
+    """Every heading that is code with parentheses is compared."""
     headings = re.findall(r"^#+ `([\w.]+)\((.*)\)`$", _reference(), flags=re.MULTILINE)
     assert len(headings) > 30
     wrong: list[str] = []
@@ -331,7 +325,7 @@ def test_the_signatures_in_the_reference_are_the_real_ones() -> None:
 
 
 def test_the_table_of_settings_has_every_default() -> None:
-    """``docs/reference/config.md``: a row for each field, with its default."""
+    """``docs/reference/config.md`` has a row for each field, with its default."""
     text = (DOCS / "reference" / "config.md").read_text(encoding="utf-8")
     rows = dict(re.findall(r"^\| `(\w+)` \| [^|]*\| `([^`]*)` \|", text, flags=re.MULTILINE))
     defaults = attrs.asdict(trio_batchmetrics.BatchMetricsConfig())

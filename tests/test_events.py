@@ -1,4 +1,4 @@
-"""The built-in events: plain values that print, compare, hash, pickle, and are declared as the documentation says."""
+"""The built-in events are plain values that print, compare, hash and pickle, and have the documented declarations."""
 
 import copy
 import enum
@@ -65,7 +65,7 @@ NUMBERS = st.floats(allow_nan=False, allow_infinity=False) | st.integers(-(2**60
 
 
 def named(kind: type[MetricEvent]) -> "st.SearchStrategy[MetricEvent]":
-    """Make events that bring a name, labels and a value."""
+    """Create events that have a name, labels and a value."""
     return st.builds(kind, name=st.text(min_size=1, max_size=8), labels=LABELS, value=NUMBERS, timestamp=STAMPS)
 
 
@@ -105,7 +105,7 @@ def changed(event: Any, **changes: object) -> MetricEvent:
 
 
 def kind_of(value: object) -> str:
-    """Name a parameter by a class."""
+    """Return the class's name as the id of a parameter."""
     return value.__name__ if isinstance(value, type) else type(value).__name__
 
 
@@ -114,7 +114,7 @@ def kind_of(value: object) -> str:
 
 @pytest.mark.parametrize(("kind", "recorder"), RECORDERS, ids=kind_of)
 def test_an_events_fields_are_its_recorders_parameters(kind: type[MetricEvent], recorder: Callable[..., None]) -> None:
-    """Same names, same order, same defaults, each positional or keyword; and a keyword-only timestamp."""
+    """They have the same names, order and defaults, positional or keyword; the timestamp is keyword-only."""
     of_recorder = list(inspect.signature(recorder).parameters.values())[1:]
     of_event = list(inspect.signature(kind).parameters.values())
     assert of_event[-1].name == "timestamp"
@@ -135,8 +135,8 @@ def test_an_event_can_be_made_by_position_and_by_keyword(event: MetricEvent) -> 
 
 
 @pytest.mark.parametrize("event", EXAMPLES, ids=kind_of)
-def test_the_timestamp_is_no_positional_field(event: MetricEvent) -> None:
-    """One value too many is an error, not a time."""
+def test_the_timestamp_is_not_a_positional_field(event: MetricEvent) -> None:
+    """An extra positional value is an error, not a time."""
     kind: Any = type(event)
     with pytest.raises(TypeError, match="positional"):
         kind(*values(event))
@@ -144,7 +144,7 @@ def test_the_timestamp_is_no_positional_field(event: MetricEvent) -> None:
 
 @pytest.mark.parametrize("event", EXAMPLES, ids=kind_of)
 def test_an_event_is_frozen(event: MetricEvent) -> None:
-    """No field can be set, and there is no place for another."""
+    """No field can be set or added."""
     for name in fields(type(event)):
         with pytest.raises(attrs.exceptions.FrozenInstanceError):
             setattr(event, name, None)
@@ -153,7 +153,7 @@ def test_an_event_is_frozen(event: MetricEvent) -> None:
 
 
 def test_every_event_class_is_a_metric_event() -> None:
-    """So `isinstance` tells what can be recorded; no event is another's kind."""
+    """Thus `isinstance` shows what can be recorded, and no event is an instance of another's class."""
     for event in EXAMPLES:
         assert isinstance(event, MetricEvent)
         assert type(event).__bases__ == (MetricEvent,)
@@ -163,7 +163,7 @@ def test_every_event_class_is_a_metric_event() -> None:
 
 
 def test_an_events_timestamp_is_the_wall_clock_when_it_is_made() -> None:
-    """In nanoseconds since 1970."""
+    """The timestamp is in nanoseconds since 1970."""
     before = time.time_ns()
     event = CacheMetric("redis", "hit")
     after = time.time_ns()
@@ -171,7 +171,7 @@ def test_an_events_timestamp_is_the_wall_clock_when_it_is_made() -> None:
 
 
 def test_an_explicit_timestamp_is_kept() -> None:
-    """Zero included."""
+    """Zero is kept, too."""
     assert CacheMetric("redis", "hit", timestamp=0).timestamp == 0
     assert Counter("a", {}, 1, timestamp=123).timestamp == 123
 
@@ -184,7 +184,7 @@ def test_an_explicit_timestamp_is_kept() -> None:
     [(0.25, 0.25), (3, 3.0), (timedelta(milliseconds=1500), 1.5), (timedelta(), 0.0), (0, 0.0)],
 )
 def test_durations_become_float_seconds(given_duration: Any, seconds: float) -> None:
-    """Whatever they were given as."""
+    """Durations are converted from any type."""
     durations = [
         HttpRequest("GET", "/", 200, given_duration).duration,
         BackendRequest("openai", "gpt-4", True, given_duration).latency,
@@ -195,7 +195,7 @@ def test_durations_become_float_seconds(given_duration: Any, seconds: float) -> 
 
 
 def test_a_bad_value_raises_nothing_when_the_event_is_made() -> None:
-    """Making an event is the application's path: validation comes later, and counts."""
+    """The application creates the event; validation comes later, and counts it."""
     for bad in ("slow", None, 10**400):
         duration: Any = bad
         assert HttpRequest("GET", "/", 200, duration).duration is duration
@@ -207,7 +207,7 @@ def test_a_bad_value_raises_nothing_when_the_event_is_made() -> None:
 
 @pytest.mark.parametrize("kind", NAMED, ids=kind_of)
 def test_labels_compare_equal_to_a_dict(kind: type[Counter]) -> None:
-    """Whatever mapping they came as."""
+    """Labels compare equal whatever mapping they came as."""
     expected: dict[str, Any] = {"region": "eu", "shard": 3}
     other: dict[str, Any] = {"shard": 3}
     for mapping in (expected, MappingProxyType(expected), ChainMap(other, {"region": "eu"})):
@@ -216,7 +216,7 @@ def test_labels_compare_equal_to_a_dict(kind: type[Counter]) -> None:
 
 @pytest.mark.parametrize("kind", NAMED, ids=kind_of)
 def test_labels_are_captured_by_value(kind: type[Counter]) -> None:
-    """What becomes of the caller's dict afterwards does not matter."""
+    """Later changes to the caller's dict have no effect."""
     labels = {"region": "eu", "shard": "3"}
     event = kind("a", labels, 1)
     labels["region"] = "us"
@@ -225,13 +225,13 @@ def test_labels_are_captured_by_value(kind: type[Counter]) -> None:
 
 
 class Color(enum.Enum):
-    """Some label value."""
+    """An enum used as a label value."""
 
     RED = 1
 
 
 def test_label_values_are_kept_as_given() -> None:
-    """Sinks turn them to text, not events; whatever cannot change stays what it is."""
+    """Sinks convert them to text, not events; a value that can't change stays as it is."""
     values: dict[str, Any] = {
         "flag": True,
         "none": None,
@@ -255,7 +255,7 @@ def test_label_values_are_kept_as_given() -> None:
 
 
 def test_labels_that_cannot_be_read_raise_nothing_when_the_event_is_made() -> None:
-    """The event is counted as invalid later."""
+    """The event counts as invalid later."""
     Counter("a", RaisingMapping(), 1)
     nothing: Any = None
     assert Counter("a", nothing, 1).labels is None
@@ -263,7 +263,7 @@ def test_labels_that_cannot_be_read_raise_nothing_when_the_event_is_made() -> No
 
 @pytest.mark.parametrize("kind", NAMED, ids=kind_of)
 def test_a_label_value_that_can_change_is_kept_as_its_text(kind: type[Counter]) -> None:
-    """As of the moment when the event is made."""
+    """The text is that of the moment when the event is created."""
     changing, entries, pair = Changing(), [1], ({"a"}, 1)
     labels: dict[Any, Any] = {"object": changing, "list": entries, "tuple": pair, changing: "name", "text": "x"}
     event = kind("a", labels, 1)
@@ -289,7 +289,7 @@ CHANGES: dict[str, Callable[[Any], object]] = {
 @pytest.mark.parametrize("change", CHANGES.values(), ids=list(CHANGES))
 @pytest.mark.parametrize("kind", NAMED, ids=kind_of)
 def test_labels_are_read_only(kind: type[Counter], change: Callable[[Any], object]) -> None:
-    """In every way in which a dict may be changed; also after pickling and copying."""
+    """Every way to change a dict is refused, also after pickling and copying."""
     event = kind("a", {"region": "eu"}, 1)
     for one in (event, pickle.loads(pickle.dumps(event)), copy.copy(event), copy.deepcopy(event)):
         with pytest.raises(TypeError, match="read-only"):
@@ -298,8 +298,8 @@ def test_labels_are_read_only(kind: type[Counter], change: Callable[[Any], objec
 
 
 @pytest.mark.parametrize("kind", NAMED, ids=kind_of)
-def test_read_only_labels_are_good_for_whatever_a_dict_is(kind: type[Counter]) -> None:
-    """They print as one, are JSON, can be merged, and copied into one that can be changed."""
+def test_read_only_labels_work_wherever_a_dict_does(kind: type[Counter]) -> None:
+    """They print and serialize as a dict, can be merged, and can be copied into a dict that can change."""
     labels = kind("a", {"region": "eu"}, 1).labels
     assert (repr(labels), json.dumps(labels)) == ("{'region': 'eu'}", '{"region": "eu"}')
     assert {**labels, "a": "b"} == {"region": "eu", "a": "b"}
@@ -334,14 +334,14 @@ def test_events_print_as_the_call_that_makes_them() -> None:
 
 @given(event=EVENTS)
 def test_an_events_repr_makes_the_event_again(event: MetricEvent) -> None:
-    """For plain label values."""
+    """The result of evaluating the repr is equal, for plain label values."""
     names = {kind.__name__: kind for kind, _ in RECORDERS}
     assert eval(repr(event), names) == event
 
 
 @given(one=EVENTS, other=EVENTS)
 def test_events_are_equal_if_and_only_if_class_and_fields_are(one: MetricEvent, other: MetricEvent) -> None:
-    """The timestamp is a field like others; equal events have equal hashes."""
+    """The timestamp is a field like the others, and equal events have equal hashes."""
     same = type(one) is type(other) and values(one) == values(other)
     assert (one == other) is same
     assert (one != other) is not same
@@ -351,7 +351,7 @@ def test_events_are_equal_if_and_only_if_class_and_fields_are(one: MetricEvent, 
 
 @pytest.mark.parametrize("event", EXAMPLES, ids=kind_of)
 def test_a_difference_in_any_one_field_makes_events_unequal(event: MetricEvent) -> None:
-    """Each field counts."""
+    """Each field is tried."""
     assert changed(event) == event
     assert hash(changed(event)) == hash(event)
     for name in fields(type(event)):
@@ -359,7 +359,7 @@ def test_a_difference_in_any_one_field_makes_events_unequal(event: MetricEvent) 
 
 
 def test_events_of_two_classes_are_never_equal() -> None:
-    """Whatever their values."""
+    """Classes count, whatever the values are."""
     alike: list[MetricEvent] = [kind("name", {"a": "b"}, 1, timestamp=1) for kind in NAMED]
     for one, other in combinations(alike, 2):
         assert one != other
@@ -368,14 +368,14 @@ def test_events_of_two_classes_are_never_equal() -> None:
 
 
 def test_an_event_hashes_although_its_labels_do_not() -> None:
-    """Named events hash by their other fields."""
+    """The hash of a named event uses its other fields."""
     event = Counter("a", {"list": [1]}, 1, timestamp=1)
     assert len({event, Counter("a", {"list": [1]}, 1, timestamp=1)}) == 1
     assert len({event, Counter("a", {"list": [2]}, 1, timestamp=1)}) == 2
 
 
 def test_an_event_with_an_unhashable_label_value_does_not_hash() -> None:
-    """As a tuple of its values would not."""
+    """A tuple of its values wouldn't hash either."""
     unhashable: Any = ["redis"]
     with pytest.raises(TypeError, match="unhashable"):
         hash(CacheMetric(unhashable, "hit"))
@@ -383,7 +383,7 @@ def test_an_event_with_an_unhashable_label_value_does_not_hash() -> None:
 
 @given(event=EVENTS, protocol=st.integers(0, pickle.HIGHEST_PROTOCOL))
 def test_an_event_survives_pickling(event: MetricEvent, protocol: int) -> None:
-    """By every protocol: equal, of the same class, with its timestamp."""
+    """By every protocol, the result is equal, of the same class, and has its timestamp."""
     again = pickle.loads(pickle.dumps(event, protocol))
     assert type(again) is type(event)
     assert again == event
@@ -392,7 +392,7 @@ def test_an_event_survives_pickling(event: MetricEvent, protocol: int) -> None:
 
 @pytest.mark.parametrize("event", EXAMPLES, ids=kind_of)
 def test_an_event_survives_copying(event: MetricEvent) -> None:
-    """Shallow or deep; a point as well."""
+    """The copies are shallow or deep, and a point is tried as well."""
     assert copy.copy(event) == event
     assert copy.deepcopy(event) == event
     assert pickle.loads(pickle.dumps(event)) == event
@@ -402,7 +402,7 @@ def test_an_event_survives_copying(event: MetricEvent) -> None:
 
 
 def declared(kind: type[MetricEvent]) -> tuple[list[tuple[str, str, str]], list[str]]:
-    """Return what a class declares: kind, name and unit of its instruments, and its labels."""
+    """Return a class's declaration: kind, name and unit of its instruments, and its labels."""
     schema = kind.__metric_schema__
     assert schema is not None
     measures = [(measure.kind.value, measure.name, measure.unit) for measure in schema.measures]
@@ -410,7 +410,7 @@ def declared(kind: type[MetricEvent]) -> tuple[list[tuple[str, str, str]], list[
 
 
 def test_an_http_request_is_declared_by_opentelemetrys_conventions() -> None:
-    """One histogram."""
+    """The event has one histogram."""
     assert declared(HttpRequest) == (
         [("histogram", "http.server.request.duration", "s")],
         ["http.request.method", "http.route", "http.response.status_code"],
@@ -418,7 +418,7 @@ def test_an_http_request_is_declared_by_opentelemetrys_conventions() -> None:
 
 
 def test_a_backend_request_is_a_histogram_by_provider_model_success_and_error() -> None:
-    """With bounds for what answers slowly."""
+    """Its bounds suit slow responses."""
     assert declared(BackendRequest) == (
         [("histogram", "backend.request.duration", "s")],
         ["provider", "model", "success", "error.type"],
@@ -431,7 +431,7 @@ def test_a_backend_request_is_a_histogram_by_provider_model_success_and_error() 
 
 
 def test_a_health_check_is_a_gauge_and_a_histogram() -> None:
-    """By backend."""
+    """Both instruments have the backend as their label."""
     measures, labels = declared(HealthCheck)
     assert measures[0][:2] == ("gauge", "backend.health")
     assert measures[1:] == [("histogram", "backend.health_check.duration", "s")]
@@ -439,7 +439,7 @@ def test_a_health_check_is_a_gauge_and_a_histogram() -> None:
 
 
 def test_a_cache_metric_is_counted() -> None:
-    """Each event is one; no field is measured."""
+    """Each event counts as one, and no field is measured."""
     measures, labels = declared(CacheMetric)
     assert [measure[:2] for measure in measures] == [("counter", "cache.operations")]
     assert labels == ["cache.type", "cache.operation"]
@@ -447,7 +447,7 @@ def test_a_cache_metric_is_counted() -> None:
 
 @pytest.mark.parametrize("kind", [HttpRequest, HealthCheck], ids=kind_of)
 def test_a_histogram_in_seconds_has_opentelemetrys_bounds(kind: type[MetricEvent]) -> None:
-    """Its advice for HTTP."""
+    """The bounds are OpenTelemetry's recommendation for HTTP."""
     schema = kind.__metric_schema__
     assert schema is not None
     assert schema.measures[-1].default_bounds == (
@@ -456,7 +456,7 @@ def test_a_histogram_in_seconds_has_opentelemetrys_bounds(kind: type[MetricEvent
 
 
 def test_any_other_histogram_has_the_sdks_bounds() -> None:
-    """OpenTelemetry's default."""
+    """The bounds are OpenTelemetry's default."""
     schema = Histogram.__metric_schema__
     assert schema is not None
     assert schema.measures[0].default_bounds == (

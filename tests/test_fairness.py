@@ -1,4 +1,4 @@
-"""A busy run loop loses no event: the flush task works by time, not by turns; and nobody waits for it for long."""
+"""A busy run loop loses no event: the flush task works by time, not by turns, and no task waits long for it."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ SINKS: dict[str, Callable[[], list[Any]]] = {
 @pytest.mark.parametrize("sinks", SINKS.values(), ids=SINKS)
 @pytest.mark.parametrize("tasks", [300, 1000, 5000])
 async def test_many_runnable_tasks_that_record_lose_nothing(tasks: int, sinks: Callable[[], list[Any]]) -> None:
-    """Each works for 20 µs and records once in a pass of the run loop: at default settings, nothing is dropped."""
+    """Each task works for 20 µs and records once per pass of the run loop: at default settings, nothing is dropped."""
     rounds = max(20, 30_000 // tasks)
 
     async def record() -> None:
@@ -58,7 +58,7 @@ async def test_many_runnable_tasks_that_record_lose_nothing(tasks: int, sinks: C
 
 @pytest.mark.parametrize("sinks", SINKS.values(), ids=SINKS)
 async def test_bursts_between_checkpoints_lose_nothing(sinks: Callable[[], list[Any]]) -> None:
-    """Two batches a pass, for longer than the buffer holds."""
+    """Each pass records two batches, for longer than the buffer can hold."""
     async with collector(sinks=sinks()) as metrics:
         for _ in range(400):
             for _ in range(200):
@@ -70,7 +70,7 @@ async def test_bursts_between_checkpoints_lose_nothing(sinks: Callable[[], list[
 
 @pytest.mark.parametrize("policy", ["drop_newest", "drop_oldest"])
 async def test_beyond_the_buffer_exactly_the_excess_is_dropped(policy: Any, autojump_clock: MockClock) -> None:
-    """Of 130 between two turns of the flush task, with room for 100, 30: each time."""
+    """Of 130 events between two turns of the flush task, with room for 100, it drops 30 each time."""
     sink = RecordingSink()
     config = BatchMetricsConfig(batch_size=7, buffer_size=100, on_full=policy)
     kept: list[int] = []
@@ -85,7 +85,7 @@ async def test_beyond_the_buffer_exactly_the_excess_is_dropped(policy: Any, auto
 
 
 class Encoding(EventSink[str]):
-    """Encodes, and takes whatever comes."""
+    """A sink that encodes, and accepts every payload."""
 
     def encode(self, events: Sequence[MetricEvent]) -> str:
         """Encode a batch."""
@@ -99,7 +99,7 @@ class Encoding(EventSink[str]):
 async def test_two_passes_of_events_fit_into_the_buffer_in_whatever_order_the_tasks_run(
     sinks: Callable[[], list[Any]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The flush task may be the first in one pass and the last in the next, and a sink's task the other way about."""
+    """The flush task may be the first in one pass and the last in the next, and a sink's task the opposite."""
     monkeypatch.setattr(Turn, "over", False)
 
     async def record() -> None:
@@ -125,8 +125,8 @@ async def test_two_passes_of_events_fit_into_the_buffer_in_whatever_order_the_ta
     ],
     ids=["recording", "encoding", "ten at a time", "some bytes at a time"],
 )
-async def test_what_a_sink_is_about_to_take_leaves_its_room_to_others(sink: EventSink[Any], room: int) -> None:
-    """As far as it is known what that is. Once it has been taken, there is as much room again, and no more."""
+async def test_events_that_a_sink_is_about_to_take_leave_their_room_to_others(sink: EventSink[Any], room: int) -> None:
+    """Only events known to be next count. Once they are taken, there is as much room again, and no more."""
     async with collector(BatchMetricsConfig(batch_size=100, buffer_size=100), sinks=[sink]) as metrics:
         (delivery,) = metrics._engine._deliveries
         assert isinstance(delivery, EventDelivery)
@@ -141,8 +141,8 @@ async def test_what_a_sink_is_about_to_take_leaves_its_room_to_others(sink: Even
         assert delivery.room == 100
 
 
-async def test_what_is_set_aside_may_go_before_what_is_queued() -> None:
-    """So it is not known what the sink is about to take, and there is no room beside it."""
+async def test_events_that_are_set_aside_may_go_before_queued_ones() -> None:
+    """The sink's next events aren't known then, so they leave no room to others."""
     async with collector(BatchMetricsConfig(batch_size=100, buffer_size=100), sinks=[RecordingSink()]) as metrics:
         (delivery,) = metrics._engine._deliveries
         assert isinstance(delivery, EventDelivery)
@@ -158,7 +158,7 @@ async def test_what_is_set_aside_may_go_before_what_is_queued() -> None:
 
 
 async def _batches_of(events: int, took: float = 0.0) -> list[int]:
-    """Return how a function that takes so long gets events that come at once, to a buffer of 200."""
+    """Return the batches that a function of this duration gets from events at once, with a buffer of 200."""
     batches: list[int] = []
 
     async def sink(batch: Batch) -> None:
@@ -174,17 +174,17 @@ async def _batches_of(events: int, took: float = 0.0) -> list[int]:
 
 
 async def test_a_sink_that_keeps_up_gets_each_batch_by_itself(autojump_clock: MockClock) -> None:
-    """While few events wait; a function or a recording sink then sees batches as they were formed."""
+    """While few events wait, a function or a recording sink sees batches as they were formed."""
     assert await _batches_of(50) == [10] * 5
 
 
-async def test_a_sink_that_takes_its_time_gets_all_that_has_queued_up(autojump_clock: MockClock) -> None:
-    """A call for each batch would take as long for each."""
+async def test_a_slow_sink_gets_everything_that_has_queued_up(autojump_clock: MockClock) -> None:
+    """One call for each batch would take that time for each batch."""
     assert await _batches_of(50, took=1.0) == [10, 40]
 
 
-async def test_a_sink_that_fails_gets_all_that_has_queued_up(autojump_clock: MockClock) -> None:
-    """Batch by batch, a back-end that is down would be asked about each, with a backoff each time."""
+async def test_a_failing_sink_gets_everything_that_has_queued_up(autojump_clock: MockClock) -> None:
+    """Batch by batch, a back-end that is down would get a request for each, with a backoff each time."""
     sink = FlakySink(fail=1)
     async with collector(BatchMetricsConfig(batch_size=10, buffer_size=200), sinks=[sink]) as metrics:
         await trio.testing.wait_all_tasks_blocked()
@@ -194,43 +194,43 @@ async def test_a_sink_that_fails_gets_all_that_has_queued_up(autojump_clock: Moc
     assert [*map(len, sink.batches)] == [10, 40]
 
 
-async def test_a_sink_that_is_behind_gets_all_that_has_queued_up(
+async def test_a_sink_that_is_behind_gets_everything_that_has_queued_up(
     autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """More than a quarter of what its queue holds."""
+    """A sink is behind with more than a quarter of its queue's capacity."""
     monkeypatch.setattr(Turn, "over", False)
     assert await _batches_of(60) == [60]
 
 
 async def test_the_events_that_were_there_first_are_handed_over_in_the_flush_tasks_first_pass() -> None:
-    """It does not wait for what has come already. Twenty times, since a pass runs tasks in either order."""
+    """Existing events don't wait for a later pass. It is tried 20 times, since a pass runs tasks in either order."""
     for _ in range(20):
         async with collector(BatchMetricsConfig(batch_size=10), sinks=[]) as metrics:
             for _ in range(100):
                 metrics.record_cache_metric("redis", "hit")
-            for _ in range(2):  # in the first, the task is started
+            for _ in range(2):  # in the first pass, the task is started
                 await trio.lowlevel.checkpoint()
             assert balanced(metrics.stats()).processed_events == 100
 
 
-async def test_what_a_recorder_looks_up_is_looked_up_the_quick_way() -> None:
-    """CPython 3.11 does so where there are slots, and else up to 30 attributes only: a third of a call's time."""
+async def test_a_recorder_looks_up_its_attributes_the_quick_way() -> None:
+    """CPython 3.11 does so with slots, and else for up to 30 attributes only: it makes up a third of a call's time."""
     async with collector(sinks=[]) as metrics:
         assert not hasattr(metrics._engine.buffer, "__dict__")
 
 
 class Clock:
-    """Tells what it is told."""
+    """A clock that can be set."""
 
     now = 0.0
 
     def __call__(self) -> float:
-        """Tell the time."""
+        """Return the set time."""
         return self.now
 
 
 def test_a_turn_takes_a_millisecond_or_a_tenth_of_the_wait_for_it() -> None:
-    """The longer of the two, counted from when there was work."""
+    """It takes the longer of the two, counted from when there was work."""
     clock = Clock()
     turn = Turn(clock, clock)
     clock.now = 0.0009
@@ -238,7 +238,7 @@ def test_a_turn_takes_a_millisecond_or_a_tenth_of_the_wait_for_it() -> None:
     clock.now = 0.001
     assert turn.over
     clock.now = 5.0
-    turn.begin()  # nobody said since when there was work
+    turn.begin()  # the time since when there was work wasn't reported
     clock.now = 5.0011
     assert turn.over
     turn.note_work()
@@ -253,7 +253,7 @@ def test_a_turn_takes_a_millisecond_or_a_tenth_of_the_wait_for_it() -> None:
 
 
 async def test_giving_way_is_a_checkpoint_and_begins_another_turn() -> None:
-    """As long as a tenth of the time that the others took."""
+    """It lasts a tenth of the time that the other tasks took."""
     times, work = iter([1.0, 1.25]), Clock()
     turn = Turn(lambda: next(times), work)
     with trio.testing.assert_checkpoints():
@@ -265,7 +265,7 @@ async def test_giving_way_is_a_checkpoint_and_begins_another_turn() -> None:
 
 
 def turn_after(wait: float) -> tuple[Turn, Clock, Clock]:
-    """Return a turn that begins after a wait of so many seconds, the clock, and the one that tells its work."""
+    """Return a turn that begins after a wait of so many seconds, its clock, and the clock of its work."""
     clock, work = Clock(), Clock()
     turn = Turn(clock, work)
     turn.note_work()
@@ -274,8 +274,8 @@ def turn_after(wait: float) -> tuple[Turn, Clock, Clock]:
     return turn, clock, work
 
 
-async def test_what_is_left_of_a_long_turn_is_kept_when_it_gives_way() -> None:
-    """It waited for a sink to take what it had, say; the run loop comes round sooner this time, and later next time."""
+async def test_the_rest_of_a_long_turn_is_kept_when_it_gives_way() -> None:
+    """It may have waited for a sink, for example; the run loop comes round sooner this time, and later next time."""
     turn, _, work = turn_after(0.25)  # of 25 ms
     work.now = 0.004
     await turn.yield_to_others()
@@ -290,8 +290,8 @@ async def test_what_is_left_of_a_long_turn_is_kept_when_it_gives_way() -> None:
     assert turn.over
 
 
-def test_what_the_garbage_collector_takes_of_a_long_turn_is_not_counted_once() -> None:
-    """No step of the flush task's takes so long. A second time it may be an application's own code, every time."""
+def test_a_garbage_collection_in_a_long_turn_is_not_counted_the_first_time() -> None:
+    """No step of the flush task takes that long. A second time, it may be the application's own code, every time."""
     turn, clock, work = turn_after(0.2)  # of 20 ms
     work.now = 0.005
     assert not turn.over
@@ -312,7 +312,7 @@ def test_what_the_garbage_collector_takes_of_a_long_turn_is_not_counted_once() -
 
 
 def test_a_short_turn_ends_after_a_long_step() -> None:
-    """The loop is quick to come round again, so the others need not wait for another step."""
+    """The loop comes round again quickly, so the other tasks need not wait for another step."""
     work = Clock()
     turn = Turn(Clock(), work)
     work.now = 0.1

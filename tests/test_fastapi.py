@@ -1,6 +1,6 @@
 """A FastAPI application as a user runs it: its own process, Hypercorn's Trio worker, a thousand requests over HTTP.
 
-What is expected comes from the requests that were sent, never from the library.
+The expected values come from the sent requests, never from the library.
 """
 
 from __future__ import annotations
@@ -24,30 +24,30 @@ from .sinks.prometheus_parsing import Parsed, labelled, parsed
 
 APPLICATION = Path(__file__).with_name("fastapi_app.py")
 HELD = 7
-"""Requests of each kind that are held: FastAPI has 40 threads, so the others have enough."""
+"""Requests of each kind that are held: FastAPI has 40 threads, so enough are left for the others."""
 WORKERS = 16
 SPAN = 497
-"""Requests in each half of the traffic. With those that are held, and their `/open`, there are 1 009."""
+"""Requests in each half of the traffic. With the held ones, and their `/open`, there are 1 009."""
 
 
 def plan(first: int) -> list[str]:
-    """Return the paths of half the traffic, mixed."""
+    """Return the paths of half the traffic, in mixed order."""
     items = range(first, first + SPAN)
     kinds = ("tasks", "threads", "threads", "tasks", "threads", "tasks", "refused")
     return [f"/{kinds[item % 7]}/{item}" for item in items]
 
 
 class Sent:
-    """The requests that were sent: what the page is to show once all are answered."""
+    """The requests that were sent, and thus the expected content of the page once all have a response."""
 
     def __init__(self) -> None:
-        """Nothing yet."""
+        """Create an empty list of requests."""
         self.begun = Counter[str]()
         self.by_route = Counter[tuple[str, int]]()
         self.items: list[tuple[str, int]] = []
 
     async def ask(self, http: httpx2.AsyncClient, path: str, method: str = "GET") -> None:
-        """Send one, and check the status of the response."""
+        """Send a request, and check the status of the response."""
         kind, _, item = path.removeprefix("/").partition("/")
         self.begun[kind] += 1
         response = await http.request(method, path)
@@ -60,7 +60,7 @@ class Sent:
             self.by_route[path, status] += 1
 
     def of(self, *kinds: str) -> list[int]:
-        """Return the items that were answered."""
+        """Return the items of the requests with a response."""
         return [item for kind, item in self.items if kind in kinds]
 
 
@@ -77,7 +77,7 @@ def requests_on(page: Parsed) -> Counter[tuple[str, int]]:
 
 
 def assert_shows(page: Parsed, sent: Sent, *, in_flight: int) -> None:
-    """Assert that a page has exactly what was sent and answered."""
+    """Assert that a page has exactly the requests that were sent and got a response."""
     assert requests_on(page) == sent.by_route
     assert page.of("http_server_active_requests") == {labelled(): in_flight}
     threads, tasks = sent.of("threads"), sent.of("tasks")
@@ -101,14 +101,14 @@ def assert_shows(page: Parsed, sent: Sent, *, in_flight: int) -> None:
 
 
 async def fetched(http: httpx2.AsyncClient) -> Parsed:
-    """Fetch the page, which is at its path: without a redirect."""
+    """Fetch the page from its exact path, without a redirect."""
     response = await http.get("/metrics", follow_redirects=False)
     assert response.status_code == 200
     return parsed(response.content, openmetrics=False)
 
 
 async def page_where(http: httpx2.AsyncClient, holds: Callable[[Parsed], bool]) -> Parsed:
-    """Fetch pages until this holds of one; then fetch one more, as a page may be shared for 50 ms."""
+    """Fetch pages until one satisfies the condition; then fetch another, as a page may be shared for 50 ms."""
     for _ in range(200):
         if holds(await fetched(http)):
             await trio.sleep(0.06)
@@ -118,7 +118,7 @@ async def page_where(http: httpx2.AsyncClient, holds: Callable[[Parsed], bool]) 
 
 
 async def settled(http: httpx2.AsyncClient, sent: Sent) -> Parsed:
-    """Fetch the page once it counts every response: a client may have one a moment before its request is recorded."""
+    """Fetch the page once it counts every response: a client may get one a moment before its request is recorded."""
     return await page_where(http, lambda page: requests_on(page) == sent.by_route)
 
 
@@ -136,7 +136,7 @@ async def traffic(http: httpx2.AsyncClient, sent: Sent, paths: list[str]) -> Non
 
 
 async def watch(http: httpx2.AsyncClient, sent: Sent, pages: list[Parsed]) -> None:
-    """Fetch pages while requests are answered: no more than were begun, never fewer than before."""
+    """Fetch pages during the traffic: their counts never exceed the started requests, and never decrease."""
     before = Counter[tuple[str, int]]()
     while True:
         page = await fetched(http)
@@ -174,12 +174,12 @@ def served(folder: Path) -> Generator[tuple[str, subprocess.Popen[str]], None, N
         try:
             yield url_in(log, process), process
         finally:
-            with suppress(ProcessLookupError):  # the worker too, which is a process of its own
+            with suppress(ProcessLookupError):  # the worker too, which is its own process
                 os.killpg(process.pid, signal.SIGKILL)
 
 
 def url_in(log: Path, process: subprocess.Popen[str]) -> str:
-    """Wait until Hypercorn has told where it listens."""
+    """Wait until Hypercorn has logged where it listens."""
     for _ in attempts(process):
         found = re.search(r"Running on (http://127\.0\.0\.1:\d+) ", log.read_text())
         if found is not None:
@@ -188,7 +188,7 @@ def url_in(log: Path, process: subprocess.Popen[str]) -> str:
 
 
 def attempts(process: subprocess.Popen[str]) -> Iterator[None]:
-    """Try for half a minute, as long as the process runs."""
+    """Retry for half a minute, as long as the process runs."""
     for _ in range(300):
         yield
         try:
@@ -208,7 +208,7 @@ def application(tmp_path: Path) -> Generator[tuple[str, subprocess.Popen[str]], 
 async def test_a_thousand_requests_are_counted_exactly_during_the_traffic_and_after_it(
     application: tuple[str, subprocess.Popen[str]], tmp_path: Path
 ) -> None:
-    """Whether ``def`` or ``async def`` handles them, answers or fails; with those in flight that are."""
+    """``def`` and ``async def`` handlers that respond or fail are tried, and requests in flight are counted as well."""
     url, process = application
     sent = Sent()
     pages: list[Parsed] = []

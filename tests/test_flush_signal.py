@@ -70,7 +70,7 @@ def test_an_exception_of_a_signal_handler_loses_no_wake_up() -> None:
     run_at_every_point(play, least=2)
 
 
-async def test_many_batches_are_one_wake_up(autojump_clock: MockClock) -> None:
+async def test_many_batches_cause_one_wake_up(autojump_clock: MockClock) -> None:
     """The flush task looks for batches by itself while it is awake."""
     signal, batches = _signal()
     for number in range(1, 6):

@@ -1,4 +1,4 @@
-"""After a fork: the child's recorders count closed, nothing is sent twice, and the parent goes on as if nothing was."""
+"""After a fork, the child's recorders count closed, nothing is sent twice, and the parent goes on as before."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def fork() -> int:
 
 
 def forked(child: Callable[[], Any]) -> Any:
-    """Run a function in a forked child; return what it returns."""
+    """Run a function in a forked child; return its result."""
     reader, writer = os.pipe()
     pid = fork()
     if pid == 0:
@@ -47,7 +47,7 @@ def forked(child: Callable[[], Any]) -> Any:
 
 
 async def forked_on(child: Callable[[], Awaitable[Any]]) -> Any:
-    """Go on with the Trio run in a forked child, which ends with this; return what it returns."""
+    """Continue the Trio run in a forked child, which ends with this function; return its result."""
     reader, writer = os.pipe()
     pid = fork()
     if pid == 0:
@@ -66,7 +66,7 @@ async def forked_on(child: Callable[[], Awaitable[Any]]) -> Any:
 
 
 async def test_a_childs_recorders_count_closed_and_the_parents_go_on() -> None:
-    """Each keeps its own books from there on."""
+    """From then on, each process counts separately."""
     sink = RecordingSink()
     async with collector(sinks=[sink]) as metrics:
         thread_recorder = metrics.from_thread()
@@ -89,7 +89,7 @@ async def test_a_childs_recorders_count_closed_and_the_parents_go_on() -> None:
 
 
 def test_a_child_that_goes_on_running_trio_sends_nothing() -> None:
-    """Not what is gathered, not what is queued, not what it records; flush() says what is pending and does not wait."""
+    """It sends neither open nor queued nor new events; flush() reports the pending ones and doesn't wait."""
     attempts: list[int] = []
     reports: list[Any] = []
     sent = trio.Event()
@@ -131,7 +131,7 @@ def test_a_child_that_goes_on_running_trio_sends_nothing() -> None:
 
 
 class _ForkInTheLoop(trio.abc.Instrument):
-    """Forks once, in Trio's own loop, where no task runs."""
+    """An instrument that forks once, inside Trio's own loop, where no task runs."""
 
     pid: int | None = None
 
@@ -141,10 +141,10 @@ class _ForkInTheLoop(trio.abc.Instrument):
 
 
 @pytest.mark.parametrize("where", ["in a task", "in Trio's loop"])
-def test_what_was_pending_at_a_fork_is_neither_sent_nor_settled_by_a_child_that_leaves_the_block(
+def test_a_child_that_leaves_the_block_neither_sends_nor_settles_events_pending_at_the_fork(
     where: str, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """An attempt under way ends with the fork; what is gathered stays pending, and no loss is told."""
+    """An attempt in flight ends with the fork, the open batch stays pending, and no loss is reported."""
     sent: list[int] = []
     parent = os.getpid()
     reader, writer = os.pipe()
@@ -160,7 +160,7 @@ def test_what_was_pending_at_a_fork_is_neither_sent_nor_settled_by_a_child_that_
             metrics.record_counter("c", {"id": 1}, 1)
             metrics.record_counter("c", {"id": 2}, 1)
             if in_a_task:
-                await trio.sleep(1)  # the attempt is under way
+                await trio.sleep(1)  # the attempt is in flight
                 pid: int | None = fork()
             else:
                 instrument = _ForkInTheLoop()
@@ -176,7 +176,7 @@ def test_what_was_pending_at_a_fork_is_neither_sent_nor_settled_by_a_child_that_
             answer = [stats.pending_events, stats.failed_events, sent, lines, trio.current_time() - left]
             os.write(writer, json.dumps(answer).encode())
             os._exit(0)
-        _, status = os.waitpid(pid, 0)  # noqa: ASYNC222 - the block is left; nothing else is to run
+        _, status = os.waitpid(pid, 0)  # noqa: ASYNC222 - the block is left; nothing else should run
         assert status == 0, "the child failed"
         assert stats.processed_events == 2
 
@@ -191,8 +191,8 @@ def test_what_was_pending_at_a_fork_is_neither_sent_nor_settled_by_a_child_that_
     assert sent == [parent]
 
 
-def test_in_a_child_what_waits_in_flush_and_arecord_returns() -> None:
-    """flush() with what is pending; arecord, whose event counts as closed. The child ends."""
+def test_waiting_calls_of_flush_and_arecord_return_in_a_child() -> None:
+    """The report of flush() has the pending events, and the event of arecord counts as closed. The child ends."""
 
     async def main() -> None:
         returned: list[Any] = []

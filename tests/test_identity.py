@@ -1,4 +1,4 @@
-"""Series that a back-end cannot tell apart are one: in a plain store, and in line protocol, whoever reads it."""
+"""Series that a back-end can't distinguish are one: in a plain store, and in line protocol, for every reader."""
 
 from __future__ import annotations
 
@@ -34,8 +34,8 @@ from trio_batchmetrics.sinks._influxdb.line_protocol import DIALECTS, LOST, Dial
 # -- a plain store
 
 
-def test_a_plain_store_tells_apart_what_differs_as_text() -> None:
-    """Kinds and units too; it refuses nothing."""
+def test_a_plain_store_distinguishes_series_that_differ_as_text() -> None:
+    """Kinds and units count, too, and it refuses nothing."""
     store = SeriesStore()
     events = [Counter("c", {"a": None}, 1), Counter("c", {"a": ""}, 2), Gauge("c", {}, 3), Counter("c", {"a.b": 1}, 4)]
     assert store.merge([*events, Counter("c", {"a_b": 1}, 5), Counter("c", {"a_b": "1"}, 6)]) is None
@@ -46,7 +46,7 @@ def test_a_plain_store_tells_apart_what_differs_as_text() -> None:
 
 
 def test_events_that_lost_their_labels_are_counted_by_instrument() -> None:
-    """In recorders, classes and points; not those that a bound instrument has counted itself."""
+    """Recorders, classes and points are tried, without events that a bound instrument has counted itself."""
     store = SeriesStore(SinkContext(max_series=2))
     overflown = {"otel.metric.overflow": "true"}
     for _ in range(2):
@@ -71,14 +71,14 @@ def test_events_that_lost_their_labels_are_counted_by_instrument() -> None:
 
 @metric_event
 class Two(MetricEvent):
-    """Measures twice."""
+    """A class that measures twice."""
 
     seconds: float = measure(Histogram, "taken", unit="s")
     jobs: int = measure(Counter, "clash")
 
 
 def prometheus() -> PrometheusSink:
-    """Make a sink that has a gauge called like the counter of `Two`."""
+    """Create a sink that has a gauge with the same name as the counter of `Two`."""
     sink = PrometheusSink()
     sink.bind(SinkContext())
     assert sink.merge([Gauge("clash.total", {}, 1)]) is None
@@ -86,8 +86,8 @@ def prometheus() -> PrometheusSink:
 
 
 @pytest.mark.parametrize("as_batch", [False, True])
-def test_the_refused_are_named_by_their_position_among_all(as_batch: bool) -> None:
-    """In a batch of several classes, or in a list with some that are not valid; what else they measure stays."""
+def test_refused_events_are_named_by_their_position_among_all_events(as_batch: bool) -> None:
+    """A batch of several classes, and a list with invalid events are tried; their other measures stay."""
     sink = prometheus()
     events: list[MetricEvent] = [
         CacheMetric("redis", "hit"),
@@ -109,8 +109,8 @@ def test_the_refused_are_named_by_their_position_among_all(as_batch: bool) -> No
     assert "clash_total 1.0\n" in page
 
 
-async def test_the_refused_are_rejected_and_the_others_delivered(autojump_clock: MockClock) -> None:
-    """With a ledger that adds up, in batches of any size."""
+async def test_refused_events_are_rejected_and_the_others_delivered(autojump_clock: MockClock) -> None:
+    """The ledger balances for batches of any size."""
     sink = PrometheusSink()
     async with collector(BatchMetricsConfig(batch_size=1500), sinks=[sink]) as metrics:
         metrics.record_gauge("clash.total", {}, 1)
@@ -129,7 +129,7 @@ async def test_the_refused_are_rejected_and_the_others_delivered(autojump_clock:
 
 @pytest.mark.parametrize("refused", [True, False])
 def test_huge_labels_without_a_series_of_their_own_are_not_remembered(refused: bool) -> None:
-    """They are rejected, or go to the series for the rest; what is kept of them is bounded in bytes."""
+    """Their events are rejected, or join the overflow series; the bytes kept of these labels are bounded."""
     sink = PrometheusSink(limits=Limits(label_value_bytes=1000) if refused else None)
     sink.bind(SinkContext(max_series=1))
     sink.merge([Counter("c", {}, 1)])
@@ -145,19 +145,19 @@ def test_huge_labels_without_a_series_of_their_own_are_not_remembered(refused: b
 
 
 def made(dialect: Dialect | None = None, **context: Any) -> InfluxDBSeriesSink:
-    """Make a sink that writes series as lines."""
+    """Create a sink that writes series as lines."""
     sink = InfluxDBSeriesSink("http://127.0.0.1:1", database="db", dialect=dialect)
     sink.bind(SinkContext(**context))
     return sink
 
 
 def lines(sink: InfluxDBSeriesSink) -> list[str]:
-    """Return what it writes, without times."""
+    """Return the written lines without times."""
     return [line.rpartition(" ")[0] for line in sink.snapshot().decode().splitlines()]
 
 
-def test_lines_that_would_overwrite_each_other_are_one() -> None:
-    """None, an empty label and none at all; names that get an underscore; texts that cannot be carried."""
+def test_lines_that_would_overwrite_each_other_become_one() -> None:
+    """None, empty and missing labels, names that get an underscore, and texts that can't be carried are tried."""
     sink = made("influxdb")
     assert sink.merge([Counter("hits", {"user": None}, 7), Counter("hits", {"user": ""}, 2)]) is None
     assert lines(sink) == ["hits value=9.0"]
@@ -175,8 +175,8 @@ def test_lines_that_would_overwrite_each_other_are_one() -> None:
     assert sum(line.startswith("h,sum_=1 count=2,sum=2.0,") for line in lines(sink)) == 1
 
 
-def test_a_counter_and_a_gauge_of_one_name_would_overwrite_each_other() -> None:
-    """The later is refused, and one of another unit; a histogram has other fields, and an annotation isn't a unit."""
+def test_a_counter_and_a_gauge_with_the_same_name_would_overwrite_each_other() -> None:
+    """The later one is refused, and so is another unit; a histogram has other fields, an annotation isn't a unit."""
     sink = made("influxdb")
     sink.merge([Counter("x", {}, 1), Counter("cache.operations", {}, 5)])
     refused = sink.merge(
@@ -201,10 +201,10 @@ label_sets = st.dictionaries(texts | reserved, texts, max_size=3)
 @example([("m", {"__name__": "a"}, 1), ("m", {"__name___": "a"}, 2)])
 @pytest.mark.parametrize("dialect", DIALECTS)
 @pytest.mark.parametrize("known", [True, False])
-def test_no_line_is_there_twice_and_nothing_is_lost(
+def test_no_line_is_written_twice_and_nothing_is_lost(
     dialect: Dialect, known: bool, series: Sequence[tuple[str, dict[str, str], int]]
 ) -> None:
-    """Whatever the texts are, whether the dialect was known at first or found out later."""
+    """Any texts are tried, whether the dialect is known at first or detected later."""
     sink = made(dialect if known else None)
     assert sink.merge([Counter(name, labels, value) for name, labels, value in series]) is None
     sink._dialect = dialect
@@ -216,10 +216,10 @@ def test_no_line_is_there_twice_and_nothing_is_lost(
 
 @settings(deadline=None)
 @given(names=st.tuples(texts, texts), labels=st.tuples(label_sets, label_sets))
-def test_what_is_equal_in_one_dialect_is_equal_while_none_is_known(
+def test_series_that_are_equal_in_one_dialect_are_equal_while_none_is_known(
     names: tuple[str, str], labels: tuple[dict[str, str], dict[str, str]]
 ) -> None:
-    """So that no series has to be split or joined later."""
+    """No series has to be split or joined later because of this."""
     pairs = [*zip(names, labels, strict=True)]
     for dialect in DIALECTS:
         one, other = (series_key(name, tags, dialect, ["value"]).text for name, tags in pairs)
@@ -233,7 +233,7 @@ def test_what_is_equal_in_one_dialect_is_equal_while_none_is_known(
 
 @pytest.mark.parametrize("name", ["prometheus", "pushgateway", "influxdb"])
 async def test_bound_instruments_and_recorders_meet_in_one_series(name: str, autojump_clock: MockClock) -> None:
-    """However their labels are written."""
+    """Recorders and bound instruments share a series however their labels are written."""
     sinks: dict[str, SeriesSink[Any]] = {
         "prometheus": PrometheusSink(),
         "pushgateway": PushgatewaySink("http://127.0.0.1:1", job="j"),
@@ -242,10 +242,10 @@ async def test_bound_instruments_and_recorders_meet_in_one_series(name: str, aut
     sink = sinks[name]
 
     class Shown(type(sink)):  # type: ignore[misc]
-        """Does not push."""
+        """A sink that doesn't push."""
 
         async def send(self, payload: Payload[Any]) -> None:
-            """Take it."""
+            """Report success."""
 
     sink.__class__ = Shown
     async with collector(BatchMetricsConfig(static_labels={"empty": ""}), sinks=[sink]) as metrics:

@@ -1,7 +1,7 @@
-"""Instruments are made and updated in any thread, and in the middle of anything: nothing is lost, nothing raises.
+"""Instruments are created and updated in any thread, and in the middle of anything: nothing is lost, nothing raises.
 
-Signal handlers, ``__del__``, logging handlers, callbacks, other threads; during a record, an update, a collection, the
-opening and the leaving of the block.
+Signal handlers, ``__del__``, logging handlers, callbacks and other threads are tried; during a record, an update, a
+collection, the opening and the leaving of the block.
 """
 
 from __future__ import annotations
@@ -40,15 +40,15 @@ STRIDE = int(os.environ.get("POINTS_STRIDE", "11"))
 
 
 class Made:
-    """Makes and updates an instrument of each kind with every call, under a name of its own; knows what must arrive."""
+    """A source of instruments: each call creates and updates one of each kind with a new name; it knows their sums."""
 
     def __init__(self, metrics: BatchMetricsCollector) -> None:
-        """Make them here."""
+        """Create a source that uses this collector."""
         self.metrics = metrics
         self.count = 0
 
     def one_of_each(self) -> None:
-        """Make one of each kind, describe a name, and update the shared ones too."""
+        """Create one of each kind, describe a name, and update the shared ones, too."""
         self.count += 1
         number = self.count
         self.metrics.counter(f"c.{number}", labels={"n": number}).add(2)
@@ -60,7 +60,7 @@ class Made:
         self.metrics.counter("labelled", labels={"n": number}).add()
 
     def check(self, events: list[MetricEvent], *, closed: int = 0) -> None:
-        """Assert that everything arrived, but for updates that were counted as closed."""
+        """Assert that everything arrived, except updates that were counted as closed."""
         taken = [event for event in events if isinstance(event, Counter | Gauge | HistogramPoint)]
         names = {event.name for event in taken}
         shared = sum(event.value for event in taken if isinstance(event, Counter) and event.name == "shared")
@@ -93,8 +93,8 @@ CREATIONS: dict[str, Callable[[BatchMetricsCollector], object]] = {
 
 
 @pytest.mark.parametrize("creation", CREATIONS)
-async def test_an_instrument_is_made_in_any_thread(creation: str, autojump_clock: MockClock) -> None:
-    """As in Trio's: while there is room and when the buffer is full, and after the block."""
+async def test_an_instrument_can_be_created_in_any_thread(creation: str, autojump_clock: MockClock) -> None:
+    """Other threads create it as Trio's does, with room, with a full buffer, and after the block."""
     call = CREATIONS[creation]
     async with collector(BatchMetricsConfig(buffer_size=1), sinks=[RecordingSink()]) as metrics:
         in_a_thread(lambda: call(metrics))
@@ -109,10 +109,10 @@ async def test_an_instrument_is_made_in_any_thread(creation: str, autojump_clock
 
 
 @pytest.mark.parametrize("creation", ["counter", "gauge", "histogram", "observable_gauge"])
-async def test_the_first_instrument_begins_the_periodic_collection_from_any_thread(
+async def test_the_first_instrument_starts_the_periodic_collection_from_any_thread(
     creation: str, autojump_clock: MockClock
 ) -> None:
-    """Trio is woken for it, though every task is asleep."""
+    """Trio wakes for it, though every task is asleep."""
     sink = TimedSink()
     async with collector(BatchMetricsConfig(flush_interval=10), sinks=[sink]) as metrics:
         await trio.sleep(3)
@@ -121,16 +121,16 @@ async def test_the_first_instrument_begins_the_periodic_collection_from_any_thre
         assert sink.times == [13.0]
 
 
-async def test_instruments_made_in_a_thread_are_the_same_objects(autojump_clock: MockClock) -> None:
-    """Whichever thread asks."""
+async def test_instruments_created_in_a_thread_are_the_same_objects(autojump_clock: MockClock) -> None:
+    """Every thread gets the same object."""
     async with collector(sinks=[]) as metrics:
         made: list[object] = []
         in_a_thread(lambda: made.append(metrics.counter("c", labels={"a": 1})))
         assert metrics.counter("c", labels={"a": 1}) is made[0]
 
 
-async def test_fifty_threads_and_trios_make_and_update_at_once_and_every_sum_is_exact() -> None:
-    """While collections and flushes go on: each its own instruments, and the same ones as all the others."""
+async def test_fifty_threads_and_trios_create_and_update_at_once_and_every_sum_is_exact() -> None:
+    """Collections and flushes go on while each thread uses its own instruments and the shared ones."""
     sink = RecordingSink()
     async with collector(BatchMetricsConfig(flush_interval=0.01), sinks=[sink]) as metrics:
 
@@ -162,7 +162,7 @@ async def test_fifty_threads_and_trios_make_and_update_at_once_and_every_sum_is_
 
 
 async def test_threads_that_go_on_while_the_block_is_left_lose_nothing_uncounted() -> None:
-    """Each update is in a point that arrived, or was counted as closed; also of instruments made at the last moment."""
+    """Each update is in a point that arrived, or counts as closed, including those of last-moment instruments."""
     for _ in range(5):
         sink = RecordingSink()
         stop = threading.Event()
@@ -192,8 +192,8 @@ async def test_threads_that_go_on_while_the_block_is_left_lose_nothing_uncounted
 # -- in the middle of anything
 
 
-def test_instruments_are_made_in_the_middle_of_making_one() -> None:
-    """At each place: the same name and labels are the same object, and everything arrives."""
+def test_instruments_can_be_created_while_another_is_created() -> None:
+    """At each place, the same name and labels give the same object, and everything arrives."""
 
     async def play(point: int) -> int:
         sink = RecordingSink()
@@ -220,8 +220,8 @@ def test_instruments_are_made_in_the_middle_of_making_one() -> None:
     run_at_every_point(play, least=50)
 
 
-def test_instruments_are_made_in_the_middle_of_a_collection(caplog: pytest.LogCaptureFixture) -> None:
-    """At each place of a flush with bound and observable instruments: they arrive with it or with the next one."""
+def test_instruments_can_be_created_in_the_middle_of_a_collection(caplog: pytest.LogCaptureFixture) -> None:
+    """At each place of a flush with bound and observable instruments, they arrive with it or with the next one."""
 
     async def play(point: int) -> int:
         sink = RecordingSink()
@@ -241,8 +241,10 @@ def test_instruments_are_made_in_the_middle_of_a_collection(caplog: pytest.LogCa
     assert caplog.records == []
 
 
-def test_instruments_are_made_in_the_middle_of_opening_collecting_and_leaving(caplog: pytest.LogCaptureFixture) -> None:
-    """At each place of a collector's life: what they count arrives, or is counted as closed."""
+def test_instruments_can_be_created_in_the_middle_of_opening_collecting_and_leaving(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """At each place of a collector's life, their updates arrive, or count as closed."""
 
     async def play(point: int) -> int:
         sink = RecordingSink()
@@ -268,7 +270,7 @@ def test_instruments_are_made_in_the_middle_of_opening_collecting_and_leaving(ca
 
 
 class _Dying:
-    """Makes instruments when it is collected as garbage."""
+    """An object that creates instruments when it is garbage-collected."""
 
     def __init__(self, made: Made) -> None:
         self.made = made
@@ -279,7 +281,7 @@ class _Dying:
 
 
 class _Handler(logging.Handler):
-    """Makes instruments for each line that is logged."""
+    """A handler that creates instruments for each logged line."""
 
     def __init__(self, made: Made) -> None:
         super().__init__()
@@ -289,8 +291,8 @@ class _Handler(logging.Handler):
         self.made.one_of_each()
 
 
-async def test_signal_handlers_finalizers_and_logging_handlers_make_instruments_while_all_goes_on() -> None:
-    """Real ones, thousands of times, in the middle of collections of thousands of instruments: no update is lost."""
+async def test_signal_handlers_finalizers_and_logging_handlers_create_instruments_while_everything_goes_on() -> None:
+    """Thousands of real ones interrupt collections of thousands of instruments, and no update is lost."""
     sink = RecordingSink()
     logger = logging.getLogger("tests.app")
     thresholds = gc.get_threshold()
@@ -332,7 +334,7 @@ async def test_signal_handlers_finalizers_and_logging_handlers_make_instruments_
 
 @contextmanager
 def raising_in_collection(of: int) -> Generator[None, None, None]:
-    """Raise in the middle of a collection, once, as it comes to its n-th instrument (a signal handler may)."""
+    """Raise in the middle of a collection, once, at its n-th instrument (a signal handler may)."""
     calls = [0]
 
     def trace(frame: FrameType, event: str, _: object) -> None:
@@ -353,7 +355,7 @@ def raising_in_collection(of: int) -> Generator[None, None, None]:
 async def test_a_collection_that_fails_costs_nothing_but_itself(
     autojump_clock: MockClock, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """It hands on what it has taken, and the next one the rest; it is logged with its traceback."""
+    """It hands on the points it has taken, and the next one the rest; it is logged with its traceback."""
     sink = RecordingSink()
     async with collector(BatchMetricsConfig(flush_interval=10), sinks=[sink]) as metrics:
         for number in range(1000):
@@ -367,8 +369,8 @@ async def test_a_collection_that_fails_costs_nothing_but_itself(
     assert sum(event.value for event in sink.events if isinstance(event, Counter)) == sum(range(1000))
 
 
-async def test_a_last_collection_that_fails_changes_nothing_of_how_the_block_ends(autojump_clock: MockClock) -> None:
-    """The body's own exception leaves; what the collection had taken arrives, and the rest is given up, and counted."""
+async def test_a_last_collection_that_fails_does_not_change_how_the_block_ends(autojump_clock: MockClock) -> None:
+    """The body's own exception leaves; points already taken arrive, and the rest is given up, and counted."""
     sink = RecordingSink()
     mine = KeyError("mine")
     metrics: BatchMetricsCollector | None = None
@@ -385,11 +387,11 @@ async def test_a_last_collection_that_fails_changes_nothing_of_how_the_block_end
 
 
 class Ending(BaseException):
-    """Is no `Exception`."""
+    """An exception that isn't an `Exception`."""
 
 
-def test_what_ends_the_library_leaves_no_update_uncounted() -> None:
-    """A sink raises beside `Exception`: the points that no collection had taken are given up, and counted."""
+def test_a_base_exception_that_ends_the_collector_leaves_no_update_uncounted() -> None:
+    """A sink raises it: the points that no collection had taken are given up, and counted."""
 
     async def end(batch: object) -> None:
         raise Ending

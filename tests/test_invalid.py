@@ -1,4 +1,4 @@
-"""The line in the log that says why an event is invalid: what it names, how often it comes."""
+"""The log line that explains why an event is invalid: its content and its frequency."""
 
 import logging
 from collections.abc import Callable, Generator
@@ -30,10 +30,10 @@ PREFIX = "metrics: invalid: "
 
 
 class Lines(logging.Handler):
-    """Keeps the lines about invalid events, with their levels."""
+    """A handler that keeps the lines about invalid events, with their levels."""
 
     def __init__(self) -> None:
-        """Start empty."""
+        """Create an empty handler."""
         super().__init__()
         self.lines: list[tuple[int, str]] = []
 
@@ -45,7 +45,7 @@ class Lines(logging.Handler):
 
     @property
     def texts(self) -> list[str]:
-        """What the lines say."""
+        """The texts of the lines."""
         return [line for _, line in self.lines]
 
 
@@ -70,32 +70,32 @@ def at_debug() -> Generator[None, None, None]:
 
 @metric_event
 class Picky(MetricEvent):
-    """Refuses whatever it is made of."""
+    """A class that refuses all arguments."""
 
     queue: str = label("queue")
 
     def __attrs_post_init__(self) -> None:
-        """Refuse."""
+        """Raise an error."""
         raise ValueError("not that one")
 
 
 @metric_event
 class Job(MetricEvent):
-    """An event of a user's own."""
+    """An event class of a user."""
 
     queue: Any = label("queue")
     size: Any = measure(Counter, "job.size")
 
 
 class Forgotten(MetricEvent):
-    """Lacks the decorator."""
+    """A class that lacks the decorator."""
 
 
 class LongRepr:
-    """Says much about itself, on several lines."""
+    """An object with a long repr of several lines."""
 
     def __repr__(self) -> str:
-        """Go on and on."""
+        """Return a very long text."""
         return "line\n" * 1000
 
 
@@ -198,7 +198,7 @@ SAID: list[tuple[Record, str]] = [
 async def test_an_invalid_event_is_traceable(
     record: Record, said: str, lines: Lines, autojump_clock: MockClock
 ) -> None:
-    """The line names the class, the field or instrument, the rule, the value's type and its start; on one line."""
+    """The line names the class, the field or instrument, the rule, the value's type and its start, on one line."""
     async with collector(sinks=[]) as metrics:
         record(metrics)
         metrics.record_cache_metric("redis", "hit")
@@ -211,7 +211,7 @@ async def test_an_invalid_event_is_traceable(
     assert balanced(metrics.stats()).dropped == {"invalid": 1}
 
 
-async def test_a_line_comes_once_a_minute_for_each_class_field_and_rule(
+async def test_a_line_is_logged_once_a_minute_for_each_class_field_and_rule(
     lines: Lines, autojump_clock: MockClock
 ) -> None:
     """Other classes, fields and rules are logged at once."""
@@ -237,7 +237,7 @@ async def test_a_line_comes_once_a_minute_for_each_class_field_and_rule(
 
 @pytest.mark.usefixtures("at_debug")
 async def test_at_debug_every_invalid_event_is_logged(lines: Lines, autojump_clock: MockClock) -> None:
-    """However many a batch has; those that are not due at WARNING come at DEBUG."""
+    """All invalid events of a batch are logged; those that aren't due at WARNING are logged at DEBUG."""
     async with collector(sinks=[]) as metrics:
         for number in range(1, 1201):
             metrics.record_counter("jobs", {}, -number)
@@ -247,14 +247,14 @@ async def test_at_debug_every_invalid_event_is_logged(lines: Lines, autojump_clo
 
 
 async def test_a_logging_handler_may_record_invalid_events(autojump_clock: MockClock) -> None:
-    """It feeds itself no faster than batches, and nothing is lost uncounted."""
+    """It triggers itself no faster than batches come, and no loss goes uncounted."""
     held: list[BatchMetricsCollector] = []
 
     class Recording(logging.Handler):
-        """Records something bad for each line."""
+        """A handler that records an invalid event for each line."""
 
         def emit(self, record: logging.LogRecord) -> None:
-            """Record."""
+            """Record an invalid event."""
             held[0].record_counter("", {}, 1)
             held[0].record(record)
 
@@ -274,7 +274,7 @@ async def test_a_logging_handler_may_record_invalid_events(autojump_clock: MockC
 
 
 async def test_a_disabled_or_left_collector_logs_nothing_about_values(lines: Lines, autojump_clock: MockClock) -> None:
-    """What is recorded there is not looked at."""
+    """Events recorded there aren't examined."""
     async with collector(sinks=[]) as metrics:
         pass
     nothing: Any = None
@@ -284,8 +284,8 @@ async def test_a_disabled_or_left_collector_logs_nothing_about_values(lines: Lin
     assert balanced(metrics.stats()).dropped == {"closed": 2}
 
 
-def test_what_is_remembered_of_faults_is_bounded(lines: Lines) -> None:
-    """A program that makes event classes without end is logged more often, not remembered without end."""
+def test_the_memory_of_faults_is_bounded(lines: Lines) -> None:
+    """A program that creates event classes without end is logged more often, and memory stays bounded."""
     now = [0.0]
     invalid = InvalidEvents(lambda: now[0])
     for number in range(2500):
@@ -295,8 +295,8 @@ def test_what_is_remembered_of_faults_is_bounded(lines: Lines) -> None:
     assert len(invalid) <= 1000
 
 
-def test_a_fault_is_due_again_after_a_minute_by_the_clock_that_is_given(lines: Lines) -> None:
-    """Whatever clock that is."""
+def test_a_fault_is_due_again_after_a_minute_by_the_given_clock(lines: Lines) -> None:
+    """Any clock may be given."""
     now = [100.0]
     invalid = InvalidEvents(lambda: now[0])
     for moment in (100.0, 159.9, 160.0, 200.0, 219.9, 220.0):

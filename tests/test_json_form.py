@@ -1,4 +1,4 @@
-"""The JSON form of an event, wherever events are kept, and how labels become text."""
+"""The JSON form of an event, wherever events are stored, and the conversion of labels to text."""
 
 import enum
 import json
@@ -29,16 +29,16 @@ STAMP = 1_795_489_500_123_456_789
 
 
 class Color(enum.Enum):
-    """A label's value."""
+    """An enum used as a label's value."""
 
     RED = 1
 
 
 class Shouting(str):
-    """A str that prints otherwise; its text is what it is."""
+    """A str that prints otherwise; its text is its characters."""
 
     def __str__(self) -> str:
-        """Shout."""
+        """Return the text in capitals."""
         return self.upper()
 
 
@@ -68,7 +68,7 @@ class Shouting(str):
     ids=ascii,
 )
 def test_a_label_value_becomes_text(value: object, expected: str | None) -> None:
-    """Bools in lower case, None as nothing, halves of surrogate pairs as what every encoding can carry."""
+    """Bools are in lower case, None has no text, and halves of surrogate pairs become something that can be encoded."""
     assert text(value) == expected
     if expected is not None:
         assert type(text(value)) is str
@@ -76,7 +76,7 @@ def test_a_label_value_becomes_text(value: object, expected: str | None) -> None
 
 @given(value=st.text(st.characters()))
 def test_text_can_always_be_encoded_and_is_kept_where_it_could_be(value: str) -> None:
-    """Idempotent, too."""
+    """The conversion is idempotent, too."""
     result = text(value)
     assert result is not None
     result.encode()
@@ -89,7 +89,7 @@ def test_text_can_always_be_encoded_and_is_kept_where_it_could_be(value: str) ->
 
 
 def test_static_labels_are_on_every_event_and_its_own_win() -> None:
-    """The caller's dict is not touched."""
+    """The caller's dict isn't touched."""
     static = {"instance": "one", "region": "eu"}
     assert labels_of(Counter("a", {"region": "us", "shard": 3}, 1), static) == {
         "instance": "one",
@@ -106,7 +106,7 @@ def test_static_labels_are_on_every_event_and_its_own_win() -> None:
 
 
 def test_a_label_without_a_value_is_left_out() -> None:
-    """None is no text."""
+    """None has no text."""
     assert labels_of(BackendRequest("openai", "gpt-4", True, 1)) == {
         "provider": "openai",
         "model": "gpt-4",
@@ -116,7 +116,7 @@ def test_a_label_without_a_value_is_left_out() -> None:
 
 
 def test_label_names_become_text_too() -> None:
-    """Whatever the mapping's keys are."""
+    """The mapping's keys may be anything."""
     labels: Any = {1: "x", "b": 2}
     assert labels_of(Counter("a", labels, 1)) == {"1": "x", "b": "2"}
 
@@ -125,7 +125,7 @@ def test_label_names_become_text_too() -> None:
 
 
 def test_a_timestamp_is_rfc_3339_with_nine_digits() -> None:
-    """As in the documentation."""
+    """The form is the documented one."""
     moment = datetime(2026, 11, 24, 3, 5, tzinfo=UTC)
     assert rfc3339(int(moment.timestamp()) * 10**9 + 123_456_789) == "2026-11-24T03:05:00.123456789Z"
     assert rfc3339(0) == "1970-01-01T00:00:00.000000000Z"
@@ -134,7 +134,7 @@ def test_a_timestamp_is_rfc_3339_with_nine_digits() -> None:
 
 @given(timestamp=st.integers(-(2**62), 2**63 - 1))
 def test_a_timestamp_can_be_read_back_exactly(timestamp: int) -> None:
-    """To the nanosecond."""
+    """The value is exact to the nanosecond."""
     written = rfc3339(timestamp)
     assert len(written) == len("2026-11-24T03:05:00.123456789Z")
     whole = datetime.fromisoformat(written[:19]).replace(tzinfo=UTC) - datetime(1970, 1, 1, tzinfo=UTC)
@@ -205,7 +205,7 @@ def test_a_timestamp_can_be_read_back_exactly(timestamp: int) -> None:
     ids=lambda value: type(value).__name__,
 )
 def test_the_json_form_of_each_kind_is_as_documented(event: MetricEvent, form: dict[str, Any]) -> None:
-    """The timestamp first, then the kind, the name of a named event, labels, fields."""
+    """The timestamp comes first, then the kind, the name of a named event, labels and fields."""
     line = json_line(event)
     assert json.loads(line) == {"@timestamp": "2026-11-24T03:05:00.123456789Z", **form}
     assert list(json.loads(line)) == [
@@ -215,7 +215,7 @@ def test_the_json_form_of_each_kind_is_as_documented(event: MetricEvent, form: d
 
 @given(event=EVENTS, static=st.dictionaries(st.text(max_size=3), st.text(max_size=3), max_size=2))
 def test_the_json_form_survives_being_written_and_read(event: MetricEvent, static: dict[str, str]) -> None:
-    """On one line, every number a float, every label a text, nothing lost."""
+    """The form is one line, every number is a float, every label is text, and nothing is lost."""
     line = json_line(event, static)
     assert "\n" not in line
     assert "\r" not in line
@@ -234,7 +234,7 @@ def test_the_json_form_survives_being_written_and_read(event: MetricEvent, stati
 
 
 @given(value=st.integers(0, int(1.7976931348623157e308)) | st.floats(0, allow_infinity=False))
-def test_a_number_is_floating_point_to_whatever_maps_types(value: float) -> None:
+def test_every_number_is_written_as_floating_point(value: float) -> None:
     """An int is written with a point or an exponent, and is read back as the nearest float."""
     line = json_line(Counter("a", {}, value))
     written = line.partition('"value":')[2].rstrip("}")
@@ -242,14 +242,14 @@ def test_a_number_is_floating_point_to_whatever_maps_types(value: float) -> None
     assert float(written) == float(value)
 
 
-def test_what_json_cannot_say_is_never_written() -> None:
-    """NaN is no JSON; validation keeps it out, and the encoder would not let it through either."""
+def test_values_that_json_cannot_express_are_never_written() -> None:
+    """NaN isn't JSON; validation keeps it out, and the encoder would refuse it, too."""
     with pytest.raises(ValueError, match="JSON compliant"):
         json_line(Gauge("a", {}, math.nan))
 
 
-def test_what_is_not_ascii_is_written_as_it_is() -> None:
-    """Half the size, and readable."""
+def test_text_that_is_not_ascii_is_written_as_it_is() -> None:
+    """The text is readable, and takes half the space."""
     line = json_line(Counter("größe", {"emoji": "🙂", "line": "a\nb\u2028c", "half": "\ud83d"}, 1))
     assert '"größe"' in line
     assert '"🙂"' in line
@@ -257,11 +257,11 @@ def test_what_is_not_ascii_is_written_as_it_is() -> None:
     assert json.loads(line.encode())["labels"]["half"] == "\ufffd"
 
 
-def test_an_event_whose_class_was_never_declared_has_no_form() -> None:
-    """It says so."""
+def test_an_event_whose_class_was_never_declared_has_no_json_form() -> None:
+    """The error says so."""
 
     class Forgotten(MetricEvent):
-        """Lacks the decorator."""
+        """A class that lacks the decorator."""
 
     with pytest.raises(TypeError, match="Forgotten isn't an event class"):
         json_line(Forgotten())

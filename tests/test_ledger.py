@@ -1,4 +1,4 @@
-"""The ledger against a model that knows every event; and the buffer above it, with everything that may record."""
+"""The ledger compared with a model that knows every event, and the buffer above it with everything that may record."""
 
 from __future__ import annotations
 
@@ -38,16 +38,16 @@ EVENT, SERIES = ["e0", "e1", "e2"], ["s0", "s1"]
 
 @attrs.define(eq=False)
 class Modelled:
-    """One event, as the model sees it."""
+    """One event as the model sees it."""
 
     reached: set[str] = attrs.field(factory=set[str])
     settled: dict[str, str] = attrs.field(factory=dict[str, str])
     dropped: str | None = None
     over: bool = False
-    """Failed because the end came before it reached the sinks."""
+    """Whether it failed because the end came before it reached the sinks."""
 
     def outcome(self, sinks: list[str], *, handed: bool) -> str:
-        """Say what it counts as."""
+        """Return the count to which it belongs."""
         if self.dropped:
             return "dropped"
         if self.over:
@@ -62,7 +62,7 @@ class Modelled:
 
 @attrs.define(eq=False)
 class Group:
-    """A batch, and what the model knows of it."""
+    """A batch, and the model's knowledge of it."""
 
     batch: PendingBatch
     rows: list[Modelled]
@@ -81,11 +81,11 @@ class Following:
 
 
 class LedgerMachine(RuleBasedStateMachine):
-    """Every transition in any order, each count compared with the model after each."""
+    """A machine that makes every transition in any order and compares each count with the model after each."""
 
     @initialize(event_sinks=st.integers(0, 3), series_sinks=st.integers(0, 2))
     def open(self, event_sinks: int, series_sinks: int) -> None:
-        """Open the books for some sinks."""
+        """Create a ledger for some sinks."""
         self.event, self.series = EVENT[:event_sinks], SERIES[:series_sinks]
         self.accounts = {name: SinkCounters(name, series=name in SERIES) for name in [*self.series, *self.event]}
         self.ledger = Ledger(list(self.accounts.values()))
@@ -108,7 +108,7 @@ class LedgerMachine(RuleBasedStateMachine):
     @rule(count=st.integers(1, 5))
     @precondition(lambda self: not self.ended)
     def record(self, count: int) -> None:
-        """Events are recorded; the first opens a cohort."""
+        """Record events; the first one opens a cohort."""
         for _ in range(count):
             self.rows.append(self._new())
         if self.open_group is None:
@@ -118,20 +118,20 @@ class LedgerMachine(RuleBasedStateMachine):
     @rule(count=st.integers(1, 3))
     @precondition(lambda self: not self.ended)
     def record_points(self, count: int) -> None:
-        """A collection hands on points."""
+        """Hand on the points of a collection."""
         rows = [self._new() for _ in range(count)]
         self.groups.append(Group(self.ledger.open_points(rows), rows))
 
     @rule(reason=st.sampled_from(["buffer_full", "closed", "invalid"]))
     def refuse(self, reason: str) -> None:
-        """An event is not taken."""
+        """Refuse an event."""
         self.ledger.recorded.refuse(reason)
         self._new().dropped = reason
 
     @rule()
     @precondition(lambda self: self.open_group is not None and not self.ended)
     def seal(self) -> None:
-        """The open batch is complete; a new list begins."""
+        """Complete the open batch, and begin a new list."""
         group, self.open_group = self.open_group, None
         assert group is not None
         self.rows = []
@@ -141,7 +141,7 @@ class LedgerMachine(RuleBasedStateMachine):
     @rule(data=st.data())
     @precondition(lambda self: any(group.stage == "waiting" for group in self.groups))
     def push_out(self, data: st.DataObject) -> None:
-        """A waiting event makes room."""
+        """Evict a waiting event to make room."""
         waiting = [g for g in self.groups if g.stage == "waiting" and g.batch.waiting and not g.batch.points]
         if waiting:
             group = data.draw(st.sampled_from(waiting))
@@ -152,7 +152,7 @@ class LedgerMachine(RuleBasedStateMachine):
     @precondition(lambda self: any(g.stage == "waiting" and g is not self.open_group for g in self.groups))
     @precondition(lambda self: not any(g.stage == "taken" for g in self.groups))
     def take(self, data: st.DataObject) -> None:
-        """The flush task takes the oldest batch, one at a time, and finds some of it invalid."""
+        """Let the flush task take the oldest batch, one at a time, and find some of it invalid."""
         group = next(g for g in self.groups if g.stage == "waiting" and g is not self.open_group)
         alive = [event for event in group.rows if not event.dropped]
         self._take(group, data.draw(st.integers(0, len(alive))))
@@ -170,7 +170,7 @@ class LedgerMachine(RuleBasedStateMachine):
     @rule(data=st.data(), works=st.booleans())
     @precondition(lambda self: any(g.stage == "taken" and g.unmerged for g in self.groups))
     def merge(self, data: st.DataObject, works: bool) -> None:
-        """A series sink merges a batch, but for some events that it refuses, or fails to."""
+        """Let a series sink merge a batch, except for some events that it refuses, or fail to."""
         group = data.draw(st.sampled_from([g for g in self.groups if g.stage == "taken" and g.unmerged]))
         refused = data.draw(st.sets(st.integers(0, len(group.valid) - 1)))
         self._merge(group, works, refused)
@@ -194,14 +194,14 @@ class LedgerMachine(RuleBasedStateMachine):
     @rule(data=st.data())
     @precondition(lambda self: any(g.stage == "taken" and not g.unmerged for g in self.groups))
     def hand_over(self, data: st.DataObject) -> None:
-        """A batch reaches the event sinks."""
+        """Hand a batch over to the event sinks."""
         self._hand_over(data.draw(st.sampled_from([g for g in self.groups if g.stage == "taken" and not g.unmerged])))
 
     @rule(count=st.integers(1, 6), data=st.data())
     @precondition(lambda self: not self.ended)
     @precondition(lambda self: not any(g.stage in ("waiting", "taken") for g in self.groups))
     def whole_batch(self, count: int, data: st.DataObject) -> None:
-        """A batch goes all the way to the sinks in one step, so that there is always something to settle."""
+        """Hand a batch over to all sinks in one step, so that there is always something to settle."""
         self.record(count)
         group = self.open_group
         assert group is not None
@@ -223,7 +223,7 @@ class LedgerMachine(RuleBasedStateMachine):
     @rule(data=st.data(), verdict=st.sampled_from(list(Verdict)))
     @precondition(lambda self: self.event and any(g.stage == "handed" for g in self.groups))
     def settle(self, data: st.DataObject, verdict: Verdict) -> None:
-        """An event sink settles a run of events it has not settled."""
+        """Let an event sink settle a run of events that it hasn't settled."""
         name = data.draw(st.sampled_from(self.event))
         group = data.draw(st.sampled_from([g for g in self.groups if g.stage == "handed"]))
         open_positions = [at for at, event in enumerate(group.valid) if name not in event.settled]
@@ -240,7 +240,7 @@ class LedgerMachine(RuleBasedStateMachine):
     @rule(data=st.data())
     @precondition(lambda self: bool(self.series))
     def begin_push(self, data: st.DataObject) -> None:
-        """A series sink takes a snapshot."""
+        """Let a series sink take a snapshot."""
         name = data.draw(st.sampled_from(self.series))
         self.ledger.begin_push(self.accounts[name])
         self.snapshot[name] = list(self.merged[name])
@@ -248,7 +248,7 @@ class LedgerMachine(RuleBasedStateMachine):
     @rule(data=st.data())
     @precondition(lambda self: any(self.snapshot[name] is not None for name in self.series))
     def pushed(self, data: st.DataObject) -> None:
-        """The push of the last snapshot succeeds."""
+        """Let the push of the last snapshot succeed."""
         name = data.draw(st.sampled_from([name for name in self.series if self.snapshot[name] is not None]))
         self.ledger.pushed(self.accounts[name])
         for event in self.snapshot[name] or []:
@@ -261,7 +261,7 @@ class LedgerMachine(RuleBasedStateMachine):
     @rule()
     @precondition(lambda self: len(self.watches) < 4)
     def watch(self) -> None:
-        """A flush begins; what is open leaves."""
+        """Begin a flush, which makes the open batch leave."""
         if self.open_group is not None:
             self.seal()
         done: list[bool] = []
@@ -271,14 +271,14 @@ class LedgerMachine(RuleBasedStateMachine):
     @rule(data=st.data())
     @precondition(lambda self: bool(self.watches))
     def unwatch(self, data: st.DataObject) -> None:
-        """A flush is cancelled."""
+        """Cancel a flush."""
         following = data.draw(st.sampled_from(self.watches))
         self.watches.remove(following)
         self.ledger.remove_waiter(following.watch)
 
     @rule()
     def end(self) -> None:
-        """The block's deadline passes."""
+        """Let the block's deadline pass."""
         for event in self.events:
             if self._outcome(event) == "pending":
                 event.over = True
@@ -294,7 +294,7 @@ class LedgerMachine(RuleBasedStateMachine):
 
     @invariant()
     def agrees_with_the_model(self) -> None:
-        """Each count is the model's; both equations hold."""
+        """Assert that each count is the model's, and that both equations hold."""
         if not hasattr(self, "ledger"):
             return
         stats = balanced(self.ledger.snapshot(None))
@@ -325,7 +325,7 @@ class LedgerMachine(RuleBasedStateMachine):
 
     @invariant()
     def keeps_little(self) -> None:
-        """What is settled is forgotten; what only series sinks hold is a handful of numbers."""
+        """Assert that settled events are forgotten, and that events only in series sinks are a handful of numbers."""
         if hasattr(self, "ledger"):
             unsettled = [g for g in self.groups if any(self._outcome(event) == "pending" for event in g.rows)]
             empty = [g for g in self.groups if g.stage == "waiting"]
@@ -361,7 +361,7 @@ class _Dying:
 
 
 class BufferMachine(RuleBasedStateMachine):
-    """The buffer without a run loop; tasks, signal handlers, threads, finalizers and logging handlers record."""
+    """The buffer without a run loop: tasks, signal handlers, threads, finalizers and logging handlers record."""
 
     @initialize(
         batch_size=st.integers(1, 6),
@@ -369,7 +369,7 @@ class BufferMachine(RuleBasedStateMachine):
         policy=st.sampled_from(["drop_newest", "drop_oldest"]),
     )
     def open(self, batch_size: int, buffer_size: int, policy: Any) -> None:
-        """Open a buffer whose calls into Trio are kept in a list."""
+        """Create a buffer whose calls into Trio are kept in a list."""
         self.config = BatchMetricsConfig(batch_size=batch_size, buffer_size=buffer_size, on_full=policy)
         self.ledger = Ledger([])
         self.calls: list[Any] = []
@@ -389,11 +389,11 @@ class BufferMachine(RuleBasedStateMachine):
         signal.signal(signal.SIGUSR2, lambda _signum, _frame: self.put_one())
 
     def teardown(self) -> None:
-        """Leave the signal as it was."""
+        """Restore the signal's handler."""
         signal.signal(signal.SIGUSR2, signal.SIG_DFL)
 
     def _expect(self) -> int:
-        """Say what the model does with one more event; return its number."""
+        """Do in the model what one more event does; return its number."""
         self.put += 1
         if self.closed:
             return self.put
@@ -410,28 +410,28 @@ class BufferMachine(RuleBasedStateMachine):
 
     @rule(count=st.integers(1, 9))
     def record(self, count: int) -> None:
-        """A task records."""
+        """Record in a task."""
         for _ in range(count):
             self.put_one()
 
     @rule()
     def record_in_a_signal_handler(self) -> None:
-        """A signal handler records."""
+        """Record in a signal handler."""
         signal.raise_signal(signal.SIGUSR2)
 
     @rule()
     def record_in_a_finalizer(self) -> None:
-        """``__del__`` records."""
+        """Record in ``__del__``."""
         _Dying(self)
 
     @rule()
     def record_in_a_logging_handler(self) -> None:
-        """A logging handler records."""
+        """Record in a logging handler."""
         self.logger.warning("anything")
 
     @rule(count=st.integers(1, 4))
     def record_in_a_thread(self, count: int) -> None:
-        """Another thread records."""
+        """Record in another thread."""
         events = [Counter("c", {"id": self._expect()}, 1) for _ in range(count)]
 
         def put() -> None:
@@ -446,13 +446,13 @@ class BufferMachine(RuleBasedStateMachine):
     @rule()
     @precondition(lambda self: self.hand is None)
     def take_in_hand(self) -> None:
-        """The flush task takes the oldest batch in hand; its events still wait."""
+        """Let the flush task select the oldest batch, whose events still wait."""
         self.hand = self.buffer.next_batch()
 
     @rule()
     @precondition(lambda self: self.hand is not None)
     def take(self) -> None:
-        """The flush task takes the batch's events."""
+        """Let the flush task take the batch's events."""
         assert self.hand is not None
         self.buffer.seal(self.hand)
         rows = self.buffer.take(self.hand)
@@ -465,19 +465,19 @@ class BufferMachine(RuleBasedStateMachine):
 
     @rule()
     def hurry(self) -> None:
-        """A flush lets the open batch leave."""
+        """Let a flush send the open batch on its way."""
         self.buffer.seal_open_batch()
 
     @rule()
     @precondition(lambda self: not self.closed)
     def close(self) -> None:
-        """The block is left."""
+        """Leave the block."""
         self.buffer.close()
         self.closed = True
 
     @invariant()
     def agrees_with_the_model(self) -> None:
-        """What waits is what the model keeps, never more than the buffer holds, and everything is counted."""
+        """Assert that waiting events are the model's, never exceed the buffer, and that everything is counted."""
         if hasattr(self, "ledger"):
             stats = balanced(self.ledger.snapshot(None))
             assert (
@@ -499,7 +499,7 @@ TestBufferMachine.settings = settings(
 
 
 def test_more_event_sinks_than_a_byte_can_count_are_refused() -> None:
-    """80 are fine, 81 are not."""
+    """80 sinks are accepted, and 81 are refused."""
     Ledger([SinkCounters(f"s{n}", series=False) for n in range(80)])
     with pytest.raises(ValueError, match="at most 80"):
         Ledger([SinkCounters(f"s{n}", series=False) for n in range(81)])
@@ -507,7 +507,7 @@ def test_more_event_sinks_than_a_byte_can_count_are_refused() -> None:
 
 @pytest.mark.parametrize("count", [2, 80])
 def test_the_last_of_many_sinks_settles_an_event(count: int) -> None:
-    """One byte holds the state of as many sinks as are allowed."""
+    """One byte holds the state of all the sinks that are allowed."""
     accounts = [SinkCounters(f"s{n}", series=False) for n in range(count)]
     ledger = Ledger(accounts)
     rows = [1, 2]
@@ -570,12 +570,12 @@ def steps_beside(pending: int) -> tuple[int, int]:
 
 
 def test_a_flush_and_a_push_cost_the_same_however_many_batches_are_pending() -> None:
-    """Counted in lines of code that run."""
+    """The cost is the number of executed lines of code."""
     assert steps_beside(10) == steps_beside(1_000)
 
 
-def test_a_trio_run_is_not_needed_to_read_the_books() -> None:
-    """stats() works after trio.run, with the time since the last flush by the run's clock."""
+def test_the_stats_can_be_read_without_a_trio_run() -> None:
+    """stats() works after trio.run, and has the time since the last flush by the run's clock."""
 
     async def main() -> Any:
         async with collector(sinks=[]) as metrics:
@@ -591,8 +591,8 @@ def test_a_trio_run_is_not_needed_to_read_the_books() -> None:
     assert stats.last_flush_time.tzinfo is not None
 
 
-async def test_what_is_recorded_in_the_middle_of_a_change_is_looked_at_afterwards(autojump_clock: MockClock) -> None:
-    """It opens a batch, though nobody records after it."""
+async def test_an_event_recorded_in_the_middle_of_a_change_is_looked_at_afterwards(autojump_clock: MockClock) -> None:
+    """It opens a batch, though no event is recorded after it."""
     sink = RecordingSink()
     async with collector(sinks=[sink]) as metrics:
         with metrics._engine.buffer._change:  # as a signal handler does while the flush task changes the structure

@@ -1,4 +1,4 @@
-"""No lock stands between the application and its metrics: there is none in the package, and nothing waits for one."""
+"""No lock stands between the application and its metrics: the package has none, and nothing waits for one."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from trio_batchmetrics import __file__ as package_file
 PACKAGE = Path(package_file).parent
 
 LOCKS = {"Lock", "RLock", "Condition", "Semaphore", "BoundedSemaphore", "Barrier", "allocate_lock", "flock", "lockf"}
-"""What a lock is made with."""
+"""Names of functions and classes that make a lock."""
 
 WITH_A_LOCK = {
     "Event": "threading",
@@ -28,7 +28,7 @@ WITH_A_LOCK = {
 
 
 def names_of_locks(tree: ast.AST) -> list[str]:
-    """Return every use of something that is a lock, or has one: by its name, wherever it comes from."""
+    """Return every use of an object that is or has a lock, by its name, wherever it is imported from."""
     imported: dict[str, str] = {}
     for node in ast.walk(tree):
         if isinstance(node, ast.ImportFrom):
@@ -48,20 +48,20 @@ def names_of_locks(tree: ast.AST) -> list[str]:
     return found
 
 
-def test_the_package_has_no_lock_and_calls_nothing_that_takes_trios() -> None:
-    """So no code of it runs under one; what Trio's thread and others share needs none."""
+def test_the_package_has_no_lock_and_calls_nothing_that_takes_trios_lock() -> None:
+    """No code of the package runs under a lock, and the objects that Trio's thread and others share need none."""
     locks = {
         file.relative_to(PACKAGE).as_posix(): found
         for file in sorted(PACKAGE.rglob("*.py"))
         if (found := names_of_locks(ast.parse(file.read_text())))
     }
-    # Between processes, for the time of a write in a worker thread, which waits for it no longer than a moment.
+    # This lock is between processes, for the duration of a write in a worker thread, which waits only a moment for it.
     assert {*locks.pop("sinks/_jsonlines/files.py")} == {"flock"}
     assert locks == {}
 
 
 def test_a_lock_would_be_found() -> None:
-    """However it is imported."""
+    """It would be found however it is imported."""
     assert names_of_locks(ast.parse("import threading\nlock = threading.RLock()")) == ["RLock"]
     assert names_of_locks(ast.parse("from threading import Lock as L, Event\nl = Lock()\ne = Event()")) == [
         "Lock",
@@ -151,9 +151,9 @@ print(json.dumps({"ticks": ticks, "recorded": len(recorded), "total": stats.tota
 def test_threads_handlers_signals_and_finalizers_that_log_and_record_never_freeze_the_application(
     sink: str, tmp_path: Path
 ) -> None:
-    """Each line is recorded by a logging handler, in two threads, signal handlers, finalizers and the sink itself.
+    """Logging handlers record each line, in two threads, signal handlers, finalizers and the sink itself.
 
-    LOCKS_SECONDS=60 for a minute of it.
+    LOCKS_SECONDS=60 runs it for a minute.
     """
     seconds = os.environ.get("LOCKS_SECONDS", "3")
     done = subprocess.run(
@@ -168,4 +168,4 @@ def test_threads_handlers_signals_and_finalizers_that_log_and_record_never_freez
     told = json.loads(done.stdout)
     assert told["ticks"] > 20 * float(seconds), "the loop went on"
     assert (told["dropped"], told["failed"]) == ({}, 0)
-    assert told["total"] == told["parts"] >= told["recorded"], "points of the instruments come on top"
+    assert told["total"] == told["parts"] >= told["recorded"], "the total includes the instruments' points"

@@ -1,4 +1,4 @@
-"""Names are texts wherever they go out: a half of a surrogate pair, which no encoding can carry, costs no event."""
+"""Names become text wherever they are sent: half a surrogate pair, which no encoding can carry, costs no event."""
 
 import json
 import sqlite3
@@ -37,7 +37,7 @@ HALF, WHOLE = "\udc80", "\ufffd"
 
 @metric_event
 class Job(MetricEvent):
-    """Declared with halves."""
+    """A class declared with halves of surrogate pairs."""
 
     queue: str = label(f"queue{HALF}")
     size: int = measure(Counter, "job.size", description=f"How large.{HALF}")
@@ -60,21 +60,21 @@ NAMED: dict[str, Record] = {
     "a declared label": lambda metrics: metrics.make_recorder(Job)("q", 1),
     "a static label": lambda metrics: metrics.record_cache_metric("redis", "hit"),
 }
-"""Where an application may name something; in all cases there are static labels with such names and values too."""
+"""Every way in which an application may name something; each case has static labels of this kind, too."""
 
 CONFIG = BatchMetricsConfig(static_labels={f"zone{HALF}": "eu", "region": f"west{HALF}"}, bounds={f"jobs{HALF}": [5]})
 
 
 class Encoding(EventSink[Any]):
-    """Has an HTTP sink encode what comes, and sends it nowhere."""
+    """A sink that lets an HTTP sink encode the events, and sends them nowhere."""
 
     def __init__(self, real: Any) -> None:
-        """Stand for a sink."""
+        """Create a sink around another one."""
         super().__init__(name=type(real).__name__)
         self.real = real
 
     def bind(self, context: Any) -> None:
-        """Hand on what the collector tells."""
+        """Pass on the collector's context."""
         super().bind(context)
         self.real.bind(context)
 
@@ -86,13 +86,13 @@ class Encoding(EventSink[Any]):
         return self.real.snapshot()
 
     async def send(self, payload: Payload[Any]) -> Receipt | None:
-        """Say that it has arrived."""
+        """Report success."""
         return None
 
 
 @pytest.mark.parametrize("what", NAMED)
-async def test_no_sink_loses_an_event_for_its_names(what: str, tmp_path: Path) -> None:
-    """Nor is a page broken: the half becomes U+FFFD."""
+async def test_no_sink_loses_an_event_because_of_its_names(what: str, tmp_path: Path) -> None:
+    """No name breaks a page either: the half becomes U+FFFD."""
     prometheus = PrometheusSink()
     http: list[Any] = [
         ElasticsearchSink("http://localhost:1", index="i"),
@@ -122,7 +122,7 @@ async def test_no_sink_loses_an_event_for_its_names(what: str, tmp_path: Path) -
 
 
 async def test_an_instrument_is_known_by_the_text_of_its_name() -> None:
-    """The configuration's bounds find it, and another half is the same name."""
+    """The configuration's bounds apply to it, and another half is the same name."""
     async with collector(CONFIG, sinks=[]) as metrics:
         histogram = metrics.histogram(f"jobs{HALF}")
         assert (histogram.name, histogram.bounds) == (f"jobs{WHOLE}", (5.0,))

@@ -17,7 +17,7 @@ WAYS = [way for way in (_numbers._without_msgspec, _numbers._with_msgspec()) if 
 @pytest.mark.parametrize("way", WAYS, ids=["repr", "msgspec"][: len(WAYS)])
 @given(numbers=FLOATS)
 def test_floats_are_read_back_as_they_were(way: Callable[[Sequence[float]], list[str]], numbers: list[float]) -> None:
-    """To the last bit, the sign of zero included; by Python, and as JSON."""
+    """Floats are the same to the last bit, including the sign of zero, for Python and as JSON."""
     texts = way(numbers)
     assert len(texts) == len(numbers)
     for text, number in zip(texts, numbers, strict=True):
@@ -32,12 +32,12 @@ def test_floats_are_read_back_as_they_were(way: Callable[[Sequence[float]], list
 def test_ints_are_written_with_all_their_digits(
     way: Callable[[Sequence[float]], list[str]], numbers: list[int]
 ) -> None:
-    """Timestamps are such."""
+    """Timestamps need this."""
     assert way(numbers) == [*map(str, numbers)]
 
 
 def test_msgspec_is_used_where_it_is_installed() -> None:
-    """The tests have it: what they see is what is fast."""
+    """The tests run with msgspec installed, so they test the fast path."""
     pytest.importorskip("msgspec")
     assert len(WAYS) == 2
     assert _numbers.number_texts is not _numbers._without_msgspec

@@ -1,4 +1,4 @@
-"""Observable gauges: callbacks that are called at each collection while the body runs, and never after it."""
+"""Observable gauges: their callbacks run at each collection while the body runs, and never after it."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def warnings(caplog: pytest.LogCaptureFixture) -> list[str]:
 
 
 def test_a_callback_is_never_called_after_the_body_has_ended() -> None:
-    """Not even where its next collection is due at that very moment, whichever task Trio runs first."""
+    """The callback isn't called even where its next collection is due at that very moment, in any order of tasks."""
 
     async def main() -> None:
         sink = RecordingSink()
@@ -63,7 +63,7 @@ def test_a_callback_is_never_called_after_the_body_has_ended() -> None:
 
 
 async def test_a_callback_is_not_called_after_a_body_that_raised_or_was_cancelled(autojump_clock: MockClock) -> None:
-    """What it reads may be gone by then; the body's exception leaves as the same object."""
+    """The objects it reads may be gone by then; the body's exception leaves as the same object."""
     ended: list[bool] = []
 
     def read() -> float:
@@ -88,7 +88,7 @@ async def test_a_callback_is_not_called_after_a_body_that_raised_or_was_cancelle
 
 
 async def test_a_flush_that_begins_after_the_body_has_ended_calls_no_callback(autojump_clock: MockClock) -> None:
-    """It comes from another task, while the last flush goes on."""
+    """Another task calls it while the last flush goes on."""
     reads: list[float] = []
 
     async def slow(batch: object) -> None:
@@ -109,7 +109,7 @@ async def test_a_flush_that_begins_after_the_body_has_ended_calls_no_callback(au
 
 
 async def test_a_closed_gauge_is_not_called_and_its_labels_may_be_observed_anew(autojump_clock: MockClock) -> None:
-    """Also closed in the middle of a collection, by another's callback; closing again does nothing."""
+    """Another gauge's callback may close it in the middle of a collection; closing it again does nothing."""
     sink = TimedSink()
     async with collector(TEN, sinks=[sink]) as metrics:
         first = metrics.observable_gauge("g", lambda: 1, labels={"a": "x"})
@@ -120,7 +120,7 @@ async def test_a_closed_gauge_is_not_called_and_its_labels_may_be_observed_anew(
         first.close()
         assert first.closed
         second = metrics.observable_gauge("g", lambda: 2, labels={"a": "x"})
-        first.close()  # of no concern to its successor
+        first.close()  # has no effect on its successor
         with pytest.raises(ValueError, match="observed already"):
             metrics.observable_gauge("g", lambda: 3, labels={"a": "x"})
         await trio.sleep(10)
@@ -141,7 +141,7 @@ async def test_a_closed_gauge_is_not_called_and_its_labels_may_be_observed_anew(
 
 
 async def test_a_callback_may_return_pairs_of_labels_and_a_number(autojump_clock: MockClock) -> None:
-    """Any iterable of them; their labels are added to the gauge's, and of equal labels the later pair wins."""
+    """Any iterable is accepted; labels are added to the gauge's, and of pairs with equal labels the later one wins."""
     sink = RecordingSink()
 
     def generate() -> Iterator[tuple[Mapping[str, Any], float]]:
@@ -164,8 +164,8 @@ async def test_a_callback_may_return_pairs_of_labels_and_a_number(autojump_clock
     assert balanced(metrics.stats()).dropped == {}
 
 
-async def test_each_pair_that_is_none_counts_as_invalid_and_the_others_are_read(autojump_clock: MockClock) -> None:
-    """A bad number, labels that are not a mapping, something that isn't a pair."""
+async def test_each_bad_pair_counts_as_invalid_and_the_others_are_read(autojump_clock: MockClock) -> None:
+    """Bad numbers, labels that aren't a mapping and items that aren't a pair are tried."""
     sink = RecordingSink()
     bad: list[Any] = [({}, "1"), ({}, None), ("a=b", 1), (None, 1), 3, ({}, 1, 2), "ab", None]
     async with collector(sinks=[sink]) as metrics:
@@ -176,7 +176,7 @@ async def test_each_pair_that_is_none_counts_as_invalid_and_the_others_are_read(
 
 
 async def test_label_sets_beyond_max_series_lose_their_labels(autojump_clock: MockClock) -> None:
-    """Counted together with those of bound instruments of the name; those that came first keep theirs."""
+    """They share the limit with bound instruments of the same name; earlier label sets keep their labels."""
     sink = RecordingSink()
     async with collector(BatchMetricsConfig(max_series=3), sinks=[sink]) as metrics:
         metrics.gauge("g", labels={"n": 0}).set(0)
@@ -222,7 +222,7 @@ ASYNC: list[Any] = [
 
 @pytest.mark.parametrize("callback", ASYNC, ids=lambda callback: type(callback).__name__)
 async def test_an_async_callback_is_refused(callback: Any, autojump_clock: MockClock) -> None:
-    """With a message that says what to do instead; nothing is left behind."""
+    """The message says what to do instead, and nothing is left behind."""
     async with collector(sinks=[]) as metrics:
         with pytest.raises(ValueError, match=r"callback must be a plain function, .*: a collection cannot wait"):
             metrics.observable_gauge("g", callback)
@@ -239,7 +239,7 @@ RETURNED: dict[str, Callable[[], Any]] = {
 async def test_a_callback_that_returns_something_asynchronous_is_logged_and_skipped(
     returned: str, autojump_clock: MockClock, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """Which cannot be seen before it is called; what it returned is closed, and the others are read."""
+    """Only the call shows that it is asynchronous; the returned object is closed, and the others are read."""
     sink = RecordingSink()
     async with collector(sinks=[sink]) as metrics:
         metrics.observable_gauge("bad", RETURNED[returned])
@@ -255,7 +255,7 @@ async def test_a_callback_that_returns_something_asynchronous_is_logged_and_skip
 async def test_a_callback_whose_iterable_raises_is_logged_and_skipped_whole(
     autojump_clock: MockClock, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """Like one that raises itself."""
+    """The callback counts as one that raises itself."""
     sink = RecordingSink()
 
     def generate() -> Iterator[tuple[Mapping[str, Any], float]]:
@@ -274,7 +274,7 @@ async def test_a_callback_whose_iterable_raises_is_logged_and_skipped_whole(
 async def test_a_callback_that_keeps_raising_is_logged_once_a_minute(
     autojump_clock: MockClock, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """Each by itself."""
+    """Each callback has its own minute."""
 
     def broken() -> float:
         raise RuntimeError("broken")
@@ -291,7 +291,7 @@ async def test_a_callback_that_keeps_raising_is_logged_once_a_minute(
 async def test_a_callback_that_makes_and_closes_instruments_in_a_collection_harms_nothing(
     autojump_clock: MockClock, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """Thousands of them, of every kind: the collection goes on, and the next one has them all."""
+    """It handles thousands of every kind: the collection goes on, and the next one has them all."""
     sink = RecordingSink()
     async with collector(TEN, sinks=[sink]) as metrics:
         made: list[ObservableGauge] = []
@@ -314,13 +314,13 @@ async def test_a_callback_that_makes_and_closes_instruments_in_a_collection_harm
 
 
 class Leaving(BaseException):
-    """Is no `Exception`."""
+    """An exception that isn't an `Exception`."""
 
 
-async def test_what_a_callback_raises_beside_exception_leaves_a_flush_and_costs_no_points(
+async def test_a_base_exception_of_a_callback_leaves_a_flush_and_costs_no_points(
     autojump_clock: MockClock,
 ) -> None:
-    """What was taken from the instruments before is handed on all the same."""
+    """Points already taken from the instruments are handed on all the same."""
     sink = RecordingSink()
 
     def leave() -> float:
@@ -338,8 +338,8 @@ async def test_what_a_callback_raises_beside_exception_leaves_a_flush_and_costs_
     assert sum(event.value for event in sink.events if isinstance(event, Counter)) == sum(range(1000))
 
 
-def test_what_a_callback_raises_beside_exception_leaves_the_block_and_everything_is_counted() -> None:
-    """At a periodic collection: unwrapped, with the points that it had taken given up, not forgotten."""
+def test_a_base_exception_of_a_callback_leaves_the_block_and_everything_is_counted() -> None:
+    """A periodic collection raises it, unwrapped; points already taken are given up, not forgotten."""
 
     async def main() -> BatchMetricsStats:
         metrics: BatchMetricsCollector | None = None
@@ -361,13 +361,13 @@ def test_what_a_callback_raises_beside_exception_leaves_the_block_and_everything
 
 
 def generated() -> Generator[int, None, None]:
-    """Give numbers, not pairs."""
+    """Yield numbers, not pairs."""
     yield 1
 
 
 @pytest.mark.parametrize("value", [generated, lambda: {"a": 1}, lambda: b"1", lambda: (1, 2)])
-async def test_an_iterable_of_no_pairs_counts_as_invalid(value: Callable[[], Any], autojump_clock: MockClock) -> None:
-    """Once for each thing in it that isn't a pair; once, where it is a mapping or bytes."""
+async def test_an_iterable_without_pairs_counts_as_invalid(value: Callable[[], Any], autojump_clock: MockClock) -> None:
+    """Each item that isn't a pair counts once, and a mapping or bytes counts once as a whole."""
     async with collector(sinks=[]) as metrics:
         metrics.observable_gauge("g", value)
         await metrics.flush()

@@ -15,14 +15,14 @@ from trio_batchmetrics.testing import FlakySink, StuckSink
 
 
 class Scheduled:
-    """Answers by the clock: down in the given spans, well otherwise."""
+    """A back-end that is down in the given spans of time, and up otherwise."""
 
     def __init__(self, *spans: tuple[float, float]) -> None:
         self.spans = spans
         self.successes: list[float] = []
 
     def answer(self) -> Receipt | None:
-        """Say how it is now."""
+        """Respond by the clock."""
         now = trio.current_time()
         if any(start <= now < end for start, end in self.spans):
             return Receipt(retry=True, error="503")
@@ -38,7 +38,7 @@ class Events(EventSink[None]):
         self.schedule = schedule
 
     async def send(self, payload: Payload[None]) -> Receipt | None:
-        """Answer by the clock."""
+        """Respond by the clock."""
         return self.schedule.answer()
 
 
@@ -53,7 +53,7 @@ class Series(SeriesSink[None]):
         """Keep nothing."""
 
     async def send(self, payload: Payload[None]) -> Receipt | None:
-        """Answer by the clock."""
+        """Respond by the clock."""
         return self.schedule.answer()
 
 
@@ -66,7 +66,7 @@ def info_lines(caplog: pytest.LogCaptureFixture) -> list[str]:
 async def test_the_end_of_an_outage_is_logged_once_with_how_long_it_lasted(
     kind: Any, autojump_clock: MockClock, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """From the first attempt that failed to the one that succeeded; nothing is logged about a back-end that is well."""
+    """It lasts from the first failed attempt to the one that succeeded; a back-end that is up causes no line."""
     caplog.set_level(logging.INFO, logger="trio_batchmetrics")
     schedule = Scheduled((100, 300))
     async with collector(BatchMetricsConfig(batch_size=1), sinks=[kind(schedule)]) as metrics:
@@ -81,7 +81,7 @@ async def test_the_end_of_an_outage_is_logged_once_with_how_long_it_lasted(
 async def test_a_back_end_that_comes_and_goes_is_logged_once_a_minute(
     autojump_clock: MockClock, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """Outages of less than a minute; one that is longer is always logged."""
+    """These outages last less than a minute; a longer one is always logged."""
     caplog.set_level(logging.INFO, logger="trio_batchmetrics")
     blips = [(float(start), start + 0.1) for start in range(0, 600, 5)]
     sink = Events(Scheduled(*blips, (600, 700), (705, 800)), backoff=0.2, max_backoff=0.2)
@@ -97,7 +97,7 @@ async def test_a_back_end_that_comes_and_goes_is_logged_once_a_minute(
 async def test_a_payload_that_was_given_up_does_not_end_the_outage(
     autojump_clock: MockClock, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """Its events have failed; the back-end is as silent as before."""
+    """Its events have failed, and the back-end still doesn't respond."""
     caplog.set_level(logging.INFO, logger="trio_batchmetrics")
     sink = Events(Scheduled((0, 100)), retry_budget=5)
     async with collector(BatchMetricsConfig(batch_size=1), sinks=[sink]) as metrics:
@@ -118,7 +118,7 @@ class Rude(logging.Handler):
             raise RuntimeError("no disk")
 
 
-async def test_a_handler_that_raises_on_that_line_harms_nobody(autojump_clock: MockClock) -> None:
+async def test_a_handler_that_raises_on_that_line_harms_nothing(autojump_clock: MockClock) -> None:
     """The events are delivered, and the sink goes on."""
     logger, handler = logging.getLogger("trio_batchmetrics"), Rude()
     before = logger.level
@@ -143,15 +143,15 @@ class StuckSeries(Series):
     """A series sink whose push never returns."""
 
     async def send(self, payload: Payload[None]) -> Receipt | None:
-        """Wait for ever."""
+        """Wait until it is cancelled."""
         await trio.sleep_forever()
 
 
 class StuckNursery(Events):
-    """An event sink with tasks of its own, which never end."""
+    """An event sink with its own tasks, which never end."""
 
     async def send(self, payload: Payload[None]) -> Receipt | None:
-        """Wait for ever, twice."""
+        """Wait in two tasks until it is cancelled."""
         async with trio.open_nursery() as nursery:
             nursery.start_soon(trio.sleep_forever)
             nursery.start_soon(trio.sleep_forever)
@@ -165,7 +165,7 @@ STUCK: list[Any] = [StuckSink(name="back-end"), StuckSeries(Scheduled()), StuckN
 async def test_an_attempt_that_the_end_of_the_block_cuts_off_leaves_a_last_error(
     sink: Any, autojump_clock: MockClock
 ) -> None:
-    """With how long it took; that it was cut off is all that is known."""
+    """The error has the attempt's duration; nothing else is known than that it was cut off."""
     async with collector(BatchMetricsConfig(batch_size=1, shutdown_timeout=3), sinks=[sink]) as metrics:
         metrics.record_cache_metric("redis", "hit")
         await trio.sleep(4)
@@ -173,8 +173,8 @@ async def test_an_attempt_that_the_end_of_the_block_cuts_off_leaves_a_last_error
     assert balanced(metrics.stats()).sinks["back-end"].last_error == "cut off at the end of the block, after 7 s"
 
 
-async def test_what_a_sink_says_as_it_is_cut_off_is_kept(autojump_clock: MockClock) -> None:
-    """Its own words tell more."""
+async def test_the_error_that_a_sink_raises_as_it_is_cut_off_is_kept(autojump_clock: MockClock) -> None:
+    """The sink's own message is more useful."""
 
     class Nested(EventSink[None]):
         async def send(self, payload: Payload[None]) -> None:
@@ -194,12 +194,12 @@ async def test_what_a_sink_says_as_it_is_cut_off_is_kept(autojump_clock: MockClo
     assert balanced(metrics.stats()).sinks["nested"].last_error == "ConnectionError: reset by peer"
 
 
-async def test_what_failed_before_is_kept_where_the_last_attempt_is_cut_off(autojump_clock: MockClock) -> None:
-    """It is the cause of the outage; that an attempt was cut off says little."""
+async def test_an_earlier_error_is_kept_where_the_last_attempt_is_cut_off(autojump_clock: MockClock) -> None:
+    """The earlier error is the cause of the outage; that an attempt was cut off says little."""
 
     class Worse(Events):
         async def send(self, payload: Payload[None]) -> Receipt | None:
-            """Fail at first, then never answer."""
+            """Fail at first, then never respond."""
             if trio.current_time() >= 1:
                 await trio.sleep_forever()
             return self.schedule.answer()
@@ -213,7 +213,7 @@ async def test_what_failed_before_is_kept_where_the_last_attempt_is_cut_off(auto
 
 
 async def test_an_attempt_that_succeeds_at_the_end_leaves_no_error(autojump_clock: MockClock) -> None:
-    """Only what was cut off."""
+    """Only an attempt that is cut off leaves one."""
 
     async def sink(_: object) -> None:
         await trio.sleep(2)

@@ -20,33 +20,33 @@ TWO = BatchMetricsConfig(max_series=2)
 
 
 def warnings(caplog: pytest.LogCaptureFixture) -> list[str]:
-    """Return the library's warnings that are about overflow."""
+    """Return the library's warnings about overflow."""
     lines = [record.getMessage() for record in caplog.records if record.levelno == logging.WARNING]
     return [line for line in lines if "max_series" in line]
 
 
 class OverflowingSink(SeriesSink[None]):
-    """Says that events of some instruments have lost their labels: as many as it was told, from the first merge on."""
+    """A sink that reports given numbers of events that lost their labels, by instrument, from the first merge on."""
 
     scraped = True
 
     def __init__(self, counts: Mapping[str, int], **settings: Any) -> None:
-        """Overflow by these counts."""
+        """Create a sink that reports these counts."""
         super().__init__(**settings)
         self.counts = counts
         self._overflowed: dict[str, int] = {}
 
     @property
     def overflowed(self) -> Mapping[str, int]:
-        """What it was told, once it has merged something."""
+        """The given counts, once the sink has merged something."""
         return self._overflowed
 
     def merge(self, events: Sequence[MetricEvent]) -> None:
-        """Overflow."""
+        """Remember that something was merged."""
         self._overflowed.update(self.counts)
 
     async def send(self, payload: Payload[None]) -> Receipt | None:
-        """Never called."""
+        """Do nothing; this is never called."""
         return None
 
 
@@ -67,7 +67,7 @@ def updates(metrics: BatchMetricsCollector, number: int) -> None:
 
 
 async def test_updates_that_lose_their_labels_are_counted_by_instrument(autojump_clock: MockClock) -> None:
-    """Those that are taken: a bad one is invalid, a late one closed. All of them are processed."""
+    """Accepted updates count, and all of them are processed: a bad one is invalid, and a late one is closed."""
     sink = RecordingSink()
     async with collector(TWO, sinks=[sink]) as metrics:
         for number in range(2):
@@ -88,8 +88,8 @@ async def test_updates_that_lose_their_labels_are_counted_by_instrument(autojump
     assert "overflowed=30 (c 5, g 15, h 10)" in str(stats)
 
 
-async def test_the_largest_of_the_counts_is_told(autojump_clock: MockClock) -> None:
-    """Of the bound instruments and of each series sink, by instrument; they count the same events."""
+async def test_the_largest_of_the_counts_is_reported(autojump_clock: MockClock) -> None:
+    """Bound instruments and series sinks count the same events, so the report has the largest count per instrument."""
     sinks = [OverflowingSink({"c": 3, "x": 4}, name="one"), OverflowingSink({"c": 1, "y": 5}, name="two")]
     async with collector(TWO, sinks=sinks) as metrics:
         for number in range(4):
@@ -100,15 +100,15 @@ async def test_the_largest_of_the_counts_is_told(autojump_clock: MockClock) -> N
     assert metrics.stats().overflowed == {"c": 3, "x": 4, "y": 5}
 
 
-async def test_a_sink_that_cannot_tell_what_overflowed_harms_nothing(autojump_clock: MockClock) -> None:
-    """Its events are merged, and what it raised is its last error; `stats()` never asks it."""
+async def test_a_sink_that_cannot_report_its_overflow_harms_nothing(autojump_clock: MockClock) -> None:
+    """Its events are merged, and its exception is its last error; `stats()` never asks it."""
 
     class Broken(OverflowingSink):
-        """Raises when it is asked."""
+        """A sink that raises when it is asked."""
 
         @property
         def overflowed(self) -> Mapping[str, int]:
-            """Refuse."""
+            """Raise an error."""
             raise RuntimeError("no idea")
 
     async with collector(sinks=[Broken({}, name="broken")]) as metrics:
@@ -121,7 +121,7 @@ async def test_a_sink_that_cannot_tell_what_overflowed_harms_nothing(autojump_cl
 
 
 async def test_each_instrument_is_logged_once(autojump_clock: MockClock, caplog: pytest.LogCaptureFixture) -> None:
-    """Whoever noticed it, the bound instruments or a series sink; within a minute."""
+    """The line comes within a minute, whether the bound instruments or a series sink noticed it."""
     async with collector(TWO, sinks=[OverflowingSink({"c": 3, "x": 4})]) as metrics:
         for _ in range(3):
             for number in range(6):
@@ -141,7 +141,7 @@ async def test_each_instrument_is_logged_once(autojump_clock: MockClock, caplog:
 async def test_an_overflow_just_before_the_end_is_logged_at_the_end(
     autojump_clock: MockClock, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """Though the last line was less than a minute ago."""
+    """The line comes although the last one came less than a minute before."""
     async with collector(TWO, sinks=[]) as metrics:
         metrics.record("no event")
         await trio.sleep(1)
@@ -153,7 +153,7 @@ async def test_an_overflow_just_before_the_end_is_logged_at_the_end(
 async def test_nothing_is_logged_in_the_call_that_overflows(
     autojump_clock: MockClock, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """Logging takes a lock that the application may hold; the line comes from a task of the library's own."""
+    """Logging takes a lock that the application may hold, so a task of the library's own logs the line."""
 
     def overflow() -> None:
         for number in range(6):

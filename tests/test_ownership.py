@@ -30,7 +30,7 @@ SINKS: dict[str, Callable[[Any], Any]] = {
 async def test_a_sink_of_an_open_collector_is_refused_by_name(
     kind: str, tmp_path: Any, autojump_clock: MockClock
 ) -> None:
-    """Before anything starts: the second block is not entered, and the first one goes on."""
+    """It is refused before anything starts: the second block isn't entered, and the first one goes on."""
     sink = SINKS[kind](tmp_path)
     other = RecordingSink(name="other")
     async with collector(BatchMetricsConfig(shutdown_timeout=0.1), sinks=[sink]):
@@ -38,15 +38,15 @@ async def test_a_sink_of_an_open_collector_is_refused_by_name(
         for _ in range(2):
             with pytest.raises(RuntimeError, match=expected):
                 async with collector(sinks=[other, sink]):
-                    pytest.fail("it was entered")
+                    pytest.fail("the block was entered")
         async with collector(sinks=[other]) as metrics:
             metrics.record_cache_metric("redis", "hit")
-    assert len(other.events) == 1, "what was refused has taken nothing along"
+    assert len(other.events) == 1, "the refused block has taken no event"
 
 
 @pytest.mark.parametrize("kind", SINKS)
-def test_a_sink_is_in_a_list_only_once(kind: str, tmp_path: Any) -> None:
-    """The error names it, and its places."""
+def test_a_sink_may_be_in_a_list_only_once(kind: str, tmp_path: Any) -> None:
+    """The error names it and its places."""
     sink = SINKS[kind](tmp_path)
     with pytest.raises(
         RuntimeError, match=rf"^sinks\[2\] \({type(sink).__name__}\) is sinks\[0\] again: a sink can be"
@@ -56,15 +56,15 @@ def test_a_sink_is_in_a_list_only_once(kind: str, tmp_path: Any) -> None:
 
 @pytest.mark.parametrize("how", ["left", "body raised", "cancelled", "never opened", "a sink refused"])
 async def test_a_sink_is_free_again_after_the_block(how: str, autojump_clock: MockClock) -> None:
-    """However the block was left, and where it was never entered."""
+    """The sink is free however the block was left, and where it was never entered."""
 
     class Refusing(EventSink[None]):
         def bind(self, context: SinkContext) -> None:
-            """Refuse."""
+            """Raise an error."""
             raise ValueError("not I")
 
         async def send(self, payload: Payload[None]) -> None:
-            """Never called."""
+            """Do nothing; this is never called."""
 
     sink = RecordingSink()
     if how == "never opened":
@@ -72,7 +72,7 @@ async def test_a_sink_is_free_again_after_the_block(how: str, autojump_clock: Mo
     elif how == "a sink refused":
         with pytest.raises(ValueError, match="not I"):
             async with collector(sinks=[sink, Refusing()]):
-                pytest.fail("it was entered")
+                pytest.fail("the block was entered")
     else:
         with trio.CancelScope() as scope:
             try:
@@ -91,7 +91,7 @@ async def test_a_sink_is_free_again_after_the_block(how: str, autojump_clock: Mo
 
 
 async def test_a_sink_is_not_free_while_its_collector_flushes(autojump_clock: MockClock) -> None:
-    """Its last attempt is under way until the block is left."""
+    """Its last attempt is in flight until the block is left."""
     sink = StuckSink()
 
     async def hold(entered: trio.Event) -> None:
@@ -106,14 +106,14 @@ async def test_a_sink_is_not_free_while_its_collector_flushes(autojump_clock: Mo
         await trio.sleep(4)
         with pytest.raises(RuntimeError, match="is in use by another open collector"):
             async with collector(sinks=[sink]):
-                pytest.fail("it was entered")
+                pytest.fail("the block was entered")
         await trio.sleep(2)
         async with collector(BatchMetricsConfig(shutdown_timeout=0), sinks=[sink]):
             pass
 
 
 async def test_a_function_may_be_in_several_collectors_and_twice_in_one(autojump_clock: MockClock) -> None:
-    """It holds nothing."""
+    """A function has no state."""
     batches: list[int] = []
 
     async def sink(batch: Any) -> None:
@@ -127,7 +127,7 @@ async def test_a_function_may_be_in_several_collectors_and_twice_in_one(autojump
 
 
 async def test_a_sink_whose_collector_was_forgotten_is_free(autojump_clock: MockClock) -> None:
-    """A Trio run that was torn down never left its block; that must not cost the next one its sinks."""
+    """A Trio run that was torn down never left its block; the next run may use the sinks all the same."""
     sink = RecordingSink()
     manager: Any = collector(BatchMetricsConfig(enabled=False), sinks=[sink])
     await manager.__aenter__()
@@ -146,7 +146,7 @@ needs_fork = pytest.mark.skipif(not hasattr(os, "fork"), reason="this system has
 @needs_fork
 @pytest.mark.parametrize("kind", SINKS)
 def test_a_child_may_not_use_a_sink_that_was_open_at_the_fork(kind: str, tmp_path: Any) -> None:
-    """Its connections and files are the parent's too; a sink that was not open then is as good as new."""
+    """Its connections and files belong to the parent, too; a sink that wasn't open then is as good as new."""
     sink = SINKS[kind](tmp_path)
     config = BatchMetricsConfig(shutdown_timeout=0)
 
@@ -171,7 +171,7 @@ def test_a_child_may_not_use_a_sink_that_was_open_at_the_fork(kind: str, tmp_pat
 
 @needs_fork
 def test_a_client_that_was_used_before_the_fork_is_refused_in_the_child() -> None:
-    """Its connections are kept open between blocks, and two processes cannot share them. Unused it is fine."""
+    """Its connections stay open between blocks, and two processes can't share them. An unused client is accepted."""
     requests: list[str] = []
 
     def answer(request: httpx2.Request) -> httpx2.Response:

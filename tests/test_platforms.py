@@ -1,4 +1,4 @@
-"""What the package needs of a platform: it can be imported, and its core runs, without what Windows does not have."""
+"""Platform requirements: the package can be imported, and its core runs, without APIs that Windows lacks."""
 
 import subprocess
 import sys
@@ -58,7 +58,7 @@ print(len(Path("events.jsonl").read_text().splitlines()))
 
 
 def test_the_package_needs_nothing_that_windows_does_not_have(tmp_path: Path) -> None:
-    """Every module is imported, and events reach a page and two files, with such names deleted from the library."""
+    """With those APIs deleted from the library, every module is imported, and events reach a page and two files."""
     command = [sys.executable, "-W", "error", "-c", PROGRAM]
     done = subprocess.run(command, check=False, capture_output=True, text=True, timeout=120, cwd=tmp_path)
     assert (done.returncode, done.stdout, done.stderr) == (0, "True 3 3\n", "")

@@ -1,4 +1,4 @@
-"""Names of processes: taken when a block is entered, and different for everything that reports."""
+"""Process names: taken when a block is entered, and different for every process and collector that reports."""
 
 import os
 import shutil
@@ -24,36 +24,38 @@ from trio_batchmetrics.testing import RecordingSink, StuckSink
 
 
 class NamedSink(RecordingSink):
-    """Notes what its collectors are called."""
+    """A sink that keeps the names of its collectors."""
 
     def __init__(self) -> None:
         super().__init__()
         self.instances: list[str] = []
 
     def bind(self, context: SinkContext) -> None:
-        """Note it."""
+        """Keep the name."""
         super().bind(context)
         self.instances.append(context.instance)
 
 
 def name(number: int = 1) -> str:
-    """Return what a collector of this process is to be called, on a machine of its own."""
+    """Return the name of a collector of this process on its own machine."""
     own = f"{socket.gethostname()}:{os.getpid()}"
     return own if number == 1 else f"{own}:{number}"
 
 
 def in_initial_namespace() -> bool:
-    """Tell whether the tests run outside of any container."""
+    """Return whether the tests run outside of any container."""
     namespace = Path("/proc/self/ns/pid")
     return not namespace.exists() or namespace.stat().st_ino == 0xEFFFFFFC
 
 
-not_in_a_container = pytest.mark.skipif(not in_initial_namespace(), reason="the host's part is another in a container")
+not_in_a_container = pytest.mark.skipif(
+    not in_initial_namespace(), reason="the host part of the name differs in a container"
+)
 
 
 @not_in_a_container
-async def test_open_collectors_are_numbered_by_the_smallest_number_that_is_free() -> None:
-    """The second one has ``:2``; once the first is left its name is free, whatever is open still."""
+async def test_each_open_collector_has_the_smallest_free_number() -> None:
+    """The second one has ``:2``; once the first is left its number is free, whichever collectors are still open."""
     first, second, third = NamedSink(), NamedSink(), NamedSink()
     leave = trio.Event()
 
@@ -83,11 +85,11 @@ async def test_a_collector_that_never_opened_takes_no_name() -> None:
 
     class Refusing(EventSink[None]):
         def bind(self, context: SinkContext) -> None:
-            """Refuse."""
+            """Raise an error."""
             raise ValueError("not I")
 
         async def send(self, payload: Payload[None]) -> None:
-            """Never called."""
+            """Do nothing; this is never called."""
 
     with pytest.raises(ValueError, match="not I") as kept:
         async with collector(sinks=[Refusing()]):
@@ -101,7 +103,7 @@ async def test_a_collector_that_never_opened_takes_no_name() -> None:
 
 @not_in_a_container
 async def test_a_collector_has_its_name_until_its_last_attempt_has_ended() -> None:
-    """While it flushes, another one is the second."""
+    """While it flushes, another collector is the second one."""
     other = NamedSink()
 
     async def hold(entered: trio.Event) -> None:
@@ -121,7 +123,7 @@ async def test_a_collector_has_its_name_until_its_last_attempt_has_ended() -> No
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="this system has no fork")
 @pytest.mark.parametrize("opened", ["before", "never"])
 def test_a_forked_child_is_named_after_itself(opened: str) -> None:
-    """A sink that was made, and used, before the fork; the parent's collectors are not open in the child."""
+    """The sink was created and used before the fork; the parent's collectors aren't open in the child."""
     sink = NamedSink()
 
     async def use() -> None:
@@ -143,7 +145,7 @@ def test_a_forked_child_is_named_after_itself(opened: str) -> None:
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="this system has no fork")
 async def test_the_parents_collectors_are_not_open_in_a_child() -> None:
-    """The first one that a child opens is not the second."""
+    """The first collector that a child opens isn't the second."""
 
     async def child() -> Any:
         sink = NamedSink()
@@ -156,7 +158,7 @@ async def test_the_parents_collectors_are_not_open_in_a_child() -> None:
 
 
 def _in_namespaces(program: str) -> list[str]:
-    """Run a program twice at the same time, each as process 1 of a namespace of its own."""
+    """Run a program twice at the same time, each as process 1 of its own namespace."""
     command = ["unshare", "--pid", "--fork", "--mount-proc", sys.executable, "-c", program]
     both = [subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) for _ in range(2)]
     answers: list[str] = []
@@ -175,8 +177,8 @@ def _can_unshare() -> bool:
     return subprocess.run(command, capture_output=True, check=False).returncode == 0
 
 
-@pytest.mark.skipif(not _can_unshare(), reason="this user may make no namespaces")
-def test_two_containers_with_one_host_name_are_told_apart() -> None:
+@pytest.mark.skipif(not _can_unshare(), reason="this user may not create namespaces")
+def test_two_containers_with_the_same_host_name_have_different_names() -> None:
     """Both are process 1 of the same host name, as the containers of a pod are."""
     program = """
 import os, socket, trio
@@ -199,7 +201,7 @@ input()
 
 
 async def test_many_collectors_that_open_in_many_threads_have_different_names() -> None:
-    """Each thread has a Trio run of its own."""
+    """Each thread has its own Trio run."""
     sinks = [NamedSink() for _ in range(20)]
     everybody_is_open = threading.Barrier(20)
 
@@ -219,8 +221,8 @@ async def test_many_collectors_that_open_in_many_threads_have_different_names() 
     assert len({instance for sink in sinks for instance in sink.instances}) == 20
 
 
-async def test_to_open_one_of_many_collectors_looks_at_each_of_the_others_twice_at_most() -> None:
-    """It was once for each that is open: 25 ms for the two-hundredth."""
+async def test_opening_one_of_many_collectors_looks_at_each_of_the_others_at_most_twice() -> None:
+    """It used to look once per open collector: 25 ms for the two-hundredth."""
     looks: Counter[int] = Counter()
 
     def count(frame: FrameType, event: str, _: object) -> None:

@@ -1,4 +1,4 @@
-"""Signal handlers that raise, as those that end a program on SIGTERM do, in the middle of the library's code."""
+"""Signal handlers that raise in the middle of the library's code, as those that end a program on SIGTERM do."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from trio_batchmetrics.testing import RecordingSink
 
 
 class RaisedByHandler(BaseException):
-    """What the handler raises."""
+    """The exception that the handler raises."""
 
 
 def raise_it() -> None:
@@ -40,10 +40,10 @@ def add(metrics: BatchMetricsCollector) -> None:
 @pytest.mark.parametrize("policy", ["drop_newest", "drop_oldest"])
 @pytest.mark.parametrize("before", [0, 1, 2, 5, 6])
 @pytest.mark.parametrize("call", [record, add])
-def test_what_a_handler_raises_in_a_recorder_costs_nothing_else(
+def test_a_handler_that_raises_in_a_recorder_costs_nothing_else(
     policy: Policy, before: int, call: Callable[[BatchMetricsCollector], None], goes_on: bool, thread: bool
 ) -> None:
-    """At each place: what was recorded before, in whichever thread, arrives once, whether the block goes on or not."""
+    """At each place, earlier events of any thread arrive once, whether the block goes on or not."""
 
     async def play(point: int) -> int:
         sink = RecordingSink()
@@ -76,10 +76,10 @@ def test_what_a_handler_raises_in_a_recorder_costs_nothing_else(
 @pytest.mark.parametrize(
     "step", [Buffer.seal_open_batch, partial(Buffer.add_waiter, notify=bool)], ids=["seal", "wait"]
 )
-def test_what_a_handler_raises_as_a_flush_begins_delays_nothing_that_is_recorded_later(
+def test_a_handler_that_raises_as_a_flush_begins_does_not_delay_later_events(
     step: Callable[[Buffer], object],
 ) -> None:
-    """At each place: the events before and after it are delivered once, when the next batch is due at the latest."""
+    """At each place, events before and after it are delivered once, when the next batch is due at the latest."""
 
     async def play(point: int) -> int:
         sink = RecordingSink()

@@ -1,6 +1,6 @@
 """Recorders that interrupt each other.
 
-By signal handlers, ``__del__``, logging handlers, labels that record while they are read.
+Signal handlers, ``__del__``, logging handlers and labels that record while they are read cause this.
 
 A signal handler runs between two bytecodes, anywhere in the library's code or in Trio's own. The first half tries every
 such place in turn; the second half uses real signals.
@@ -30,10 +30,10 @@ from trio_batchmetrics.testing import FlakySink, RecordingSink, StuckSink
 
 
 class Numbered:
-    """Records events numbered from 1 on, and checks the books at each."""
+    """A source of events numbered from 1 on, which checks the ledger at each event."""
 
     def __init__(self, metrics: BatchMetricsCollector) -> None:
-        """Record here."""
+        """Create a source that uses this collector."""
         self.metrics = metrics
         self.count = 0
 
@@ -57,10 +57,10 @@ TRIO = str(Path(trio.__file__).parent)
 @pytest.mark.parametrize("policy", ["drop_newest", "drop_oldest"])
 @pytest.mark.parametrize("before", range(7))
 @pytest.mark.parametrize("action", ["record", "burst"])
-def test_a_record_in_the_middle_of_a_record_is_counted_and_the_buffer_never_overshot(
+def test_a_record_in_the_middle_of_a_record_is_counted_and_never_overfills_the_buffer(
     policy: Policy, before: int, action: str
 ) -> None:
-    """At each place: nothing lost, nothing twice, the limit exact, and under drop_oldest the newest survive."""
+    """At each place nothing is lost or doubled, the limit is exact, and under drop_oldest the newest events survive."""
 
     async def play(point: int) -> int:
         sink = RecordingSink()
@@ -79,14 +79,14 @@ def test_a_record_in_the_middle_of_a_record_is_counted_and_the_buffer_never_over
         arrived = ids(sink.events)
         assert len(set(arrived)) == len(arrived) == min(numbered.count, 5)
         if policy == "drop_newest":
-            assert set(range(1, min(before, 5) + 1)) <= set(arrived), "what waited already stays"
+            assert set(range(1, min(before, 5) + 1)) <= set(arrived), "events that already waited stay"
         return passed[0]
 
     run_at_every_point(play, least=1)
 
 
-def test_a_record_in_the_middle_of_one_that_follows_a_threads_is_not_refused() -> None:
-    """A thread has shut the gate; the handler opens it before the record that it interrupts has looked why."""
+def test_a_record_in_the_middle_of_one_that_follows_a_threads_record_is_not_refused() -> None:
+    """A thread has shut the gate; the handler opens it before the interrupted record has looked for the reason."""
 
     async def play(point: int) -> int:
         sink = RecordingSink()
@@ -107,8 +107,8 @@ def test_a_record_in_the_middle_of_one_that_follows_a_threads_is_not_refused() -
 
 
 @pytest.mark.parametrize("policy", ["drop_newest", "drop_oldest"])
-def test_what_is_recorded_in_the_middle_of_a_record_is_counted_at_once(policy: Policy) -> None:
-    """At each place the books grow by one, to whoever looks inside the handler."""
+def test_an_event_recorded_in_the_middle_of_a_record_is_counted_at_once(policy: Policy) -> None:
+    """At each place, the counts grow by one at once, even when read inside the handler."""
 
     async def play(point: int) -> int:
         config = BatchMetricsConfig(batch_size=2, buffer_size=6, on_full=policy)
@@ -131,7 +131,7 @@ def test_what_is_recorded_in_the_middle_of_a_record_is_counted_at_once(policy: P
 
 @pytest.mark.parametrize("policy", ["drop_newest", "drop_oldest"])
 def test_a_record_in_the_middle_of_a_flush_is_counted(policy: Policy) -> None:
-    """At each place of a hand-over with a collection in it: everything is counted once, and arrives."""
+    """At each place of a hand-over with a collection, everything is counted once, and arrives."""
 
     async def play(point: int) -> int:
         sink, flaky = RecordingSink(), FlakySink(fail=1)
@@ -158,7 +158,7 @@ def test_a_record_in_the_middle_of_a_flush_is_counted(policy: Policy) -> None:
 
 
 def test_a_record_in_the_middle_of_opening_idling_and_leaving_is_counted() -> None:
-    """At each place of a collector's life: delivered, or refused as closed; never neither."""
+    """At each place of a collector's life, an event is either delivered or refused as closed."""
 
     async def play(point: int) -> int:
         sink = RecordingSink()
@@ -183,7 +183,7 @@ def test_a_record_in_the_middle_of_opening_idling_and_leaving_is_counted() -> No
 
 
 def test_a_record_in_the_middle_of_waiting_for_room_is_counted() -> None:
-    """At each place of arecord and of what lets it in: first come first served, nothing recorded twice."""
+    """At each place of arecord and of the code that lets it in, the order is kept, and no event is recorded twice."""
 
     async def play(point: int) -> int:
         sink = RecordingSink()
@@ -205,7 +205,7 @@ def test_a_record_in_the_middle_of_waiting_for_room_is_counted() -> None:
 
 
 def test_updates_of_an_instrument_in_the_middle_of_an_update_all_count() -> None:
-    """At each place of add, observe and the collection: the sums are exact."""
+    """At each place of add, observe and the collection, the sums are exact."""
 
     async def play(point: int) -> int:
         sink = RecordingSink()
@@ -254,7 +254,7 @@ def logging_to(handler: logging.Handler) -> Generator[None, None, None]:
 
 
 async def test_a_logging_handler_may_record_what_the_library_logs(autojump_clock: MockClock) -> None:
-    """The line about a full buffer is itself recorded, and refused, without end or loss of count."""
+    """The line about a full buffer is itself recorded, and refused, without a loop or a wrong count."""
     async with collector(BatchMetricsConfig(buffer_size=2), sinks=[StuckSink()]) as metrics:
         numbered = Numbered(metrics)
         with logging_to(_Recording(numbered)):
@@ -295,7 +295,7 @@ async def test_labels_may_record_while_they_are_read(autojump_clock: MockClock) 
 
 
 class _Dying:
-    """Records when it is collected."""
+    """An object that records when it is collected."""
 
     def __init__(self, numbered: Numbered) -> None:
         self.numbered = numbered
@@ -318,7 +318,7 @@ def every(seconds: float, handler: Callable[[], None]) -> Generator[None, None, 
 
 
 async def test_a_hundred_thousand_records_are_counted_while_everything_else_records_too() -> None:
-    """Real signals, finalizers and a logging handler in the middle of 100 000 calls: each counted, none raised."""
+    """Real signals, finalizers and a logging handler interrupt 100 000 calls: each call counts, and none raises."""
     sink = RecordingSink()
     async with collector(BatchMetricsConfig(batch_size=7, buffer_size=50), sinks=[sink]) as metrics:
         numbered = Numbered(metrics)
@@ -340,8 +340,8 @@ async def test_a_hundred_thousand_records_are_counted_while_everything_else_reco
     assert set(stats.dropped) == {"buffer_full"}
 
 
-async def test_what_a_signal_handler_records_while_trio_runs_its_loop_is_delivered_without_help() -> None:
-    """Trio's own loop is interrupted thousands of times, asleep and half-way through a round: no wake-up is lost."""
+async def test_events_that_a_signal_handler_records_while_trio_runs_its_loop_are_delivered_without_help() -> None:
+    """Handlers interrupt Trio's loop thousands of times, asleep and halfway through a round: no wake-up is lost."""
     sink = RecordingSink()
     async with collector(BatchMetricsConfig(batch_size=1), sinks=[sink]) as metrics:
         numbered = Numbered(metrics)
@@ -363,7 +363,7 @@ async def test_what_a_signal_handler_records_while_trio_runs_its_loop_is_deliver
                     nursery.start_soon(spin)
                 await trio.sleep(0.7)
                 nursery.cancel_scope.cancel()
-            await trio.sleep(0.3)  # the loop asleep, woken by handlers only
+            await trio.sleep(0.3)  # the loop is asleep, and only handlers wake it
         with trio.fail_after(10):
             while len(sink.events) < numbered.count:  # noqa: ASYNC110 - a sink sets no event, and nothing else may wake Trio
                 await trio.sleep(0.001)
@@ -390,8 +390,8 @@ def test_a_record_in_the_middle_of_trios_own_code_is_delivered_without_help() ->
     run_at_every_point(play, least=101)
 
 
-def test_a_handler_that_pushes_out_what_a_flush_waits_for_wakes_it() -> None:
-    """Wherever in Trio's own code it comes, the flush returns without help."""
+def test_a_handler_that_evicts_the_events_a_flush_waits_for_wakes_it() -> None:
+    """Wherever in Trio's own code the handler runs, the flush returns without help."""
 
     async def play(point: int) -> int:
         config = BatchMetricsConfig(batch_size=1, buffer_size=1, on_full="drop_oldest")
@@ -411,8 +411,8 @@ def test_a_handler_that_pushes_out_what_a_flush_waits_for_wakes_it() -> None:
     assert 0 < sum(pushed_out) < len(pushed_out)
 
 
-def test_a_loss_in_the_middle_of_the_reporters_own_wait_is_said(caplog: pytest.LogCaptureFixture) -> None:
-    """A handler whose event is lost may interrupt the reporter where it goes to sleep."""
+def test_a_loss_in_the_middle_of_the_reporters_own_wait_is_reported(caplog: pytest.LogCaptureFixture) -> None:
+    """A handler whose event is lost may interrupt the reporter while it goes to sleep."""
 
     async def play(point: int) -> int:
         caplog.clear()
@@ -428,7 +428,7 @@ def test_a_loss_in_the_middle_of_the_reporters_own_wait_is_said(caplog: pytest.L
 
 
 class _InTheLoop(trio.abc.Instrument):
-    """Records once at a moment of Trio's own loop."""
+    """An instrument that records once at a given moment of Trio's own loop."""
 
     def __init__(self, moment: str, numbered: Numbered) -> None:
         self.moment = moment
@@ -460,7 +460,7 @@ class _InTheLoop(trio.abc.Instrument):
 async def test_an_event_recorded_inside_trios_loop_leaves_when_it_is_due(
     moment: str, autojump_clock: MockClock
 ) -> None:
-    """Even as Trio goes to sleep: the event arrives flush_interval later, at that time exactly."""
+    """Even as Trio goes to sleep, the event arrives exactly flush_interval later."""
     arrived: list[float] = []
 
     async def sink(batch: Batch) -> None:
@@ -480,8 +480,8 @@ async def test_an_event_recorded_inside_trios_loop_leaves_when_it_is_due(
 
 
 @pytest.mark.parametrize("before", [1, 2, 3])
-def test_a_record_in_the_middle_of_a_record_while_the_flush_task_waits_for_the_open_batch(before: int) -> None:
-    """The batch is in the flush task's hand: what comes in by re-entry is taken back from there, and nothing raises."""
+def test_a_record_in_the_middle_of_a_record_is_safe_while_the_flush_task_waits_for_the_open_batch(before: int) -> None:
+    """The flush task has taken the batch; events added by re-entry are taken back from there, and nothing raises."""
 
     async def play(point: int) -> int:
         config = BatchMetricsConfig(batch_size=3, buffer_size=3, flush_interval=100)
@@ -502,7 +502,7 @@ def test_a_record_in_the_middle_of_a_record_while_the_flush_task_waits_for_the_o
 
 
 def test_a_record_in_the_middle_of_leaving_does_not_hold_it_up() -> None:
-    """At each place: delivered at once or refused as closed; the long flush_interval is not waited for."""
+    """At each place it is delivered at once or refused as closed, without waiting for the long flush_interval."""
 
     async def play(point: int) -> int:
         sink = RecordingSink()
@@ -522,7 +522,7 @@ def test_a_record_in_the_middle_of_leaving_does_not_hold_it_up() -> None:
 
 
 def test_recording_needs_no_clock_tick() -> None:
-    """The timestamp is the wall clock's, in ns, at the call."""
+    """The timestamp is the wall-clock time in ns at the call."""
 
     async def main() -> list[int]:
         sink = RecordingSink()

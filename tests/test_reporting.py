@@ -1,6 +1,6 @@
-"""What is lost is said: one WARNING at once, at most one a minute afterwards, one line at the end.
+"""Every loss is logged: one WARNING at once, at most one per minute afterwards, one line at the end.
 
-Where nothing is lost, nothing is said.
+Where nothing is lost, nothing is logged.
 """
 
 import logging
@@ -21,27 +21,27 @@ TINY = BatchMetricsConfig(buffer_size=2, flush_interval=5)
 
 
 class Listener(logging.Handler):
-    """Notes what the library says, and when by Trio's clock."""
+    """A handler that keeps the library's messages and their times by Trio's clock."""
 
     def __init__(self) -> None:
-        """Start with nothing heard."""
+        """Create a handler without messages."""
         super().__init__()
         self.heard: list[tuple[float, str]] = []
         self.levels: list[int] = []
 
     def emit(self, record: logging.LogRecord) -> None:
-        """Note a message."""
+        """Keep a message."""
         self.levels.append(record.levelno)
         self.heard.append((trio.current_time(), record.getMessage()))
 
     @property
     def times(self) -> list[float]:
-        """When something was said."""
+        """The times of the messages."""
         return [time for time, _ in self.heard]
 
     @property
     def messages(self) -> list[str]:
-        """What was said."""
+        """The messages."""
         return [message for _, message in self.heard]
 
 
@@ -60,15 +60,15 @@ def listener() -> Generator[Listener, None, None]:
 
 
 def lose(metrics: BatchMetricsCollector, count: int) -> int:
-    """Record so many more than the buffer takes; return how many in all."""
+    """Record the given number of events more than fit into the buffer; return the total."""
     total = TINY.buffer_size + count - metrics.stats().pending_events
     for number in range(total):
         metrics.record(numbered(number))
     return total
 
 
-async def test_nothing_is_said_where_nothing_is_lost(listener: Listener, autojump_clock: MockClock) -> None:
-    """Not at the end either."""
+async def test_nothing_is_logged_where_nothing_is_lost(listener: Listener, autojump_clock: MockClock) -> None:
+    """No line comes at the end either."""
     async with collector(sinks=[RecordingSink()]) as metrics:
         for number in range(250):
             metrics.record(numbered(number))
@@ -79,10 +79,10 @@ async def test_nothing_is_said_where_nothing_is_lost(listener: Listener, autojum
     assert listener.heard == []
 
 
-async def test_loss_is_said_at_once_and_then_at_most_once_a_minute(
+async def test_a_loss_is_logged_at_once_and_then_at_most_once_a_minute(
     listener: Listener, autojump_clock: MockClock
 ) -> None:
-    """With how many and why; what came meanwhile is in the next message; after silence, at once again."""
+    """A message has number and reasons; later losses are in the next one; after a quiet minute it comes at once."""
     async with collector(TINY, sinks=[]) as metrics:
         await trio.sleep(1)
         lose(metrics, 3)
@@ -104,16 +104,16 @@ async def test_loss_is_said_at_once_and_then_at_most_once_a_minute(
         assert set(listener.levels) == {logging.WARNING}
 
 
-async def test_what_is_pushed_out_is_said_at_once(listener: Listener, autojump_clock: MockClock) -> None:
-    """Under drop_oldest too."""
+async def test_evicted_events_are_logged_at_once(listener: Listener, autojump_clock: MockClock) -> None:
+    """Evictions under drop_oldest are logged like other losses."""
     async with collector(BatchMetricsConfig(buffer_size=2, on_full="drop_oldest"), sinks=[]) as metrics:
         lose(metrics, 3)
         await trio.sleep(1)
         assert listener.heard == [(0.0, "metrics: dropped 3 (buffer_full)")]
 
 
-async def test_invalid_events_alone_are_said_at_once(listener: Listener, autojump_clock: MockClock) -> None:
-    """When their batch is made up, not at the end of the block only."""
+async def test_invalid_events_alone_are_logged_at_once(listener: Listener, autojump_clock: MockClock) -> None:
+    """The message comes when their batch is formed, and not only at the end of the block."""
     async with collector(sinks=[]) as metrics:
         metrics.record_counter("", {}, 1)
         metrics.record_counter("", {}, 1)
@@ -125,8 +125,8 @@ async def test_invalid_events_alone_are_said_at_once(listener: Listener, autojum
         ]
 
 
-async def test_one_line_at_the_end_says_what_was_lost(listener: Listener, autojump_clock: MockClock) -> None:
-    """In all, with the whole account; and it is the last."""
+async def test_one_line_at_the_end_reports_the_loss(listener: Listener, autojump_clock: MockClock) -> None:
+    """It reports the totals and the whole account, and it is the last line."""
     async with collector(TINY, sinks=[RecordingSink()]) as metrics:
         lose(metrics, 3)
         await trio.sleep(1)
@@ -140,8 +140,8 @@ async def test_one_line_at_the_end_says_what_was_lost(listener: Listener, autoju
     assert (stats.processed_events, stats.dropped) == (4, {"buffer_full": 5})
 
 
-async def test_a_loss_at_the_very_end_is_said_in_one_line(listener: Listener, autojump_clock: MockClock) -> None:
-    """A sink that hangs: one line when the deadline has passed."""
+async def test_a_loss_at_the_very_end_is_logged_in_one_line(listener: Listener, autojump_clock: MockClock) -> None:
+    """A sink hangs, and one line comes when the deadline has passed."""
     async with collector(BatchMetricsConfig(shutdown_timeout=4), sinks=[StuckSink(), RecordingSink()]) as metrics:
         metrics.record(numbered(1))
         metrics.record(numbered(2))
@@ -149,10 +149,10 @@ async def test_a_loss_at_the_very_end_is_said_in_one_line(listener: Listener, au
     assert "stuck: total=2 delivered=0 rejected=0 failed=2 (shutdown 2)" in listener.messages[0]
 
 
-async def test_the_closing_line_is_said_also_when_the_body_raises(
+async def test_the_closing_line_is_logged_even_if_the_body_raises(
     listener: Listener, autojump_clock: MockClock
 ) -> None:
-    """And the body's exception leaves as the same object."""
+    """The body's exception leaves as the same object."""
     error = KeyError("mine")
     opened: list[BatchMetricsCollector] = []
     with pytest.raises(KeyError) as caught:
@@ -166,8 +166,8 @@ async def test_the_closing_line_is_said_also_when_the_body_raises(
     assert sum("lost" in message for message in listener.messages) == 1
 
 
-async def test_each_reason_is_told_apart(listener: Listener, autojump_clock: MockClock) -> None:
-    """Dropped by reason, failed and rejected by sink, errors in the sink's words."""
+async def test_each_reason_is_reported_separately(listener: Listener, autojump_clock: MockClock) -> None:
+    """Drops are reported by reason, failures and rejections by sink, and errors in the sink's words."""
     partial = PartialSink(lambda event: event.operation == "1", name="picky")
     async with collector(BatchMetricsConfig(buffer_size=5), sinks=[partial, FlakySink(fail=1)]) as metrics:
         for number in (0, 1, 1, 2):
@@ -184,13 +184,13 @@ async def test_each_reason_is_told_apart(listener: Listener, autojump_clock: Moc
         "flaky: ConnectionError: deliberate failure 1 of 1",
     ):
         assert said.count(words) == 1
-    assert [time for time in listener.times if time < 60] == [0.0, 0.0]  # the first says why an event is invalid
+    assert [time for time in listener.times if time < 60] == [0.0, 0.0]  # the first explains why an event is invalid
 
 
-async def test_a_sinks_trouble_is_said_once_however_often_it_comes(
+async def test_a_sinks_failure_is_logged_once_however_often_it_recurs(
     listener: Listener, autojump_clock: MockClock
 ) -> None:
-    """A back-end that is down for a long time does not fill the log."""
+    """A back-end that is down for a long time doesn't fill the log."""
 
     async def down(_: object) -> None:
         await trio.lowlevel.checkpoint()
@@ -207,8 +207,8 @@ async def test_a_sinks_trouble_is_said_once_however_often_it_comes(
     assert listener.messages[1].startswith("metrics: lost 10 of 10 events: ")
 
 
-async def test_what_is_recorded_after_the_block_is_said_once(listener: Listener, autojump_clock: MockClock) -> None:
-    """Every one is counted."""
+async def test_events_recorded_after_the_block_are_logged_once(listener: Listener, autojump_clock: MockClock) -> None:
+    """Every one of them is counted."""
     async with collector(sinks=[]) as metrics:
         metrics.record(numbered(1))
     assert listener.heard == []
@@ -220,10 +220,10 @@ async def test_what_is_recorded_after_the_block_is_said_once(listener: Listener,
     assert balanced(metrics.stats()).dropped == {"closed": 200}
 
 
-async def test_what_is_recorded_after_a_block_that_lost_events_is_said_too(
+async def test_events_recorded_after_a_block_with_losses_are_logged_too(
     listener: Listener, autojump_clock: MockClock
 ) -> None:
-    """Once, though the block ended in the minute in which nothing more is said."""
+    """One line comes, though the block ended in the minute without further lines."""
     async with collector(sinks=[]) as metrics:
         metrics.record("no event")
         await trio.sleep(1)
@@ -233,8 +233,8 @@ async def test_what_is_recorded_after_a_block_that_lost_events_is_said_too(
     assert ["counted as closed" in message for message in listener.messages] == [True]
 
 
-async def test_collectors_report_each_for_itself(listener: Listener, autojump_clock: MockClock) -> None:
-    """One's silence is not the other's."""
+async def test_each_collector_reports_for_itself(listener: Listener, autojump_clock: MockClock) -> None:
+    """A collector that waits for its minute doesn't silence another one."""
     async with collector(TINY, sinks=[]) as one, collector(TINY, sinks=[]) as other, collector(sinks=[]):
         lose(one, 2)
         lose(other, 3)
@@ -247,27 +247,27 @@ async def test_collectors_report_each_for_itself(listener: Listener, autojump_cl
 
 
 class Broken(logging.Handler):
-    """Raises for every message."""
+    """A handler that raises for every message."""
 
     def __init__(self) -> None:
-        """Start with no message refused."""
+        """Create a handler that hasn't refused a message."""
         super().__init__()
         self.count = 0
 
     def emit(self, record: logging.LogRecord) -> None:
-        """Refuse."""
+        """Raise an error."""
         self.count += 1
         raise OSError("no space left on device")
 
 
 @pytest.fixture
 def broken() -> Generator[Broken, None, None]:
-    """Break the library's logger."""
+    """Attach a raising handler to the library's logger."""
     yield from attached(Broken())
 
 
 async def test_a_logging_handler_that_raises_harms_nothing(broken: Broken, autojump_clock: MockClock) -> None:
-    """Not in the block, not at its end, not after it: the loss is counted all the same."""
+    """In the block, at its end and after it, the loss is counted all the same."""
     sink = RecordingSink()
     error = KeyError("mine")
     opened: list[BatchMetricsCollector] = []
@@ -292,16 +292,16 @@ async def test_a_logging_handler_that_raises_harms_nothing(broken: Broken, autoj
 
 
 class RecordingHandler(logging.Handler):
-    """Records an event for each message, as a counter of log lines does."""
+    """A handler that records an event for each message, as a counter of log lines does."""
 
     def __init__(self) -> None:
-        """Start without a collector."""
+        """Create a handler without a collector."""
         super().__init__()
         self.metrics: BatchMetricsCollector | None = None
         self.count = 0
 
     def emit(self, record: logging.LogRecord) -> None:
-        """Record."""
+        """Record an event."""
         self.count += 1
         if self.metrics is not None:
             self.metrics.record_cache_metric("log", str(1000 + self.count))
@@ -309,12 +309,12 @@ class RecordingHandler(logging.Handler):
 
 @pytest.fixture
 def recording() -> Generator[RecordingHandler, None, None]:
-    """Record what the library's logger says."""
+    """Record the messages of the library's logger."""
     yield from attached(RecordingHandler())
 
 
 async def test_a_logging_handler_may_record(recording: RecordingHandler, autojump_clock: MockClock) -> None:
-    """Also while the buffer is full: what it records is counted like anything else, and no avalanche follows."""
+    """With a full buffer, too, its events count like any others, and no avalanche follows."""
     sink = RecordingSink()
     async with collector(TINY, sinks=[sink]) as metrics:
         recording.metrics = metrics
@@ -322,8 +322,8 @@ async def test_a_logging_handler_may_record(recording: RecordingHandler, autojum
         for _ in range(20):
             recorded += lose(metrics, 2)
             await trio.sleep(30)
-        assert recording.count == 10  # one a minute
-    assert recording.count <= 13  # one more, the closing line, and one because of what the closing line recorded
+        assert recording.count == 10  # one per minute
+    assert recording.count <= 13  # one more, the closing line, and one that results from the closing line's event
     stats = balanced(metrics.stats())
     assert stats.total_events == recorded + recording.count
     assert stats.processed_events == len(sink.events)
@@ -333,7 +333,7 @@ async def test_a_logging_handler_may_record(recording: RecordingHandler, autojum
 async def test_a_logging_handler_that_records_into_a_left_block_counts_as_closed(
     recording: RecordingHandler, autojump_clock: MockClock
 ) -> None:
-    """The closing line's own event, and that of the line about it: two, and an end."""
+    """The closing line's own event counts, and that of the line about it, and no more."""
     async with collector(BatchMetricsConfig(shutdown_timeout=1), sinks=[StuckSink()]) as metrics:
         recording.metrics = metrics
         metrics.record(numbered(1))
@@ -346,7 +346,7 @@ async def test_a_logging_handler_that_records_into_a_left_block_counts_as_closed
 async def test_a_logging_handler_that_records_from_the_default_sink_feeds_itself_no_faster_than_batches(
     recording: RecordingHandler, autojump_clock: MockClock
 ) -> None:
-    """`LoggingSink` logs a line a batch, the handler records an event a line: one batch an interval, none lost."""
+    """`LoggingSink` logs a line per batch, the handler records an event per line: one batch per interval, none lost."""
     logging.getLogger("trio_batchmetrics").setLevel(logging.INFO)
     try:
         async with collector(BatchMetricsConfig(flush_interval=10)) as metrics:
@@ -362,7 +362,7 @@ async def test_a_logging_handler_that_records_from_the_default_sink_feeds_itself
 
 
 async def test_a_disabled_logger_costs_nothing_and_loses_nothing(autojump_clock: MockClock) -> None:
-    """Counting does not depend on logging."""
+    """Counting doesn't depend on logging."""
     logger = logging.getLogger("trio_batchmetrics")
     logger.disabled = True
     try:

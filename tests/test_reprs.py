@@ -1,4 +1,4 @@
-"""Nothing that a traceback with locals shows may raise: objects that are not finished have a repr."""
+"""Nothing that a traceback with locals shows may raise: unfinished objects have a repr."""
 
 import inspect
 from types import ModuleType
@@ -14,7 +14,7 @@ from trio_batchmetrics.sinks._function import FunctionSink
 
 @metric_event
 class Mine:
-    """An event of a user's own."""
+    """An event class of a user."""
 
     what: str = label("what")
 
@@ -36,7 +36,7 @@ CLASSES: dict[str, Any] = {
 
 @pytest.mark.parametrize("name", CLASSES)
 def test_an_object_that_init_has_not_set_up_has_a_repr(name: str) -> None:
-    """As where ``__init__`` raised, and a debugger or an error reporter shows its locals."""
+    """``__init__`` may have raised, for example, and a debugger or an error reporter shows the locals."""
     made = CLASSES[name]
     if inspect.isabstract(made):
         made = type(name, (made,), dict.fromkeys(made.__abstractmethods__))
@@ -45,7 +45,7 @@ def test_an_object_that_init_has_not_set_up_has_a_repr(name: str) -> None:
 
 
 def test_the_locals_of_a_refused_configuration_can_be_shown() -> None:
-    """By any tool that prints a traceback with them."""
+    """Any tool that prints a traceback with locals can show them."""
     bounds: Any = {"a": ["x"]}
     with pytest.raises(ValueError, match="bounds") as caught:
         BatchMetricsConfig(bounds=bounds)
@@ -54,6 +54,6 @@ def test_the_locals_of_a_refused_configuration_can_be_shown() -> None:
 
 
 def test_a_finished_object_shows_itself_as_before() -> None:
-    """The tolerant repr is for the others alone."""
+    """The tolerant repr applies only to unfinished ones."""
     assert repr(Mine("x")).startswith("Mine(what='x', timestamp=")
     assert repr(abc.Receipt(error="e")).startswith("Receipt(rejected={}, ")

@@ -1,4 +1,4 @@
-"""Random schedules: sinks that fail, hang, refuse, dawdle and lie; bodies that return, raise, are cancelled.
+"""Random schedules: sinks that fail, hang, refuse, respond slowly and lie; bodies that return, raise, are cancelled.
 
 Each game checks both equations after every step of every task, and the promises about leaving at its end. Run more of
 them with ``SCHEDULES=10000 pytest tests/test_schedules.py``.
@@ -27,10 +27,10 @@ GAMES = int(os.environ.get("SCHEDULES", "500"))
 
 
 class ChaoticSink(EventSink[Any]):
-    """Does something else at each attempt, and keeps what really arrived and what it confirmed."""
+    """A sink with random behaviour that keeps the events that really arrived and those it confirmed."""
 
     def __init__(self, dice: random.Random, name: str) -> None:
-        """Behave as the dice say."""
+        """Create a sink that behaves at random."""
         super().__init__(
             name=name,
             timeout=dice.choice([0.3, 2.0, 30.0]),
@@ -62,17 +62,17 @@ class ChaoticSink(EventSink[Any]):
         self.busy = False
 
     def encode(self, events: Sequence[MetricEvent]) -> Any:
-        """Encode, or fail at one event in a while."""
+        """Encode the events, or occasionally fail at one."""
         if any(event_id % 17 == 16 for event_id in ids(list(events))):
             raise ValueError("cannot be encoded")
         return "x" * len(events) * 10
 
     async def send(self, payload: Payload[Any]) -> Receipt | None:
-        """Do as the dice say."""
+        """Behave at random."""
         assert not self.busy, "two attempts at a time"
         self.busy = True
         try:
-            return cast("Receipt | None", await self._send(payload))  # a lie, now and then: that is the point
+            return cast("Receipt | None", await self._send(payload))  # an occasional lie: that is the point
         finally:
             self.busy = False
 
@@ -127,10 +127,10 @@ async def _fails() -> None:
 
 
 class ChaoticSeries(SeriesSink[frozenset[int]]):
-    """Merges, and pushes with as much luck as the dice give."""
+    """A series sink that merges, and whose pushes succeed at random."""
 
     def __init__(self, dice: random.Random, name: str) -> None:
-        """Behave as the dice say."""
+        """Create a sink that behaves at random."""
         super().__init__(name=name, timeout=dice.choice([0.3, 30.0]))
         self.dice = dice
         self.merged: set[int] = set()
@@ -147,11 +147,11 @@ class ChaoticSeries(SeriesSink[frozenset[int]]):
             raise KeyError("merge")
 
     def snapshot(self) -> frozenset[int]:
-        """Return what is merged."""
+        """Return the merged events."""
         return frozenset(self.merged)
 
     async def send(self, payload: Payload[frozenset[int]]) -> Receipt | None:
-        """Push, or fail."""
+        """Push the snapshot, or fail."""
         await trio.sleep(self.dice.choice([0.0, 0.0, 0.2]))
         if self.dice.random() < self.failures:
             return self.dice.choice([Receipt(retry=True), Receipt(error="500")])
@@ -160,10 +160,10 @@ class ChaoticSeries(SeriesSink[frozenset[int]]):
 
 
 class Recorder:
-    """Records numbered events, and counts them independently."""
+    """A source of numbered events that counts them independently."""
 
     def __init__(self, metrics: BatchMetricsCollector) -> None:
-        """Record here."""
+        """Create a source that uses this collector."""
         self.metrics = metrics
         self.thread = metrics.from_thread()
         self.recorded = 0
@@ -175,7 +175,7 @@ class Recorder:
         self.metrics.record_counter("c", {"id": self.recorded}, 1)
 
     def record_bad(self) -> None:
-        """Record an event that is invalid."""
+        """Record an invalid event."""
         self.recorded += 1
         self.metrics.record_counter("c", {"id": self.recorded}, -1)
 
@@ -188,10 +188,10 @@ class Recorder:
 
 
 class Meddler(trio.abc.Instrument):
-    """Records in the middle of Trio's own loop, and checks the books after every step of every task."""
+    """An instrument that records inside Trio's own loop, and checks the ledger after every step of every task."""
 
     def __init__(self, dice: random.Random) -> None:
-        """Meddle as the dice say."""
+        """Create an instrument that records at random."""
         self.dice = dice
         self.recorder: Recorder | None = None
         self.often = dice.choice([0.0, 0.01, 0.1])
@@ -206,19 +206,19 @@ class Meddler(trio.abc.Instrument):
                 self.error = self.error or exc
 
     def before_io_wait(self, timeout: float) -> None:
-        """Trio is about to sleep."""
+        """Act when Trio is about to sleep."""
         self._meddle()
 
     def after_io_wait(self, timeout: float) -> None:
-        """Trio is about to take its run queue."""
+        """Act when Trio is about to take its run queue."""
         self._meddle()
 
     def before_task_step(self, task: trio.lowlevel.Task) -> None:
-        """A task is about to run."""
+        """Act when a task is about to run."""
         self._meddle()
 
     def after_task_step(self, task: trio.lowlevel.Task) -> None:
-        """A task has run."""
+        """Check the ledger when a task has run."""
         try:
             self._check()
         except AssertionError as exc:  # Trio would log it, and go on without the instrument
@@ -243,7 +243,7 @@ def handling(signum: int, handler: Callable[[], None]) -> Generator[None, None, 
 
 
 class BodyError(Exception):
-    """What the body raises."""
+    """The exception that the body raises."""
 
 
 async def play(seed: int) -> None:
@@ -299,7 +299,7 @@ async def play(seed: int) -> None:
     assert recorder.metrics.stats().dropped["closed"] >= 1
     for sink in chaotic:
         account = stats.sinks[sink.name or ""]
-        unsure = account.failed + account.rejected  # what was given up or refused may have arrived before
+        unsure = account.failed + account.rejected  # given up or refused events may have arrived before
         assert account.delivered - points <= len(sink.arrived) <= account.delivered + unsure
     if good in sinks:
         account = stats.sinks["good"]
@@ -308,7 +308,7 @@ async def play(seed: int) -> None:
 
 
 async def body(dice: random.Random, recorder: Recorder) -> None:
-    """Record in every way there is, and flush, for a while."""
+    """Record in every possible way, and flush, for a while."""
     metrics = recorder.metrics
     counter, gauge = metrics.counter("n", labels={"a": 1}), metrics.gauge("g")
     tasks = 0
@@ -359,7 +359,7 @@ async def body(dice: random.Random, recorder: Recorder) -> None:
 
 @pytest.mark.parametrize("block", range(10))
 def test_any_schedule_balances_and_leaves_in_time(block: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Both equations at every step, nothing pending at the end, no exception changed, never longer than allowed."""
+    """Equations hold at every step, nothing is pending at the end, exceptions stay as they are, the time is kept."""
     for seed in range(block, GAMES, 10):
         try:
             monkeypatch.setattr("trio._core._run._ALLOW_DETERMINISTIC_SCHEDULING", True)

@@ -17,7 +17,7 @@ from trio_batchmetrics.abc import EventSink, Payload, Receipt, labels_of
 
 
 class SerialSink(EventSink[int]):
-    """Notes which serial number each event has at each encoding; refuses, halves and asks for retries by a script."""
+    """A sink that keeps each event's serial number at each encoding, and refuses, halves and retries by a script."""
 
     def __init__(self, *script: Receipt, **settings: Any) -> None:
         super().__init__(**settings)
@@ -27,7 +27,7 @@ class SerialSink(EventSink[int]):
         self.runs = set[str]()
 
     def encode(self, events: Sequence[MetricEvent]) -> int:
-        """Note."""
+        """Keep the serial numbers."""
         assert isinstance(events, Batch)
         self.encodings += 1
         self.runs.add(self.context.run_id)
@@ -36,13 +36,13 @@ class SerialSink(EventSink[int]):
         return 0
 
     async def send(self, payload: Payload[int]) -> Receipt:
-        """Do as the script says."""
+        """Respond as the script says."""
         assert [*payload.events.serials] == [next(iter(self.seen[event_id])) for event_id in ids(list(payload.events))]
         return self.script.pop(0) if self.script else Receipt()
 
 
 async def test_an_event_has_one_serial_number_whatever_becomes_of_its_payload(autojump_clock: MockClock) -> None:
-    """Through retries, halves, what is left of a payload, and payloads over several batches; two sinks agree."""
+    """Retries, halves, rests of a payload and payloads of several batches are tried, and two sinks agree."""
     script = [
         Receipt(retry=True, error="503"),
         Receipt(too_large=True),
@@ -67,7 +67,7 @@ async def test_an_event_has_one_serial_number_whatever_becomes_of_its_payload(au
 
 
 async def test_runs_have_names_of_their_own(autojump_clock: MockClock) -> None:
-    """Two collectors, open at once or one after the other, share none."""
+    """Two collectors, open at once or one after the other, have different names."""
     sinks = [SerialSink(), SerialSink(), SerialSink()]
     async with collector(sinks=sinks[:1]) as first, collector(sinks=sinks[1:2]) as second:
         first.record_counter("c", {"id": 1}, 1)
@@ -81,7 +81,7 @@ async def test_runs_have_names_of_their_own(autojump_clock: MockClock) -> None:
 
 @given(events=BATCHES, data=st.data())
 def test_a_part_of_a_batch_keeps_its_serial_numbers(events: list[MetricEvent], data: st.DataObject) -> None:
-    """Slices of slices, of a batch in one run or several; by default serials count from 0."""
+    """Slices of slices are tried, of a batch of one run or several; by default serials count from 0."""
     assert [*Batch(events).serials] == [*range(len(events))]
     first, gap = data.draw(st.integers(0, 10**6)), data.draw(st.integers(0, 9))
     cut = data.draw(st.integers(0, len(events)))
@@ -101,7 +101,7 @@ def _twice(value: object) -> Any:
 
 @given(events=BATCHES, data=st.data())
 def test_plain_rows_stand_for_the_events_in_order(events: list[MetricEvent], data: st.DataObject) -> None:
-    """Rows and events mixed; numbers and the texts of labels stay what they are."""
+    """Rows and events are mixed; numbers and the texts of labels stay as they are."""
     rows = [as_row(event) if data.draw(st.booleans()) else event for event in events]
     good = valid(rows)
     plain = plain_rows(good)
@@ -114,7 +114,7 @@ def test_plain_rows_stand_for_the_events_in_order(events: list[MetricEvent], dat
 
 
 def test_labels_of_plain_rows_are_equal_only_where_their_texts_are() -> None:
-    """``True``, 1 and 1.0 are equal, and texts of their own."""
+    """``True``, 1 and 1.0 are equal, and have different texts."""
     rows = plain_rows([_twice(value) for value in (1, True, 1.0, "1")] + [CacheMetric("a", "b")])
     texts = [labels_of(event_of(row)) for row in rows[:4]]
     assert [each["http.response.status_code"] for each in texts] == ["1", "true", "1.0", "1"]
@@ -124,7 +124,7 @@ def test_labels_of_plain_rows_are_equal_only_where_their_texts_are() -> None:
 
 
 def test_plain_rows_keep_the_order_of_classes_that_take_turns() -> None:
-    """Sorted by class for the check, and back."""
+    """The check sorts them by class, and restores the order."""
     turn = count(1)
     events = [make(next(turn)) for _ in range(5) for make in (_counter, _cache, _cache)]
     assert [row[1] for row in plain_rows(Batch([as_row(event) for event in events]))] == [*range(1, 16)]

@@ -1,4 +1,4 @@
-"""Payloads that are halved into many requests: how many these are, what waits, and what becomes of the rest."""
+"""Payloads that are halved into many requests: their number, the events that wait, and what becomes of the rest."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ LARGE = BatchMetricsConfig(batch_size=5000, buffer_size=10_000)
 
 @attrs.frozen
 class Request:
-    """What a back-end saw of one request."""
+    """One request as the back-end saw it."""
 
     at: float
     events: list[int]
@@ -32,15 +32,15 @@ class Request:
 
 
 class PickySink(EventSink[str]):
-    """Finds some payloads too large."""
+    """A sink that finds some payloads too large."""
 
     def __init__(self, too_large: Callable[[list[int]], bool], *, uncertain: bool = False, **settings: Any) -> None:
-        """Refuse these.
+        """Create a sink that refuses some payloads.
 
         Args:
-            too_large: looks at the numbers of a payload's events.
-            uncertain: whether some of what is refused may have been stored.
-            settings: of :class:`EventSink`.
+            too_large: decides by the numbers of a payload's events.
+            uncertain: whether some of the refused events may have been stored.
+            settings: those of :class:`EventSink`.
         """
         super().__init__(name="picky", **settings)
         self.too_large = too_large
@@ -48,11 +48,11 @@ class PickySink(EventSink[str]):
         self.requests: list[Request] = []
 
     def encode(self, events: Sequence[MetricEvent]) -> str:
-        """Encode as the numbers."""
+        """Encode the events as their numbers."""
         return "".join(f"{event}," for event in ids(list(events)))
 
     async def send(self, payload: Payload[str]) -> Receipt | None:
-        """Take all or nothing."""
+        """Take the whole payload or nothing."""
         numbers = [int(number) for number in "".join(payload.parts).split(",")[:-1]]
         assert numbers == ids(list(payload.events))
         refused = self.too_large(numbers)
@@ -61,7 +61,7 @@ class PickySink(EventSink[str]):
 
     @property
     def delivered(self) -> list[int]:
-        """All that was taken, in this order."""
+        """All accepted events, in this order."""
         return [number for request in self.requests if request.taken for number in request.events]
 
     @property
@@ -71,12 +71,12 @@ class PickySink(EventSink[str]):
 
 
 def everything(numbers: list[int]) -> bool:
-    """Answer that the payload is too large, whatever it is."""
+    """Refuse every payload as too large."""
     return True
 
 
 def any_of(poison: set[int]) -> Callable[[list[int]], bool]:
-    """Return what refuses each payload with any of these events."""
+    """Return a predicate that refuses each payload with any of these events."""
     return lambda numbers: not poison.isdisjoint(numbers)
 
 
@@ -87,19 +87,19 @@ def record(metrics: BatchMetricsCollector, first: int, last: int) -> None:
 
 
 def account(metrics: BatchMetricsCollector) -> SinkStats:
-    """Return the sink's account, the books balanced."""
+    """Assert that the ledger balances, and return the sink's account."""
     return balanced(metrics.stats()).sinks["picky"]
 
 
 class Auditor(trio.abc.Instrument):
-    """Checks the books after every step of every task."""
+    """An instrument that checks the ledger after every step of every task."""
 
     def __init__(self) -> None:
         self.metrics: BatchMetricsCollector | None = None
         self.error: AssertionError | None = None
 
     def after_task_step(self, task: trio.lowlevel.Task) -> None:
-        """Check."""
+        """Check the ledger."""
         try:
             if self.metrics is not None:
                 balanced(self.metrics.stats())
@@ -110,8 +110,8 @@ class Auditor(trio.abc.Instrument):
 # -- how many requests
 
 
-async def test_a_back_end_that_finds_everything_too_large_is_asked_rarely(autojump_clock: MockClock) -> None:
-    """64 requests at a time with pauses that double up to 30 s, for 300 s; then what is left has failed."""
+async def test_a_back_end_that_finds_everything_too_large_gets_few_requests(autojump_clock: MockClock) -> None:
+    """It gets 64 requests at a time, with pauses that double up to 30 s, for 300 s; then the rest has failed."""
     sink = PickySink(everything)
     async with collector(LARGE, sinks=[sink]) as metrics:
         record(metrics, 1, 5000)
@@ -130,8 +130,10 @@ async def test_a_back_end_that_finds_everything_too_large_is_asked_rarely(autoju
     assert len(sink.requests) <= 64 * 60  # a pause is 15 s on average
 
 
-async def test_with_steady_traffic_too_it_is_asked_rarely(autojump_clock: MockClock) -> None:
-    """Payloads come all the time, none of them is taken; each pause is worth 64 requests of either kind."""
+async def test_a_back_end_that_finds_everything_too_large_gets_few_requests_under_steady_traffic_too(
+    autojump_clock: MockClock,
+) -> None:
+    """Payloads come all the time, and none of them is taken; each pause is worth 64 requests of either kind."""
     sink = PickySink(everything)
     async with collector(BatchMetricsConfig(batch_size=100, shutdown_timeout=0), sinks=[sink]) as metrics:
         for step in range(240):
@@ -142,8 +144,8 @@ async def test_with_steady_traffic_too_it_is_asked_rarely(autojump_clock: MockCl
     assert max(minutes.values()) <= 64 * 40
 
 
-async def test_of_several_rests_one_is_tried_for_each_pause_while_nothing_is_taken(autojump_clock: MockClock) -> None:
-    """Six rests are as rare a burden as one: 15 s on average between two of them."""
+async def test_only_one_of_several_rests_is_tried_per_pause_while_nothing_is_taken(autojump_clock: MockClock) -> None:
+    """Six rests cause no more load than one: the average pause between two of them is 15 s."""
     sink = PickySink(everything, max_events=500)
     async with collector(BatchMetricsConfig(batch_size=500), sinks=[sink]) as metrics:
         record(metrics, 1, 3000)
@@ -154,7 +156,7 @@ async def test_of_several_rests_one_is_tried_for_each_pause_while_nothing_is_tak
 
 @pytest.mark.parametrize("guilty", [1, 1234, 5000])
 async def test_one_event_among_5000_is_found_at_once(guilty: int, autojump_clock: MockClock) -> None:
-    """With two requests for each halving, far from 64: nothing is set aside, and the order is kept."""
+    """Two requests per halving stay far below 64, so nothing is set aside, and the order is kept."""
     sink = PickySink(any_of({guilty}))
     async with collector(LARGE, sinks=[sink]) as metrics:
         record(metrics, 1, 5000)
@@ -166,7 +168,7 @@ async def test_one_event_among_5000_is_found_at_once(guilty: int, autojump_clock
 
 
 async def test_a_hundred_events_among_5000_are_found_bit_by_bit(autojump_clock: MockClock) -> None:
-    """Exactly these are rejected; what arrives makes the pauses short; the books balance after every step."""
+    """Exactly these are rejected, deliveries make the pauses short, and the ledger balances after every step."""
     poison = set(random.Random(1).sample(range(1, 5001), 100))
     sink = PickySink(any_of(poison))
     auditor = Auditor()
@@ -188,7 +190,7 @@ async def test_a_hundred_events_among_5000_are_found_bit_by_bit(autojump_clock: 
 
 
 async def test_a_server_that_takes_one_event_at_a_time_gets_them_all(autojump_clock: MockClock) -> None:
-    """Each of 1000 in a request of its own, in order but for what was set aside."""
+    """Each of 1000 has its own request, in order except for events that were set aside."""
     sink = PickySink(lambda numbers: len(numbers) > 1)
     async with collector(BatchMetricsConfig(batch_size=1000), sinks=[sink]) as metrics:
         record(metrics, 1, 1000)
@@ -200,8 +202,8 @@ async def test_a_server_that_takes_one_event_at_a_time_gets_them_all(autojump_cl
 # -- meanwhile, and afterwards
 
 
-async def test_what_is_queued_behind_is_delivered_meanwhile(autojump_clock: MockClock) -> None:
-    """As soon as its batch is complete, however long the back-end has taken nothing of the rest."""
+async def test_events_queued_behind_the_rest_are_delivered_meanwhile(autojump_clock: MockClock) -> None:
+    """They go as soon as their batch is complete, however long the back-end has taken nothing of the rest."""
     sink = PickySink(any_of({*range(1, 2001)}))
     async with collector(BatchMetricsConfig(batch_size=2000, flush_interval=1), sinks=[sink]) as metrics:
         record(metrics, 1, 2000)
@@ -218,7 +220,7 @@ async def test_what_is_queued_behind_is_delivered_meanwhile(autojump_clock: Mock
 
 
 async def test_the_rest_goes_on_where_it_stopped(autojump_clock: MockClock) -> None:
-    """Its halves are not put together again; once the back-end takes them, each arrives once."""
+    """Its halves aren't joined again; once the back-end takes them, each event arrives once."""
     sink = PickySink(lambda _: trio.current_time() < 5)
     async with collector(LARGE, sinks=[sink]) as metrics:
         record(metrics, 1, 5000)
@@ -233,7 +235,7 @@ async def test_the_rest_goes_on_where_it_stopped(autojump_clock: MockClock) -> N
 
 
 async def test_several_rests_go_on_one_at_a_time_once_the_queue_was_tried(autojump_clock: MockClock) -> None:
-    """Each after a backoff of its own, with 64 requests more."""
+    """Each one goes on after its own backoff, with 64 requests more."""
     poison = {number for number in range(1, 3001) if number % 2}
     sink = PickySink(any_of(poison), max_events=500)
     async with collector(BatchMetricsConfig(batch_size=500), sinks=[sink]) as metrics:
@@ -243,14 +245,14 @@ async def test_several_rests_go_on_one_at_a_time_once_the_queue_was_tried(autoju
     stats = account(metrics)
     assert (stats.delivered, stats.rejected, stats.failed) == (1500, 1500, 0)
     origins = [(request.events[0] - 1) // 500 for request in sink.requests]
-    for number in range(6):  # nothing of what is set aside goes on before all of the queue has been tried
+    for number in range(6):  # no set-aside event goes on before the whole queue has been tried
         assert origins[64 * number : 64 * (number + 1)] == [number] * 64
     assert max(sink.moments.values()) == 6 * 64
     assert sorted(sink.moments.values())[-2] == 64
 
 
-async def test_a_rest_and_what_is_queued_take_turns(autojump_clock: MockClock) -> None:
-    """Where requests take long, so that all of it is due: neither waits for all of the other."""
+async def test_a_rest_and_the_queue_take_turns(autojump_clock: MockClock) -> None:
+    """Requests take long here, so that all of them are due: neither waits for all of the other."""
 
     class Slow(PickySink):
         async def send(self, payload: Payload[str]) -> Receipt | None:
@@ -268,7 +270,7 @@ async def test_a_rest_and_what_is_queued_take_turns(autojump_clock: MockClock) -
 
 @pytest.mark.parametrize("settings", [{"retry_budget": 20.0}, {"retry_budget": 1.0, "backoff": 50.0}])
 async def test_the_rest_shares_the_budget_of_its_payload(settings: dict[str, Any], autojump_clock: MockClock) -> None:
-    """No request begins at its end or later, and what is left then has failed, though a pause would be longer."""
+    """No request begins at its end or later, and what remains then has failed, though a pause would be longer."""
     sink = PickySink(everything, **settings)
     async with collector(LARGE, sinks=[sink]) as metrics:
         record(metrics, 1, 1000)
@@ -279,8 +281,8 @@ async def test_the_rest_shares_the_budget_of_its_payload(settings: dict[str, Any
     assert max(request.at for request in sink.requests) < settings["retry_budget"]
 
 
-async def test_what_may_be_stored_stays_in_doubt_when_it_is_set_aside(autojump_clock: MockClock) -> None:
-    """So it fails when it is refused alone; it is not rejected."""
+async def test_events_that_may_be_stored_stay_in_doubt_when_they_are_set_aside(autojump_clock: MockClock) -> None:
+    """An event that is refused alone has therefore failed, and isn't rejected."""
     sink = PickySink(everything, uncertain=True)
     async with collector(LARGE, sinks=[sink]) as metrics:
         record(metrics, 1, 200)
@@ -293,7 +295,7 @@ async def test_what_may_be_stored_stays_in_doubt_when_it_is_set_aside(autojump_c
 
 
 async def test_at_the_end_of_the_block_the_rest_goes_first(autojump_clock: MockClock) -> None:
-    """At once, before what is queued."""
+    """It goes at once, before the queue."""
     large = {*range(1, 1001)}
     sink = PickySink(any_of(large), backoff=1000.0, max_backoff=1000.0)
     async with collector(BatchMetricsConfig(batch_size=1000), sinks=[sink]) as metrics:
@@ -310,8 +312,8 @@ async def test_at_the_end_of_the_block_the_rest_goes_first(autojump_clock: MockC
 
 
 @pytest.mark.parametrize("timeout", [0, 1, 10])
-async def test_the_end_of_the_block_is_no_later_for_it(timeout: float, autojump_clock: MockClock) -> None:
-    """What is set aside is failed at the deadline, like everything else."""
+async def test_the_rest_does_not_delay_the_end_of_the_block(timeout: float, autojump_clock: MockClock) -> None:
+    """Events that are set aside fail at the deadline, like all others."""
     sink = PickySink(everything)
     config = BatchMetricsConfig(batch_size=5000, buffer_size=10_000, shutdown_timeout=timeout)
     async with collector(config, sinks=[sink]) as metrics:
@@ -327,8 +329,8 @@ async def test_the_end_of_the_block_is_no_later_for_it(timeout: float, autojump_
 
 
 @pytest.mark.parametrize("seed", range(30))
-async def test_wherever_the_block_is_cancelled_the_books_balance(seed: int, autojump_clock: MockClock) -> None:
-    """With slow requests, some too large at random, some lost: what was taken is delivered, and nothing twice."""
+async def test_wherever_the_block_is_cancelled_the_ledger_balances(seed: int, autojump_clock: MockClock) -> None:
+    """Requests are slow, and some too large or lost at random: accepted events are delivered, and none twice."""
     dice = random.Random(seed)
 
     class Slow(PickySink):
@@ -359,7 +361,7 @@ async def test_wherever_the_block_is_cancelled_the_books_balance(seed: int, auto
 
 
 async def test_the_rest_takes_room_in_the_queue(autojump_clock: MockClock) -> None:
-    """So the only sink's flush task waits, and nothing is given up to make room."""
+    """The only sink's flush task therefore waits, and no event is evicted to make room."""
     sink = PickySink(any_of({*range(1, 1001)}), backoff=100.0, max_backoff=100.0)
     async with collector(BatchMetricsConfig(batch_size=1000, buffer_size=1000), sinks=[sink]) as metrics:
         record(metrics, 1, 1000)
@@ -367,7 +369,7 @@ async def test_the_rest_takes_room_in_the_queue(autojump_clock: MockClock) -> No
         rejected = account(metrics).rejected
         record(metrics, 1001, 2000)
         await wait_all_tasks_blocked()
-        assert account(metrics).total == 1000  # the second batch is more than there is room for
+        assert account(metrics).total == 1000  # the second batch is larger than the remaining room
         assert (await metrics.flush()).pending == 0
     stats = account(metrics)
     assert stats.delivered == 1000
@@ -376,10 +378,10 @@ async def test_the_rest_takes_room_in_the_queue(autojump_clock: MockClock) -> No
 
 
 class GatedSink(PickySink):
-    """Takes nothing before it is opened; what it refuses it refuses at once."""
+    """A sink that takes nothing before it is opened; refusals come at once."""
 
     def __init__(self, too_large: Callable[[list[int]], bool]) -> None:
-        """Start shut, with all the time there is."""
+        """Create a shut sink with an unlimited timeout."""
         super().__init__(too_large, backoff=1e6, max_backoff=1e6, timeout=1e9, retry_budget=1e9)
         self.gate = trio.Event()
 
@@ -394,8 +396,8 @@ class GatedSink(PickySink):
 CROWDED = BatchMetricsConfig(batch_size=50, buffer_size=110)
 
 
-async def test_a_queue_that_is_full_gives_up_the_rest_first_and_no_more_than_it_must(autojump_clock: MockClock) -> None:
-    """Where another sink goes on: its oldest events; what is left of it arrives at the end."""
+async def test_a_full_queue_evicts_the_rest_first_and_no_more_than_it_must(autojump_clock: MockClock) -> None:
+    """Another sink goes on, and the rest loses its oldest events; the others arrive at the end."""
     poison = {*range(1, 51)}
     sink, good = GatedSink(any_of(poison)), RecordingSink()
     async with collector(CROWDED, sinks=[sink, good]) as metrics:
@@ -403,7 +405,7 @@ async def test_a_queue_that_is_full_gives_up_the_rest_first_and_no_more_than_it_
         await wait_all_tasks_blocked()
         assert len(sink.requests) == 64
         rejected = account(metrics).rejected
-        for first in (51, 101):  # one batch is on its way, and stuck, the other fits into the queue
+        for first in (51, 101):  # one batch is in flight, and stuck, the other fits into the queue
             record(metrics, first, first + 49)
             await wait_all_tasks_blocked()
         assert account(metrics).failed == 0
@@ -417,8 +419,8 @@ async def test_a_queue_that_is_full_gives_up_the_rest_first_and_no_more_than_it_
     assert len(good.events) == 200
 
 
-async def test_a_queue_that_is_full_gives_up_what_is_queued_once_the_rest_is_gone(autojump_clock: MockClock) -> None:
-    """Never what is on its way."""
+async def test_a_full_queue_evicts_queued_events_once_the_rest_is_gone(autojump_clock: MockClock) -> None:
+    """It never evicts events in flight."""
     sink = GatedSink(any_of({*range(1, 51)}))
     async with collector(CROWDED, sinks=[sink, RecordingSink()]) as metrics:
         for first in range(1, 251, 50):

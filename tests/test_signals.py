@@ -1,4 +1,4 @@
-"""Ctrl-C and SIGTERM for real: a process of its own, a signal sent from outside."""
+"""Real Ctrl-C and SIGTERM: a separate process, and signals from outside."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ except KeyboardInterrupt as interrupt:
 
 
 def run(tmp_path: Path, *, sink: str, body: str, at: tuple[str, ...]) -> list[str]:
-    """Run the program and press Ctrl-C whenever it says one of these words; return what it prints."""
+    """Run the program and press Ctrl-C whenever it prints one of these words; return its output."""
     program = PROGRAM.format(sink=sink, body=body)
     process = subprocess.Popen(
         [sys.executable, "-c", program], cwd=tmp_path, stdout=subprocess.PIPE, text=True, env={**os.environ}
@@ -77,26 +77,26 @@ def run(tmp_path: Path, *, sink: str, body: str, at: tuple[str, ...]) -> list[st
 
 @pytest.mark.parametrize("body", ["await trio.sleep_forever()", "while True: metrics.stats()"], ids=["asleep", "busy"])
 def test_a_ctrl_c_flushes_everything_and_leaves_as_keyboard_interrupt(tmp_path: Path, body: str) -> None:
-    """Whether the body waits or works."""
+    """The body waits or works."""
     lines = run(tmp_path, sink="Slow()", body=body, at=("recorded",))
     assert lines == ["recorded", "flushing", "3 3 0 0", "interrupted in the middle of NoneType"]
 
 
 def test_a_second_ctrl_c_ends_the_flush_at_once(tmp_path: Path) -> None:
-    """An hour of patience is left; nobody waits for it, and the loss is counted."""
+    """An hour of time is left, but nothing waits for it, and the loss is counted."""
     lines = run(tmp_path, sink="StuckSink()", body="await trio.sleep_forever()", at=("recorded", "flushing"))
     assert lines == ["recorded", "flushing", "3 0 3 0", "interrupted in the middle of KeyboardInterrupt"]
 
 
 def test_a_ctrl_c_in_the_flush_keeps_the_bodys_error_as_its_context(tmp_path: Path) -> None:
-    """The body failed, the flush was interrupted: both can be seen."""
+    """The body failed and the flush was interrupted: the exception shows both."""
     lines = run(tmp_path, sink="StuckSink()", body="raise RuntimeError", at=("flushing",))
     assert lines[-1:] == ["interrupted in the middle of RuntimeError"]
 
 
-@pytest.mark.skipif(sys.platform == "win32", reason="Windows ends a process without asking it")
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows ends a process without a signal")
 def test_the_documented_program_for_a_container_delivers_everything_on_sigterm(tmp_path: Path) -> None:
-    """It is the first program on the page. It ends with status 0, and each event it recorded is in its file."""
+    """This first program on the page ends with status 0, and each event it recorded is in its file."""
     found = re.search(r"^```python\n(.*?)^```", PAGE.read_text(encoding="utf-8"), re.MULTILINE | re.DOTALL)
     assert found is not None
     (tmp_path / "app.py").write_text(found[1], encoding="utf-8")
@@ -108,7 +108,7 @@ def test_the_documented_program_for_a_container_delivers_everything_on_sigterm(t
                 assert process.poll() is None
                 assert time.monotonic() < give_up
                 time.sleep(0.05)
-            time.sleep(0.2)  # some events more, which wait in an open batch
+            time.sleep(0.2)  # some more events, which wait in an open batch
             process.send_signal(signal.SIGTERM)
             logged = process.communicate(timeout=30)[1]
         finally:

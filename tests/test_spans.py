@@ -1,4 +1,4 @@
-"""`histogram.time()` and `gauge.track()`: with blocks and decorators; one object may be used often, also at once."""
+"""`histogram.time()` and `gauge.track()`: with blocks and decorators; one object may be used often and concurrently."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ from trio_batchmetrics import BatchMetricsConfig, BoundGauge, BoundHistogram, Ga
 from trio_batchmetrics.testing import RecordingSink
 
 BOUNDS = (0.5, 1, 2, 3, 5, 8)
-"""Bounds that tell the durations below from each other."""
+"""Bounds that separate the durations below from each other."""
 
 
 class Clocked:
-    """A collector's histogram and gauge, and what became of them at the end of the block."""
+    """A collector's histogram and gauge, and their values at the end of the block."""
 
     histogram: BoundHistogram
     gauge: BoundGauge
@@ -38,7 +38,7 @@ class Clocked:
         return sum(event.sum for event in self.sink.events if isinstance(event, HistogramPoint))
 
     def in_flight(self) -> list[float]:
-        """Return the gauge's value as it was at each collection."""
+        """Return the gauge's value at each collection."""
         return [event.value for event in self.sink.events if isinstance(event, Gauge)]
 
 
@@ -58,7 +58,7 @@ async def clocked(flush_interval: float = 1000) -> AsyncGenerator[Clocked, None]
 
 
 async def test_a_timer_can_be_used_again(autojump_clock: MockClock) -> None:
-    """One after the other, each use with a duration of its own."""
+    """The uses follow each other, and each has its own duration."""
     async with clocked() as one:
         timer = one.histogram.time()
         for seconds in (1, 2, 5):
@@ -79,7 +79,7 @@ async def test_a_timer_can_be_used_inside_itself(autojump_clock: MockClock) -> N
 
 
 async def test_a_timer_can_be_used_in_many_tasks_at_once(autojump_clock: MockClock) -> None:
-    """Each knows when it began, in whatever order they end."""
+    """Each use keeps its own start, in whatever order they end."""
     async with clocked() as one:
         timer = one.histogram.time()
 
@@ -95,7 +95,7 @@ async def test_a_timer_can_be_used_in_many_tasks_at_once(autojump_clock: MockClo
 
 
 async def test_a_timer_can_be_used_in_generators_of_one_task_that_take_turns(autojump_clock: MockClock) -> None:
-    """They do not end in the reverse of the order in which they began, as nested blocks do."""
+    """Unlike nested blocks, they don't end in the reverse of the order in which they began."""
     async with clocked() as one:
         timer = one.histogram.time()
 
@@ -105,7 +105,7 @@ async def test_a_timer_can_be_used_in_generators_of_one_task_that_take_turns(aut
 
         async def asynchronous() -> AsyncGenerator[None, None]:
             with timer:
-                yield  # noqa: ASYNC119 - what is tested here
+                yield  # noqa: ASYNC119 - the subject of the test
 
         first, second = plain(), asynchronous()
         next(first)  # at 0
@@ -136,7 +136,7 @@ async def test_a_timer_can_be_used_in_many_threads_at_once() -> None:
 
 
 async def test_a_timer_observes_however_its_block_ends(autojump_clock: MockClock) -> None:
-    """An exception, a cancellation and a return pass through it as they are."""
+    """An exception, a cancellation and a return pass through it unchanged."""
     async with clocked() as one:
         timer = one.histogram.time()
 
@@ -172,7 +172,7 @@ async def test_an_exit_stack_may_hold_a_timer(autojump_clock: MockClock) -> None
 
 
 async def test_a_tracker_can_be_used_again_and_at_once(autojump_clock: MockClock) -> None:
-    """Each use counts one; generators that take turns as well."""
+    """Each use counts one, as do generators that take turns."""
     async with clocked(flush_interval=10) as one:
         tracker = one.gauge.track()
 
@@ -192,7 +192,7 @@ async def test_a_tracker_can_be_used_again_and_at_once(autojump_clock: MockClock
 
 
 async def test_a_timer_observes_in_the_unit_of_its_histogram(autojump_clock: MockClock) -> None:
-    """What is no unit of time counts seconds."""
+    """A histogram whose unit isn't a unit of time observes seconds."""
     sink = RecordingSink()
     units = {"s": 3, "ms": 3000, "us": 3e6, "ns": 3e9, "min": 0.05, "h": 3 / 3600, "": 3, "By": 3}
     async with collector(sinks=[sink]) as metrics:
@@ -209,7 +209,7 @@ async def test_a_timer_observes_in_the_unit_of_its_histogram(autojump_clock: Moc
 
 
 async def test_a_timed_async_function_is_timed_until_it_returns(autojump_clock: MockClock) -> None:
-    """Not only until its coroutine is made; called concurrently, each call has its own duration."""
+    """The time doesn't end when the coroutine is created; of concurrent calls, each has its own duration."""
     async with clocked() as one:
 
         @one.histogram.time()
@@ -229,7 +229,7 @@ async def test_a_timed_async_function_is_timed_until_it_returns(autojump_clock: 
 
 
 async def test_a_timed_function_is_timed(autojump_clock: MockClock) -> None:
-    """With its arguments, its value and its exception."""
+    """Its arguments, its value and its exception pass through."""
     async with clocked() as one:
 
         @one.histogram.time()
@@ -256,7 +256,7 @@ async def test_a_timed_function_is_timed(autojump_clock: MockClock) -> None:
 
 
 def _wrapped(function: Callable[[float], Coroutine[Any, Any, str]]) -> Callable[[float], Coroutine[Any, Any, str]]:
-    """Decorate as many decorators do: what comes out does not look asynchronous."""
+    """Decorate as many decorators do: the result doesn't look asynchronous."""
 
     @functools.wraps(function)
     def wrapper(seconds: float) -> Coroutine[Any, Any, str]:
@@ -292,10 +292,10 @@ async def _sleep(seconds: float) -> str:
         pytest.param(lambda: _Callable().method, id="method"),
     ],
 )
-async def test_what_only_turns_out_to_be_asynchronous_is_timed_until_it_ends(
+async def test_a_function_that_only_turns_out_to_be_asynchronous_is_timed_until_it_ends(
     make: Callable[[], Callable[[float], Coroutine[Any, Any, str]]], autojump_clock: MockClock
 ) -> None:
-    """However it hides that it is; and it is in flight as long."""
+    """However it hides that, it is also in flight for the same time."""
     async with clocked(flush_interval=10) as one:
         function = make()
         both = one.gauge.track()(one.histogram.time()(function))
@@ -309,7 +309,7 @@ async def test_what_only_turns_out_to_be_asynchronous_is_timed_until_it_ends(
 
 
 async def test_a_timed_generator_is_timed_until_it_is_exhausted_or_closed(autojump_clock: MockClock) -> None:
-    """What is sent and thrown reaches it, and its value comes back."""
+    """Sent values and thrown exceptions reach it, and its return value comes back."""
     async with clocked() as one:
 
         @one.histogram.time()
@@ -342,7 +342,7 @@ async def test_a_timed_generator_is_timed_until_it_is_exhausted_or_closed(autoju
 
 
 async def test_a_timed_async_generator_is_timed_until_it_is_exhausted_or_closed(autojump_clock: MockClock) -> None:
-    """What is sent and thrown reaches it; it is closed with the outer one; a cancellation passes through."""
+    """Sent and thrown objects reach it, it closes with the outer one, and a cancellation passes through."""
     closed: list[float] = []
     async with clocked() as one:
 
@@ -391,7 +391,7 @@ async def test_a_timed_async_generator_is_timed_until_it_is_exhausted_or_closed(
 
 
 async def test_an_exception_in_a_timed_async_generator_comes_out_as_it_is(autojump_clock: MockClock) -> None:
-    """Its own, or one that was thrown into it and is not handled there."""
+    """The exception is its own, or one that was thrown into it and that it doesn't handle."""
     async with clocked() as one:
 
         @one.histogram.time()
@@ -411,7 +411,7 @@ async def test_an_exception_in_a_timed_async_generator_comes_out_as_it_is(autoju
 
 
 async def test_a_tracked_function_counts_while_it_is_in_flight(autojump_clock: MockClock) -> None:
-    """Plain and async, however it ends."""
+    """Plain and async functions are tried, however they end."""
     async with clocked(flush_interval=10) as one:
 
         @one.gauge.track()

@@ -1,4 +1,4 @@
-"""Recording where the stack is nearly used up: at the bottom of a recursion, in the handler of a RecursionError."""
+"""Recording with the stack nearly used up: at the bottom of a recursion, in the handler of a RecursionError."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ from trio_batchmetrics.testing import RecordingSink
 
 LIMIT = 400
 LEAST = 22
-"""Frames with which an event does not stay until the next one is recorded."""
+"""Frames with which an event doesn't stay until the next one is recorded."""
 
 
 def call_near_the_limit(frames: int, call: Callable[[], object]) -> bool:
-    """Call something where so many frames are left; return whether it raised no RecursionError."""
+    """Call a function with the given number of frames left; return whether it raised no RecursionError."""
 
     def deep(left: int) -> bool:
         if left:
@@ -51,8 +51,8 @@ def call_near_the_limit(frames: int, call: Callable[[], object]) -> bool:
 
 @pytest.mark.parametrize("policy", ["drop_newest", "drop_oldest"])
 @pytest.mark.parametrize("before", [0, 1, 2, 4, 5])
-def test_a_record_with_hardly_any_stack_left_breaks_neither_the_run_nor_the_books(policy: Policy, before: int) -> None:
-    """With any number of frames left: what it recorded arrives, and so does what is recorded later."""
+def test_a_record_with_hardly_any_stack_left_breaks_neither_the_run_nor_the_ledger(policy: Policy, before: int) -> None:
+    """With any number of frames left, its event arrives if it was recorded, and so do later events."""
 
     async def play(frames: int) -> None:
         sink = RecordingSink()
@@ -85,10 +85,10 @@ def test_a_record_with_hardly_any_stack_left_breaks_neither_the_run_nor_the_book
 
 
 @pytest.mark.parametrize("policy", ["drop_newest", "drop_oldest"])
-async def test_what_is_recorded_with_hardly_any_stack_left_keeps_to_the_buffers_size(
+async def test_events_recorded_with_hardly_any_stack_left_never_overfill_the_buffer(
     policy: Policy, autojump_clock: MockClock
 ) -> None:
-    """What does not fit is refused, or makes room."""
+    """An event that doesn't fit is refused, or makes room."""
     sink = RecordingSink()
     async with collector(BatchMetricsConfig(batch_size=3, buffer_size=5, on_full=policy), sinks=[sink]) as metrics:
 
@@ -106,8 +106,8 @@ async def test_what_is_recorded_with_hardly_any_stack_left_keeps_to_the_buffers_
 
 
 @pytest.mark.parametrize("policy", ["drop_newest", "drop_oldest"])
-async def test_a_threads_record_with_hardly_any_stack_left_is_counted_as_it_is(policy: Policy) -> None:
-    """It is recorded, or raises and is not; and Trio's thread still comes for what other threads record."""
+async def test_a_threads_record_with_hardly_any_stack_left_is_counted_correctly(policy: Policy) -> None:
+    """The event is recorded, or the call raises and it isn't; Trio's thread still fetches other threads' events."""
     sink = RecordingSink()
 
     def in_a_thread(frames: int) -> None:
@@ -125,7 +125,7 @@ async def test_a_threads_record_with_hardly_any_stack_left_is_counted_as_it_is(p
                 in_a_thread(near)
             balanced(metrics.stats())
             with trio.fail_after(5):
-                while metrics.stats().pending_events:  # noqa: ASYNC110 - nothing tells, and flush() would come for them itself
+                while metrics.stats().pending_events:  # noqa: ASYNC110 - there is no notification, and flush() would fetch them itself
                     await trio.sleep(0.001)
     stats = balanced(metrics.stats())
     assert stats.failed_events == 0
@@ -133,7 +133,7 @@ async def test_a_threads_record_with_hardly_any_stack_left_is_counted_as_it_is(p
 
 
 def no_stack_left() -> None:
-    """Raise what a call raises that finds no room."""
+    """Raise the same error as a call without room on the stack."""
     raise RecursionError
 
 
@@ -141,7 +141,7 @@ def no_stack_left() -> None:
 @pytest.mark.parametrize("before", [0, 1, 2, 5, 6])
 @pytest.mark.parametrize("thread", [False, True], ids=["task", "thread"])
 def test_a_call_that_finds_no_stack_left_breaks_nothing(policy: Policy, before: int, thread: bool) -> None:
-    """At each call that a record makes: events recorded before, in whichever thread, and after it arrive once."""
+    """At each call that a record makes, events recorded before, in any thread, and afterwards arrive once."""
 
     async def play(point: int) -> int:
         sink = RecordingSink()
@@ -156,15 +156,15 @@ def test_a_call_that_finds_no_stack_left_breaks_nothing(policy: Policy, before: 
         stats = balanced(metrics.stats())
         arrived = ids(sink.events)
         assert len(set(arrived)) == len(arrived) == stats.processed_events == stats.total_events - stats.dropped_events
-        assert set(stats.dropped) <= {"buffer_full", "invalid"}  # its labels may be what cannot be read there
+        assert set(stats.dropped) <= {"buffer_full", "invalid"}  # its labels may be unreadable there
         assert {100, 101, 102} <= set(arrived)
         return passed[0]
 
     run_at_every_point(play, least=2)
 
 
-def test_room_on_the_stack_is_seen() -> None:
-    """There is none where as many calls would fail."""
+def test_the_room_left_on_the_stack_is_detected() -> None:
+    """The check fails where as many nested calls would fail."""
     seen = [call_near_the_limit(frames, lambda: None if has_room() else 1 / 0) for frames in (NEEDED + 50,)]
     assert seen == [True]
     with pytest.raises(ZeroDivisionError):

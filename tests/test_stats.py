@@ -1,4 +1,4 @@
-"""Snapshots: one line for a log, and what a flush reports."""
+"""Snapshots: one line for a log, and a flush's report."""
 
 import sys
 from datetime import UTC, datetime
@@ -24,7 +24,7 @@ COUNT = st.integers(0, 3)
 
 
 def test_stats_print_on_one_line() -> None:
-    """Every count by its name, reasons in brackets, sinks behind bars."""
+    """Every count has its name, reasons are in brackets, and sinks come after bars."""
     stats = BatchMetricsStats(
         total_events=30,
         processed_events=10,
@@ -62,7 +62,7 @@ def test_stats_of_nothing_print_too() -> None:
 
 @pytest.mark.parametrize("kind", [BatchMetricsStats, SinkStats, FlushReport])
 def test_snapshots_are_frozen_and_begin_at_zero(kind: Any) -> None:
-    """What was seen stays what was seen."""
+    """A snapshot that was read never changes."""
     snapshot = kind()
     for field in attrs.fields(kind):
         assert getattr(snapshot, field.name) in (0, None, {})
@@ -73,8 +73,8 @@ def test_snapshots_are_frozen_and_begin_at_zero(kind: Any) -> None:
         kind(1)
 
 
-async def test_a_snapshot_does_not_change_with_what_happens_later(autojump_clock: MockClock) -> None:
-    """Its mappings included; changing them changes nothing in the ledger either."""
+async def test_a_snapshot_does_not_change_with_later_events(autojump_clock: MockClock) -> None:
+    """Its mappings are included, and changing them doesn't change the ledger either."""
     sink = FlakySink(fail=1)
     async with collector(BatchMetricsConfig(buffer_size=2), sinks=[sink]) as metrics:
         for number in range(4):
@@ -94,8 +94,8 @@ async def test_a_snapshot_does_not_change_with_what_happens_later(autojump_clock
         assert metrics.stats().sinks["flaky"].delivered == 2
 
 
-async def test_times_are_told_by_the_clock_that_suits_them(autojump_clock: MockClock) -> None:
-    """Time stamps are aware and by the wall clock; an age runs by Trio's, and goes on after the block."""
+async def test_each_time_comes_from_the_clock_that_suits_it(autojump_clock: MockClock) -> None:
+    """Timestamps are aware and from the wall clock; an age uses Trio's clock, and grows after the block."""
     before = datetime.now(UTC)
     async with collector(BatchMetricsConfig(flush_interval=10), sinks=[RecordingSink()]) as metrics:
         stats = metrics.stats()
@@ -113,8 +113,8 @@ async def test_times_are_told_by_the_clock_that_suits_them(autojump_clock: MockC
     assert metrics.stats().time_since_last_flush == 10.0
 
 
-async def test_stats_and_their_line_can_be_had_at_any_time(autojump_clock: MockClock) -> None:
-    """Before anything happened, meanwhile, and after the block."""
+async def test_stats_and_their_line_are_available_at_any_time(autojump_clock: MockClock) -> None:
+    """They work before anything happened, in the block, and after it."""
     async with collector(sinks=[StuckSink(), RecordingSink(), RecordingSink()]) as metrics:
         assert list(metrics.stats().sinks) == ["stuck", "recording", "recording2"]
         metrics.record(numbered(1))
@@ -141,13 +141,13 @@ async def test_stats_and_their_line_can_be_had_at_any_time(autojump_clock: MockC
 def test_a_report_is_ok_if_and_only_if_nothing_was_lost_or_left(
     processed: int, failed: int, spooled: int, dropped: int, pending: int
 ) -> None:
-    """What is spooled is not lost."""
+    """A spooled event isn't lost."""
     report = FlushReport(processed=processed, failed=failed, spooled=spooled, dropped=dropped, pending=pending)
     assert report.ok is (failed == 0 and dropped == 0 and pending == 0)
 
 
 def test_a_report_of_nothing_is_ok() -> None:
-    """Nothing was pending, nothing was lost."""
+    """Nothing was pending, and nothing was lost."""
     assert FlushReport().ok
 
 
@@ -157,7 +157,7 @@ STEPS = st.lists(st.sampled_from(["good", "bad", "count", "gauge", "flush", "wai
 @settings(deadline=None, max_examples=examples(60))
 @given(steps=STEPS, sinks=st.sets(st.sampled_from(["recording", "flaky", "partial"])), buffer_size=st.integers(1, 6))
 def test_a_flush_accounts_for_exactly_what_was_pending(steps: list[str], sinks: set[str], buffer_size: int) -> None:
-    """Whatever was recorded, collected, lost and retried before; and nothing is pending when it returns."""
+    """Events were recorded, collected, lost and retried before, and nothing is pending when it returns."""
 
     async def main() -> None:
         made = {
@@ -195,8 +195,8 @@ def test_a_flush_accounts_for_exactly_what_was_pending(steps: list[str], sinks: 
     trio.run(main, clock=MockClock(autojump_threshold=0))
 
 
-async def test_a_flush_with_nothing_to_do_reports_nothing_and_is_a_checkpoint(autojump_clock: MockClock) -> None:
-    """Before anything was recorded, and once it has settled."""
+async def test_a_flush_with_nothing_to_do_reports_nothing_and_checkpoints(autojump_clock: MockClock) -> None:
+    """A flush before anything was recorded, and one after everything has settled are tried."""
     async with collector(sinks=[RecordingSink()]) as metrics:
         for _ in range(2):
             with trio.testing.assert_checkpoints():
@@ -207,8 +207,8 @@ async def test_a_flush_with_nothing_to_do_reports_nothing_and_is_a_checkpoint(au
     assert trio.current_time() == 0
 
 
-async def test_a_flush_does_not_wait_for_what_is_recorded_after_the_call(autojump_clock: MockClock) -> None:
-    """Nor does it report that."""
+async def test_a_flush_does_not_wait_for_events_recorded_after_the_call(autojump_clock: MockClock) -> None:
+    """The report doesn't count those events either."""
     sink = GatedSink()
     reports: list[FlushReport] = []
     async with collector(BatchMetricsConfig(flush_interval=1000), sinks=[sink]) as metrics:
@@ -228,8 +228,8 @@ async def test_a_flush_does_not_wait_for_what_is_recorded_after_the_call(autojum
     assert trio.current_time() == 0
 
 
-async def test_a_flush_tells_failed_from_dropped(autojump_clock: MockClock) -> None:
-    """Refused by a sink is failed, refused by validation is dropped."""
+async def test_a_flush_distinguishes_failed_events_from_dropped_ones(autojump_clock: MockClock) -> None:
+    """An event that a sink refuses has failed; one that validation refuses is dropped."""
     partial = PartialSink(lambda event: event.operation == "1")
     async with collector(sinks=[RecordingSink(), partial]) as metrics:
         for number in (0, 1, 1, 2, 3):
@@ -242,7 +242,7 @@ async def test_a_flush_tells_failed_from_dropped(autojump_clock: MockClock) -> N
 
 
 async def test_a_flush_that_is_cancelled_loses_nothing(autojump_clock: MockClock) -> None:
-    """The caller's scope is the timeout; what it waited for is delivered all the same."""
+    """The caller's scope is the timeout, and the events it waited for are delivered all the same."""
     sink = GatedSink()
     async with collector(sinks=[sink]) as metrics:
         metrics.record(numbered(1))
@@ -260,7 +260,7 @@ async def test_a_flush_that_is_cancelled_loses_nothing(autojump_clock: MockClock
 async def test_a_flush_under_way_when_the_block_is_left_returns_when_the_exit_flush_has_ended(
     autojump_clock: MockClock,
 ) -> None:
-    """With what became of it; nothing is pending then."""
+    """It reports the outcome, and nothing is pending then."""
     reports: list[tuple[float, FlushReport]] = []
     async with trio.open_nursery() as nursery:
         async with collector(BatchMetricsConfig(shutdown_timeout=7), sinks=[StuckSink(), RecordingSink()]) as metrics:
@@ -281,7 +281,7 @@ async def test_a_flush_under_way_when_the_block_is_left_returns_when_the_exit_fl
 
 
 def test_a_flush_in_a_later_run_returns_at_once() -> None:
-    """Everything has settled with the block; there is nothing to wait for, whichever run asks."""
+    """Everything has settled with the block, so there is nothing to wait for, whichever run asks."""
 
     async def record() -> Any:
         async with collector(sinks=[]) as metrics:
@@ -299,7 +299,7 @@ def test_a_flush_in_a_later_run_returns_at_once() -> None:
 
 
 def calls_of_flushes(count: int, *, apart: bool) -> int:
-    """Return how many calls so many flushes cost that all wait at the same time."""
+    """Return how many calls the given number of flushes make that all wait at the same time."""
     calls = 0
 
     def note(_frame: object, event: str, _argument: object) -> None:
@@ -339,6 +339,6 @@ def calls_of_flushes(count: int, *, apart: bool) -> int:
 
 @pytest.mark.parametrize("apart", [False, True], ids=["at once", "one batch apart"])
 def test_flushes_that_wait_together_cost_no_more_each_than_one_alone(apart: bool) -> None:
-    """Counted in calls: ten times as many cost ten times as much."""
+    """The cost is the number of calls: ten times as many flushes make ten times as many."""
     few, many = calls_of_flushes(30, apart=apart), calls_of_flushes(300, apart=apart)
     assert many < 12 * few

@@ -1,4 +1,4 @@
-"""The four sinks of `trio_batchmetrics.testing`, as a user's own tests meet them."""
+"""The four sinks of `trio_batchmetrics.testing`, as a user's own tests use them."""
 
 import pytest
 import trio
@@ -16,12 +16,12 @@ CONFIG = BatchMetricsConfig(batch_size=3)
 
 
 def make(kind: type[RecordingSink], **settings: object) -> RecordingSink:
-    """Make one of them, with what it needs."""
+    """Create one of them, with the arguments it needs."""
     return PartialSink(lambda _: False, **settings) if kind is PartialSink else kind(**settings)
 
 
 @pytest.mark.parametrize("kind", [*ALL, PartialSink])
-def test_each_of_them_is_a_recording_sink_and_begins_empty(kind: type[RecordingSink]) -> None:
+def test_each_testing_sink_is_a_recording_sink_and_starts_empty(kind: type[RecordingSink]) -> None:
     """Two of them share nothing."""
     one, other = make(kind), make(kind)
     assert isinstance(one, RecordingSink)
@@ -32,7 +32,7 @@ def test_each_of_them_is_a_recording_sink_and_begins_empty(kind: type[RecordingS
 
 
 @pytest.mark.parametrize("kind", [*ALL, PartialSink])
-async def test_each_of_them_takes_a_name_and_delivery_settings(
+async def test_each_testing_sink_takes_a_name_and_delivery_settings(
     kind: type[RecordingSink], autojump_clock: MockClock
 ) -> None:
     """By default the name is the class's."""
@@ -46,7 +46,7 @@ async def test_each_of_them_takes_a_name_and_delivery_settings(
 
 
 async def test_a_recording_sink_keeps_batches_and_events_in_order(autojump_clock: MockClock) -> None:
-    """Each batch by itself, as it keeps up."""
+    """It gets each batch by itself, because it keeps up."""
     sink = RecordingSink()
     async with collector(CONFIG, sinks=[sink]) as metrics:
         for number in range(7):
@@ -60,7 +60,7 @@ async def test_a_recording_sink_keeps_batches_and_events_in_order(autojump_clock
 
 
 async def test_a_recording_sink_takes_a_batch_with_no_checkpoint_before_it_settles(autojump_clock: MockClock) -> None:
-    """So whoever sees the events in the sink sees them processed too, at every instant."""
+    """Events that are visible in the sink are therefore processed, too, at every instant."""
     sink = RecordingSink()
     async with collector(CONFIG, sinks=[sink]) as metrics:
 
@@ -79,8 +79,8 @@ async def test_a_recording_sink_takes_a_batch_with_no_checkpoint_before_it_settl
     assert len(sink.events) == 100
 
 
-async def test_a_recording_sinks_send_is_no_checkpoint() -> None:
-    """It can be called by hand, too."""
+async def test_a_recording_sinks_send_never_checkpoints() -> None:
+    """It can be called directly, too."""
     sink = RecordingSink()
     payload = Payload[None](Batch([numbered(1), numbered(2)]), (), "key")
     with trio.testing.assert_no_checkpoints():
@@ -89,8 +89,10 @@ async def test_a_recording_sinks_send_is_no_checkpoint() -> None:
 
 
 @pytest.mark.parametrize("fail", [0, 1, 2, 5])
-async def test_a_flaky_sink_fails_so_many_times_and_then_takes_everything(fail: int, autojump_clock: MockClock) -> None:
-    """Each failed attempt is retried; nothing arrives twice."""
+async def test_a_flaky_sink_fails_a_given_number_of_times_and_then_takes_everything(
+    fail: int, autojump_clock: MockClock
+) -> None:
+    """Each failed attempt is retried, and nothing arrives twice."""
     sink = FlakySink(fail=fail)
     async with collector(CONFIG, sinks=[sink]) as metrics:
         for number in range(5):
@@ -109,7 +111,7 @@ async def test_a_flaky_sink_fails_so_many_times_and_then_takes_everything(fail: 
 
 
 async def test_a_flaky_sink_fails_once_by_default(autojump_clock: MockClock) -> None:
-    """Enough to see a retry."""
+    """One failure is enough to see a retry."""
     sink = FlakySink()
     async with collector(sinks=[sink]) as metrics:
         metrics.record(numbered(1))
@@ -118,8 +120,8 @@ async def test_a_flaky_sink_fails_once_by_default(autojump_clock: MockClock) -> 
     assert metrics.stats().sinks["flaky"].retries == 1
 
 
-async def test_a_stuck_sink_never_answers(autojump_clock: MockClock) -> None:
-    """Leaving takes exactly the shutdown timeout; what it was given has failed, and a sink beside it has everything."""
+async def test_a_stuck_sink_never_responds(autojump_clock: MockClock) -> None:
+    """Leaving takes exactly the shutdown timeout; its events have failed, and a sink alongside it gets everything."""
     stuck, good = StuckSink(), RecordingSink()
     async with collector(BatchMetricsConfig(batch_size=3, shutdown_timeout=4), sinks=[stuck, good]) as metrics:
         for number in range(7):
@@ -147,8 +149,8 @@ async def test_a_stuck_sink_is_tried_again_after_its_timeout(autojump_clock: Moc
     assert balanced(metrics.stats()).failed_events == 2
 
 
-async def test_a_partial_sink_refuses_some_for_good_and_takes_the_others(autojump_clock: MockClock) -> None:
-    """In order, each once; the refused ones can be looked at."""
+async def test_a_partial_sink_rejects_some_events_and_takes_the_others(autojump_clock: MockClock) -> None:
+    """They arrive in order, each once, and the rejected ones can be inspected."""
     sink = PartialSink(lambda event: int(event.operation) % 3 == 0)
     async with collector(BatchMetricsConfig(batch_size=4), sinks=[sink]) as metrics:
         for number in range(10):
@@ -165,7 +167,7 @@ async def test_a_partial_sink_refuses_some_for_good_and_takes_the_others(autojum
 
 
 async def test_a_partial_sink_may_refuse_everything_or_nothing(autojump_clock: MockClock) -> None:
-    """Both ends."""
+    """Both extremes are tried."""
     everything, nothing = PartialSink(lambda _: True), PartialSink(lambda _: False)
     async with collector(sinks=[everything, nothing]) as metrics:
         for number in range(3):
@@ -178,7 +180,7 @@ async def test_a_partial_sink_may_refuse_everything_or_nothing(autojump_clock: M
 
 
 async def test_a_predicate_that_raises_takes_nothing_twice(autojump_clock: MockClock) -> None:
-    """It is a failed attempt: retried, with nothing taken and nothing refused by it."""
+    """The attempt has failed: it is retried, and has neither taken nor refused an event."""
     calls = [0]
 
     def reject(event: Counter) -> bool:
@@ -197,14 +199,14 @@ async def test_a_predicate_that_raises_takes_nothing_twice(autojump_clock: MockC
     assert balanced(metrics.stats()).sinks["partial"].rejected == 1
 
 
-async def test_they_can_be_subclassed(autojump_clock: MockClock) -> None:
-    """To note something more, for example."""
+async def test_the_testing_sinks_can_be_subclassed(autojump_clock: MockClock) -> None:
+    """A subclass may keep something more, for example."""
 
     class Slow(RecordingSink):
-        """Takes its time."""
+        """A sink that takes some time."""
 
         async def send(self, payload: Payload[None]) -> Receipt | None:
-            """Wait, then take."""
+            """Wait, then take the batch."""
             await trio.sleep(0.1)
             return await super().send(payload)
 
@@ -214,7 +216,7 @@ async def test_they_can_be_subclassed(autojump_clock: MockClock) -> None:
             metrics.record(numbered(number))
             await trio.testing.wait_all_tasks_blocked()
         await metrics.flush()
-        # While the first payload is under way the other two batches queue, and go together.
+        # While the first payload is in flight the other two batches queue, and go together.
         assert [len(batch) for batch in sink.batches] == [2, 4]
         assert trio.current_time() == pytest.approx(0.2)
     assert list(metrics.stats().sinks) == ["slow"]

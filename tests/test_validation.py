@@ -1,4 +1,4 @@
-"""What makes an event invalid, row by row: everything here is about `checked`, which the flush task calls."""
+"""The rules that make an event invalid, row by row: all tests call `checked`, which the flush task calls."""
 
 import math
 from collections import UserDict
@@ -50,7 +50,7 @@ LARGEST = int(1.7976931348623157e308)
 
 @metric_event
 class Job(MetricEvent):
-    """An event with one of each."""
+    """An event with one field of each kind."""
 
     queue: Any = label("queue")
     done: Any = measure(Counter, "job.done")
@@ -61,7 +61,7 @@ class Job(MetricEvent):
 
 
 def row_is_valid(kind: type[MetricEvent], *values: object, timestamp: object = 1) -> bool:
-    """Tell whether an event is valid: as a row of a recorder, and as an event, which must not differ."""
+    """Return whether an event is valid, as a recorder's row and as an object, which must agree."""
     as_row = checked((kind, timestamp, *values)) is not None
     make: Any = kind
     as_event = checked(make(*values, timestamp=timestamp)) is not None
@@ -70,7 +70,7 @@ def row_is_valid(kind: type[MetricEvent], *values: object, timestamp: object = 1
 
 
 def number_is_valid(value: Any, *, negative: bool, duration: bool) -> bool:
-    """Say by the documentation's words what is valid, independently of the code."""
+    """Return whether a number is valid by the documentation's words, independently of the code."""
     if isinstance(value, timedelta):
         return duration and value >= timedelta()
     if isinstance(value, bool) or not isinstance(value, int | float):
@@ -99,7 +99,7 @@ ANY_NUMBER = (
 
 @given(value=ANY_NUMBER)
 def test_a_counters_value_is_valid_as_documented(value: object) -> None:
-    """An int or float, finite, not below 0."""
+    """The value is an int or float, finite, and not below 0."""
     expected = number_is_valid(value, negative=False, duration=False)
     assert row_is_valid(Counter, "name", {}, value) is expected
 
@@ -107,13 +107,13 @@ def test_a_counters_value_is_valid_as_documented(value: object) -> None:
 @pytest.mark.parametrize("kind", [Histogram, Gauge])
 @given(value=ANY_NUMBER)
 def test_a_value_may_be_negative_where_nothing_is_counted_or_timed(kind: type[MetricEvent], value: object) -> None:
-    """An int or float, finite."""
+    """The value is an int or float, and finite."""
     assert row_is_valid(kind, "name", {}, value) is number_is_valid(value, negative=True, duration=False)
 
 
 @given(value=ANY_NUMBER)
 def test_a_duration_is_valid_as_documented(value: object) -> None:
-    """An int, float or timedelta, finite, not below 0; the same for every event with one."""
+    """The duration is an int, float or timedelta, finite and not below 0, for every event with one."""
     expected = number_is_valid(value, negative=False, duration=True)
     assert row_is_valid(HttpRequest, "GET", "/", 200, value) is expected
     assert row_is_valid(BackendRequest, "openai", "gpt-4", True, value, None) is expected
@@ -123,7 +123,7 @@ def test_a_duration_is_valid_as_documented(value: object) -> None:
 
 @given(value=ANY_NUMBER)
 def test_a_valid_number_is_kept_and_a_duration_is_in_float_seconds(value: Any) -> None:
-    """What `checked` returns is what sinks get."""
+    """Sinks get the result of `checked`."""
     kept = checked((Gauge, 1, "name", {}, value))
     if kept is not None:
         assert kept == (Gauge, 1, "name", {}, value)
@@ -139,7 +139,7 @@ def test_a_valid_number_is_kept_and_a_duration_is_in_float_seconds(value: Any) -
 
 @pytest.mark.parametrize(("value", "plain"), OTHER_NUMBERS, ids=shown)
 def test_a_number_of_another_type_is_converted(value: Any, plain: float) -> None:
-    """By its `__index__`, which is exact, or its `__float__`; a duration becomes float seconds."""
+    """Its `__index__`, which is exact, or its `__float__` is used; a duration becomes float seconds."""
     for kind in (Counter, Histogram, Gauge):
         kept: Any = checked((kind, 1, "name", {}, value))
         assert kept == (kind, 1, "name", {}, plain)
@@ -161,23 +161,23 @@ def test_the_ends_of_the_range_are_valid(value: float) -> None:
 
 
 @pytest.mark.parametrize("value", NOT_COUNTS, ids=shown)
-def test_what_is_no_count_is_no_counters_value(value: object) -> None:
-    """Named one by one."""
+def test_a_value_that_is_not_a_count_is_invalid_for_a_counter(value: object) -> None:
+    """The values are listed one by one."""
     assert not row_is_valid(Counter, "name", {}, value)
     assert not row_is_valid(Job, "q", value, 1, 1, 1, 1)
 
 
 @pytest.mark.parametrize("value", NOT_VALUES, ids=shown)
-def test_what_is_no_number_is_no_value(value: object) -> None:
-    """Named one by one; a bool is none for a recorded gauge either."""
+def test_a_value_that_is_not_a_number_is_invalid(value: object) -> None:
+    """The values are listed one by one; a bool is invalid for a recorded gauge, too."""
     assert not row_is_valid(Histogram, "name", {}, value)
     assert not row_is_valid(Gauge, "name", {}, value)
     assert not row_is_valid(Job, "q", 1, value, 1, 1, 1)
 
 
 @pytest.mark.parametrize("value", NOT_DURATIONS, ids=shown)
-def test_what_is_no_duration_is_no_time(value: object) -> None:
-    """Named one by one."""
+def test_a_value_that_is_not_a_duration_is_invalid_as_a_time(value: object) -> None:
+    """The values are listed one by one."""
     assert not row_is_valid(HttpRequest, "GET", "/", 200, value)
     assert not row_is_valid(BackendRequest, "openai", "gpt-4", True, value, None)
     assert not row_is_valid(HealthCheck, "backend-1", True, value)
@@ -186,19 +186,19 @@ def test_what_is_no_duration_is_no_time(value: object) -> None:
 
 @pytest.mark.parametrize("value", [True, False, 0, 1, 0.5])
 def test_a_bool_that_a_declared_gauge_measures_is_valid(value: float) -> None:
-    """It is 1 or 0."""
+    """The bool counts as 1 or 0."""
     assert row_is_valid(HealthCheck, "backend-1", value, 0.1)
     assert row_is_valid(Job, "q", 1, 1, value, 1, 1)
 
 
 @pytest.mark.parametrize("value", [value for value in NOT_VALUES if not isinstance(value, bool)], ids=shown)
-def test_a_health_that_is_no_number_is_invalid(value: object) -> None:
-    """None and text are not merely falsy."""
+def test_a_health_that_is_not_a_number_is_invalid(value: object) -> None:
+    """None and text aren't merely falsy."""
     assert not row_is_valid(HealthCheck, "backend-1", value, 0.1)
 
 
 def test_one_bad_measure_makes_the_event_invalid() -> None:
-    """Whichever of them it is."""
+    """Each of the measures is tried."""
     good: list[Any] = ["q", 1, 1, 1, 1, 1]
     assert row_is_valid(Job, *good)
     for at in range(1, len(good)):
@@ -207,11 +207,11 @@ def test_one_bad_measure_makes_the_event_invalid() -> None:
 
 @given(value=st.floats(allow_nan=False, allow_infinity=False))
 def test_a_plain_float_comes_back_as_the_same_object(value: float) -> None:
-    """Nothing is made on the way."""
+    """No new object is created on the way."""
     assert number(value, Measure("value", Kind.GAUGE, "")) is value
 
 
-# Deviation reported: what such a value raises goes through `checked`, and takes the flush task with it.
+# Deviation reported: the exception of this value passes through `checked`, and ends the flush task.
 @pytest.mark.parametrize("make", EVIL, ids=["int", "float", "class"])
 @pytest.mark.parametrize(
     ("good", "position"),
@@ -227,7 +227,7 @@ def test_a_plain_float_comes_back_as_the_same_object(value: float) -> None:
 def test_a_value_that_raises_when_it_is_looked_at_is_invalid(
     good: tuple[Any, ...], position: int, make: Callable[[], Any]
 ) -> None:
-    """Whatever it is asked; nothing comes out of the check."""
+    """Every operation on it is tried, and no exception leaves the check."""
     assert checked(good) is not None
     assert checked((*good[:position], make(), *good[position + 1 :])) is None
 
@@ -238,7 +238,7 @@ def test_a_value_that_raises_when_it_is_looked_at_is_invalid(
 @pytest.mark.parametrize("name", NOT_NAMES, ids=shown)
 @pytest.mark.parametrize("kind", [Counter, Histogram, Gauge])
 def test_a_named_event_must_have_a_name(kind: type[MetricEvent], name: object) -> None:
-    """A non-empty str."""
+    """The name is a non-empty str."""
     assert not row_is_valid(kind, name, {}, 1)
     assert row_is_valid(kind, "name", {}, 1)
 
@@ -246,7 +246,7 @@ def test_a_named_event_must_have_a_name(kind: type[MetricEvent], name: object) -
 @pytest.mark.parametrize("labels", NOT_LABELS, ids=shown)
 @pytest.mark.parametrize("kind", [Counter, Histogram, Gauge])
 def test_labels_must_be_a_mapping_that_can_be_read(kind: type[MetricEvent], labels: object) -> None:
-    """What raises while it is turned to text is invalid, not fatal."""
+    """A mapping that raises while it is converted to text is invalid, not fatal."""
     assert not row_is_valid(kind, "name", labels, 1)
 
 
@@ -264,30 +264,30 @@ def test_labels_must_be_a_mapping_that_can_be_read(kind: type[MetricEvent], labe
     ids=stable_id,
 )
 def test_labels_may_be_anything_that_has_a_text(labels: Any) -> None:
-    """Any mapping, any value."""
+    """Any mapping and any value are accepted."""
     assert row_is_valid(Counter, "name", labels, 1)
 
 
 def test_a_label_of_a_declared_event_must_have_a_text() -> None:
-    """Any object that has one will do."""
+    """Any object that has one is accepted."""
     assert row_is_valid(CacheMetric, "redis", None)
     assert row_is_valid(CacheMetric, 3, object())
     assert not row_is_valid(CacheMetric, "redis", Unprintable())
     assert not row_is_valid(Job, Unprintable(), 1, 1, 1, 1, 1)
 
 
-# -- timestamps, and what isn't an event
+# -- timestamps, and objects that aren't an event
 
 
 @pytest.mark.parametrize("timestamp", [None, 1.5, "now", True], ids=shown)
 def test_a_timestamp_must_be_an_int(timestamp: object) -> None:
-    """An explicit one may be anything."""
+    """An explicit timestamp may be anything."""
     assert not row_is_valid(CacheMetric, "redis", "hit", timestamp=timestamp)
 
 
 @pytest.mark.parametrize("event", ["hit", None, 3, {}, object(), CacheMetric, ["GET", "/"]], ids=stable_id)
-def test_what_is_no_event_is_invalid(event: Any) -> None:
-    """A class of events is none either."""
+def test_an_object_that_is_not_an_event_is_invalid(event: Any) -> None:
+    """A class of events isn't one either."""
     assert checked(event) is None
 
 
@@ -295,31 +295,31 @@ def test_an_event_whose_class_was_never_declared_is_invalid() -> None:
     """The base has no schema."""
 
     class Forgotten(MetricEvent):
-        """Lacks the decorator."""
+        """A class that lacks the decorator."""
 
     assert checked(MetricEvent()) is None
     assert checked(Forgotten()) is None
 
 
-def test_an_event_of_a_plain_subclass_is_what_its_base_is() -> None:
+def test_an_event_of_a_plain_subclass_is_as_valid_as_one_of_its_base() -> None:
     """A subclass may add behaviour."""
 
     class Mine(CacheMetric):
-        """Adds nothing."""
+        """A subclass that adds nothing."""
 
     event = Mine("redis", "hit")
     assert checked(event) is event
 
 
-# Deviation reported: the AttributeError goes through `checked`.
+# Deviation reported: the AttributeError passes through `checked`.
 def test_an_event_that_was_never_filled_is_invalid() -> None:
-    """It has no value to look at."""
+    """The event has no values to check."""
     assert checked(object.__new__(CacheMetric)) is None
     assert checked(object.__new__(HealthCheck)) is None
 
 
 def test_a_valid_event_comes_back_as_the_same_object() -> None:
-    """Nobody's event is copied."""
+    """An application's event is never copied."""
     span: Any = timedelta(seconds=1)
     event = HttpRequest("GET", "/", 200, span)
     assert checked(event) is event
@@ -329,7 +329,7 @@ def test_a_valid_event_comes_back_as_the_same_object() -> None:
 
 
 def point_is_valid(count: Any, total: Any, bounds: Any, counts: Any) -> bool:
-    """Tell whether a point is valid."""
+    """Return whether a point is valid."""
     return row_is_valid(HistogramPoint, "name", {}, count, total, bounds, counts)
 
 
@@ -338,7 +338,7 @@ def point_is_valid(count: Any, total: Any, bounds: Any, counts: Any) -> bool:
     data=st.data(),
 )
 def test_a_point_that_adds_up_is_valid(bounds: tuple[float, ...], data: st.DataObject) -> None:
-    """One count more than bounds, and their sum is the count."""
+    """The point has one more count than bounds, and the counts add up to the total."""
     size = len(bounds) + 1
     counts = tuple(data.draw(st.lists(st.integers(0, 10**6), min_size=size, max_size=size)))
     assert point_is_valid(sum(counts), -1.5, bounds, counts)
@@ -368,12 +368,12 @@ def test_a_point_that_adds_up_is_valid(bounds: tuple[float, ...], data: st.DataO
         (2, 1.0, (1.0,), ("1", 1)),
         (2, 1.0, None, (1, 1)),
         (2, 1.0, (1.0,), None),
-        # Deviations reported: the OverflowError goes through `checked`; the huge count is taken.
+        # Deviations reported: the OverflowError passes through `checked`; the huge count is accepted.
         (2, 1.0, (HUGE,), (1, 1)),
         (HUGE, 1.0, (1.0,), (HUGE, 0)),
     ],
     ids=lambda value: "huge" if value in (HUGE, (HUGE,)) else None,
 )
 def test_a_point_that_does_not_add_up_is_invalid(count: Any, total: Any, bounds: Any, counts: Any) -> None:
-    """Users may record one themselves."""
+    """Users may record a point themselves."""
     assert not point_is_valid(count, total, bounds, counts)

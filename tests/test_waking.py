@@ -1,4 +1,4 @@
-"""The waker: calls that touch Trio, asked for from anywhere. What comes of them is in `test_reentry` and its like."""
+"""The waker: calls that touch Trio, requested from anywhere. `test_reentry` and similar tests cover their effects."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from trio_batchmetrics import collector
 from trio_batchmetrics._concurrency.waker import Waker
 
 
-async def test_a_waker_makes_calls_in_order_never_two_at_a_time() -> None:
-    """At once from a task; one asked for in the middle of another comes after it."""
+async def test_a_waker_makes_calls_in_order_and_never_two_at_a_time() -> None:
+    """They run at once from a task; a call requested in the middle of another comes after it."""
     waker = Waker()
     made: list[str] = []
 
@@ -42,8 +42,8 @@ def test_a_waker_asked_after_the_run_or_in_a_child_does_nothing() -> None:
 
 
 async def test_where_no_file_descriptor_is_left_opening_raises_and_leaves_nothing_behind() -> None:
-    """The error is the system's; no finalizer adds one of its own, and with descriptors it opens."""
-    resource = pytest.importorskip("resource")  # Windows has none
+    """The system's error is the only one, no finalizer adds another, and with descriptors it opens."""
+    resource = pytest.importorskip("resource")  # Windows doesn't have it
     before = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (3, before[1]))
     try:

@@ -13,7 +13,7 @@ from trio_batchmetrics._ledger.watermarks import Watermarks
 
 @pytest.mark.parametrize("outcome", [PROCESSED, SPOOLED, FAILED, DROPPED])
 def test_a_flush_counts_each_outcome_that_settled_before_and_after_another_flush_gave_up(outcome: int) -> None:
-    """Its section is joined to the next one, with all that has settled in it."""
+    """Its section is joined to the next one, including all outcomes settled in it."""
     marks = Watermarks(())
     given_up = marks.add_waiter(lambda: None, 1, 2)
     marks.settle(1, outcome, 1)
@@ -31,7 +31,7 @@ def test_a_flush_counts_each_outcome_that_settled_before_and_after_another_flush
 
 @pytest.mark.parametrize("outcome", [PROCESSED, SPOOLED, FAILED])
 def test_events_that_a_sink_owes_are_final_with_the_push_that_contains_them(outcome: int) -> None:
-    """Neither with the push of an earlier snapshot, nor before another sink has pushed them, too."""
+    """Neither the push of an earlier snapshot nor the push of only one of two sinks makes them final."""
     one, two = SinkCounters("one", series=True), SinkCounters("two", series=True)
     marks = Watermarks((one, two))
     one.merged_through = two.merged_through = 1

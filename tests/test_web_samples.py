@@ -1,4 +1,4 @@
-"""The web samples of the docs: they keep what was recorded somewhere, and report why they do not open."""
+"""The web samples of the docs: they store the recorded events somewhere, and report why they don't open."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ App = Callable[
 
 
 def samples(page: str) -> list[str]:
-    """Return the samples of a page that answer a lifespan themselves."""
+    """Return the samples of a page that handle a lifespan themselves."""
     text = (REPOSITORY / page).read_text(encoding="utf-8")
     blocks = re.findall(r"^```python\n(.*?)^```", text, re.MULTILINE | re.DOTALL)
     return [block for block in blocks if "lifespan.startup.complete" in block]
@@ -39,7 +39,7 @@ def application(page: str) -> App:
 
 
 class Server:
-    """Speaks ASGI with an application: a lifespan, and one request at a time in it."""
+    """A server that speaks ASGI with an application: a lifespan, and one request at a time in it."""
 
     def __init__(self, app: App) -> None:
         self.app = app
@@ -51,11 +51,11 @@ class Server:
         return {"type": "lifespan.startup"}
 
     async def answered(self, message: Message) -> None:
-        """Keep an answer to the lifespan."""
+        """Keep a response to the lifespan."""
         self.lifespan.append(message)
 
     async def get(self, path: str) -> bytes:
-        """Return the body of the answer to a request."""
+        """Return the body of the response to a request."""
         body = b""
 
         async def receive() -> Message:
@@ -72,7 +72,7 @@ class Server:
 
 @pytest.mark.parametrize("page", PAGES)
 async def test_a_web_sample_opens_records_and_leaves_its_block(page: str) -> None:
-    """A request is answered and recorded; where the sample has a page for Prometheus, the request is on it."""
+    """A request gets a response and is recorded; where the sample has a page for Prometheus, the request is on it."""
     server = Server(application(page))
     messages_in, messages_out = trio.open_memory_channel[Message](2)
     opened = trio.Event()
@@ -107,7 +107,7 @@ async def test_a_web_sample_opens_records_and_leaves_its_block(page: str) -> Non
 
 @pytest.mark.parametrize("page", PAGES)
 def test_a_web_sample_that_does_not_open_reports_the_reason(page: str) -> None:
-    """On a server that runs asyncio: without the message, the server goes on and each request fails."""
+    """On a server that runs asyncio, without the message the server would go on and each request would fail."""
     server = Server(application(page))
     with pytest.raises(RuntimeError, match="must be called from async context"):
         asyncio.run(_lifespan(server))
@@ -121,7 +121,7 @@ async def _lifespan(server: Server) -> None:
 
 
 def test_no_page_installs_the_package_by_name() -> None:
-    """It isn't on an index: the pages install it from a clone, a wheel or a repository."""
+    """The package isn't on an index: the pages install it from a clone, a wheel or a repository."""
     by_name = re.compile(r"pip install [^\n]*(?<![/\w.])trio[-_]batchmetrics(?![^\n]*@ git\+)(?!-\*\.whl)")
     pages = [REPOSITORY / "README.md", *(REPOSITORY / "docs").rglob("*.md")]
     assert {page.name: found for page in pages if (found := by_name.findall(page.read_text(encoding="utf-8")))} == {}

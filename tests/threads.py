@@ -1,4 +1,4 @@
-"""Threads beside Trio's: run to their end while that stands still, and taking turns as often as they can."""
+"""Threads other than Trio's: they run to their end while Trio's stands still, or take turns as often as they can."""
 
 import sys
 import threading
@@ -12,7 +12,7 @@ __all__ = ["StoppedThread", "in_a_thread", "in_threads", "record_numbered", "res
 
 
 def in_threads(functions: Sequence[Callable[[], object]]) -> None:
-    """Run each in a thread of its own, all at once, to their end; raise what the first of them raises."""
+    """Run each function in its own thread, all at once, to their end; raise the first exception of any of them."""
     start = threading.Barrier(len(functions))
     errors: list[BaseException] = []
 
@@ -46,13 +46,13 @@ def record_numbered(metrics: BatchMetricsCollector, count: int, *, thread: bool)
 
 
 def in_a_thread(function: Callable[[], object]) -> None:
-    """Run a function in a thread, to its end, while Trio's thread stands still; raise what it raises."""
+    """Run a function in a thread, to its end, while Trio's thread stands still; raise its exception."""
     in_threads([function])
 
 
 @contextmanager
 def restless() -> Generator[None, None, None]:
-    """Have threads take turns as often as they can."""
+    """Let threads take turns as often as they can."""
     before = sys.getswitchinterval()
     sys.setswitchinterval(1e-6)
     try:
@@ -62,10 +62,10 @@ def restless() -> Generator[None, None, None]:
 
 
 class StoppedThread:
-    """A thread that stands still in the middle of the library's code, at the n-th place where it may be interrupted."""
+    """A thread that stops in the middle of the library's code, at the n-th place where it may be interrupted."""
 
     def __init__(self, function: Callable[[], object], point: int, patience: float | None = None) -> None:
-        """Run a function in a thread, and return once that stands still, or has come to its end.
+        """Run a function in a thread, and return once the thread has stopped or ended.
 
         Args:
             function: what to run.

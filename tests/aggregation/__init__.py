@@ -1,1 +1,1 @@
-"""Events to series: one file per guarantee about a ``SeriesStore``, held against plain counting."""
+"""Events to series: one file per guarantee about a ``SeriesStore``, compared with plain counting."""

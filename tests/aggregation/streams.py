@@ -1,4 +1,4 @@
-"""Streams of any events, with labels of which some are equal and differ in text, and values of a store's series."""
+"""Streams of arbitrary events, with labels that are equal or have equal texts, and the values of a store's series."""
 
 from __future__ import annotations
 
@@ -49,19 +49,19 @@ H = ("h", "histogram", "")
 
 
 class Colour(enum.Enum):
-    """Is no str."""
+    """An enum whose members aren't strings."""
 
     RED = 1
 
 
 class Fruit(enum.StrEnum):
-    """Is a str."""
+    """An enum whose members are strings."""
 
     PEAR = "pear"
 
 
 class Number(enum.IntEnum):
-    """Is an int."""
+    """An enum whose members are ints."""
 
     ONE = 1
 
@@ -72,7 +72,7 @@ class Loud(str):
     __slots__ = ()
 
     def __str__(self) -> str:
-        """Shout."""
+        """Return the text in capitals."""
         return self.upper() + "!"
 
 
@@ -83,7 +83,7 @@ class Lonely(str):
     __hash__ = None  # type: ignore[assignment]  # pyright: ignore[reportAssignmentType]
 
     def __eq__(self, other: object) -> bool:
-        """Differ."""
+        """Return that nothing is equal."""
         return False
 
 
@@ -95,7 +95,7 @@ ALIKE: list[Any] = [
     *("\ud800", "\udfff", "\ufffd", "\ud83d\ude00", "\U0001f600", "\ude00\ud83d"),
     *(Colour.RED, "Colour.RED", Fruit.PEAR, "pear", Loud("pear")),
 ]
-"""Label values of which some are equal and differ in text, some differ and are equal in text."""
+"""Label values, some of which are equal and differ in text, and some of which differ and have equal texts."""
 
 LABEL: st.SearchStrategy[Any] = st.sampled_from(ALIKE) | st.sampled_from([True, 1, "1", "true", 0, False, None])
 NAMES: st.SearchStrategy[Any] = st.sampled_from(["a", "b", Loud("a"), "\ud800"])
@@ -121,10 +121,10 @@ STREAMS = st.lists(EVENTS, max_size=40)
 
 
 def counters(first: int, last: int, value: float = 1) -> list[MetricEvent]:
-    """Make events of as many series."""
+    """Create events of as many series as there are ids."""
     return [Counter("c", {"n": n}, value) for n in range(first, last + 1)]
 
 
 def value_of(store: SeriesStore, instrument: tuple[str, str, str], **labels: str) -> float:
-    """Return a series's value."""
+    """Return the value of a series."""
     return points(store)[instrument][tuple(sorted(labels.items()))].value

@@ -13,7 +13,7 @@ from trio_batchmetrics.abc import Kind, Measure, SeriesStore, SinkContext
 
 
 def test_bounds_of_the_configuration_win() -> None:
-    """Over those of a class, of a bound histogram, of the points that come and of the unit."""
+    """They win over the bounds of a class, of a bound histogram, of incoming points and of the unit."""
     wanted = (3.0, 4.0)
     names = ["job.size", "job.waited", "h", "bound"]
     declared = {"bound": Measure(None, Kind.HISTOGRAM, "bound", bounds=(7.0,))}
@@ -29,10 +29,10 @@ def test_bounds_of_the_configuration_win() -> None:
 
 
 @pytest.mark.parametrize("configured", [False, True])
-async def test_what_a_bound_instrument_declares_is_seen_in_its_series(
+async def test_a_bound_instruments_series_have_what_it_declares(
     configured: bool, autojump_clock: MockClock, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """Unit, description and bounds; recorded values of the same name and kind meet them."""
+    """The series have its unit, description and bounds; recorded values of the same name and kind join them."""
     sink = StoreSink()
     config = BatchMetricsConfig(bounds={"h": [7, 8]} if configured else {})
     async with collector(config, sinks=[sink]) as metrics:
@@ -58,8 +58,8 @@ async def test_what_a_bound_instrument_declares_is_seen_in_its_series(
     assert caplog.records == []
 
 
-async def test_what_a_bound_instrument_declares_is_seen_also_if_it_comes_later(autojump_clock: MockClock) -> None:
-    """Its own points have its bounds and unit; what was recorded before stays what it was."""
+async def test_a_bound_instrument_that_comes_later_declares_its_series_too(autojump_clock: MockClock) -> None:
+    """Its own points have its bounds and unit; series of earlier events stay as they were."""
     sink = StoreSink()
     async with collector(sinks=[sink]) as metrics:
         metrics.record_histogram("h", {}, 3)
@@ -70,8 +70,8 @@ async def test_what_a_bound_instrument_declares_is_seen_also_if_it_comes_later(a
     assert found["By"].points[0].counts == (0, 1, 0)
 
 
-def test_a_metric_tells_what_was_declared() -> None:
-    """Kind, unit and description of each instrument of a class."""
+def test_a_metric_has_the_declared_kind_unit_and_description() -> None:
+    """The snapshot has the kind, unit and description of each instrument of a class."""
     store = SeriesStore()
     store.merge([Job("q", 1, 1, 1, 1), HttpRequest("GET", "/", 200, 1)])
     told = {metric.name: (metric.kind, metric.unit, metric.description) for metric in store.snapshot()}

@@ -8,15 +8,15 @@ from trio_batchmetrics import Counter
 from trio_batchmetrics.abc import SeriesStore, SinkContext
 
 
-def test_of_label_names_with_one_text_the_last_that_has_a_value_counts() -> None:
-    """As ``labels_of`` has it; None is as good as not there."""
+def test_the_last_value_wins_among_label_names_with_the_same_text() -> None:
+    """The rule is that of ``labels_of``, where a value of None is the same as no label."""
     store = SeriesStore()
     store.merge([Counter("c", {1: "a", "1": None}, 1)])  # type: ignore[dict-item]  # pyright: ignore[reportArgumentType]
     assert [*points(store)[C]] == [(("1", "a"),)]
 
 
 def test_static_labels_are_added_and_an_events_own_wins() -> None:
-    """None is no label of the event's own."""
+    """A label of the event's own whose value is None doesn't replace a static one."""
     store = SeriesStore(SinkContext(static_labels={"queue": "static", "region": "eu"}))
     store.merge([Counter("c", {}, 1), Counter("c", {"queue": "q"}, 2), Counter("c", {"region": None}, 4)])
     store.merge([Job("q", 1, 1, 1, 1), Job(None, 1, 2, 1, 1)])
@@ -27,8 +27,8 @@ def test_static_labels_are_added_and_an_events_own_wins() -> None:
     assert all(dict(labels)["region"] == "eu" for labels in retries)
 
 
-def test_the_order_of_labels_makes_no_series() -> None:
-    """Nor does a None among them, or the type of a value."""
+def test_the_order_of_labels_does_not_create_another_series() -> None:
+    """Neither the labels' order, nor a value of None among them, nor the type of a value creates a series."""
     store = SeriesStore()
     store.merge(
         [

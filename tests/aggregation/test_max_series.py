@@ -1,4 +1,4 @@
-"""Label sets beyond `max_series` share one series, so that the store is bounded and no event is lost."""
+"""Label sets beyond `max_series` share one series, so the store is bounded and no event is lost."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from trio_batchmetrics.abc import SeriesStore, SinkContext
 def test_label_sets_beyond_the_cap_share_one_series_and_nothing_is_lost(
     labels: list[int], most: int, size: int, static: dict[str, str]
 ) -> None:
-    """The first ones have their own, for each instrument anew."""
+    """The first label sets have series of their own, and each instrument counts its label sets separately."""
     store = SeriesStore(SinkContext(max_series=most, static_labels=static))
     expected: dict[Any, int] = {}
     first: list[int] = []
@@ -48,8 +48,8 @@ def test_label_sets_beyond_the_cap_share_one_series_and_nothing_is_lost(
     assert len(expected) <= most + 1
 
 
-async def test_a_bound_instruments_own_overflow_meets_the_same_series(autojump_clock: MockClock) -> None:
-    """Whether it is there first or last; one series, and nothing lost."""
+async def test_a_bound_instruments_own_overflow_goes_to_the_same_series(autojump_clock: MockClock) -> None:
+    """The overflow of both is one series and loses nothing, whichever comes first."""
     sink = StoreSink()
     config = BatchMetricsConfig(max_series=3, static_labels={"region": "eu"})
     async with collector(config, sinks=[sink]) as metrics:
@@ -67,8 +67,8 @@ async def test_a_bound_instruments_own_overflow_meets_the_same_series(autojump_c
     }
 
 
-def test_overflow_that_comes_first_is_no_series_of_the_cap() -> None:
-    """It leaves room for as many as if it had come last."""
+def test_overflow_that_comes_first_does_not_count_towards_the_cap() -> None:
+    """As many label sets have series of their own as if the overflow had come last."""
     store = SeriesStore(SinkContext(max_series=2))
     store.merge([Counter("c", {"otel.metric.overflow": "true"}, 1), *counters(1, 3)])
     assert set(points(store)[C]) == {(("n", "1"),), (("n", "2"),), OVERFLOW}
@@ -76,7 +76,7 @@ def test_overflow_that_comes_first_is_no_series_of_the_cap() -> None:
 
 
 def test_two_hundred_thousand_label_sets_leave_the_store_bounded() -> None:
-    """Its series, and what it remembers of labels, by whatever way they come; nothing is lost."""
+    """The series and the remembered labels are bounded, however the events come, and nothing is lost."""
     most, each = 100, 50_000
     store = SeriesStore(SinkContext(max_series=most))
     largest = 0
@@ -99,7 +99,7 @@ def test_two_hundred_thousand_label_sets_leave_the_store_bounded() -> None:
 
 
 def test_one_label_set_in_many_orders_leaves_the_store_bounded() -> None:
-    """Orders are remembered too."""
+    """The store remembers orders of labels too, and their number is bounded as well."""
     store = SeriesStore(SinkContext(max_series=1))
     dice = random.Random(5)
     names = [*"abcdefgh"]

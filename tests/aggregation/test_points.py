@@ -16,7 +16,7 @@ from trio_batchmetrics.abc import SeriesStore, SinkContext
 
 @given(values=st.lists(ANY, min_size=1, max_size=30), bounds=st.lists(ANY, min_size=1, max_size=6, unique=True))
 def test_points_with_the_same_bounds_are_exact(values: list[float], bounds: list[float]) -> None:
-    """As if each value had come by itself, to the same series."""
+    """The sum is the same as if each value had come by itself, to the same series."""
     rising = tuple(sorted({float(bound) for bound in bounds}))
     store = SeriesStore(SinkContext(bounds={"h": rising}))
     alone = SeriesStore(SinkContext(bounds={"h": rising}))
@@ -37,7 +37,7 @@ def test_points_with_the_same_bounds_are_exact(values: list[float], bounds: list
 def test_points_with_other_bounds_are_counted_by_their_upper_bound_with_one_warning(
     foreign: tuple[float, ...], caplog: pytest.LogCaptureFixture
 ) -> None:
-    """Finer, coarser or elsewhere: no value is lost, none counts below where it may lie, and the sum is exact."""
+    """Whether the bounds are finer, coarser or shifted, no value is lost or counts too low, and the sum is exact."""
     own = (1.0, 2.0, 5.0)
     store = SeriesStore(SinkContext(bounds={"h": own}))
     counts = tuple(range(1, len(foreign) + 2))
@@ -54,8 +54,8 @@ def test_points_with_other_bounds_are_counted_by_their_upper_bound_with_one_warn
     assert "'h' comes with other bucket bounds" in caplog.text
 
 
-def test_a_points_bounds_are_the_instruments_where_nothing_else_says() -> None:
-    """The first that comes; single values go by them too."""
+def test_a_points_bounds_become_the_instruments_where_no_others_are_set() -> None:
+    """The bounds of the first point apply, to single values as well."""
     store = SeriesStore()
     store.merge([HistogramPoint("h", {}, 3, 6.0, (1.0, 2.0), (1, 1, 1))])
     store.merge([Histogram("h", {}, 1.5)])

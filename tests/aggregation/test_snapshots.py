@@ -17,7 +17,7 @@ from trio_batchmetrics.abc import SeriesStore
 @given(stream=STREAMS, more=STREAMS)
 @settings(max_examples=examples(30))
 def test_later_merges_do_not_change_a_snapshot(stream: list[MetricEvent], more: list[MetricEvent]) -> None:
-    """Nor does a take, or an expiry."""
+    """Merges, takes and expiries leave a snapshot as it was."""
     store = SeriesStore()
     store.merge(stream)
     snapshot = store.snapshot()
@@ -33,7 +33,7 @@ def test_later_merges_do_not_change_a_snapshot(stream: list[MetricEvent], more: 
 
 
 def test_points_and_metrics_are_frozen() -> None:
-    """They may be handed to another thread."""
+    """So they may be handed to another thread."""
     store = SeriesStore()
     store.merge([Histogram("h", {"a": 1}, 3)])
     metric = store.snapshot()[0]

@@ -1,4 +1,4 @@
-"""A store's sums are those of plain counting, for any stream of events."""
+"""A store's sums equal those of plain counting, for any stream of events."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ STATICS: st.SearchStrategy[dict[str, Any]] = st.dictionaries(
 
 
 def record_as_row(metrics: BatchMetricsCollector, event: Any) -> None:
-    """Record what an event says by the recorder that makes a row of it."""
+    """Record an event's content through the recorder that makes a row of it."""
     recorders: dict[type, Callable[..., None]] = {
         HttpRequest: metrics.record_http_request,
         BackendRequest: metrics.record_backend_request,
@@ -55,7 +55,7 @@ def record_as_row(metrics: BatchMetricsCollector, event: Any) -> None:
 
 
 def context_of(static: dict[str, Any], **settings: Any) -> SinkContext:
-    """Make a context with static labels, as text; one whose value is None is as good as not there."""
+    """Create a context with static labels as text, leaving out those whose value is None."""
     tally = Tally(static)
     tally.add(Counter("c", {}, 1))
     ((labels, _),) = tally.series[C].items()
@@ -63,10 +63,10 @@ def context_of(static: dict[str, Any], **settings: Any) -> SinkContext:
 
 
 @given(stream=STREAMS, static=STATICS, batch_size=st.integers(1, 9), dice=st.randoms(use_true_random=False))
-def test_rows_of_a_collector_are_added_up_as_counted_by_hand(
+def test_a_collectors_rows_add_up_as_counted_by_hand(
     stream: list[MetricEvent], static: dict[str, Any], batch_size: int, dice: random.Random
 ) -> None:
-    """Recorded by recorders or as events, in batches of any size."""
+    """The events are recorded by recorders or as objects, in batches of any size."""
     sink = StoreSink()
 
     async def main() -> None:
@@ -90,10 +90,10 @@ def test_rows_of_a_collector_are_added_up_as_counted_by_hand(
 
 
 @given(stream=STREAMS, static=STATICS, size=st.integers(1, 50))
-def test_a_list_of_events_is_added_up_as_counted_by_hand(
+def test_a_list_of_events_adds_up_as_counted_by_hand(
     stream: list[MetricEvent], static: dict[str, Any], size: int
 ) -> None:
-    """A store by itself, given plain lists."""
+    """The store is used by itself and gets plain lists."""
     store = SeriesStore(context_of(static))
     tally = Tally(static)
     for start in range(0, len(stream), size):
@@ -104,8 +104,8 @@ def test_a_list_of_events_is_added_up_as_counted_by_hand(
 
 
 @given(stream=STREAMS, sizes=st.lists(st.integers(1, 12), min_size=40, max_size=40))
-def test_what_is_taken_adds_up_to_all_there_is(stream: list[MetricEvent], sizes: list[int]) -> None:
-    """Delta: each take has what came since the last, in the series that it came to, and no other series."""
+def test_takes_add_up_to_the_total(stream: list[MetricEvent], sizes: list[int]) -> None:
+    """Each delta has exactly the events since the last one, in their series, and no other series."""
     store, rest = SeriesStore(), [*stream]
     sums: dict[Any, float] = {}
     buckets: dict[Any, tuple[int, ...]] = {}
@@ -140,7 +140,7 @@ def test_what_is_taken_adds_up_to_all_there_is(stream: list[MetricEvent], sizes:
 
 
 def test_values_on_a_bound_belong_to_its_bucket_at_every_bound() -> None:
-    """And one step above it, to the next."""
+    """A value equal to a bound is in that bound's bucket, and a value one step above it is in the next."""
     store = SeriesStore(SinkContext(bounds={"h": (-1.0, 0.0, 2.5)}))
     store.merge([Histogram("h", {}, value) for value in (-1, -1.0, -0.5, -0.0, 0, 5e-324, 2.5, 2.5000000000000004, 9)])
     (metric,) = store.snapshot()
@@ -149,8 +149,8 @@ def test_values_on_a_bound_belong_to_its_bucket_at_every_bound() -> None:
     assert metric.points[0].count == 9
 
 
-def test_the_last_value_of_a_gauge_is_the_last_recorded() -> None:
-    """A bool is 1 or 0."""
+def test_a_gauges_value_is_the_last_one_recorded() -> None:
+    """A bool counts as 1 or 0."""
     store = SeriesStore()
     store.merge([HealthCheck("b", healthy, 0.1) for healthy in (False, True, False, True)])
     assert value_of(store, ("backend.health", "gauge", ""), backend="b") == 1
@@ -160,21 +160,21 @@ def test_the_last_value_of_a_gauge_is_the_last_recorded() -> None:
 
 @metric_event
 class Opened(MetricEvent):
-    """A connection more."""
+    """One more connection."""
 
     active: int = measure(Gauge, "pool.active")
 
 
 @metric_event
 class Closed(MetricEvent):
-    """A connection less."""
+    """One connection less."""
 
     active: int = measure(Gauge, "pool.active")
 
 
 @given(order=st.lists(st.sampled_from([Opened, Closed, Gauge]), min_size=1, max_size=6))
 def test_a_gauge_that_several_classes_measure_has_the_last_value_recorded(order: list[type[MetricEvent]]) -> None:
-    """Whichever of them it came with."""
+    """The last value counts, whichever class it came with."""
     events: list[MetricEvent] = []
     for value, kind in enumerate(order):
         make: Any = kind
@@ -185,17 +185,17 @@ def test_a_gauge_that_several_classes_measure_has_the_last_value_recorded(order:
 
 
 def test_classes_that_share_an_instrument_share_its_series() -> None:
-    """One metric of that name, and sums of both."""
+    """The snapshot has one metric of that name, with the sums of both classes."""
 
     @metric_event
     class Sent(MetricEvent):
-        """Bytes out."""
+        """Bytes sent."""
 
         size: int = measure(Counter, "io", unit="By")
 
     @metric_event
     class Received(MetricEvent):
-        """Bytes in, twice."""
+        """Bytes received, measured twice."""
 
         size: int = measure(Counter, "io", unit="By")
         again: int = measure(Counter, "io", unit="By")
@@ -205,18 +205,18 @@ def test_classes_that_share_an_instrument_share_its_series() -> None:
     assert value_of(store, ("io", "counter", "By")) == 4321
 
 
-def test_instruments_of_one_name_that_differ_in_kind_or_unit_do_not_mix() -> None:
-    """Four of one name, each with its own sum."""
+def test_instruments_that_share_a_name_but_differ_in_kind_or_unit_do_not_mix() -> None:
+    """Four instruments share a name, and each has its own sum."""
 
     @metric_event
     class In(MetricEvent):
-        """In bytes."""
+        """A measure in bytes."""
 
         size: int = measure(Counter, "x", unit="By")
 
     @metric_event
     class Took(MetricEvent):
-        """In seconds."""
+        """A measure in seconds."""
 
         time: float = measure(Histogram, "x", unit="s")
 
@@ -233,8 +233,8 @@ def test_instruments_of_one_name_that_differ_in_kind_or_unit_do_not_mix() -> Non
     }
 
 
-def test_what_is_invalid_is_passed_over() -> None:
-    """In a plain list; the rest of it is merged."""
+def test_invalid_events_are_skipped() -> None:
+    """The rest of a plain list is merged."""
     store = SeriesStore()
     request: Any = HttpRequest
     counter: Any = Counter
@@ -257,7 +257,7 @@ def test_what_is_invalid_is_passed_over() -> None:
 
 @pytest.mark.parametrize("taken", [False, True])
 def test_sums_of_huge_ints_do_not_stop_a_series(taken: bool) -> None:
-    """Each is valid by itself; nor do they where the sums have begun anew."""
+    """Each int is valid by itself, and the series goes on, even where the sums have started anew."""
     store = SeriesStore()
     huge = int(1.7e308)
     if taken:
@@ -271,7 +271,7 @@ def test_sums_of_huge_ints_do_not_stop_a_series(taken: bool) -> None:
 
 
 def test_an_empty_store_has_no_series() -> None:
-    """And merging nothing adds none."""
+    """Merging nothing doesn't add any either."""
     store = SeriesStore()
     store.merge([])
     assert (store.snapshot(), store.take(), len(store), store.expire(2**63)) == ((), (), 0, 0)

@@ -1,4 +1,4 @@
-"""An idle series is forgotten in its time, and each take begins where the last ended."""
+"""An idle series expires in time, and each take begins where the last one ended."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from trio_batchmetrics.abc import Point, SeriesStore, SinkContext
 G = ("g", "gauge", "")
 
 
-def test_idle_series_are_forgotten_and_begin_at_0_again() -> None:
-    """Those that something was added to stay; the overflow is a series like others."""
+def test_idle_series_expire_and_start_at_0_again() -> None:
+    """Series with recent updates stay; the overflow series expires like any other."""
     store = SeriesStore(SinkContext(max_series=2))
     store.merge([*counters(1, 4, 10), Histogram("h", {}, 3), Gauge("g", {}, 5)])
     between = max(point.updated for family in points(store).values() for point in family.values()) + 1
@@ -36,7 +36,7 @@ def test_idle_series_are_forgotten_and_begin_at_0_again() -> None:
     assert told[C][("n", "4"),].started > told[C][("n", "1"),].started
 
 
-def test_what_was_updated_then_is_no_older() -> None:
+def test_a_series_updated_exactly_at_the_limit_does_not_expire() -> None:
     """``before`` is exclusive."""
     store = SeriesStore()
     store.merge(counters(1, 2))
@@ -45,16 +45,16 @@ def test_what_was_updated_then_is_no_older() -> None:
     assert store.expire(updated + 1) == 2
 
 
-def test_an_instrument_whose_series_are_all_forgotten_is_not_in_the_snapshot() -> None:
-    """A metric without points says nothing, and some back-ends refuse it."""
+def test_an_instrument_whose_series_have_all_expired_is_not_in_the_snapshot() -> None:
+    """A metric without points carries no information, and some back-ends refuse it."""
     store = SeriesStore()
     store.merge(counters(1, 2))
     store.expire(2**63)
     assert store.snapshot() == ()
 
 
-def test_a_series_tells_when_it_began_and_when_it_was_last_added_to() -> None:
-    """Both are wall-clock time; the former stays, the latter rises."""
+def test_a_series_has_the_times_of_its_start_and_its_last_update() -> None:
+    """Both are wall-clock times: the start stays, and the last update advances."""
     store = SeriesStore()
     stamps: list[Point] = []
     for _ in range(5):
@@ -68,7 +68,7 @@ def test_a_series_tells_when_it_began_and_when_it_was_last_added_to() -> None:
 
 
 def test_each_take_begins_where_the_last_ended() -> None:
-    """Untouched series are not in it; a gauge keeps its value; times rise, however fast takes follow each other."""
+    """Untouched series aren't in it, a gauge keeps its value, and times advance, however quickly takes follow."""
     store = SeriesStore()
     store.merge([*counters(1, 2), Gauge("g", {}, 5), Histogram("h", {}, 1)])
     first = points(store.take())

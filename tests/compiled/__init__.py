@@ -1,1 +1,1 @@
-"""Compiled code: one file per guarantee about recorders made of a class, and about the checks of a batch."""
+"""Compiled code: one file per guarantee about the recorders made from a class, and about the checks of a batch."""

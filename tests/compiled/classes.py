@@ -1,4 +1,4 @@
-"""Event classes of every shape that a recorder may be made of, and a way to see what became of a call."""
+"""Event classes of every shape that a recorder may be made from, and a way to see the outcome of a call."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ HUGE_LABEL = 10**5000
 
 @metric_event
 class Odd(MetricEvent):
-    """Its fields have the names that a compiled function might use itself."""
+    """A class whose fields have names that a compiled function might use itself."""
 
     row: str = label("row")
     intake: str = label("intake")
@@ -85,7 +85,7 @@ class Odd(MetricEvent):
 
 @metric_event
 class Plain(MetricEvent):
-    """As `Odd`, with no name that is the recorder's own: it is compiled."""
+    """A class like `Odd` without a name that the recorder uses, so its recorder is compiled."""
 
     value: float = measure(Counter, "plain")
     labels: Any = label("labels", default=None)
@@ -99,17 +99,17 @@ class Plain(MetricEvent):
 
 @metric_event(counts="empty")
 class Empty(MetricEvent):
-    """Only counts."""
+    """An event that is only counted."""
 
 
 def fresh() -> list[str]:
-    """Make a default value."""
+    """Create a default value."""
     return ["fresh"]
 
 
 @metric_event
 class Fresh(MetricEvent):
-    """Has a default that is made anew each time."""
+    """A class with a default that is created anew for each event."""
 
     size: int = measure(Counter, "fresh")
     tags: Any = label("tags", default=attrs.Factory(fresh))
@@ -117,7 +117,7 @@ class Fresh(MetricEvent):
 
 @metric_event
 class Derived(MetricEvent):
-    """Has a default that is made of the event."""
+    """A class with a default that depends on the event."""
 
     size: int = measure(Counter, "derived")
     size_class: Any = label("size_class")
@@ -129,7 +129,7 @@ class Derived(MetricEvent):
 
 @metric_event
 class Checked(MetricEvent):
-    """Looks at what it is given."""
+    """A class that checks its arguments."""
 
     queue: Any = label("queue")
     size: Any = measure(Counter, "checked", default=1)
@@ -144,20 +144,20 @@ class Checked(MetricEvent):
 
 @metric_event
 class OwnInit(MetricEvent):
-    """Is made of something else than its fields."""
+    """A class that is created from something other than its fields."""
 
     host: str = label("host")
     size: int = measure(Counter, "own.init")
 
     def __init__(self, url: str, size: int = 1, **rest: int) -> None:
-        """Take the host out of a URL."""
+        """Extract the host from a URL."""
         made: Any = self
         made.__attrs_init__(url.split("/")[2], size, **rest)
 
 
 @metric_event
 class PostInit(MetricEvent):
-    """Looks at itself once it is made."""
+    """A class that checks itself once it is created."""
 
     queue: str = label("queue")
     size: int = measure(Counter, "post.init")
@@ -170,7 +170,7 @@ class PostInit(MetricEvent):
 
 @metric_event
 class PreInit(MetricEvent):
-    """Looks at what it is given before it is made."""
+    """A class that checks its arguments before it is created."""
 
     queue: str = label("queue")
     size: int = measure(Counter, "pre.init")
@@ -182,7 +182,7 @@ class PreInit(MetricEvent):
 
 
 class Undecorated(HttpRequest):
-    """A subclass that is no declaration of its own."""
+    """A subclass that isn't a declaration of its own."""
 
 
 Call = tuple[Any, tuple[Any, ...], dict[str, Any]]
@@ -235,18 +235,18 @@ CALLS: list[Call] = [
 
 
 def named(call: object) -> str | None:
-    """Name a test's parameter by its class."""
+    """Return the class's name as the id of a test's parameter."""
     return call.__name__ if isinstance(call, type) else None
 
 
 def told(stats: BatchMetricsStats) -> tuple[Any, ...]:
-    """Return what became of events."""
+    """Return the outcome of events."""
     balanced(stats)
     return stats.total_events, stats.processed_events, stats.pending_events, stats.dropped
 
 
 def outcome(record: Callable[[BatchMetricsCollector], object], **settings: Any) -> tuple[list[MetricEvent], Any]:
-    """Record in a collector of its own; return what arrived, and what was counted."""
+    """Record in a fresh collector; return the events that arrived and the counts."""
     sink = RecordingSink()
 
     async def main() -> BatchMetricsStats:

@@ -1,4 +1,4 @@
-"""Rows of any arguments, as recorders make them and as sinks get them, and strategies that draw them."""
+"""Rows of arbitrary arguments, as recorders make them and as sinks get them, and strategies that draw them."""
 
 from __future__ import annotations
 
@@ -68,20 +68,20 @@ class Wordy(str):
     __slots__ = ()
 
     def __str__(self) -> str:
-        """Shout."""
+        """Return the text in capitals."""
         return self.upper()
 
 
 class Whole(int):
-    """An int that says nothing of its own."""
+    """A subclass of int that changes nothing."""
 
 
 class Real(float):
-    """A float that says nothing of its own."""
+    """A subclass of float that changes nothing."""
 
 
 class Colour(enum.Enum):
-    """Prints as its name."""
+    """An enum that prints as its member's name."""
 
     RED = 1
 
@@ -93,31 +93,31 @@ class Lonely(str):
     __hash__ = None  # type: ignore[assignment]  # pyright: ignore[reportAssignmentType]
 
     def __eq__(self, other: object) -> bool:
-        """Differ."""
+        """Return that nothing is equal."""
         return False
 
 
 class Sticky(float):
-    """A float that cannot be added to anything."""
+    """A float that can't be added to anything."""
 
     def __radd__(self, other: object) -> NoReturn:
-        """Refuse."""
+        """Raise an error."""
         raise RuntimeError("no sum")
 
     __add__ = __lt__ = __gt__ = __radd__
 
 
 class Unequal:
-    """Has text, equals everything, and has no hash."""
+    """An object that has text, equals everything, and has no hash."""
 
     __hash__ = None  # type: ignore[assignment]  # pyright: ignore[reportAssignmentType]
 
     def __eq__(self, other: object) -> bool:
-        """Be like all others."""
+        """Return that everything is equal."""
         return True
 
     def __str__(self) -> str:
-        """Be printed."""
+        """Return the text."""
         return "unequal"
 
 
@@ -154,7 +154,7 @@ DICT: st.SearchStrategy[Any] = st.dictionaries(
     st.sampled_from(["a", "b", 1, 1.5, True, "\ud800", Wordy("a"), HUGE_LABEL, None, HTTPStatus.OK]), VALUE, max_size=3
 )
 STAMP: st.SearchStrategy[Any] = st.sampled_from([None] * 9 + [True, 1.0, "1"])
-"""None: its number in the batch."""
+"""None stands for the row's number in the batch."""
 
 FIELDS: dict[type[MetricEvent], list[st.SearchStrategy[Any]]] = {
     HttpRequest: [VALUE] * 4,
@@ -179,7 +179,7 @@ FIELDS: dict[type[MetricEvent], list[st.SearchStrategy[Any]]] = {
 
 
 def one_row(kind: type[MetricEvent]) -> st.SearchStrategy[tuple[Any, ...]]:
-    """Make rows of a class, and say whether they come as events."""
+    """Draw the rows of a class, and whether they come as events."""
     return st.tuples(st.just(kind), STAMP, st.booleans(), *FIELDS[kind])
 
 
@@ -189,7 +189,7 @@ recorder_of = functools.cache(compiled_recorder)
 
 
 def as_recorded(row: tuple[Any, ...]) -> tuple[Any, ...]:
-    """Return a row as a recorder would leave it: plain or unusual, but with labels that are not text yet."""
+    """Return a row as a recorder would leave it: plain or unusual, but with labels that aren't text yet."""
     kind, stamp, *values = row
     record = recorder_of(kind)
     if record is None:
@@ -201,13 +201,13 @@ def as_recorded(row: tuple[Any, ...]) -> tuple[Any, ...]:
 
 
 def rows_of(drawn: list[tuple[Any, ...]]) -> list[Row]:
-    """Number rows, and turn those into events that shall be."""
+    """Number rows, and turn the chosen ones into events."""
     rows: list[Row] = []
     for number, (kind, own_stamp, as_event, *values) in enumerate(drawn, start=1_000_000):
         stamp = number if own_stamp is None else own_stamp
         row: Row = as_recorded((kind, stamp, *values))
         if as_event:
-            with contextlib.suppress(Exception):  # such an event cannot be made; it is tried as a row
+            with contextlib.suppress(Exception):  # an event that can't be created is tried as a row
                 row = kind(*values, timestamp=stamp)
         rows.append(row)
     return rows
@@ -222,7 +222,7 @@ def handed_over(rows: list[Any], plain: bool) -> Batch:
 
 
 def is_valid(row: Any) -> bool:
-    """Tell whether a row is valid, looked at by itself."""
+    """Return whether a row is valid by itself."""
     return checked(tuple(row) if isinstance(row, tuple) else row) is not None  # pyright: ignore[reportUnknownArgumentType]
 
 
@@ -232,7 +232,7 @@ def stamp_of(row: Any) -> Any:
 
 
 def values_of(row: Any) -> tuple[Any, ...]:
-    """Return what a row's fields hold."""
+    """Return the values of a row's fields."""
     if isinstance(row, tuple):
         return row[2:]  # pyright: ignore[reportUnknownVariableType]
     return tuple(getattr(row, name) for name in row.__metric_schema__.fields)

@@ -22,7 +22,7 @@ from trio_batchmetrics.abc import SeriesStore
 @given(drawn=ROWS)
 @settings(max_examples=examples(200))
 def test_sinks_get_the_same_plain_rows_whichever_way_events_come(drawn: list[tuple[Any, ...]]) -> None:
-    """As a payload of rows, and as the sorted rows of a merge."""
+    """They arrive as a payload of rows, and as the sorted rows of a merge."""
     batch = valid(rows_of(drawn))
     rows, groups = rows_and_groups(batch)
     as_sorted = {row[1]: row for group in (groups or {}).values() for row in group}
@@ -40,9 +40,9 @@ def test_sinks_get_the_same_plain_rows_whichever_way_events_come(drawn: list[tup
 
 @given(drawn=ROWS)
 @settings(max_examples=examples(100))
-def test_a_store_takes_whatever_is_valid(drawn: list[tuple[Any, ...]]) -> None:
-    """Each event once: nothing that validation lets pass makes a merge raise."""
-    # Sums of such ints: test_sums_of_huge_ints_do_not_stop_a_series, in aggregation/test_sums.py.
+def test_a_store_takes_every_valid_event(drawn: list[tuple[Any, ...]]) -> None:
+    """Each event is merged once: no event that passes validation makes a merge raise."""
+    # Sums of these ints are tested by test_sums_of_huge_ints_do_not_stop_a_series, in aggregation/test_sums.py.
     assume(not any(isinstance(value, int) and abs(value) > 2**1000 for row in drawn for value in row))
     store = SeriesStore()
     rows = rows_of(drawn)

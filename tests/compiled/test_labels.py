@@ -1,4 +1,4 @@
-"""Two label values meet only where their texts are equal, and a label stays as it was given."""
+"""Two label values are equal only where their texts are, and a label stays as it was given."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ from trio_batchmetrics.abc import SeriesStore, labels_of
 
 
 @pytest.mark.parametrize("at", [0, 1])
-def test_any_two_label_values_meet_only_where_their_texts_do(at: int) -> None:
-    """Each with each, of one batch."""
+def test_two_label_values_are_equal_only_where_their_texts_are(at: int) -> None:
+    """Every pair of values of one batch is compared."""
     fine = [value for value in STRANGE if checked((CacheMetric, 1, value, value)) is not None]
     assert len(fine) > 30
     for one, two in product(fine, fine):
@@ -33,18 +33,18 @@ def test_any_two_label_values_meet_only_where_their_texts_do(at: int) -> None:
 
 
 def labels_in(kind: type, values: tuple[Any, ...]) -> dict[Any, Any]:
-    """Return the labels in a row's values, by their name or place."""
+    """Return the labels among a row's values, by their name or place."""
     return dict(values[1]) if kind in NAMED else {place: values[place] for place in PLACES[kind]}
 
 
 @given(drawn=ROWS)
 @settings(max_examples=examples(400))
 def test_labels_sorted_by_class_are_equal_only_where_their_texts_are(drawn: list[tuple[Any, ...]]) -> None:
-    """They are what series are looked up by; and their texts are those of what was recorded."""
+    """Series are looked up by these labels, and their texts are those of the recorded events."""
     rows = {stamp_of(row): row for row in rows_of(drawn)}
     _, groups = rows_and_groups(valid([*rows.values()]))
     for kind, group in (groups or {}).items():
-        found: list[tuple[Any, Any]] = []  # where it stands, and what: a declared label is compared with itself only
+        found: list[tuple[Any, Any]] = []  # place and value: a declared label is compared with itself only
         for row in group:
             given_labels, labels = labels_in(kind, values_of(rows[row[1]])), labels_in(kind, row[2:])
             found += [("", each) for each in (*labels.values(), *labels)] if kind in NAMED else labels.items()
@@ -60,7 +60,7 @@ def test_labels_sorted_by_class_are_equal_only_where_their_texts_are(drawn: list
 
 
 class Region(enum.StrEnum):
-    """A label value as applications define them."""
+    """A label value as applications define it."""
 
     EU = "eu"
 
@@ -80,8 +80,8 @@ COMMON: list[tuple[Any, str | None]] = [
 
 
 @pytest.mark.parametrize("as_event", [False, True], ids=["rows", "events"])
-def test_labels_of_common_types_are_made_plain_with_no_closer_look(as_event: bool) -> None:
-    """A class at a time; the batch keeps them as they were given, and the rows stay what they are."""
+def test_labels_of_common_types_become_plain_without_a_closer_look(as_event: bool) -> None:
+    """It happens one class at a time; the batch keeps the given labels, and the rows stay unchanged."""
     rows: list[Row] = []
     for number, (value, _) in enumerate(COMMON):
         rows.append((Counter, number, "c", {"a": value, "b": "b"}, 1.0))

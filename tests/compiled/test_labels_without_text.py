@@ -1,4 +1,4 @@
-"""A label whose text can't be had is invalid, and costs no other event."""
+"""A label whose text isn't available is invalid, and costs no other event."""
 
 from __future__ import annotations
 
@@ -16,31 +16,31 @@ from trio_batchmetrics.testing import RecordingSink
 
 
 class Sums(SeriesSink[None]):
-    """Merges into a store."""
+    """A series sink that merges into a store."""
 
     def __init__(self) -> None:
-        """Start empty."""
+        """Create a sink with an empty store."""
         super().__init__(name="sums")
         self.store = SeriesStore()
 
     def merge(self, events: Any) -> None:
-        """Merge."""
+        """Merge the events into the store."""
         self.store.merge(events)
 
     async def send(self, payload: Payload[None]) -> Receipt | None:
-        """Push."""
+        """Report success."""
         return None
 
 
 class OnlyOnce:
-    """Has text only so often."""
+    """An object that has a text a limited number of times."""
 
     def __init__(self, times: int) -> None:
-        """Be willing so often."""
+        """Create an object that returns its text the given number of times."""
         self.left = times
 
     def __str__(self) -> str:
-        """Give the text, or refuse."""
+        """Return the text, or raise."""
         if not self.left:
             raise RuntimeError("no more")
         self.left -= 1
@@ -49,8 +49,10 @@ class OnlyOnce:
 
 @pytest.mark.parametrize("as_event", [False, True], ids=["row", "event"])
 @pytest.mark.parametrize("value", [HUGE_LABEL, -HUGE_LABEL], ids=["positive", "negative"])
-async def test_an_int_too_large_to_print_is_no_label(value: int, as_event: bool, autojump_clock: MockClock) -> None:
-    """It is invalid, as value, as name, as a status; the others of its batch are fine."""
+async def test_an_int_too_large_to_print_is_invalid_as_a_label(
+    value: int, as_event: bool, autojump_clock: MockClock
+) -> None:
+    """It is invalid as a value, as a name and as a status; the other events of its batch are valid."""
     sinks: list[Any] = [Sums(), RecordingSink()]
     bad: list[Call] = [
         (Counter, ("c", {"a": value}, 1), {}),
@@ -78,10 +80,10 @@ async def test_an_int_too_large_to_print_is_no_label(value: int, as_event: bool,
 
 
 @pytest.mark.parametrize("times", [0, 1])
-async def test_a_label_whose_text_is_not_always_to_be_had_costs_no_other_event(
+async def test_a_label_whose_text_is_not_always_available_costs_no_other_event(
     times: int, autojump_clock: MockClock
 ) -> None:
-    """Such as a lazy object of the application's; it is invalid, or merged with the text it had."""
+    """A lazy object of the application's is an example; it is invalid, or merged with the text it had."""
     sink = Sums()
     async with collector(sinks=[sink]) as metrics:
         metrics.record_counter("c", {"a": "b"}, 1)

@@ -1,4 +1,4 @@
-"""A made recorder does what `record` does with an event of its class, whatever the arguments."""
+"""A made recorder does the same as `record` with an event of its class, whatever the arguments."""
 
 from __future__ import annotations
 
@@ -30,16 +30,16 @@ from trio_batchmetrics.testing import RecordingSink
 
 
 class UndecoratedInit(HttpRequest):
-    """A subclass with a constructor of its own, that attrs did not see."""
+    """A subclass with its own constructor, which attrs didn't see."""
 
     def __init__(self, path: str) -> None:
-        """Be a GET."""
+        """Create a GET request."""
         super().__init__("GET", path, 200, 0.5)
 
 
 @metric_event
 class Strict(MetricEvent):
-    """Has a validator that raises what attrs' own do."""
+    """A class with a validator that raises the same errors as attrs' own."""
 
     queue: Any = label("queue")
     size: int = measure(Counter, "strict", default=1)
@@ -64,7 +64,7 @@ REFUSED: list[Call] = [
 def test_a_made_recorder_does_what_record_does_with_an_event(
     kind: Any, positional: tuple[Any, ...], keyword: dict[str, Any], elsewhere: bool
 ) -> None:
-    """Arguments by place or by name, defaults, a timestamp of one's own; what is invalid is so either way."""
+    """Arguments by place or name, defaults and explicit timestamps are tried; invalid events are invalid either way."""
 
     def by_recorder(metrics: BatchMetricsCollector) -> None:
         record: Any = (metrics.from_thread() if elsewhere else metrics).make_recorder(kind)
@@ -87,7 +87,7 @@ def test_a_made_recorder_does_what_record_does_with_an_event(
 def test_a_made_recorder_takes_the_time_at_the_call(
     kind: Any, positional: tuple[Any, ...], keyword: dict[str, Any]
 ) -> None:
-    """Between before and after, whenever the event is made."""
+    """The timestamp lies between the times before and after the call, whenever the event object is created."""
     stamps: list[int] = []
 
     def record(metrics: BatchMetricsCollector) -> None:
@@ -103,10 +103,10 @@ def test_a_made_recorder_takes_the_time_at_the_call(
 
 
 @pytest.mark.parametrize(("kind", "positional", "keyword"), REFUSED, ids=named)
-def test_what_a_class_refuses_counts_as_invalid(
+def test_arguments_that_a_class_refuses_count_as_invalid(
     kind: Any, positional: tuple[Any, ...], keyword: dict[str, Any]
 ) -> None:
-    """Like one bad value; what comes after is recorded."""
+    """They count like one bad value, and later events are recorded."""
 
     def record(metrics: BatchMetricsCollector) -> None:
         for recorder in (metrics.make_recorder(kind), metrics.from_thread().make_recorder(kind)):
@@ -119,19 +119,19 @@ def test_what_a_class_refuses_counts_as_invalid(
 
 
 def test_a_validator_that_raises_a_type_error_counts_as_invalid() -> None:
-    """The call was right, the value was not: recorders never raise for what happens at run time."""
+    """The call was right and the value wasn't: recorders never raise for what happens at run time."""
     events, counted = outcome(lambda metrics: metrics.make_recorder(Strict)(3))
     assert (events, counted) == ([], (1, 0, 0, {"invalid": 1}))
 
 
-def test_a_subclass_with_a_constructor_of_its_own_is_made_by_it() -> None:
-    """Though the class that it inherits from could be compiled."""
+def test_a_subclass_with_its_own_constructor_is_created_by_it() -> None:
+    """The subclass's constructor runs, although the class that it inherits from could be compiled."""
     events, _ = outcome(lambda metrics: metrics.make_recorder(UndecoratedInit)("/path"))
     assert [getattr(event, "path", None) for event in events] == ["/path"]
 
 
 async def test_labels_are_captured_by_value_by_a_made_recorder_too(autojump_clock: MockClock) -> None:
-    """One dict may be used again and again."""
+    """The caller may reuse one dict again and again."""
     sink = RecordingSink()
     labels: dict[str, Any] = {}
     async with collector(sinks=[sink]) as metrics:
@@ -151,7 +151,7 @@ async def test_labels_are_captured_by_value_by_a_made_recorder_too(autojump_cloc
     ],
 )
 def test_a_field_may_have_any_name(name: str) -> None:
-    """Also one that what is compiled might use itself."""
+    """Names that the compiled code might use itself are allowed, too."""
     namespace = {
         "__annotations__": {"x": Any, name: Any, "size": float},
         "x": label("x"),
@@ -170,7 +170,7 @@ def test_a_field_may_have_any_name(name: str) -> None:
 @given(drawn=st.one_of([one_row(kind) for kind in FIELDS]))
 @settings(max_examples=examples(300))
 def test_a_made_recorder_counts_any_arguments_as_record_would(drawn: tuple[Any, ...]) -> None:
-    """Where the class can be made of them at all; else they are invalid, and nothing is raised."""
+    """Where the class can't be created from the arguments, the events are invalid, and nothing is raised."""
     kind, _, _, *values = drawn
 
     def by_event(metrics: BatchMetricsCollector) -> None:
@@ -188,5 +188,5 @@ def test_a_made_recorder_counts_any_arguments_as_record_would(drawn: tuple[Any, 
         assert type(one) is type(two)
         for left, right in zip(values_of(one), values_of(two), strict=True):
             assert left is right or left == right
-            # Validation makes plain numbers of what was measured, in rows; an event stays as it was made.
+            # Validation converts measured values to plain numbers in rows; an event stays as it was created.
             assert type(left) is type(right) or (type(left) in (int, float) and isinstance(right, type(left)))

@@ -19,7 +19,7 @@ from trio_batchmetrics.testing import RecordingSink
 @pytest.mark.parametrize("kind", [CacheMetric, PostInit])
 @pytest.mark.parametrize("policy", ["drop_newest", "drop_oldest"])
 async def test_a_made_recorder_counts_like_others(kind: Any, policy: Any, autojump_clock: MockClock) -> None:
-    """Full, closed, invalid; compiled or not, in any thread."""
+    """Full buffers, closed blocks and invalid events are tried, compiled or not, in any thread."""
     sink = RecordingSink()
     async with collector(BatchMetricsConfig(buffer_size=3, on_full=policy), sinks=[sink]) as metrics:
         recorders = [each.make_recorder(kind) for each in (metrics, metrics.from_thread())]
@@ -41,7 +41,7 @@ async def test_a_made_recorder_counts_like_others(kind: Any, policy: Any, autoju
 
 @pytest.mark.parametrize("kind", [CacheMetric, Counter, Odd, Checked, PostInit, OwnInit])
 async def test_a_made_recorder_works_in_another_thread(kind: Any, autojump_clock: MockClock) -> None:
-    """While there is room, when the buffer is full, and after the block; so does one made of ``from_thread()``."""
+    """Room, a full buffer and a left block are tried, also with a recorder made from ``from_thread()``."""
     arguments: dict[Any, tuple[Any, ...]] = {Counter: ("c", {}, 1), Odd: ODD, OwnInit: ("http://host/",)}
 
     def run(recorder: Callable[..., None]) -> None:
@@ -65,7 +65,7 @@ async def test_a_made_recorder_works_in_another_thread(kind: Any, autojump_clock
 
 @pytest.mark.parametrize("kind", [CacheMetric, PostInit])
 async def test_a_disabled_collectors_made_recorder_does_nothing(kind: Any, autojump_clock: MockClock) -> None:
-    """It takes what it would take, in any thread, in the block and after it."""
+    """It accepts the same arguments, in any thread, in the block and after it."""
     sink = RecordingSink()
 
     def record() -> None:
@@ -93,7 +93,7 @@ async def test_a_disabled_collectors_made_recorder_does_nothing(kind: Any, autoj
 async def test_a_ctrl_c_in_the_middle_of_a_made_recorder_waits_for_its_end(
     kind: Any, arguments: tuple[Any, ...], size: int, autojump_clock: MockClock
 ) -> None:
-    """At each place of it, its own lines and what it calls: no half of an event."""
+    """A Ctrl-C at any place in its own lines or the calls it makes never leaves half an event."""
     protected: list[bool] = []
     async with collector(BatchMetricsConfig(batch_size=size), sinks=[]) as metrics:
         recorder = metrics.make_recorder(kind)

@@ -1,4 +1,4 @@
-"""A batch keeps just those rows that are valid by themselves."""
+"""A batch keeps exactly those rows that are valid by themselves."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ from trio_batchmetrics.abc import SeriesStore
 @given(drawn=ROWS)
 @settings(max_examples=examples(400))
 def test_a_batch_keeps_just_the_rows_that_are_valid_by_themselves(drawn: list[tuple[Any, ...]]) -> None:
-    """In order, and sorted by class in order; whatever objects they hold, nothing is raised."""
+    """They stay in order, also when sorted by class, and nothing is raised, whatever objects they hold."""
     rows = rows_of(drawn)
     expected = [row for row in rows if is_valid(row)]
     kept, groups = rows_and_groups(valid([*rows]))
@@ -60,7 +60,7 @@ USUAL_VALUES: dict[type[MetricEvent], tuple[Any, ...]] = {
 
 
 def one_strange(kind: type[MetricEvent]) -> Iterator[tuple[Any, ...]]:
-    """Yield a class's values with one that is strange, among the labels too."""
+    """Yield a class's values, one of which is strange, labels included."""
     usual = USUAL_VALUES[kind]
     for at in range(len(usual)):
         for strange in STRANGE:
@@ -71,7 +71,7 @@ def one_strange(kind: type[MetricEvent]) -> Iterator[tuple[Any, ...]]:
 
 @pytest.mark.parametrize("kind", USUAL_VALUES, ids=named)
 def test_a_row_with_one_strange_value_is_kept_if_it_is_valid_by_itself(kind: Any) -> None:
-    """Beside a usual one, as a row and as an event; a store takes all that are kept."""
+    """The row is tried alongside a usual one, as a row and as an event; a store takes every row that is kept."""
     good = USUAL_VALUES[kind]
     for values in one_strange(kind):
         rows: list[Row] = [as_recorded((kind, stamp, *each)) for stamp, each in enumerate((good, values, good))]
@@ -94,7 +94,7 @@ def test_a_row_with_one_strange_value_is_kept_if_it_is_valid_by_itself(kind: Any
 
 
 def test_a_point_of_numbers_that_cannot_be_added_costs_no_other_event() -> None:
-    """It is invalid, or merged as plain numbers."""
+    """The point is invalid, or merged as plain numbers."""
     store = SeriesStore()
     for total in (0.5, Sticky(0.5), 0.5):
         store.merge([HistogramPoint("h", {}, 1, total, (1.0,), (1, 0)), Counter("c", {}, 1)])

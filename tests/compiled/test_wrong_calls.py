@@ -1,4 +1,4 @@
-"""A made recorder raises for the calls that its class would refuse, and shows the parameters of its class."""
+"""A made recorder raises for the calls that its class would refuse, and shows its class's parameters."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ WRONG_CALLS: list[Call] = [
 async def test_wrong_arguments_raise_at_the_call_and_record_nothing(
     kind: Any, positional: tuple[Any, ...], keyword: dict[str, Any], autojump_clock: MockClock
 ) -> None:
-    """As the class itself would: what is wrong is the program."""
+    """The class itself would raise too, because the program is wrong."""
     async with collector(sinks=[]) as metrics:
         with pytest.raises(TypeError, match="argument"):
             kind(*positional, **keyword)
@@ -48,7 +48,7 @@ async def test_wrong_arguments_raise_at_the_call_and_record_nothing(
 
 @pytest.mark.parametrize("thing", ["HttpRequest", None, 3, str, collector, HttpRequest("GET", "/", 200, 1), Mapping])
 async def test_only_an_event_class_makes_a_recorder(thing: Any, autojump_clock: MockClock) -> None:
-    """An instance is none either."""
+    """An instance doesn't make one either."""
     async with collector(sinks=[]) as metrics:
         for recorder in (metrics, metrics.from_thread()):
             with pytest.raises(TypeError, match="event class"):
@@ -56,7 +56,7 @@ async def test_only_an_event_class_makes_a_recorder(thing: Any, autojump_clock: 
 
 
 async def test_the_base_of_all_events_makes_a_recorder_of_invalid_ones(autojump_clock: MockClock) -> None:
-    """It measures nothing."""
+    """Events of the base class are invalid, because it measures nothing."""
     async with collector(sinks=[]) as metrics:
         metrics.make_recorder(MetricEvent)()
     assert told(metrics.stats()) == (1, 0, 0, {"invalid": 1})
@@ -64,7 +64,7 @@ async def test_the_base_of_all_events_makes_a_recorder_of_invalid_ones(autojump_
 
 @pytest.mark.parametrize("kind", [HttpRequest, BackendRequest, HealthCheck, CacheMetric, Counter, Plain, Job, Empty])
 async def test_a_made_recorder_shows_the_classs_own_parameters(kind: Any, autojump_clock: MockClock) -> None:
-    """Names, order, kinds; and it says whose it is in a traceback."""
+    """Names, order and kinds match, and a traceback shows whose recorder it is."""
     async with collector(sinks=[]) as metrics:
         recorder = metrics.make_recorder(kind)
     parameters = inspect.signature(recorder).parameters.values()

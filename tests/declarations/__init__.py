@@ -1,1 +1,1 @@
-"""A user's own event classes: declared once, handled like the built-in ones; what can't work fails with the class."""
+"""User-defined event classes: declared once, handled like built-in ones; mistakes raise when the class is created."""

@@ -29,7 +29,7 @@ from trio_batchmetrics.testing import RecordingSink
 
 @metric_event
 class LLMCall(MetricEvent):
-    """The example of the documentation, with its base written out for type checkers."""
+    """The documentation's example, with its base written out for type checkers."""
 
     model: str = label("gen_ai.request.model")
     tokens: int = measure(Counter, "gen_ai.client.tokens", unit="{token}")
@@ -38,7 +38,7 @@ class LLMCall(MetricEvent):
 
 @metric_event
 class Bare:
-    """As short as it can be written: the base comes by itself."""
+    """The shortest possible declaration: the decorator adds the base."""
 
     model: str = label("model")
     tokens: int = measure(Counter, "tokens")
@@ -46,7 +46,7 @@ class Bare:
 
 @metric_event(counts="logins")
 class Login(MetricEvent):
-    """Counted, and measures something too."""
+    """An event that is counted and has a measure as well."""
 
     user_kind: str = label()
     two_factor: bool = measure(Gauge, "login.two_factor", default=False)
@@ -55,7 +55,7 @@ class Login(MetricEvent):
 
 @metric_event(counts="refunds")
 class Refund(MetricEvent):
-    """Counted, and nothing else."""
+    """An event that is only counted."""
 
 
 class Outer:
@@ -63,14 +63,14 @@ class Outer:
 
     @metric_event
     class Inner:
-        """An event declared in a class."""
+        """An event class declared inside another class."""
 
         size: int = measure(Counter, "inner.size")
 
 
 @metric_event
 class Rich:
-    """A class with more in it than fields."""
+    """A class with more members than its fields."""
 
     LIMIT: ClassVar[int] = 3
 
@@ -79,27 +79,27 @@ class Rich:
 
     @property
     def is_big(self) -> bool:
-        """Whether it is above the limit."""
+        """Whether the amount is above the limit."""
         return self.size > self.LIMIT
 
     @classmethod
     def small(cls) -> "Rich":
-        """Make a small one."""
+        """Create a small one."""
         return cls("small", 1)
 
     @staticmethod
     def double(size: float) -> float:
-        """Return twice as much."""
+        """Return the doubled value."""
         return 2 * size
 
     def __str__(self) -> str:
-        """Print in its own way, and use what the base has."""
+        """Print in its own way, and use the base's method."""
         return f"rich: {super().__repr__()}"
 
 
 @metric_event
 class Extended(LLMCall):
-    """An event class on top of another."""
+    """A subclass of an event class."""
 
     cached: bool = label("gen_ai.cached", default=False)
 
@@ -116,7 +116,7 @@ def test_the_documentations_example_is_an_event_class() -> None:
     "kind", [LLMCall, Bare, Login, Refund, Outer.Inner, Rich, Extended], ids=lambda kind: kind.__name__
 )
 def test_a_declared_class_is_a_metric_event(kind: type) -> None:
-    """With the base written or not, and keeps its name, module and docstring."""
+    """A declared class has the base, whether written or not, and keeps its name, module and docstring."""
     assert issubclass(kind, MetricEvent)
     assert kind.__module__ == __name__
     assert kind.__doc__
@@ -125,22 +125,22 @@ def test_a_declared_class_is_a_metric_event(kind: type) -> None:
 
 # Deviation reported: without the base a nested class loses its qualified name, and with it pickling.
 def test_a_class_declared_in_another_keeps_its_qualified_name() -> None:
-    """Pickle finds it by that."""
+    """Pickle finds the class by that name."""
     assert Outer.Inner.__qualname__ == "Outer.Inner"
     event = Outer.Inner(3)
     assert pickle.loads(pickle.dumps(event)) == event
 
 
-def test_own_events_take_the_time_when_they_are_made_and_keep_an_explicit_one() -> None:
-    """As the built-in ones."""
+def test_declared_events_take_the_time_when_they_are_created_and_keep_an_explicit_one() -> None:
+    """Declared events treat their timestamp like the built-in ones."""
     before = time.time_ns()
     refund = Refund()
     assert before <= refund.timestamp <= time.time_ns()
     assert Refund(timestamp=5).timestamp == 5
 
 
-def test_a_duration_of_an_own_event_becomes_float_seconds() -> None:
-    """Where the unit is `s`, and only there."""
+def test_a_declared_events_duration_becomes_float_seconds() -> None:
+    """A duration is converted where the unit is `s`, and only there."""
     span: Any = timedelta(milliseconds=250)
     call = LLMCall("gpt-4", 3, span)
     assert call.seconds == 0.25
@@ -161,8 +161,8 @@ def test_a_duration_of_an_own_event_becomes_float_seconds() -> None:
     ],
     ids=lambda event: type(event).__name__,
 )
-def test_own_events_compare_hash_copy_and_pickle(event: Any) -> None:
-    """As the built-in ones."""
+def test_declared_events_compare_hash_copy_and_pickle(event: Any) -> None:
+    """Declared events behave like the built-in ones."""
     for protocol in range(pickle.HIGHEST_PROTOCOL + 1):
         again = pickle.loads(pickle.dumps(event, protocol))
         assert type(again) is type(event)
@@ -175,7 +175,7 @@ def test_own_events_compare_hash_copy_and_pickle(event: Any) -> None:
 
 
 def test_defaults_are_those_that_were_declared() -> None:
-    """A field that has none must be given."""
+    """A field without a default must be given."""
     login = Login("admin")
     assert (login.two_factor, login.region) == (False, "eu")
     assert Login("admin", True, "us").region == "us"
@@ -184,7 +184,7 @@ def test_defaults_are_those_that_were_declared() -> None:
 
 
 def test_none_can_be_a_labels_default() -> None:
-    """Not to be told from "no default" would be a trap."""
+    """An API that couldn't distinguish it from "no default" would be a trap."""
 
     @metric_event
     class Answer:
@@ -195,8 +195,8 @@ def test_none_can_be_a_labels_default() -> None:
     assert (answer.error, answer.size) == (None, 0)
 
 
-def test_whatever_else_stands_in_the_class_stays() -> None:
-    """Properties, class and static methods, class variables, and `super()`."""
+def test_other_members_of_the_class_stay() -> None:
+    """Properties, class and static methods, class variables and `super()` are tried."""
     rich = Rich("a", 5)
     assert rich.is_big
     assert type(Rich.small()) is Rich
@@ -207,8 +207,8 @@ def test_whatever_else_stands_in_the_class_stays() -> None:
     assert str(made("a", 5, timestamp=1)) == "rich: Rich(timestamp=1)"
 
 
-def test_a_class_on_top_of_another_has_its_fields_first() -> None:
-    """And its instruments."""
+def test_a_subclass_has_the_fields_of_its_base_first() -> None:
+    """A subclass has its base's instruments as well."""
     event = Extended("gpt-4", 3, 0.5, True, timestamp=1)
     assert repr(event) == "Extended(model='gpt-4', tokens=3, seconds=0.5, cached=True, timestamp=1)"
     assert isinstance(event, LLMCall)
@@ -219,18 +219,18 @@ def test_a_class_on_top_of_another_has_its_fields_first() -> None:
 
 
 def test_a_class_may_have_other_bases() -> None:
-    """They come before the library's own."""
+    """The other bases come before the library's own."""
 
     class Loud:
-        """Adds a method."""
+        """A base that adds a method."""
 
         def shout(self) -> str:
-            """Print in capitals."""
+            """Return the text in capitals."""
             return repr(self).upper()
 
     @metric_event
     class Alarm(Loud):
-        """An event that is something else too."""
+        """An event class with another base."""
 
         kind: str = label("kind")
 
@@ -240,7 +240,7 @@ def test_a_class_may_have_other_bases() -> None:
 
 
 def test_a_class_keeps_the_declaration_that_was_made() -> None:
-    """Kind, name, unit, description and bounds of each measure; a label's name is the field's by default."""
+    """Each measure keeps its kind, name, unit, description and bounds; a label's name defaults to the field's."""
     rich: Any = Rich
     schema: Schema | None = rich.__metric_schema__
     assert schema is not None
@@ -256,8 +256,8 @@ def test_a_class_keeps_the_declaration_that_was_made() -> None:
     ]
 
 
-def test_two_measures_may_share_a_name_if_they_are_of_one_kind_and_unit() -> None:
-    """Both go to the one instrument."""
+def test_two_measures_may_share_a_name_if_they_have_the_same_kind_and_unit() -> None:
+    """Both measures go to one instrument."""
 
     @metric_event
     class Transfer:
@@ -268,8 +268,8 @@ def test_two_measures_may_share_a_name_if_they_are_of_one_kind_and_unit() -> Non
 
 
 @pytest.mark.parametrize("name", ["a", "Z9", "http.server.request.duration", "a_b-c/d.e", "a" * 255])
-def test_an_instruments_name_may_be_what_opentelemetry_allows(name: str) -> None:
-    """A letter, then letters, digits and four signs, 255 characters in all."""
+def test_an_instrument_may_have_any_name_that_opentelemetry_allows(name: str) -> None:
+    """A letter is followed by letters, digits and four other characters, 255 characters in all."""
 
     @metric_event(counts=name)
     class Fine:
@@ -278,8 +278,8 @@ def test_an_instruments_name_may_be_what_opentelemetry_allows(name: str) -> None
     Fine(1)
 
 
-async def test_own_events_are_delivered_like_the_built_in_ones(autojump_clock: trio.testing.MockClock) -> None:
-    """As the same objects' equals, in order, counted by their class's name."""
+async def test_declared_events_are_delivered_like_the_built_in_ones(autojump_clock: trio.testing.MockClock) -> None:
+    """They arrive as equal objects, in order, and are counted by their class's name."""
     sink = RecordingSink()
     events = [
         LLMCall("gpt-4", 3, 0.5),
@@ -314,10 +314,10 @@ async def test_own_events_are_delivered_like_the_built_in_ones(autojump_clock: t
     ],
     ids=lambda value: type(value).__name__,
 )
-def test_own_events_have_the_same_json_form(
+def test_declared_events_have_the_same_json_form(
     event: MetricEvent, labels: dict[str, str], fields: dict[str, float]
 ) -> None:
-    """Labels by declared name, measured fields by field name; a bool measured by a gauge is 1 or 0."""
+    """Labels have their declared names and measures their field names; a bool measured by a gauge is 1 or 0."""
     form = json.loads(json_line(event))
     assert form["kind"] == type(event).__name__
     assert (form["labels"], form["fields"]) == (labels, fields)
@@ -330,7 +330,7 @@ def test_an_event_that_names_its_instrument_declares_nothing_of_its_own() -> Non
 
         @metric_event
         class Labelled(Counter):
-            """With a label beside the labels."""
+            """A class with a label alongside the labels."""
 
             region: str = label("region", default="eu")
 
@@ -338,4 +338,4 @@ def test_an_event_that_names_its_instrument_declares_nothing_of_its_own() -> Non
 
         @metric_event(counts="more")
         class Counted(Counter):
-            """Counted as well."""
+            """A class that is counted as well."""

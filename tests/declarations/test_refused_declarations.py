@@ -1,4 +1,4 @@
-"""A declaration that can't work fails with the class, and the message names the field."""
+"""A declaration that can't work raises when the class is created, and the message names the field."""
 
 from collections.abc import Callable
 from typing import Any
@@ -20,7 +20,7 @@ from trio_batchmetrics import (
 
 
 def two_kinds() -> None:
-    """Declare one instrument as two kinds."""
+    """Declare one instrument with two kinds."""
 
     @metric_event
     class Bad:
@@ -29,7 +29,7 @@ def two_kinds() -> None:
 
 
 def two_units() -> None:
-    """Declare one instrument in two units."""
+    """Declare one instrument with two units."""
 
     @metric_event
     class Bad:
@@ -38,7 +38,7 @@ def two_units() -> None:
 
 
 def two_kinds_but_for_case() -> None:
-    """Declare two instruments whose names differ in case only: OpenTelemetry takes them for one."""
+    """Declare two instruments whose names differ only in case: to OpenTelemetry they are the same."""
 
     @metric_event
     class Bad:
@@ -47,7 +47,7 @@ def two_kinds_but_for_case() -> None:
 
 
 def counted_and_measured() -> None:
-    """Count events by the name of a gauge."""
+    """Count events under the name of a gauge."""
 
     @metric_event(counts="size")
     class Bad:
@@ -55,7 +55,7 @@ def counted_and_measured() -> None:
 
 
 def label_and_measure() -> None:
-    """Measure what is a label."""
+    """Measure a label."""
 
     @metric_event
     class Bad:
@@ -64,7 +64,7 @@ def label_and_measure() -> None:
 
 
 def label_and_count() -> None:
-    """Count by the name of a label."""
+    """Count under the name of a label."""
 
     @metric_event(counts="good")
     class Bad:
@@ -81,7 +81,7 @@ def two_labels() -> None:
 
 
 def neither() -> None:
-    """Declare a field as nothing."""
+    """Declare a field as neither a label nor a measure."""
 
     @metric_event
     class Bad:
@@ -90,7 +90,7 @@ def neither() -> None:
 
 
 def neither_and_no_default() -> None:
-    """Annotate a field and leave it at that."""
+    """Annotate a field without declaring it."""
 
     @metric_event
     class Bad:
@@ -115,7 +115,7 @@ def nameless_label() -> None:
 
 
 def bounds_of_a_counter() -> None:
-    """Give bounds to what has no buckets."""
+    """Give bounds to an instrument without buckets."""
 
     @metric_event
     class Bad:
@@ -123,7 +123,7 @@ def bounds_of_a_counter() -> None:
 
 
 def falling_bounds() -> None:
-    """Give bounds that do not rise."""
+    """Give bounds that don't rise."""
 
     @metric_event
     class Bad:
@@ -131,7 +131,7 @@ def falling_bounds() -> None:
 
 
 def no_bounds() -> None:
-    """Give no bounds at all."""
+    """Give empty bounds."""
 
     @metric_event
     class Bad:
@@ -139,7 +139,7 @@ def no_bounds() -> None:
 
 
 def wrong_kind() -> None:
-    """Measure by an event that is no instrument."""
+    """Use an event that isn't an instrument as the kind of a measure."""
 
     @metric_event
     class Bad:
@@ -147,7 +147,7 @@ def wrong_kind() -> None:
 
 
 def kind_of_points() -> None:
-    """Measure by what a bound histogram hands on."""
+    """Use the point of a bound histogram as the kind of a measure."""
 
     @metric_event
     class Bad:
@@ -155,7 +155,7 @@ def kind_of_points() -> None:
 
 
 def no_kind() -> None:
-    """Measure by something that is no class of the library's."""
+    """Use something that isn't a class of the library's as the kind of a measure."""
     not_a_kind: Any = int
 
     @metric_event
@@ -164,7 +164,7 @@ def no_kind() -> None:
 
 
 def long_unit() -> None:
-    """Give a unit that OpenTelemetry does not allow."""
+    """Give a unit that is longer than OpenTelemetry allows."""
 
     @metric_event
     class Bad:
@@ -172,7 +172,7 @@ def long_unit() -> None:
 
 
 def strange_unit() -> None:
-    """Give a unit that is not ASCII."""
+    """Give a unit that isn't ASCII."""
 
     @metric_event
     class Bad:
@@ -180,7 +180,7 @@ def strange_unit() -> None:
 
 
 def no_description() -> None:
-    """Give a description that is no text."""
+    """Give a description that isn't text."""
     not_text: Any = 3
 
     @metric_event
@@ -214,24 +214,24 @@ def no_description() -> None:
     ],
     ids=lambda value: getattr(value, "__name__", None) or "",
 )
-def test_a_declaration_that_cannot_work_fails_with_the_class_and_names_the_field(
+def test_a_declaration_that_cannot_work_raises_when_the_class_is_created_and_names_the_field(
     declare: Callable[[], None], field: str, words: str
 ) -> None:
-    """Not later, when an event is recorded."""
+    """The error doesn't wait until an event is recorded."""
     with pytest.raises(DeclarationError, match=rf"^Bad\.{field}\b.*{words}"):
         declare()
 
 
 @pytest.mark.parametrize("name", ["", "1a", "_a", ".a", "a b", "a:b", "ä", "a\n", "a" * 256, None, 3])
-def test_an_illegal_instrument_name_fails_with_the_class(name: Any) -> None:
-    """The message names the field, the rule and the name; for `counts` as well."""
+def test_an_illegal_instrument_name_raises_when_the_class_is_created(name: Any) -> None:
+    """The message names the field, the rule and the name; the same holds for `counts`."""
     with pytest.raises(DeclarationError, match=r"^Measured\.size: an instrument's name must be a letter, .* \(got "):
 
         @metric_event
         class Measured:
             size: int = measure(Counter, name)
 
-    if name is not None:  # None: the events are not counted
+    if name is not None:  # None: the events aren't counted
         with pytest.raises(
             DeclarationError, match=r"^Counted\.counts: an instrument's name must be a letter, .* \(got "
         ):
@@ -241,8 +241,8 @@ def test_an_illegal_instrument_name_fails_with_the_class(name: Any) -> None:
                 size: int = measure(Counter, "size")
 
 
-def test_a_field_without_default_behind_one_with_a_default_fails_with_the_class() -> None:
-    """As in attrs and dataclasses; the message names the field."""
+def test_a_field_without_a_default_after_one_with_a_default_raises_when_the_class_is_created() -> None:
+    """As in attrs and dataclasses, the message names the field."""
     with pytest.raises(ValueError, match="late"):
 
         @metric_event
@@ -251,9 +251,9 @@ def test_a_field_without_default_behind_one_with_a_default_fails_with_the_class(
             late: str = label("late")  # type: ignore[misc]  # pyright: ignore[reportGeneralTypeIssues]
 
 
-# Deviation reported: attrs then sees only the fields with a specifier, and `bad` is silently no field.
-def test_a_field_that_is_neither_fails_even_beside_one_without_annotation() -> None:
-    """Nothing in a declaration is left out silently."""
+# Deviation reported: attrs then sees only the fields with a specifier, and `bad` silently isn't a field.
+def test_a_field_that_is_neither_raises_even_alongside_one_without_an_annotation() -> None:
+    """No part of a declaration is silently ignored."""
     with pytest.raises(DeclarationError, match="Bad"):
 
         @metric_event
@@ -262,8 +262,8 @@ def test_a_field_that_is_neither_fails_even_beside_one_without_annotation() -> N
             bad: int = 3
 
 
-def test_a_declaration_error_is_a_type_error_a_value_error_and_one_of_the_library() -> None:
-    """Any of them may be caught."""
+def test_a_declaration_error_is_a_type_error_a_value_error_and_an_error_of_the_library() -> None:
+    """A caller may catch any of them."""
     assert issubclass(DeclarationError, BatchMetricsError)
     assert issubclass(DeclarationError, TypeError)
     assert issubclass(DeclarationError, ValueError)

@@ -1,1 +1,1 @@
-"""Event sinks: one file per guarantee about how their events are delivered."""
+"""Event sinks: one file per guarantee about the delivery of their events."""

@@ -1,4 +1,4 @@
-"""Sinks that respond by a script, and the traffic and assertions that the tests of delivery share."""
+"""Sinks that respond by a script, and the traffic and assertions that the delivery tests share."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ __all__ = [
 
 @attrs.frozen
 class Attempt:
-    """What a sink saw of one attempt."""
+    """One attempt as the sink saw it."""
 
     at: float
     events: list[int]
@@ -39,22 +39,22 @@ class Attempt:
 
 
 class ScriptedSink(EventSink[Any]):
-    """Answers by a script, then delivers; keeps every attempt."""
+    """A sink that responds by a script, then delivers, and keeps every attempt."""
 
     def __init__(self, *script: Any, takes: float = 0.0, **settings: Any) -> None:
-        """Answer like this.
+        """Create a sink that responds by a script.
 
         Args:
-            script: an answer each attempt: an exception is raised, ``...`` never comes, all else is returned.
-            takes: seconds before an answer.
-            settings: of :class:`EventSink`.
+            script: one response per attempt: exceptions are raised, ``...`` never responds, all else is returned.
+            takes: seconds before a response.
+            settings: those of :class:`EventSink`.
         """
         super().__init__(**settings)
         self.script = list(script)
         self.takes = takes
         self.attempts: list[Attempt] = []
         self.ended: list[float] = []
-        """When each attempt ended, by whatever."""
+        """When each attempt ended, in whatever way."""
 
     @property
     def times(self) -> list[float]:
@@ -63,7 +63,7 @@ class ScriptedSink(EventSink[Any]):
 
     @property
     def payloads(self) -> list[list[int]]:
-        """What was in them."""
+        """The events in each attempt."""
         return [attempt.events for attempt in self.attempts]
 
     @property
@@ -72,7 +72,7 @@ class ScriptedSink(EventSink[Any]):
         return [attempt.key for attempt in self.attempts]
 
     async def send(self, payload: Payload[Any]) -> Any:
-        """Do as the script says."""
+        """Respond as the script says."""
         answer = self.script.pop(0) if self.script else None
         self.attempts.append(Attempt(trio.current_time(), ids(list(payload.events)), payload.key, payload.parts))
         try:
@@ -88,15 +88,15 @@ class ScriptedSink(EventSink[Any]):
 
 
 class EncodingSink(ScriptedSink):
-    """Encodes each event as so many characters; cannot encode some."""
+    """A sink that encodes each event as a number of characters, and can't encode some events."""
 
     def __init__(self, *script: Any, width: int = 1, bad: Iterable[int] = (), **settings: Any) -> None:
-        """Encode like this.
+        """Create a sink that encodes.
 
         Args:
             script: as in :class:`ScriptedSink`.
-            width: characters an event.
-            bad: ids that raise.
+            width: characters per event.
+            bad: ids of events whose encoding raises.
             settings: as in :class:`ScriptedSink`.
         """
         super().__init__(*script, **settings)
@@ -105,10 +105,10 @@ class EncodingSink(ScriptedSink):
         self.encoded: list[list[int]] = []
         """The ids of each call."""
         self.widths: dict[int, int] = {}
-        """Characters of an event that is another width, by id."""
+        """The number of characters of events with another width, by id."""
 
     def encode(self, events: Sequence[MetricEvent]) -> str:
-        """Encode, or fail."""
+        """Encode the events, or raise."""
         found = ids(list(events))
         self.encoded.append(found)
         if self.bad.intersection(found):
@@ -117,10 +117,10 @@ class EncodingSink(ScriptedSink):
 
 
 class GatedSink(ScriptedSink):
-    """Answers once it is opened."""
+    """A sink that responds once it is opened."""
 
     def __init__(self, **settings: Any) -> None:
-        """Start shut, and willing to wait for ever."""
+        """Create a shut sink with an unlimited timeout."""
         super().__init__(timeout=1e9, **settings)
         self.gate = trio.Event()
 
@@ -132,17 +132,17 @@ class GatedSink(ScriptedSink):
 
 
 class GatedEncodingSink(GatedSink, EncodingSink):
-    """Encodes, and answers once it is opened."""
+    """A sink that encodes, and responds once it is opened."""
 
 
 def record(metrics: BatchMetricsCollector, first: int, last: int) -> None:
-    """Record events numbered like this."""
+    """Record events with these numbers."""
     for number in range(first, last + 1):
         metrics.record_counter("c", {"id": number}, 1)
 
 
 async def record_batches(metrics: BatchMetricsCollector, first: int, last: int, size: int) -> None:
-    """Record so many at a time, and let them go as far as they can."""
+    """Record the given number of events at a time, and let them go as far as they can."""
     for start in range(first, last + 1, size):
         record(metrics, start, min(start + size - 1, last))
         await wait_all_tasks_blocked()
@@ -154,7 +154,7 @@ def assert_let_in(seen: list[int]) -> None:
 
 
 def account(metrics: BatchMetricsCollector, name: str = "scripted") -> SinkStats:
-    """Return a sink's account, the books balanced."""
+    """Assert that the ledger balances, and return a sink's account."""
     return balanced(metrics.stats()).sinks[name]
 
 

@@ -20,7 +20,7 @@ from trio_batchmetrics import BatchMetricsConfig, collector
 
 
 async def test_an_attempt_takes_everything_that_is_queued_across_batches_in_order(autojump_clock: MockClock) -> None:
-    """What came in three batches while the first attempt was under way goes in the second."""
+    """Three batches that came during the first attempt go in the second."""
     sink = ScriptedSink(takes=1)
     async with collector(BatchMetricsConfig(batch_size=2), sinks=[sink]) as metrics:
         record(metrics, 1, 2)
@@ -35,7 +35,7 @@ async def test_an_attempt_takes_everything_that_is_queued_across_batches_in_orde
 
 @pytest.mark.parametrize("kind", [ScriptedSink, EncodingSink])
 async def test_a_payload_holds_at_most_max_events(kind: type[ScriptedSink], autojump_clock: MockClock) -> None:
-    """As many as that, though they come from several batches, and one batch may be spread over several payloads."""
+    """Payloads are full even across batches, and one batch may be spread over several payloads."""
     sink = kind(takes=1, max_events=10, name="scripted")
     async with collector(BatchMetricsConfig(batch_size=7), sinks=[sink]) as metrics:
         record(metrics, 1, 2)
@@ -48,10 +48,10 @@ async def test_a_payload_holds_at_most_max_events(kind: type[ScriptedSink], auto
 
 
 @pytest.mark.parametrize(("width", "limit", "most"), [(10, 100, 10), (10, 109, 10), (7, 100, 14), (1, 600, 600)])
-async def test_a_payload_holds_as_many_bytes_as_it_may_and_no_more(
+async def test_a_payload_holds_as_many_bytes_as_are_allowed_and_no_more(
     width: int, limit: int, most: int, autojump_clock: MockClock
 ) -> None:
-    """Never beyond max_payload_bytes, and never so little that the next event would have had room."""
+    """It never exceeds max_payload_bytes, and never leaves room that the next event would have fitted into."""
     sink = EncodingSink(width=width, max_payload_bytes=limit, name="scripted")
     async with collector(BatchMetricsConfig(batch_size=1300), sinks=[sink]) as metrics:
         record(metrics, 1, 1300)
@@ -63,7 +63,7 @@ async def test_a_payload_holds_as_many_bytes_as_it_may_and_no_more(
 
 
 async def test_an_event_that_is_larger_than_max_payload_bytes_goes_alone(autojump_clock: MockClock) -> None:
-    """It is for the back-end to refuse; its neighbours keep the limit and the order."""
+    """Its refusal is up to the back-end; its neighbours keep the limit and the order."""
     sink = EncodingSink(max_payload_bytes=3, name="scripted")
     sink.widths = {4: 50, 5: 50}
     async with collector(sinks=[sink]) as metrics:
@@ -72,10 +72,10 @@ async def test_an_event_that_is_larger_than_max_payload_bytes_goes_alone(autojum
     assert sink.payloads == [[1, 2, 3], [4], [5], [6, 7, 8], [9]]
 
 
-async def test_what_does_not_fit_into_a_payload_keeps_its_place_across_batches(autojump_clock: MockClock) -> None:
-    """Events of several batches, put back because they are too many bytes, leave in the order they came in."""
+async def test_events_that_do_not_fit_into_a_payload_keep_their_place_across_batches(autojump_clock: MockClock) -> None:
+    """Events of several batches that are put back because they have too many bytes leave in their original order."""
     sink = GatedEncodingSink(width=17, max_payload_bytes=35, name="scripted")
-    sink.widths = {1: 10}  # the first is small: so more are taken at a time than fit
+    sink.widths = {1: 10}  # the first is small, so the sink takes more at a time than fit
     async with collector(BatchMetricsConfig(batch_size=1, buffer_size=100), sinks=[sink]) as metrics:
         await record_batches(metrics, 1, 20, 1)
         sink.gate.set()
@@ -85,9 +85,9 @@ async def test_what_does_not_fit_into_a_payload_keeps_its_place_across_batches(a
 
 
 async def test_encode_gets_at_most_500_events_at_a_time_with_checkpoints_between(autojump_clock: MockClock) -> None:
-    """One payload of three parts; others run meanwhile."""
+    """One payload has three parts, and other tasks run meanwhile."""
     sink = EncodingSink(name="scripted")
-    steps: list[int] = []  # how many calls others have seen
+    steps: list[int] = []  # how many calls other tasks have seen
 
     async def others() -> None:
         while True:
@@ -106,7 +106,7 @@ async def test_encode_gets_at_most_500_events_at_a_time_with_checkpoints_between
 
 
 async def test_encode_is_not_called_where_it_is_not_overridden(autojump_clock: MockClock) -> None:
-    """Such a sink has no parts, and looks at the events."""
+    """The sink then has no parts, and looks at the events."""
     sink = ScriptedSink()
     async with collector(sinks=[sink]) as metrics:
         record(metrics, 1, 2)

@@ -16,7 +16,7 @@ from trio_batchmetrics.testing import FlakySink, RecordingSink, StuckSink
 
 
 def kept() -> int:
-    """Count the objects of the library's own classes that are alive."""
+    """Count the live objects of the library's own classes."""
     gc.collect()
     return sum(str(type(one).__module__).startswith("trio_batchmetrics") for one in gc.get_objects())
 
@@ -24,7 +24,7 @@ def kept() -> int:
 async def test_the_work_for_a_long_queue_grows_with_its_length_and_not_with_the_square(
     autojump_clock: MockClock,
 ) -> None:
-    """Two thousand batches of one event, one a payload: a fraction of a second, not half a minute of a held loop."""
+    """Two thousand payloads of one event take a fraction of a second, and don't block the loop for half a minute."""
     bad, good = GatedSink(name="bad", max_events=1), ScriptedSink(name="good")
     async with collector(BatchMetricsConfig(batch_size=1, buffer_size=2000), sinks=[bad, good]) as metrics:
         await record_batches(metrics, 1, 2001, 1)
@@ -35,8 +35,8 @@ async def test_the_work_for_a_long_queue_grows_with_its_length_and_not_with_the_
     assert [event for payload in bad.payloads for event in payload] == upto(2001)
 
 
-async def test_batches_that_are_pushed_out_whole_take_no_memory(autojump_clock: MockClock) -> None:
-    """However long a sink is stuck: what waits is bounded, also the batches that nothing is left of."""
+async def test_batches_that_are_evicted_whole_take_no_memory(autojump_clock: MockClock) -> None:
+    """However long a sink is stuck, the waiting events are bounded, and so are the batches without events."""
 
     async def push_out(count: int) -> None:
         for number in range(count):
@@ -52,8 +52,8 @@ async def test_batches_that_are_pushed_out_whole_take_no_memory(autojump_clock: 
         assert kept() - before < 20
 
 
-async def test_pushing_out_takes_no_longer_the_longer_a_sink_is_stuck(autojump_clock: MockClock) -> None:
-    """Ten thousand batches that nothing is left of: a fraction of a second, they are not looked through each time."""
+async def test_eviction_does_not_slow_down_while_a_sink_is_stuck(autojump_clock: MockClock) -> None:
+    """Ten thousand empty batches take a fraction of a second, because they aren't searched each time."""
     config = BatchMetricsConfig(batch_size=1, buffer_size=3, on_full="drop_oldest")
     async with collector(config, sinks=[StuckSink()]) as metrics:
         start = time.process_time()
@@ -63,10 +63,10 @@ async def test_pushing_out_takes_no_longer_the_longer_a_sink_is_stuck(autojump_c
 
 
 async def test_a_send_that_never_waits_does_not_hold_the_run_loop(autojump_clock: MockClock) -> None:
-    """A hundred payloads, a hundred chances for others to run."""
+    """A hundred payloads give other tasks a hundred chances to run."""
 
     class Instant(EventSink[None]):
-        """Answers with no checkpoint."""
+        """A sink that responds without a checkpoint."""
 
         attempts = 0
 
@@ -91,10 +91,10 @@ async def test_a_send_that_never_waits_does_not_hold_the_run_loop(autojump_clock
 
 
 async def test_a_sink_that_fails_at_once_does_not_hold_the_run_loop(autojump_clock: MockClock) -> None:
-    """Refusing, halving and rejecting too: always a checkpoint an attempt."""
+    """Refusing, halving and rejecting are tried too: every attempt has a checkpoint."""
 
     class Instant(EventSink[None]):
-        """Answers with no checkpoint."""
+        """A sink that responds without a checkpoint."""
 
         attempts = 0
 
@@ -121,7 +121,7 @@ async def test_a_sink_that_fails_at_once_does_not_hold_the_run_loop(autojump_clo
 
 
 async def test_flush_leaves_nothing_behind_when_all_is_settled(autojump_clock: MockClock) -> None:
-    """The ledger's books hold no cohort and no watch, however much went through."""
+    """The ledger holds no cohort and no watch, however many events went through."""
     async with collector(BatchMetricsConfig(batch_size=3), sinks=[RecordingSink(), FlakySink(3)]) as metrics:
         for repetition in range(30):
             record(metrics, 5 * repetition + 1, 5 * repetition + 5)
@@ -131,7 +131,7 @@ async def test_flush_leaves_nothing_behind_when_all_is_settled(autojump_clock: M
 
 
 async def test_a_batch_of_invalid_events_leaves_nothing_behind(autojump_clock: MockClock) -> None:
-    """It is forgotten like any other that is settled."""
+    """The collector forgets the batch like any other settled one."""
     async with collector(BatchMetricsConfig(batch_size=2), sinks=[]) as metrics:
         before = kept()
         for _ in range(100):

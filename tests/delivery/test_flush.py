@@ -1,4 +1,4 @@
-"""A flush waits until all that was recorded before it is settled, and accounts for just that."""
+"""A flush waits until every event recorded before it is settled, and accounts for exactly those."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from trio_batchmetrics.testing import RecordingSink, StuckSink
 
 
 async def test_flush_waits_while_a_sink_backs_off(autojump_clock: MockClock) -> None:
-    """It returns at the instant the retry succeeds, though another sink was done at once."""
+    """It returns at the instant when the retry succeeds, though another sink was done at once."""
     sink = ScriptedSink(Receipt(retry=True, retry_after=17), takes=1)
     async with collector(sinks=[RecordingSink(), sink]) as metrics:
         record(metrics, 1, 3)
@@ -23,8 +23,8 @@ async def test_flush_waits_while_a_sink_backs_off(autojump_clock: MockClock) -> 
         assert report.ok
 
 
-async def test_flush_returns_when_what_it_waits_for_is_given_up(autojump_clock: MockClock) -> None:
-    """Given up by the budget is settled too."""
+async def test_flush_returns_when_the_events_it_waits_for_are_given_up(autojump_clock: MockClock) -> None:
+    """Events that exceeded their retry budget are settled, too."""
     sink = StuckSink(timeout=4, retry_budget=3)
     async with collector(BatchMetricsConfig(batch_size=2), sinks=[sink]) as metrics:
         record(metrics, 1, 2)
@@ -36,7 +36,7 @@ async def test_flush_returns_when_what_it_waits_for_is_given_up(autojump_clock: 
 
 
 async def test_several_flushes_at_once_each_account_for_their_own(autojump_clock: MockClock) -> None:
-    """One that is called later waits for more, and neither for what comes after."""
+    """A flush that is called later waits for more events, and neither waits for events recorded afterwards."""
     sink = ScriptedSink(takes=10)
     done: dict[str, tuple[float, int]] = {}
 
@@ -58,7 +58,7 @@ async def test_several_flushes_at_once_each_account_for_their_own(autojump_clock
 
 @pytest.mark.parametrize("moment", [0.0, 0.5, 3.0])
 async def test_a_flush_that_is_cancelled_leaves_no_trace(moment: float, autojump_clock: MockClock) -> None:
-    """What it handed over goes on its way; nothing keeps an eye on it any more."""
+    """The events it handed over go on their way, and nothing watches them any more."""
     sink = ScriptedSink(Receipt(retry=True, retry_after=200), takes=1)
     async with collector(sinks=[RecordingSink(), sink]) as metrics:
         for repetition in range(50):
@@ -67,7 +67,7 @@ async def test_a_flush_that_is_cancelled_leaves_no_trace(moment: float, autojump
                 await metrics.flush()
             assert scope.cancelled_caught
         ledger = metrics._engine.ledger
-        assert ledger.held == 50, "the batches that are pending, and nothing for the flushes"
+        assert ledger.held == 50, "the pending batches, and nothing for the flushes"
         await metrics.flush()
     assert balanced(metrics.stats()).processed_events == 100
     assert [event for payload in sink.payloads[1:] for event in payload] == upto(100)

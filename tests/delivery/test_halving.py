@@ -14,7 +14,7 @@ from trio_batchmetrics.abc import Payload, Receipt
 
 
 async def test_a_payload_that_is_too_large_is_halved_until_it_fits(autojump_clock: MockClock) -> None:
-    """At once, in order, each half a payload with a key of its own; and no half counts as a retry."""
+    """The halves go at once and in order, each as a payload with its own key, and no half counts as a retry."""
 
     class SmallServer(ScriptedSink):
         async def send(self, payload: Payload[Any]) -> Any:
@@ -55,7 +55,7 @@ async def test_an_event_that_is_too_large_alone_is_rejected(error: str | None, a
 
 
 async def test_a_half_that_fails_is_tried_again_before_the_other(autojump_clock: MockClock) -> None:
-    """With its own key; the other half waits its turn."""
+    """It keeps its own key; the other half waits its turn."""
     sink = ScriptedSink(Receipt(too_large=True), Receipt(retry=True, retry_after=4))
     async with collector(BatchMetricsConfig(batch_size=4), sinks=[sink]) as metrics:
         record(metrics, 1, 4)

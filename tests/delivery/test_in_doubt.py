@@ -13,8 +13,8 @@ from trio_batchmetrics import collector
 from trio_batchmetrics.abc import Receipt
 
 
-async def test_a_half_of_what_may_have_arrived_may_have_too(autojump_clock: MockClock) -> None:
-    """Too large, said of a payload of which some may be there."""
+async def test_each_half_of_a_payload_in_doubt_is_in_doubt_too(autojump_clock: MockClock) -> None:
+    """The back-end calls a payload too large that may have arrived in part."""
     sink = ScriptedSink(Receipt(too_large=True, uncertain=True), Receipt(rejected={0: "bad"}))
     async with collector(sinks=[sink]) as metrics:
         for number in range(2):
@@ -33,10 +33,10 @@ REFUSALS = [
 @pytest.mark.parametrize("refusal", REFUSALS)
 @pytest.mark.parametrize("lost", [Receipt(retry=True, uncertain=True, error="reset"), ...], ids=["said", "timeout"])
 @pytest.mark.parametrize("kind", [ScriptedSink, EncodingSink])
-async def test_what_may_have_arrived_is_never_counted_as_refused(
+async def test_events_that_may_have_arrived_are_never_counted_as_refused(
     kind: type[ScriptedSink], lost: Any, refusal: Receipt, autojump_clock: MockClock
 ) -> None:
-    """Only *failed* says that it may be there, however often it was tried and split since."""
+    """Only *failed* means that an event may have arrived, however often it was tried and split since."""
     sink = kind(lost, Receipt(retry=True, error="503"), Receipt(too_large=True), refusal, refusal, timeout=5)
     async with collector(sinks=[sink]) as metrics:
         for number in range(2):
@@ -51,8 +51,8 @@ async def test_what_may_have_arrived_is_never_counted_as_refused(
 
 
 @pytest.mark.parametrize("before", [Receipt(retry=True, error="503"), RuntimeError("down"), 7], ids=str)
-async def test_what_did_not_arrive_before_is_counted_as_refused(before: Any, autojump_clock: MockClock) -> None:
-    """A refusal to take it now, or an exception, says that nothing arrived."""
+async def test_events_that_did_not_arrive_before_are_counted_as_refused(before: Any, autojump_clock: MockClock) -> None:
+    """A request to retry or an exception means that nothing arrived."""
     sink = ScriptedSink(before, Receipt(rejected={0: "bad"}))
     async with collector(sinks=[sink]) as metrics:
         metrics.record_counter("c", {"id": 0}, 1)
@@ -60,7 +60,7 @@ async def test_what_did_not_arrive_before_is_counted_as_refused(before: Any, aut
 
 
 async def test_only_the_payload_whose_outcome_is_uncertain_is_in_doubt(autojump_clock: MockClock) -> None:
-    """Not the next one; and of items that are tried again, those."""
+    """The next payload isn't in doubt; of items that are tried again, only those are."""
     uncertain = Receipt(retry=[1], rejected={0: "bad"}, uncertain=True, error="reset")
     sink = ScriptedSink(uncertain, Receipt(rejected={0: "bad"}), Receipt(rejected={0: "bad"}))
     async with collector(sinks=[sink]) as metrics:

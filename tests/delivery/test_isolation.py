@@ -13,7 +13,7 @@ from trio_batchmetrics.testing import FlakySink, StuckSink
 
 
 async def test_a_slow_sink_never_delays_a_good_one(autojump_clock: MockClock) -> None:
-    """Stuck, backing off or dawdling beside it: the good one has each batch the moment it is full."""
+    """Next to a sink that is stuck, slow or backing off, the good one gets each batch the moment it is full."""
     good = ScriptedSink(name="good")
     sinks = [StuckSink(), FlakySink(fail=10**6), ScriptedSink(takes=20, name="slow"), good]
     async with collector(BatchMetricsConfig(batch_size=2, shutdown_timeout=0), sinks=sinks) as metrics:
@@ -26,7 +26,7 @@ async def test_a_slow_sink_never_delays_a_good_one(autojump_clock: MockClock) ->
 
 
 async def test_a_sink_that_raises_gets_its_later_batches(autojump_clock: MockClock) -> None:
-    """Given up, refused or rejected, what comes later is tried."""
+    """Later events are tried, whether earlier ones were given up, refused or rejected."""
     sink = ScriptedSink(OSError(), ValueError(), Receipt(error="400"), KeyError(), retry_budget=0.001)
     async with collector(BatchMetricsConfig(batch_size=2), sinks=[sink]) as metrics:
         for start in range(1, 20, 2):

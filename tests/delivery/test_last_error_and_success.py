@@ -11,8 +11,8 @@ from trio_batchmetrics import BatchMetricsConfig, collector
 from trio_batchmetrics.abc import Receipt
 
 
-async def test_last_success_is_not_of_a_payload_that_was_refused_whole(autojump_clock: MockClock) -> None:
-    """The back-end is well, but it took nothing."""
+async def test_last_success_ignores_a_payload_that_was_refused_whole(autojump_clock: MockClock) -> None:
+    """The back-end is up, but it took no event."""
     sink = ScriptedSink(Receipt(rejected={0: "bad"}))
     async with collector(sinks=[sink]) as metrics:
         metrics.record_counter("c", {"id": 0}, 1)
@@ -23,8 +23,8 @@ async def test_last_success_is_not_of_a_payload_that_was_refused_whole(autojump_
         assert metrics.stats().sinks["scripted"].last_success is not None
 
 
-async def test_last_error_and_last_success_tell_how_a_sink_is(autojump_clock: MockClock) -> None:
-    """The error stays after a success, which is told by the wall clock; before, there is neither."""
+async def test_last_error_and_last_success_report_the_state_of_a_sink(autojump_clock: MockClock) -> None:
+    """Both start as None; the error stays after a success, and the success has a wall-clock time."""
     sink = ScriptedSink(Receipt(retry=True, retry_after=5, error="503"), None, OSError("later\nand worse"))
     before = datetime.now(UTC)
     async with collector(BatchMetricsConfig(batch_size=2), sinks=[sink]) as metrics:
@@ -48,7 +48,7 @@ async def test_last_error_and_last_success_tell_how_a_sink_is(autojump_clock: Mo
 
 
 async def test_an_error_is_kept_short(autojump_clock: MockClock) -> None:
-    """A back-end that answers with a page does not fill the memory, or a log."""
+    """A back-end that responds with a whole page fills neither the memory nor a log."""
     sink = ScriptedSink(OSError("x" * 10**6), None, Receipt(error="y" * 10**6))
     async with collector(BatchMetricsConfig(batch_size=2), sinks=[sink]) as metrics:
         for start in (1, 3):

@@ -14,7 +14,7 @@ from trio_batchmetrics.abc import Receipt
 
 
 async def test_pauses_double_up_to_the_longest_with_full_jitter(autojump_clock: MockClock) -> None:
-    """Half a second, then 1, 2, 4, 8, 16, 30, 30 …: each pause is anything from 0 to that."""
+    """The bounds are 0.5, 1, 2, 4, 8, 16, 30, 30 … seconds, and each pause lies anywhere between 0 and its bound."""
     sinks = [ScriptedSink(*[OSError()] * 9, retry_budget=1e6) for _ in range(MANY)]
     async with collector(BatchMetricsConfig(batch_size=2), sinks=sinks) as metrics:
         record(metrics, 1, 2)
@@ -23,8 +23,8 @@ async def test_pauses_double_up_to_the_longest_with_full_jitter(autojump_clock: 
         assert_full_jitter([sink.times[n + 1] - sink.times[n] for sink in sinks], longest)
 
 
-async def test_pauses_are_what_the_sink_says(autojump_clock: MockClock) -> None:
-    """``backoff`` and ``max_backoff``."""
+async def test_a_sink_sets_its_own_pauses(autojump_clock: MockClock) -> None:
+    """The settings are ``backoff`` and ``max_backoff``."""
     sinks = [ScriptedSink(*[OSError()] * 4, backoff=2, max_backoff=5) for _ in range(MANY)]
     async with collector(BatchMetricsConfig(batch_size=2), sinks=sinks) as metrics:
         record(metrics, 1, 2)
@@ -34,7 +34,7 @@ async def test_pauses_are_what_the_sink_says(autojump_clock: MockClock) -> None:
 
 
 async def test_the_pause_is_carried_over_to_the_next_payload(autojump_clock: MockClock) -> None:
-    """A back-end that is down is asked rarely, whatever payload it is."""
+    """A back-end that is down gets few requests, whichever payloads they carry."""
     sinks = [ScriptedSink(*[OSError()] * 5, Receipt(error="401"), OSError()) for _ in range(MANY)]
     async with collector(BatchMetricsConfig(batch_size=2), sinks=sinks) as metrics:
         record(metrics, 1, 2)
@@ -47,7 +47,7 @@ async def test_the_pause_is_carried_over_to_the_next_payload(autojump_clock: Moc
 
 @pytest.mark.parametrize("success", [None, Receipt(rejected={0: "bad"}), Receipt(retry=[0])])
 async def test_a_success_makes_pauses_short_again(success: Receipt | None, autojump_clock: MockClock) -> None:
-    """After five failures and one delivery the next failure waits half a second at most."""
+    """After five failures and one delivery, the pause after the next failure is at most half a second."""
     sinks = [ScriptedSink(*[OSError()] * 5, success, OSError()) for _ in range(MANY)]
     async with collector(BatchMetricsConfig(batch_size=2), sinks=sinks) as metrics:
         record(metrics, 1, 2)
@@ -56,14 +56,14 @@ async def test_a_success_makes_pauses_short_again(success: Receipt | None, autoj
         await metrics.flush()
     retried = success is not None and success.retry
     pauses = [sink.times[7] - sink.times[6] for sink in sinks]
-    assert_full_jitter(pauses, 1 if retried else 0.5)  # what is left of a payload has had its first pause already
+    assert_full_jitter(pauses, 1 if retried else 0.5)  # the rest of a payload has had its first pause already
 
 
 @pytest.mark.parametrize(("asked", "waits"), [(0.001, 0.001), (17, 17), (300, 300), (301, 300), (math.inf, 300)])
 async def test_a_pause_that_the_backend_asks_for_is_kept_exactly(
     asked: float, waits: float, autojump_clock: MockClock
 ) -> None:
-    """Up to 300 s, however short its own pause would be."""
+    """Pauses up to 300 s are kept, however short the sink's own pause would be."""
     sink = ScriptedSink(Receipt(retry=True, retry_after=asked), retry_budget=1e6)
     async with collector(BatchMetricsConfig(batch_size=2), sinks=[sink]) as metrics:
         record(metrics, 1, 2)
@@ -73,7 +73,7 @@ async def test_a_pause_that_the_backend_asks_for_is_kept_exactly(
 
 @pytest.mark.parametrize("asked", [None, 0, -1, -0.0, -math.inf, math.nan])
 async def test_a_pause_of_zero_or_less_is_the_ordinary_one(asked: float | None, autojump_clock: MockClock) -> None:
-    """A back-end that says "at once" is not hammered: the pause doubles as ever."""
+    """A back-end that responds "at once" doesn't get a flood of requests: the pause doubles as usual."""
     sinks = [ScriptedSink(*[Receipt(retry=True, retry_after=asked)] * 3) for _ in range(MANY)]
     async with collector(BatchMetricsConfig(batch_size=2), sinks=sinks) as metrics:
         record(metrics, 1, 2)

@@ -18,7 +18,7 @@ from trio_batchmetrics.testing import RecordingSink, StuckSink
 async def test_while_every_queue_is_full_the_buffer_fills_and_on_full_decides(
     policy: Policy, autojump_clock: MockClock
 ) -> None:
-    """Two in flight, six in the queue, six in the buffer; nothing is failed, and the rest is dropped as configured."""
+    """Two are in flight, six queued and six in the buffer; none fails, and the rest is dropped as configured."""
     one, two = GatedSink(name="one"), GatedSink(name="two")
     config = BatchMetricsConfig(batch_size=2, buffer_size=6, on_full=policy)
     async with collector(config, sinks=[one, two]) as metrics:
@@ -43,13 +43,13 @@ async def test_while_every_queue_is_full_the_buffer_fills_and_on_full_decides(
 
 
 @pytest.mark.parametrize("batch_size", [1, 2, 3, 4, 5])
-async def test_where_only_some_queues_are_full_they_give_up_their_oldest(
+async def test_where_only_some_queues_are_full_they_evict_their_oldest_events(
     batch_size: int, autojump_clock: MockClock
 ) -> None:
-    """As few as make room, never the attempt in flight; the good sink has everything at once and loses nothing."""
+    """They evict as few as make room, none in flight; the good sink gets everything at once and loses nothing."""
     good, bad = ScriptedSink(name="good"), GatedSink(name="bad")
     async with collector(BatchMetricsConfig(batch_size=batch_size, buffer_size=5), sinks=[bad, good]) as metrics:
-        for number in range(1, 61):  # a multiple of each size: nothing is open in the end
+        for number in range(1, 61):  # a multiple of each size, so no batch is open at the end
             record(metrics, number, number)
             await wait_all_tasks_blocked()
             whole = number - number % batch_size
@@ -69,8 +69,10 @@ async def test_where_only_some_queues_are_full_they_give_up_their_oldest(
     assert set(good.times) == {0}
 
 
-async def test_what_a_full_queue_gives_up_is_told(autojump_clock: MockClock, caplog: pytest.LogCaptureFixture) -> None:
-    """A WARNING at once, and the number at the end."""
+async def test_events_that_a_full_queue_evicts_are_reported(
+    autojump_clock: MockClock, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A WARNING comes at once, and the number at the end."""
     sinks = [StuckSink(), RecordingSink()]
     async with collector(BatchMetricsConfig(batch_size=1, buffer_size=2, shutdown_timeout=0), sinks=sinks) as metrics:
         await record_batches(metrics, 1, 5, 1)
@@ -79,8 +81,8 @@ async def test_what_a_full_queue_gives_up_is_told(autojump_clock: MockClock, cap
     assert "queue_full 2" in lines[-1]
 
 
-async def test_room_wakes_what_waits_for_it_at_once(autojump_clock: MockClock) -> None:
-    """The attempt ends at 10 s, the next takes the queue, and what waited is queued at that instant."""
+async def test_room_in_the_queue_wakes_waiting_events_at_once(autojump_clock: MockClock) -> None:
+    """The attempt ends at 10 s, the next one takes the queue, and the waiting events are queued at that instant."""
     sink = ScriptedSink(takes=10)
     async with collector(BatchMetricsConfig(batch_size=2, buffer_size=4), sinks=[sink]) as metrics:
         await record_batches(metrics, 1, 10, 2)
@@ -95,19 +97,19 @@ async def test_room_wakes_what_waits_for_it_at_once(autojump_clock: MockClock) -
     assert balanced(metrics.stats()).processed_events == 14
 
 
-async def test_a_sink_that_encodes_tells_of_its_room_too(autojump_clock: MockClock) -> None:
-    """What waits for room in its queue goes on as soon as the queue is taken."""
+async def test_a_sink_that_encodes_reports_its_room_too(autojump_clock: MockClock) -> None:
+    """Events that wait for room in its queue go on as soon as the sink takes the queue."""
     sink = GatedEncodingSink(name="scripted")
     async with collector(BatchMetricsConfig(batch_size=2, buffer_size=2), sinks=[sink]) as metrics:
-        await record_batches(metrics, 1, 6, 2)  # a batch under way, one in the queue, one that waits for room
+        await record_batches(metrics, 1, 6, 2)  # a batch in flight, one in the queue, one that waits for room
         sink.gate.set()
         with trio.fail_after(1):
             assert (await metrics.flush()).processed == 6
     assert sink.payloads == [[1, 2], [3, 4], [5, 6]]
 
 
-async def test_a_batch_that_waits_for_room_may_be_pushed_out_and_is_then_forgotten(autojump_clock: MockClock) -> None:
-    """What comes after it is handed over in its place."""
+async def test_a_batch_that_waits_for_room_may_be_evicted_and_is_then_forgotten(autojump_clock: MockClock) -> None:
+    """Later batches are handed over in its place."""
     sink = GatedSink(name="scripted")
     config = BatchMetricsConfig(batch_size=3, buffer_size=3, on_full="drop_oldest")
     async with collector(config, sinks=[sink]) as metrics:
@@ -122,15 +124,15 @@ async def test_a_batch_that_waits_for_room_may_be_pushed_out_and_is_then_forgott
     assert balanced(metrics.stats()).batch_count == 3
 
 
-async def test_what_is_left_of_a_batch_goes_as_soon_as_it_fits(autojump_clock: MockClock) -> None:
-    """A queue is full while the next batch does not fit: pushed out in part, it may fit, and then loses no more."""
+async def test_the_rest_of_a_batch_goes_as_soon_as_it_fits(autojump_clock: MockClock) -> None:
+    """A queue is full while the next batch doesn't fit; once partly evicted, that may fit, and loses no more events."""
     sink = GatedSink(name="scripted")
     config = BatchMetricsConfig(batch_size=3, buffer_size=4, on_full="drop_oldest")
     async with collector(config, sinks=[sink]) as metrics:
         await record_batches(metrics, 1, 9, 3)
-        assert account(metrics).total == 6  # 3 in flight, 3 of 4 places taken: 7 to 9 do not fit
-        await record_batches(metrics, 10, 11, 1)  # pushes out 7
-        await record_batches(metrics, 12, 12, 1)  # pushes out 8: what is left is 9, which fits
+        assert account(metrics).total == 6  # 3 in flight, 3 of 4 places taken: 7 to 9 don't fit
+        await record_batches(metrics, 10, 11, 1)  # evicts 7
+        await record_batches(metrics, 12, 12, 1)  # evicts 8: the rest is 9, which fits
         assert account(metrics).total == 7
         await record_batches(metrics, 13, 13, 1)
         assert balanced(metrics.stats()).dropped == {"buffer_full": 2}

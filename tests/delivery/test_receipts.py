@@ -17,7 +17,7 @@ from trio_batchmetrics.testing import RecordingSink
 
 @pytest.mark.parametrize("answer", [None, Receipt(), Receipt(retry=[])])
 async def test_none_and_an_empty_receipt_mean_delivered(answer: Receipt | None, autojump_clock: MockClock) -> None:
-    """One attempt, and no error."""
+    """The sink makes one attempt, without an error."""
     sink = ScriptedSink(answer)
     async with collector(sinks=[sink]) as metrics:
         record(metrics, 1, 3)
@@ -28,7 +28,7 @@ async def test_none_and_an_empty_receipt_mean_delivered(answer: Receipt | None, 
 
 
 class _Unprintable(Exception):
-    """Raises when it is printed."""
+    """An object that raises when it is printed."""
 
     def __str__(self) -> str:
         raise ValueError("this too")
@@ -50,7 +50,7 @@ NONSENSE: dict[str, Any] = {
     "a retry that is text": Receipt(retry="yes"),  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
     "an error that cannot be printed": _Unprintable(),
 }
-"""Answers that say nothing certain about a payload of three."""
+"""Responses that say nothing definite about a payload of three."""
 
 MISTYPED: dict[str, dict[str, Any]] = {
     "rejected is None": {"rejected": None},
@@ -63,14 +63,14 @@ MISTYPED: dict[str, dict[str, Any]] = {
     "a refusal with an exception": {"error": OSError("no route")},
     "a retry of things that do not hash": {"retry": [[0]]},
 }
-"""Receipts made by an author whose code is not typed."""
+"""Receipts from an author who doesn't use a type checker."""
 
 
 @pytest.mark.parametrize("name", [*NONSENSE, *MISTYPED])
-async def test_an_answer_that_makes_no_sense_is_tried_again_and_harms_nobody(
+async def test_a_response_that_makes_no_sense_causes_a_retry_and_harms_no_other_sink(
     name: str, autojump_clock: MockClock, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """A sink that lies costs its own time only: nothing crashes, the good sink goes on, and the retry delivers."""
+    """Nothing crashes, the good sink goes on, and the retry delivers: a lying sink costs only its own time."""
 
     class LyingSink(ScriptedSink):
         async def send(self, payload: Payload[Any]) -> Any:
@@ -78,7 +78,7 @@ async def test_an_answer_that_makes_no_sense_is_tried_again_and_harms_nobody(
             if len(self.attempts) > 1:
                 return None
             if name in MISTYPED:
-                return Receipt(**MISTYPED[name])  # inside the attempt: should it raise, that is the attempt's failure
+                return Receipt(**MISTYPED[name])  # inside the attempt: should it raise, the attempt has failed
             if isinstance(NONSENSE[name], Exception):
                 raise NONSENSE[name]
             return NONSENSE[name]

@@ -1,4 +1,4 @@
-"""A rejection costs just the events that it concerns, and counts each of them once."""
+"""A rejection costs only the events that it concerns, and counts each of them once."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from trio_batchmetrics.abc import Receipt
 
 @pytest.mark.parametrize("bad", [[1], [7], [499], [500, 501], [3, 4, 700], upto(1000)])
 async def test_events_that_cannot_be_encoded_are_rejected_alone(bad: list[int], autojump_clock: MockClock) -> None:
-    """Wherever they stand, the others are delivered in order; where there are no others there is no attempt."""
+    """The others are delivered in order, wherever the bad ones are; without others there is no attempt."""
     sink = EncodingSink(bad=bad, name="scripted")
     async with collector(BatchMetricsConfig(batch_size=1000), sinks=[sink]) as metrics:
         record(metrics, 1, 1000)
@@ -33,7 +33,7 @@ async def test_events_that_cannot_be_encoded_are_rejected_alone(bad: list[int], 
 async def test_an_event_that_cannot_be_encoded_is_rejected_once_though_its_neighbours_are_encoded_again(
     autojump_clock: MockClock,
 ) -> None:
-    """Where a payload turns out too long, or is halved, or tried again in part, nothing is counted twice."""
+    """Nothing counts twice, whether a payload turns out too long, is halved, or is tried again in part."""
     sink = EncodingSink(
         Receipt(too_large=True), Receipt(retry=[1], retry_after=1), bad=[2, 5, 30], max_payload_bytes=8, name="scripted"
     )
@@ -48,7 +48,7 @@ async def test_an_event_that_cannot_be_encoded_is_rejected_once_though_its_neigh
 
 
 async def test_rejected_items_are_rejected_and_the_others_delivered(autojump_clock: MockClock) -> None:
-    """They count as failed events; the reason is told."""
+    """The rejected ones count as failed events, and the reason is reported."""
     sink = ScriptedSink(Receipt(rejected={1: "too old", 3: "too old"}))
     async with collector(BatchMetricsConfig(batch_size=5), sinks=[sink]) as metrics:
         record(metrics, 1, 5)
@@ -60,8 +60,8 @@ async def test_rejected_items_are_rejected_and_the_others_delivered(autojump_clo
     assert balanced(metrics.stats()).failed_events == 2
 
 
-async def test_a_refusal_of_the_whole_payload_is_failure_at_once(autojump_clock: MockClock) -> None:
-    """``Receipt(error="401")``: no retry, counted as ``refused``; later payloads are tried."""
+async def test_a_refusal_of_the_whole_payload_fails_it_at_once(autojump_clock: MockClock) -> None:
+    """After ``Receipt(error="401")`` there is no retry, its events count as ``refused``, and later ones are tried."""
     sink = ScriptedSink(Receipt(error="401"))
     async with collector(BatchMetricsConfig(batch_size=2), sinks=[sink]) as metrics:
         record(metrics, 1, 2)

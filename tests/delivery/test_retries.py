@@ -1,4 +1,4 @@
-"""The collector tries again only those events that haven't arrived, under the key of their payload."""
+"""The collector retries only those events that haven't arrived, under the key of their payload."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from trio_batchmetrics.abc import Payload, Receipt
     [ConnectionError("no route"), ExceptionGroup("g", [OSError("no route")]), Receipt(retry=True, error="no route")],
     ids=["error", "group", "receipt"],
 )
-async def test_what_raised_or_asks_for_it_is_tried_again_with_everything(
+async def test_a_whole_payload_is_tried_again_after_an_exception_or_a_request_to_retry(
     answer: Any, autojump_clock: MockClock
 ) -> None:
     """Nothing is settled in between."""
@@ -35,8 +35,8 @@ async def test_what_raised_or_asks_for_it_is_tried_again_with_everything(
     assert "no route" in str(stats.last_error)
 
 
-async def test_only_the_items_named_are_tried_again(autojump_clock: MockClock) -> None:
-    """The others are delivered at once, those refused are settled at once, and the order is kept."""
+async def test_only_the_named_items_are_tried_again(autojump_clock: MockClock) -> None:
+    """The others are delivered at once, the refused ones are settled at once, and the order is kept."""
     sink = ScriptedSink(
         Receipt(retry=[4, 1, 2], rejected={3: "bad"}, retry_after=5, error="503"),
         Receipt(retry=[0, 2], retry_after=5),
@@ -57,7 +57,7 @@ async def test_only_the_items_named_are_tried_again(autojump_clock: MockClock) -
     assert balanced(metrics.stats()).failed_events == 1
 
 
-async def test_everything_but_what_is_rejected_may_be_tried_again(autojump_clock: MockClock) -> None:
+async def test_everything_except_the_rejected_items_may_be_tried_again(autojump_clock: MockClock) -> None:
     """``Receipt(retry=True, rejected=…)`` delivers nothing."""
     sink = ScriptedSink(Receipt(retry=True, rejected={0: "bad", 2: "bad"}, retry_after=5))
     async with collector(BatchMetricsConfig(batch_size=4), sinks=[sink]) as metrics:
@@ -70,8 +70,8 @@ async def test_everything_but_what_is_rejected_may_be_tried_again(autojump_clock
     assert account(metrics).delivered == 2
 
 
-async def test_retrying_what_is_left_encodes_it_anew(autojump_clock: MockClock) -> None:
-    """The parts of a payload are those of its events; a retry of the whole has the same parts."""
+async def test_retrying_the_rest_encodes_it_anew(autojump_clock: MockClock) -> None:
+    """The parts of a payload are those of its events; a retry of the whole payload has the same parts."""
     sink = EncodingSink(Receipt(retry=[0, 599]), Receipt(retry=True), name="scripted")
     async with collector(BatchMetricsConfig(batch_size=600), sinks=[sink]) as metrics:
         record(metrics, 1, 600)
@@ -80,8 +80,8 @@ async def test_retrying_what_is_left_encodes_it_anew(autojump_clock: MockClock) 
     assert [attempt.parts for attempt in sink.attempts[1:]] == [(chr(1) + chr(600),)] * 2
 
 
-async def test_a_payload_keeps_its_key_and_no_other_has_it(autojump_clock: MockClock) -> None:
-    """Through errors, timeouts and lies; different in another sink and in another collector."""
+async def test_a_payload_keeps_its_key_and_no_other_payload_has_it(autojump_clock: MockClock) -> None:
+    """It keeps it through errors, timeouts and lies; other sinks and other collectors use other keys."""
     one, two = (
         ScriptedSink(OSError(), ..., True, None, OSError(), timeout=1, name="one"),
         ScriptedSink(OSError(), name="two"),
@@ -102,10 +102,10 @@ async def test_a_payload_keeps_its_key_and_no_other_has_it(autojump_clock: MockC
 
 
 async def test_an_attempt_that_reported_success_is_never_made_again(autojump_clock: MockClock) -> None:
-    """Not even where it comes after the timeout, from a sink that let nothing cut it off."""
+    """Not even a success that comes after the timeout, from a sink that ignored its cancellation, is repeated."""
 
     class SwallowingSink(ScriptedSink):
-        """Is cancelled by the timeout, and still says that it has delivered."""
+        """A sink that the timeout cancels, and that reports success all the same."""
 
         async def send(self, payload: Payload[Any]) -> Any:
             with trio.CancelScope(shield=True):
@@ -119,8 +119,8 @@ async def test_an_attempt_that_reported_success_is_never_made_again(autojump_clo
     assert account(metrics).delivered == 2
 
 
-async def test_a_retry_counts_from_its_beginning(autojump_clock: MockClock) -> None:
-    """Also one that the deadline cuts off."""
+async def test_a_retry_counts_as_soon_as_it_begins(autojump_clock: MockClock) -> None:
+    """Even a retry that the deadline cuts off counts."""
     sink = ScriptedSink(OSError(), ...)
     async with collector(BatchMetricsConfig(batch_size=2), sinks=[sink]) as metrics:
         record(metrics, 1, 2)

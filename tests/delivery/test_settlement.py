@@ -1,4 +1,4 @@
-"""An event is settled once: when the last of its sinks has settled it."""
+"""An event is settled once, namely when the last of its sinks has settled it."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from trio_batchmetrics.testing import PartialSink
 async def test_an_event_failed_in_one_sink_and_delivered_in_another_counts_once_as_failed(
     autojump_clock: MockClock,
 ) -> None:
-    """And it is pending until the last sink has settled it."""
+    """The event is pending until the last sink has settled it."""
     slow = ScriptedSink(takes=5, name="slow")
     sinks = [ScriptedSink(Receipt(error="401"), name="bad"), PartialSink(reject=is_one_of([2, 3])), slow]
     async with collector(BatchMetricsConfig(batch_size=4), sinks=sinks) as metrics:
@@ -44,7 +44,7 @@ def is_one_of(refused: list[int]) -> Callable[[Any], bool]:
 
 
 async def test_an_event_counts_as_processed_once_its_last_sink_has_it(autojump_clock: MockClock) -> None:
-    """One second, three seconds: at three."""
+    """Of two sinks that take one second and three seconds, the second one decides."""
     sinks = [ScriptedSink(takes=1, name="one"), ScriptedSink(takes=3, name="three", max_events=1)]
     processed: list[int] = []
     async with collector(BatchMetricsConfig(batch_size=2), sinks=sinks) as metrics:
@@ -56,8 +56,8 @@ async def test_an_event_counts_as_processed_once_its_last_sink_has_it(autojump_c
     assert processed == [0, 0, 0, 1, 1, 1, 2]
 
 
-async def test_the_same_through_many_sinks_settles_each_event_once(autojump_clock: MockClock) -> None:
-    """Eighty sinks, each refusing another event."""
+async def test_many_sinks_settle_each_event_once(autojump_clock: MockClock) -> None:
+    """Each of eighty sinks refuses a different event."""
     sinks = [ScriptedSink(Receipt(rejected={n: "no"}, retry=[n + 1])) for n in range(80)]
     async with collector(BatchMetricsConfig(batch_size=100), sinks=sinks) as metrics:
         record(metrics, 1, 100)

@@ -22,7 +22,7 @@ from trio_batchmetrics.testing import RecordingSink
 
 
 async def test_a_pause_that_a_backend_asks_for_does_not_cost_the_last_attempts(autojump_clock: MockClock) -> None:
-    """At the end of the block it is asked before, if there is no time to wait so long."""
+    """At the end of the block, the collector asks earlier if there isn't enough time for the whole pause."""
     busy = Receipt(retry=True, retry_after=60, error="429")
     for busy_times, delivered in ((1, 1), (3, 1), (100, 0)):
         sink = ScriptedSink(*[busy] * busy_times)
@@ -34,8 +34,8 @@ async def test_a_pause_that_a_backend_asks_for_does_not_cost_the_last_attempts(a
         assert len(sink.attempts) < 10
 
 
-async def test_a_forked_child_does_not_close_what_is_its_parents(monkeypatch: pytest.MonkeyPatch) -> None:
-    """To close may be to speak to the back-end, as where a group is deleted on exit."""
+async def test_a_forked_child_does_not_close_its_parents_sinks(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Closing may talk to the back-end, as where it deletes a consumer group."""
 
     class Closing(ScriptedSink):
         closed = 0
@@ -62,8 +62,8 @@ async def test_a_forked_child_does_not_close_what_is_its_parents(monkeypatch: py
         assert sink.closed == (not child)
 
 
-async def test_a_cancelled_task_makes_no_attempt_however_rested_it_is() -> None:
-    """At a ``shutdown_timeout`` of 0 there is no further attempt, not even by a task that was just woken."""
+async def test_a_cancelled_task_makes_no_attempt_even_if_it_was_just_woken() -> None:
+    """With a ``shutdown_timeout`` of 0 there is no further attempt, not even by a task that was just woken."""
     sink = RecordingSink()
     attempts = Attempts(sink, SinkCounters("recording", series=False), lambda: None)
     attempts.just_resumed = True

@@ -1,4 +1,4 @@
-"""The collector takes sinks and async functions, gives each a name of its own, and refuses anything else."""
+"""The collector takes sinks and async functions, gives each its own name, and refuses anything else."""
 
 from __future__ import annotations
 
@@ -18,16 +18,16 @@ from trio_batchmetrics.testing import RecordingSink
 
 
 async def test_sinks_are_named_after_their_classes_and_functions(autojump_clock: MockClock) -> None:
-    """Lower case, without Sink, a number from the second on; ``name=`` wins; a function's own name as it is."""
+    """Class names lose "Sink", are lower case and numbered from the second on; ``name=`` and function names stay."""
 
     class Sink(RecordingSink):
-        """Has nothing left of its name without Sink."""
+        """A class whose name is empty without "Sink"."""
 
     class HTTPCollector(RecordingSink):
-        """Has no Sink in its name."""
+        """A class without "Sink" in its name."""
 
     async def My_function(batch: Batch) -> None:  # noqa: N802 - its case is kept
-        """Deliver."""
+        """Deliver the batch."""
 
     sinks: list[Any] = [
         RecordingSink(),
@@ -59,8 +59,8 @@ async def test_sinks_are_named_after_their_classes_and_functions(autojump_clock:
     assert all(sink.delivered == 2 for sink in metrics.stats().sinks.values())
 
 
-async def test_a_name_that_is_taken_is_not_given_twice(autojump_clock: MockClock) -> None:
-    """Not even where somebody has chosen the number's name."""
+async def test_a_name_that_is_taken_is_not_used_twice(autojump_clock: MockClock) -> None:
+    """Names stay unique even where the user has chosen a numbered name."""
     sinks = [RecordingSink(name="recording2"), RecordingSink(), RecordingSink(), RecordingSink(name="recording")]
     async with collector(sinks=sinks) as metrics:
         record(metrics, 1, 2)
@@ -68,10 +68,10 @@ async def test_a_name_that_is_taken_is_not_given_twice(autojump_clock: MockClock
     assert list(metrics.stats().sinks)[:2] == ["recording2", "recording"]
 
 
-async def test_without_sinks_given_batches_are_logged(
+async def test_batches_are_logged_where_no_sinks_are_given(
     autojump_clock: MockClock, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """One INFO line a batch, which counts the kinds; the sink is called ``logging``."""
+    """Each batch gives one INFO line, which counts the kinds; the sink is called ``logging``."""
     caplog.set_level(logging.INFO, "trio_batchmetrics")
     async with collector(BatchMetricsConfig(batch_size=3)) as metrics:
         record(metrics, 1, 2)
@@ -86,7 +86,7 @@ async def test_without_sinks_given_batches_are_logged(
 
 
 async def test_with_no_sinks_events_are_validated_and_count_as_processed(autojump_clock: MockClock) -> None:
-    """Nothing waits for anybody."""
+    """Without sinks, events have nothing to wait for."""
     async with collector(BatchMetricsConfig(batch_size=3), sinks=[]) as metrics:
         record(metrics, 1, 2)
         metrics.record_counter("c", {}, -1)
@@ -96,25 +96,25 @@ async def test_with_no_sinks_events_are_validated_and_count_as_processed(autojum
 
 
 def plain(batch: Batch) -> None:
-    """Be no coroutine function."""
+    """Do nothing, without being a coroutine function."""
 
 
 @pytest.mark.parametrize("given", [None, 3, "sqlite", RecordingSink, object(), {}, [RecordingSink()]])
-async def test_what_is_no_sink_is_a_type_error_that_says_which(given: Any) -> None:
-    """A class instead of an instance too."""
+async def test_an_object_that_is_not_a_sink_raises_a_type_error_that_names_it(given: Any) -> None:
+    """A class instead of an instance is refused as well."""
     with pytest.raises(TypeError, match=r"sinks\[1\]"):
         collector(sinks=[RecordingSink(), given])
 
 
-async def test_a_function_that_is_not_async_is_a_type_error() -> None:
-    """It says what it should be."""
+async def test_a_function_that_is_not_async_raises_a_type_error() -> None:
+    """The message says what the function should be."""
     sinks: list[Any] = [RecordingSink(), plain]
     with pytest.raises(TypeError, match="async def"):
         collector(sinks=sinks)
 
 
-async def test_a_function_gets_all_that_is_queued_and_may_be_tried_again(autojump_clock: MockClock) -> None:
-    """An ``Exception`` from it is retried; a receipt is understood."""
+async def test_a_function_gets_everything_that_is_queued_and_may_be_tried_again(autojump_clock: MockClock) -> None:
+    """An ``Exception`` from it causes a retry, and a receipt is understood."""
     batches: list[list[int]] = []
 
     async def sink(batch: Batch) -> Receipt | None:
@@ -140,7 +140,7 @@ async def test_a_function_gets_all_that_is_queued_and_may_be_tried_again(autojum
     [(setting, value) for setting in ("timeout", "retry_budget", "backoff", "max_backoff") for value in (0, -1, True)]
     + [("timeout", "30"), ("max_events", 0), ("max_payload_bytes", -5)],
 )
-def test_a_delivery_setting_that_cannot_work_is_a_value_error(setting: str, value: Any) -> None:
-    """It names the setting and the value."""
+def test_a_delivery_setting_that_cannot_work_raises_a_value_error(setting: str, value: Any) -> None:
+    """The error names the setting and the value."""
     with pytest.raises(ValueError, match=rf"{setting} .*{value!r}"):
         RecordingSink(**{setting: value})

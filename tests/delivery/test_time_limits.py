@@ -16,7 +16,7 @@ from trio_batchmetrics.testing import FlakySink
 
 
 async def test_an_attempt_is_cut_off_at_its_timeout_and_made_again(autojump_clock: MockClock) -> None:
-    """To the instant; the error says so."""
+    """It ends at the exact instant, and the error names the timeout."""
     sink = ScriptedSink(..., ..., timeout=7)
     async with collector(BatchMetricsConfig(batch_size=2), sinks=[sink]) as metrics:
         record(metrics, 1, 2)
@@ -28,13 +28,13 @@ async def test_an_attempt_is_cut_off_at_its_timeout_and_made_again(autojump_cloc
     assert "7 s" in str(stats.last_error)
 
 
-async def test_a_timeout_is_what_is_told_of_a_sink_whose_tasks_fail_as_they_are_cut_off(
+async def test_a_timeout_is_reported_for_a_sink_whose_tasks_fail_as_they_are_cut_off(
     autojump_clock: MockClock,
 ) -> None:
-    """Its own errors come from being cut off; that there was no answer in time is the reason."""
+    """Its own errors result from the cancellation; the missing response is the reason."""
 
     class Nested(ScriptedSink):
-        """Has a nursery, the first time, and a task that fails when it is cancelled."""
+        """A sink with a nursery, at first, and a task that fails when it is cancelled."""
 
         async def send(self, payload: Payload[Any]) -> Any:
             """Hang and fail, or take the batch."""
@@ -57,7 +57,7 @@ async def test_a_timeout_is_what_is_told_of_a_sink_whose_tasks_fail_as_they_are_
 
 
 async def test_the_timeout_is_thirty_seconds_by_default(autojump_clock: MockClock) -> None:
-    """Also for a function, and for a subclass that does not call ``__init__``."""
+    """The default also holds for functions, and for subclasses that don't call ``__init__``."""
 
     class Careless(EventSink[None]):
         def __init__(self) -> None:
@@ -85,8 +85,8 @@ async def test_the_timeout_is_thirty_seconds_by_default(autojump_clock: MockCloc
         assert careless.times == times == [30]
 
 
-async def test_no_retry_begins_after_the_budget_and_the_last_one_at_its_end(autojump_clock: MockClock) -> None:
-    """Then the payload is failed, at that instant, and the next has a budget of its own."""
+async def test_no_retry_begins_after_the_budget_and_the_last_one_begins_at_its_end(autojump_clock: MockClock) -> None:
+    """The payload has failed at that instant, and the next one has its own budget."""
     failure = Receipt(retry=True, retry_after=3, error="503")
     sink = ScriptedSink(*[failure] * 5, failure, failure, retry_budget=10)
     async with collector(BatchMetricsConfig(batch_size=2), sinks=[sink]) as metrics:
@@ -102,7 +102,7 @@ async def test_no_retry_begins_after_the_budget_and_the_last_one_at_its_end(auto
 
 
 async def test_an_attempt_that_outlasts_the_budget_is_the_last(autojump_clock: MockClock) -> None:
-    """No retry after it, not even at once."""
+    """No retry follows it, not even at once."""
     sink = ScriptedSink(OSError("late"), takes=12, retry_budget=10)
     async with collector(BatchMetricsConfig(batch_size=2), sinks=[sink]) as metrics:
         record(metrics, 1, 2)
@@ -112,8 +112,8 @@ async def test_an_attempt_that_outlasts_the_budget_is_the_last(autojump_clock: M
     assert account(metrics).failures == {"retry_budget": 2}
 
 
-async def test_what_is_left_of_a_payload_shares_its_budget(autojump_clock: MockClock) -> None:
-    """Items that come back again and again do not stay for ever."""
+async def test_the_rest_of_a_payload_shares_its_budget(autojump_clock: MockClock) -> None:
+    """Items that come back again and again don't stay until the block ends."""
     failure = Receipt(retry=[0], retry_after=4)
     sink = ScriptedSink(*[failure] * 9, retry_budget=10)
     async with collector(BatchMetricsConfig(batch_size=3), sinks=[sink]) as metrics:
@@ -126,7 +126,7 @@ async def test_what_is_left_of_a_payload_shares_its_budget(autojump_clock: MockC
 
 
 async def test_the_budget_is_300_seconds_by_default(autojump_clock: MockClock) -> None:
-    """The last attempt is made at 300 s exactly."""
+    """The last attempt is made at exactly 300 s."""
     sink = FlakySink(fail=10**6)
     async with collector(BatchMetricsConfig(batch_size=2), sinks=[sink]) as metrics:
         record(metrics, 1, 2)

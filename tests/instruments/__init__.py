@@ -1,1 +1,1 @@
-"""Bound instruments: one file per guarantee about how they are declared, updated and collected."""
+"""Bound instruments: one file per guarantee about their declaration, updates and collection."""

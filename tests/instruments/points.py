@@ -1,4 +1,4 @@
-"""A flush interval that is easy to count, and a point of an instrument without its timestamp."""
+"""A flush interval that is easy to count with, and a point of an instrument without its timestamp."""
 
 from trio_batchmetrics import BatchMetricsConfig, Counter, Gauge, HistogramPoint, MetricEvent
 
@@ -8,7 +8,7 @@ TEN = BatchMetricsConfig(flush_interval=10)
 
 
 def plain(event: MetricEvent) -> tuple[object, ...]:
-    """Return what an event says, without its timestamp."""
+    """Return an event's content without its timestamp."""
     if isinstance(event, HistogramPoint):
         return ("histogram", event.name, event.labels, event.count, event.sum, event.counts)
     assert isinstance(event, Counter | Gauge)

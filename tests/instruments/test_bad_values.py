@@ -28,7 +28,7 @@ UPDATES: dict[str, tuple[Update, list[Any]]] = {
 async def test_a_bad_value_counts_as_one_invalid_event_and_leaves_the_sum_alone(
     update: str, autojump_clock: MockClock
 ) -> None:
-    """Each of them, at once, and never raises."""
+    """Each bad value counts at once, and never raises."""
     call, bad = UPDATES[update]
     sink = RecordingSink()
     async with collector(sinks=[sink]) as metrics:
@@ -46,7 +46,7 @@ async def test_a_bad_value_counts_as_one_invalid_event_and_leaves_the_sum_alone(
 
 
 async def test_only_bad_values_leave_an_instrument_untouched(autojump_clock: MockClock) -> None:
-    """It hands on nothing."""
+    """It hands on no point."""
     sink = RecordingSink()
     async with collector(sinks=[sink]) as metrics:
         for call, bad in UPDATES.values():
@@ -67,9 +67,11 @@ async def test_a_value_that_raises_when_it_is_looked_at_counts_as_invalid(
         assert metrics.stats().dropped == {"invalid": 1}
 
 
-# Deviation reported: the sum becomes infinite, the point invalid, and with it all that was added before.
-async def test_a_sum_that_no_float_can_hold_loses_only_what_made_it_so(autojump_clock: MockClock) -> None:
-    """Values that are valid one by one; what cannot be added is a bad value and leaves the sum alone."""
+# Deviation reported: the sum becomes infinite, the point invalid, and every value added before is lost with it.
+async def test_a_sum_that_no_float_can_hold_loses_only_the_value_that_made_it_too_large(
+    autojump_clock: MockClock,
+) -> None:
+    """Each value is valid by itself; one that can't be added is a bad value and leaves the sum alone."""
     sink = RecordingSink()
     async with collector(sinks=[sink]) as metrics:
         counter, histogram, gauge = metrics.counter("c"), metrics.histogram("h", bounds=[1]), metrics.gauge("g")
@@ -86,7 +88,7 @@ async def test_a_sum_that_no_float_can_hold_loses_only_what_made_it_so(autojump_
 
 
 async def test_a_sum_of_huge_ints_stays_what_a_float_can_hold(autojump_clock: MockClock) -> None:
-    """The value that would make it more is invalid; what was added before stays, and nothing raises."""
+    """The value that would exceed it is invalid; earlier values stay, and nothing raises."""
     sink = RecordingSink()
     async with collector(sinks=[sink]) as metrics:
         counter = metrics.counter("c")

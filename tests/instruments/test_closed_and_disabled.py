@@ -11,7 +11,7 @@ from trio_batchmetrics.testing import RecordingSink, StuckSink
 
 
 async def test_after_the_block_an_update_counts_as_one_closed_event(autojump_clock: MockClock) -> None:
-    """A bad value too; nothing raises, nothing arrives."""
+    """A bad value counts, too; nothing raises, and nothing arrives."""
     sink = RecordingSink()
     async with collector(sinks=[sink]) as metrics:
         counter, gauge, histogram = metrics.counter("c"), metrics.gauge("g"), metrics.histogram("h", unit="s")
@@ -32,9 +32,9 @@ async def test_after_the_block_an_update_counts_as_one_closed_event(autojump_clo
     assert len(sink.events) == 1
 
 
-# Deviation reported: `.time()` asks for Trio's clock, and there is none any more: RuntimeError.
+# Deviation reported: `.time()` asks for Trio's clock, which no longer exists: RuntimeError.
 def test_after_the_run_a_timer_counts_as_closed_and_raises_nothing() -> None:
-    """As every other update after the block."""
+    """A timer behaves like every other update after the block."""
 
     async def main() -> tuple[BatchMetricsCollector, BoundHistogram, BoundCounter]:
         async with collector(sinks=[]) as metrics:
@@ -49,7 +49,7 @@ def test_after_the_run_a_timer_counts_as_closed_and_raises_nothing() -> None:
 
 
 async def test_an_update_after_the_body_counts_as_closed(autojump_clock: MockClock) -> None:
-    """Also while the last flush goes on: no collection comes after it, so it is counted, and not lost."""
+    """During the last flush, too, it is counted and not lost, since no collection comes after it."""
     async with trio.open_nursery() as nursery:
         async with collector(BatchMetricsConfig(shutdown_timeout=10), sinks=[StuckSink()]) as metrics:
             counter = metrics.counter("c")
@@ -66,12 +66,12 @@ async def test_an_update_after_the_body_counts_as_closed(autojump_clock: MockClo
 
 
 async def test_an_update_that_is_overtaken_by_the_end_of_the_block_counts_as_closed(autojump_clock: MockClock) -> None:
-    """As where another thread is in the middle of one when the block is left."""
+    """Another thread may be in the middle of an update when the block is left, for example."""
     async with collector(sinks=[]) as metrics:
         instruments: list[Any] = [metrics.counter("c"), metrics.gauge("g"), metrics.histogram("h")]
 
         class Overtaken(float):
-            """Looked at for as long as it takes to leave."""
+            """A value that takes as long to look at as the block takes to end."""
 
             def __float__(self) -> float:
                 instruments[0].close()
@@ -86,7 +86,7 @@ async def test_an_update_that_is_overtaken_by_the_end_of_the_block_counts_as_clo
 
 
 async def test_a_disabled_collectors_instruments_do_nothing(autojump_clock: MockClock) -> None:
-    """Nothing is counted, no callback is read."""
+    """Nothing is counted, and no callback is read."""
     sink = RecordingSink()
     reads: list[int] = []
     bad: Any = None
@@ -112,7 +112,7 @@ async def test_a_disabled_collectors_instruments_do_nothing(autojump_clock: Mock
 
 # Deviation reported: a disabled collector's timer asks for Trio's clock all the same.
 def test_a_disabled_collectors_timer_does_nothing_anywhere() -> None:
-    """`enabled=False`: every call is accepted and does nothing."""
+    """With `enabled=False`, every call is accepted and does nothing."""
 
     async def main() -> BoundHistogram:
         async with collector(BatchMetricsConfig(enabled=False), sinks=[]) as metrics:

@@ -19,7 +19,7 @@ from trio_batchmetrics.testing import RecordingSink
 @settings(deadline=None)
 @given(st.lists(st.none() | st.integers(0, 2**70) | st.sampled_from([-1, True, math.nan, "x"]), max_size=20))
 def test_nothing_added_is_lost_between_collections(steps: list[Any]) -> None:
-    """The points' sum is the sum of what was valid; what was not is counted; a flush counts what it collects."""
+    """The points add up to the valid values, the others are counted, and a flush counts the points it collects."""
     good = [step for step in steps if type(step) is int and step >= 0]
     bad = sum(step is not None for step in steps) - len(good)
 
@@ -29,7 +29,7 @@ def test_nothing_added_is_lost_between_collections(steps: list[Any]) -> None:
             counter = metrics.counter("c")
             touched = False
             for step in steps:
-                if step is None:  # flush
+                if step is None:  # a flush
                     report_balanced(await metrics.flush(), int(touched))
                     touched = False
                 else:
@@ -43,7 +43,7 @@ def test_nothing_added_is_lost_between_collections(steps: list[Any]) -> None:
 
 
 async def test_instruments_are_collected_at_a_flush_and_at_the_end(autojump_clock: MockClock) -> None:
-    """And the flush reports their points as part of its sum."""
+    """The flush reports their points as part of its sum."""
     sink = TimedSink()
     async with collector(TEN, sinks=[sink]) as metrics:
         counter, gauge = metrics.counter("c"), metrics.gauge("g")
@@ -76,8 +76,8 @@ async def test_a_point_counts_as_one_event_from_the_moment_a_collection_takes_it
     assert metrics.stats().failed_events == 2
 
 
-async def test_points_take_no_room_in_the_buffer_and_are_never_pushed_out(autojump_clock: MockClock) -> None:
-    """Under either policy: what recorders find full was filled by recorders."""
+async def test_points_take_no_room_in_the_buffer_and_are_never_evicted(autojump_clock: MockClock) -> None:
+    """Under either policy, a buffer that recorders find full was filled by recorders."""
     policies: list[Literal["drop_newest", "drop_oldest"]] = ["drop_newest", "drop_oldest"]
     for policy in policies:
         sink = RecordingSink()
@@ -99,12 +99,12 @@ async def test_points_take_no_room_in_the_buffer_and_are_never_pushed_out(autoju
         assert balanced(metrics.stats()).processed_events == 12
 
 
-async def test_points_in_the_flush_tasks_hand_are_never_pushed_out(autojump_clock: MockClock) -> None:
-    """Behind a sink that is stuck, the oldest event makes room, not an older point."""
+async def test_points_that_the_flush_task_has_taken_are_never_evicted(autojump_clock: MockClock) -> None:
+    """Behind a stuck sink, the oldest event makes room, not an older point."""
     sink = GatedSink()
     config = BatchMetricsConfig(on_full="drop_oldest", batch_size=2, buffer_size=2, flush_interval=10)
     async with collector(config, sinks=[sink]) as metrics:
-        for number in (1, 2, 3, 4):  # 1 and 2 under way, 3 and 4 in the sink's queue
+        for number in (1, 2, 3, 4):  # 1 and 2 in flight, 3 and 4 in the sink's queue
             metrics.record(numbered(number))
             await trio.testing.wait_all_tasks_blocked()
         metrics.counter("c").add(7)
@@ -120,7 +120,7 @@ async def test_points_in_the_flush_tasks_hand_are_never_pushed_out(autojump_cloc
 
 
 async def test_collection_is_skipped_while_points_wait_for_the_flush_task(autojump_clock: MockClock) -> None:
-    """A sink that is down costs a bounded number of points, and nothing that was added."""
+    """A sink that is down costs a bounded number of points, and none of the added values."""
     sink = GatedSink()
     config = BatchMetricsConfig(flush_interval=10, buffer_size=1, shutdown_timeout=1000)
     async with collector(config, sinks=[sink]) as metrics:
@@ -131,7 +131,7 @@ async def test_collection_is_skipped_while_points_wait_for_the_flush_task(autoju
             counter.add()
             await trio.sleep(10)
             seen.append(metrics.stats().total_events)
-        # one under way, one in the sink's queue, one that waits for it to have room
+        # One is in flight, one in the sink's queue, and one waits for room there.
         assert seen == [1, 2, *([3] * 18)]
         sink.gate.set()
     assert [event.value for event in sink.events if isinstance(event, Counter)] == [1, 1, 1, 17]
@@ -152,8 +152,8 @@ async def test_points_come_after_what_was_recorded_before_them(autojump_clock: M
         assert set(sink.times) == {10.0}
 
 
-async def test_a_point_bears_the_wall_clock_of_its_collection(autojump_clock: MockClock) -> None:
-    """An int of nanoseconds, never before that of what was collected earlier."""
+async def test_a_point_has_the_wall_clock_time_of_its_collection(autojump_clock: MockClock) -> None:
+    """The timestamp is an int of nanoseconds, and never earlier than that of an earlier collection."""
     sink = RecordingSink()
     async with collector(TEN, sinks=[sink]) as metrics:
         counter = metrics.counter("c")

@@ -14,7 +14,7 @@ from trio_batchmetrics.testing import RecordingSink
 
 
 async def test_the_same_name_labels_and_unit_give_the_same_object(autojump_clock: MockClock) -> None:
-    """Whatever the order of the labels; none is the same as empty."""
+    """The order of the labels doesn't matter, and no labels are the same as empty ones."""
     async with collector(sinks=[]) as metrics:
         one = metrics.counter("c", labels={"a": "1", "b": "2"}, unit="By")
         assert metrics.counter("c", labels={"b": "2", "a": "1"}, unit="By") is one
@@ -26,7 +26,7 @@ async def test_the_same_name_labels_and_unit_give_the_same_object(autojump_clock
 
 
 async def test_other_labels_give_another_object_of_the_same_instrument(autojump_clock: MockClock) -> None:
-    """Each with its own sum."""
+    """Each object has its own sum."""
     sink = RecordingSink()
     async with collector(sinks=[sink]) as metrics:
         one, other = metrics.counter("c", labels={"a": "1"}), metrics.counter("c", labels={"a": "2"})
@@ -40,8 +40,8 @@ async def test_other_labels_give_another_object_of_the_same_instrument(autojump_
     ]
 
 
-async def test_label_values_are_the_same_if_they_are_equal_and_of_one_type(autojump_clock: MockClock) -> None:
-    """1, 1.0, True and "1" are four, though most of them are equal to Python; each has its own sum."""
+async def test_label_values_are_the_same_if_they_are_equal_and_have_the_same_type(autojump_clock: MockClock) -> None:
+    """1, 1.0, True and "1" are four values, though Python finds most of them equal; each has its own sum."""
     sink = RecordingSink()
     values: list[Any] = [1, 1.0, True, "1"]
     async with collector(sinks=[sink]) as metrics:
@@ -62,14 +62,14 @@ async def test_label_values_are_the_same_if_they_are_equal_and_of_one_type(autoj
 
 
 # Deviation reported: `None is left out` (spec §3), so these are one series, but two objects.
-async def test_a_label_whose_value_is_none_is_no_label(autojump_clock: MockClock) -> None:
-    """It is left out wherever labels become text, so two objects would be one series."""
+async def test_a_label_whose_value_is_none_is_left_out(autojump_clock: MockClock) -> None:
+    """None is left out wherever labels become text, so two objects would be one series."""
     async with collector(sinks=[]) as metrics:
         assert metrics.gauge("g", labels={"a": None}) is metrics.gauge("g")
 
 
 async def test_an_instruments_labels_are_captured_by_value(autojump_clock: MockClock) -> None:
-    """What becomes of the caller's dict afterwards does not matter."""
+    """Later changes to the caller's dict have no effect."""
     sink = RecordingSink()
     labels = {"region": "eu"}
     async with collector(sinks=[sink]) as metrics:
@@ -94,7 +94,7 @@ MAKERS: dict[str, Maker] = {
 @pytest.mark.parametrize("first", MAKERS)
 @pytest.mark.parametrize("second", MAKERS)
 async def test_a_name_belongs_to_one_kind_and_unit(first: str, second: str, autojump_clock: MockClock) -> None:
-    """Anything else is an error that names both, and leaves the first as it was."""
+    """Anything else raises an error that names both, and leaves the first as it was."""
     async with collector(sinks=[]) as metrics:
         MAKERS[first](metrics, "size", "By")
         same_kind = {first, second} <= {"gauge", "observable"} or first == second
@@ -109,15 +109,15 @@ async def test_a_name_belongs_to_one_kind_and_unit(first: str, second: str, auto
 
 
 async def test_two_collectors_share_no_instruments(autojump_clock: MockClock) -> None:
-    """There is no global state."""
+    """The library has no global state."""
     async with collector(sinks=[]) as one, collector(sinks=[]) as other:
         assert one.counter("c") is not other.counter("c")
         other.gauge("only here")
         one.histogram("only here")
 
 
-async def test_what_is_no_name_unit_or_label_set_is_an_error_at_once(autojump_clock: MockClock) -> None:
-    """Declaring is not recording: mistakes are to be seen; none of them leaves something behind."""
+async def test_an_illegal_name_unit_or_label_set_raises_at_once(autojump_clock: MockClock) -> None:
+    """Declaring isn't recording: mistakes must be visible, and none of them leaves anything behind."""
     async with collector(sinks=[]) as metrics:
         nothing: Any = None
         names: list[Any] = ["", None, 3]
@@ -139,10 +139,10 @@ async def test_what_is_no_name_unit_or_label_set_is_an_error_at_once(autojump_cl
         metrics.counter("g", unit="By")
 
 
-async def test_bounds_are_the_configurations_else_the_calls_else_those_that_suit_the_unit(
+async def test_bounds_come_from_the_configuration_else_from_the_call_else_from_the_unit(
     autojump_clock: MockClock,
 ) -> None:
-    """In this order."""
+    """The three sources are tried in this order."""
     config = BatchMetricsConfig(bounds={"configured": [7]})
     async with collector(config, sinks=[]) as metrics:
         assert metrics.histogram("configured", bounds=[1, 2]).bounds == (7.0,)
@@ -156,7 +156,7 @@ async def test_bounds_are_the_configurations_else_the_calls_else_those_that_suit
 
 
 async def test_a_name_has_one_set_of_bounds(autojump_clock: MockClock) -> None:
-    """Buckets of one instrument must add up across label sets."""
+    """The buckets of one instrument must add up across label sets."""
     async with collector(sinks=[]) as metrics:
         one = metrics.histogram("h", labels={"a": "1"}, bounds=[1, 2])
         with pytest.raises(ValueError, match="'h' has other bounds already"):
@@ -165,7 +165,7 @@ async def test_a_name_has_one_set_of_bounds(autojump_clock: MockClock) -> None:
 
 
 async def test_an_instrument_prints_its_kind_name_and_labels(autojump_clock: MockClock) -> None:
-    """For debugging."""
+    """The text identifies an instrument while debugging."""
     async with collector(sinks=[]) as metrics:
         assert repr(metrics.counter("c", labels={"a": 1})) == "<BoundCounter 'c' {'a': 1}>"
         assert repr(metrics.gauge("g")) == "<BoundGauge 'g' {}>"

@@ -10,7 +10,7 @@ from trio_batchmetrics.testing import RecordingSink
 
 @pytest.mark.parametrize("kind", ["counter", "gauge", "histogram"])
 async def test_label_sets_beyond_max_series_share_one_series(kind: str, autojump_clock: MockClock) -> None:
-    """Labelled as OpenTelemetry has it; those that were there first keep their own, and other instruments theirs."""
+    """The shared series has OpenTelemetry's label; earlier label sets and other instruments keep their series."""
     sink = RecordingSink()
     async with collector(BatchMetricsConfig(max_series=3), sinks=[sink]) as metrics:
 

@@ -16,7 +16,7 @@ from trio_batchmetrics.testing import RecordingSink, StuckSink
 
 
 async def test_a_callback_is_read_at_each_collection_and_only_then(autojump_clock: MockClock) -> None:
-    """At the interval and at a flush; never after the body has ended."""
+    """Collections come at the interval and at a flush, never after the body has ended."""
     sink = TimedSink()
     reads: list[float] = []
 
@@ -38,7 +38,7 @@ async def test_a_callback_is_read_at_each_collection_and_only_then(autojump_cloc
 
 
 async def test_nothing_is_collected_once_the_block_is_being_left(autojump_clock: MockClock) -> None:
-    """Not by the interval while the last flush goes on, nor by a flush() after it."""
+    """Neither the interval during the last flush nor a flush() after it collects."""
     reads: list[float] = []
 
     def read() -> float:
@@ -58,7 +58,7 @@ async def test_nothing_is_collected_once_the_block_is_being_left(autojump_clock:
 
 
 async def test_a_collection_that_comes_late_does_not_delay_the_next(autojump_clock: MockClock) -> None:
-    """Here each takes 3 s of every 10: they stay 10 s apart."""
+    """Here each collection takes 3 s of every 10, and they stay 10 s apart."""
     reads: list[float] = []
 
     def read() -> float:
@@ -75,7 +75,7 @@ async def test_a_collection_that_comes_late_does_not_delay_the_next(autojump_clo
 async def test_a_callback_that_raises_is_logged_and_skipped(
     autojump_clock: MockClock, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """The others are read, and nothing is counted for it."""
+    """The others are read, and the collector counts nothing for it."""
     sink = RecordingSink()
     calls = [0]
 
@@ -102,7 +102,7 @@ async def test_a_callback_that_raises_is_logged_and_skipped(
 
 @pytest.mark.parametrize("value", NOT_VALUES, ids=shown)
 async def test_a_callback_that_returns_no_number_counts_as_invalid(value: Any, autojump_clock: MockClock) -> None:
-    """Once a collection; the others are read."""
+    """It counts once per collection, and the others are read."""
     sink = RecordingSink()
     async with collector(TEN, sinks=[sink]) as metrics:
         metrics.observable_gauge("bad", lambda: value)
@@ -115,7 +115,7 @@ async def test_a_callback_that_returns_no_number_counts_as_invalid(value: Any, a
 
 
 async def test_the_same_observable_gauge_twice_is_an_error(autojump_clock: MockClock) -> None:
-    """Which of the two would be read?"""
+    """It would be unclear which of the two to read."""
     async with collector(sinks=[]) as metrics:
         metrics.observable_gauge("g", lambda: 1, labels={"a": "1"})
         metrics.observable_gauge("g", lambda: 1, labels={"a": "2"})
@@ -124,7 +124,7 @@ async def test_the_same_observable_gauge_twice_is_an_error(autojump_clock: MockC
 
 
 async def test_a_callback_may_record_and_update(autojump_clock: MockClock) -> None:
-    """It runs in the application's thread, in the middle of a collection; nothing is lost."""
+    """It runs in the application's thread, in the middle of a collection, and nothing is lost."""
     sink = RecordingSink()
     async with collector(TEN, sinks=[sink]) as metrics:
         counter = metrics.counter("reads")
@@ -142,6 +142,6 @@ async def test_a_callback_may_record_and_update(autojump_clock: MockClock) -> No
     events = [event for event in sink.events if isinstance(event, Counter)]
     reads = sum(isinstance(event, Gauge) for event in sink.events)
     assert reads == 3
-    # The last collection, at the end, takes what the last callback added.
+    # The last collection, at the end, takes the values that the last callback added.
     assert sum(event.value for event in events if event.name == "reads") == reads
     balanced(metrics.stats())

@@ -8,7 +8,7 @@ from trio_batchmetrics.testing import RecordingSink
 
 
 async def test_updates_from_many_threads_all_count() -> None:
-    """Without a lock, switching threads as often as can be, while the Trio thread updates and collects too."""
+    """Threads switch as often as possible, without a lock, while the Trio thread updates and collects, too."""
     sink = RecordingSink()
     async with collector(sinks=[sink]) as metrics:
         counter, gauge, histogram = metrics.counter("c"), metrics.gauge("g"), metrics.histogram("h", bounds=[1, 2])

@@ -19,8 +19,8 @@ from trio_batchmetrics import BatchMetricsConfig, HistogramPoint, MetricEvent, c
 from trio_batchmetrics.testing import RecordingSink
 
 
-async def test_additions_are_handed_on_as_one_event_each_flush_interval(autojump_clock: MockClock) -> None:
-    """At the interval exactly; a counter's points hold what came since the last collection."""
+async def test_additions_are_handed_on_as_one_event_per_flush_interval(autojump_clock: MockClock) -> None:
+    """They leave exactly at the interval; a counter's point holds the additions since the last collection."""
     sink = TimedSink()
     async with collector(TEN, sinks=[sink]) as metrics:
         requests = metrics.counter("requests", labels={"region": "eu"})
@@ -39,8 +39,8 @@ async def test_additions_are_handed_on_as_one_event_each_flush_interval(autojump
     assert balanced(metrics.stats()).processed_events == 3
 
 
-async def test_what_was_not_touched_hands_on_nothing(autojump_clock: MockClock) -> None:
-    """Not even a zero; an instrument that is only made is untouched."""
+async def test_an_untouched_instrument_hands_on_nothing(autojump_clock: MockClock) -> None:
+    """No point arrives, not even a zero, also for an instrument that is only created."""
     sink = TimedSink()
     async with collector(TEN, sinks=[sink]) as metrics:
         metrics.counter("never")
@@ -57,7 +57,7 @@ async def test_what_was_not_touched_hands_on_nothing(autojump_clock: MockClock) 
 
 
 async def test_zero_is_data(autojump_clock: MockClock) -> None:
-    """To add, set or observe 0 is to touch."""
+    """Adding, setting or observing 0 touches the instrument."""
     sink = RecordingSink()
     async with collector(sinks=[sink]) as metrics:
         metrics.counter("c").add(0)
@@ -89,7 +89,7 @@ async def test_a_gauge_keeps_its_value_and_is_handed_on_when_touched(autojump_cl
 
 
 async def test_a_gauge_starts_at_zero_and_may_go_below(autojump_clock: MockClock) -> None:
-    """Whatever it counts."""
+    """A gauge may go below zero, whatever it counts."""
     sink = RecordingSink()
     async with collector(sinks=[sink]) as metrics:
         metrics.gauge("balance").dec(3)
@@ -98,7 +98,7 @@ async def test_a_gauge_starts_at_zero_and_may_go_below(autojump_clock: MockClock
 
 
 async def test_track_counts_what_is_in_flight_however_the_block_ends(autojump_clock: MockClock) -> None:
-    """One more inside, one less after a return, an exception, or a cancellation."""
+    """It adds one inside, and subtracts it after a return, an exception or a cancellation."""
     sink = TimedSink()
     async with collector(TEN, sinks=[sink]) as metrics:
         in_flight = metrics.gauge("in_flight")
@@ -121,7 +121,7 @@ async def test_track_counts_what_is_in_flight_however_the_block_ends(autojump_cl
 
 
 async def test_observations_are_handed_on_counted_by_bucket(autojump_clock: MockClock) -> None:
-    """Not cumulative; one count more than bounds; a value equal to a bound belongs to that bound's bucket."""
+    """Counts aren't cumulative, there is one more than bounds, and a value equal to a bound is in its bucket."""
     sink = TimedSink()
     async with collector(TEN, sinks=[sink]) as metrics:
         sizes = metrics.histogram("size", labels={"a": "b"}, unit="By", bounds=[1, 2, 5])
@@ -147,7 +147,7 @@ async def test_observations_are_handed_on_counted_by_bucket(autojump_clock: Mock
 def test_bucket_counts_agree_with_an_independent_count(
     bounds: list[float], rounds: list[list[float]], data: st.DataObject
 ) -> None:
-    """Whatever is observed, bounds themselves included, over any number of collections."""
+    """Arbitrary values are tried, bounds themselves included, over any number of collections."""
     observed = [values + data.draw(st.lists(st.sampled_from(bounds), max_size=4)) for values in rounds]
 
     async def main() -> list[MetricEvent]:
@@ -175,7 +175,7 @@ def test_bucket_counts_agree_with_an_independent_count(
 
 
 async def test_a_timer_observes_seconds_by_trios_clock_however_the_block_ends(autojump_clock: MockClock) -> None:
-    """After a return and after an exception."""
+    """It observes after a return and after an exception."""
     sink = RecordingSink()
     async with collector(BatchMetricsConfig(flush_interval=100), sinks=[sink]) as metrics:
         duration = metrics.histogram("duration", unit="s", bounds=[1, 2, 4])
@@ -208,8 +208,8 @@ async def test_durations_may_be_timedeltas_where_the_unit_is_seconds(autojump_cl
     assert metrics.stats().dropped == {"invalid": 2}
 
 
-async def test_updates_are_no_checkpoints(autojump_clock: MockClock) -> None:
-    """Like recorders."""
+async def test_updates_never_checkpoint(autojump_clock: MockClock) -> None:
+    """Updates never checkpoint, just like recorders."""
     async with collector(sinks=[]) as metrics:
         with trio.testing.assert_no_checkpoints():
             metrics.counter("c").add()

@@ -1,1 +1,1 @@
-"""Leaving the block, in any state, for any reason: one file per guarantee."""
+"""Leaving the block, in any state and for any reason: one file per guarantee."""

@@ -14,14 +14,14 @@ __all__ = ["ENDINGS", "BodyError", "SlowSink", "ctrl_c", "record"]
 
 
 class BodyError(Exception):
-    """What a body raises."""
+    """The exception that a body raises."""
 
 
 class SlowSink(RecordingSink):
-    """Takes a while over each batch."""
+    """A sink that takes some time over each batch."""
 
     def __init__(self, seconds: float) -> None:
-        """Take so long."""
+        """Create a sink that takes the given number of seconds."""
         super().__init__()
         self.seconds = seconds
 

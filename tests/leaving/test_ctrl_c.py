@@ -15,7 +15,7 @@ from trio_batchmetrics.testing import StuckSink
 
 
 def test_a_ctrl_c_that_a_recorder_held_back_belongs_to_the_body() -> None:
-    """It does not cut the flush short: all is delivered, then it leaves, with the body's error as its context."""
+    """It doesn't cut the flush short: every event is delivered, then it leaves with the body's error as its context."""
     sink = SlowSink(1)
     error = BodyError()
     stats: list[Any] = []
@@ -38,7 +38,7 @@ def test_a_ctrl_c_that_a_recorder_held_back_belongs_to_the_body() -> None:
 
 
 def test_a_ctrl_c_in_the_flush_has_the_bodys_error_as_its_context() -> None:
-    """A second of waiting, then an end at once."""
+    """The flush waits for a second, and then ends at once."""
     error = BodyError()
     times: list[float] = []
 

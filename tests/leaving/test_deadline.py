@@ -1,4 +1,4 @@
-"""Leaving takes `shutdown_timeout` at most, and every sink is tried until then."""
+"""Leaving takes at most `shutdown_timeout`, and every sink is tried until then."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from trio_batchmetrics.testing import FlakySink, RecordingSink, StuckSink
 async def test_a_stuck_sink_costs_exactly_shutdown_timeout_and_one_line(
     ending: str, timeout: float, autojump_clock: MockClock, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """The good sink beside it has all at once; leaving takes the timeout to the second; one line tells the loss."""
+    """The good sink gets everything at once, leaving takes exactly the timeout, and one line reports the loss."""
     good, stuck = RecordingSink(), StuckSink()
     config = BatchMetricsConfig(batch_size=2, shutdown_timeout=timeout)
     metrics: BatchMetricsCollector | None = None
@@ -52,7 +52,7 @@ async def test_a_stuck_sink_costs_exactly_shutdown_timeout_and_one_line(
 
 
 async def test_without_time_there_is_no_further_attempt(autojump_clock: MockClock) -> None:
-    """shutdown_timeout=0: what no attempt had delivered before is failed, at once, and nothing is tried."""
+    """With shutdown_timeout=0, events that weren't delivered before fail at once, without another attempt."""
     sink = RecordingSink()
     async with collector(BatchMetricsConfig(shutdown_timeout=0), sinks=[sink]) as metrics:
         record(metrics, 3)
@@ -64,7 +64,7 @@ async def test_without_time_there_is_no_further_attempt(autojump_clock: MockCloc
 
 
 async def test_retries_go_on_until_the_deadline(autojump_clock: MockClock) -> None:
-    """A sink that comes back within the time has everything; the pauses start again at half a second."""
+    """A sink that recovers in time gets everything; the pauses start again at half a second."""
     sink = FlakySink(fail=6, backoff=0.5, max_backoff=30)
     async with collector(BatchMetricsConfig(batch_size=2, shutdown_timeout=60), sinks=[sink]) as metrics:
         record(metrics, 2)
@@ -77,18 +77,18 @@ async def test_retries_go_on_until_the_deadline(autojump_clock: MockClock) -> No
 
 
 async def test_a_backoff_that_leaving_cuts_short_starts_again_at_the_shortest(autojump_clock: MockClock) -> None:
-    """After minutes of pauses of up to 30 s: at once, then up to 0.5 s, 1 s, 2 s later."""
+    """After minutes of pauses of up to 30 s, attempts come at once, then up to 0.5 s, 1 s and 2 s later."""
 
     class Down(RecordingSink):
-        """Fails."""
+        """A sink that always fails."""
 
         def __init__(self) -> None:
-            """Note when."""
+            """Create a sink that keeps the times of its attempts."""
             super().__init__()
             self.times: list[float] = []
 
         async def send(self, payload: Payload[None]) -> Receipt | None:
-            """Note the time, and fail."""
+            """Keep the time, and fail."""
             self.times.append(trio.current_time())
             return Receipt(retry=True, error="down")
 
@@ -105,8 +105,10 @@ async def test_a_backoff_that_leaving_cuts_short_starts_again_at_the_shortest(au
     assert balanced(metrics.stats()).failed_events == 2
 
 
-async def test_what_the_deadline_cuts_off_is_failed_and_what_was_confirmed_is_not(autojump_clock: MockClock) -> None:
-    """One second a batch, 3.5 s: three batches are delivered, the others failed."""
+async def test_events_that_the_deadline_cuts_off_have_failed_and_confirmed_ones_have_not(
+    autojump_clock: MockClock,
+) -> None:
+    """At one second per batch, 3.5 s are enough for three batches; the others have failed."""
     sink = SlowSink(1)
     sink.max_events = 2
     async with collector(BatchMetricsConfig(batch_size=2, shutdown_timeout=3.5), sinks=[sink]) as metrics:
@@ -121,10 +123,10 @@ async def test_what_the_deadline_cuts_off_is_failed_and_what_was_confirmed_is_no
 async def test_an_attempt_under_way_when_the_block_is_left_may_fail_and_is_soon_made_again(
     autojump_clock: MockClock,
 ) -> None:
-    """However many have failed before: the pauses are short from then on, so the next attempt is within the time."""
+    """However many attempts failed before, the pauses are short from then on, so the next attempt is in time."""
 
     class Down(RecordingSink):
-        """Fails twelve times, the twelfth time slowly."""
+        """A sink that fails twelve times, the twelfth time slowly."""
 
         async def send(self, payload: Payload[None]) -> Receipt | None:
             """Fail, or take the batch."""

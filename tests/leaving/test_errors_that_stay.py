@@ -14,10 +14,10 @@ from trio_batchmetrics.testing import RecordingSink, StuckSink
 
 
 class GroupSink(EventSink[None]):
-    """When its attempt is cut, its own nursery raises Cancelled together with an error of its own."""
+    """A sink whose nursery raises Cancelled together with its own error when the attempt is cut off."""
 
     async def send(self, payload: Payload[None]) -> Receipt | None:
-        """Wait; fail when cancelled."""
+        """Wait, and fail when cancelled."""
 
         async def fail_when_cancelled() -> None:
             try:
@@ -32,7 +32,7 @@ class GroupSink(EventSink[None]):
 
 
 async def test_errors_of_a_sink_cut_off_by_the_deadline_stay_with_the_sink(autojump_clock: MockClock) -> None:
-    """Nothing of them reaches the application; last_error has them."""
+    """None of them reaches the application; last_error has them."""
     async with collector(BatchMetricsConfig(shutdown_timeout=3), sinks=[GroupSink()]) as metrics:
         record(metrics, 2)
     stats = balanced(metrics.stats())
@@ -44,7 +44,7 @@ async def test_errors_of_a_sink_cut_off_by_the_deadline_stay_with_the_sink(autoj
 async def test_a_crash_of_the_librarys_own_tasks_is_logged_and_the_application_goes_on(
     then: str, autojump_clock: MockClock, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """Everything pending is failed, recorders count closed, nothing raises."""
+    """All pending events have failed, recorders count closed, and nothing raises."""
     sink = RecordingSink()
     async with collector(BatchMetricsConfig(batch_size=2), sinks=[sink]) as metrics:
         sink.timeout = "soon"  # type: ignore[assignment]  # pyright: ignore[reportAttributeAccessIssue]
@@ -69,11 +69,11 @@ async def test_a_crash_of_the_librarys_own_tasks_is_logged_and_the_application_g
     balanced(metrics.stats())
 
 
-async def test_an_aclose_cut_off_by_the_deadline_is_no_crash(autojump_clock: MockClock) -> None:
+async def test_an_aclose_cut_off_by_the_deadline_does_not_count_as_a_crash(autojump_clock: MockClock) -> None:
     """Its own errors stay inside, though its nursery raises them together with Cancelled."""
 
     class Closing(RecordingSink):
-        """Cannot close in time."""
+        """A sink that can't close in time."""
 
         async def aclose(self) -> None:
             """Fail when cancelled."""
@@ -102,7 +102,7 @@ async def test_a_sink_that_raises_a_cancelled_of_another_scope_has_failed_and_is
     """It stops neither its own later batches nor another sink's."""
 
     class Foreign(RecordingSink):
-        """Raises, the first time, what it caught in a scope of its own."""
+        """A sink that at first raises what it caught in its own scope."""
 
         async def send(self, payload: Payload[None]) -> Receipt | None:
             """Raise it, or take the batch."""

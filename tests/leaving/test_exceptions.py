@@ -18,8 +18,8 @@ from trio_batchmetrics.testing import RecordingSink, StuckSink
 
 @pytest.mark.parametrize("error", [BodyError(), ExceptionGroup("g", [BodyError()]), KeyboardInterrupt(), SystemExit(3)])
 @pytest.mark.parametrize("sinks", [[], [RecordingSink()], [StuckSink()]], ids=["none", "good", "stuck"])
-def test_what_the_body_raises_comes_out_as_the_same_object(error: BaseException, sinks: list[Any]) -> None:
-    """An exception, a group, KeyboardInterrupt, SystemExit: never wrapped, never lost."""
+def test_the_bodys_exception_leaves_the_block_as_the_same_object(error: BaseException, sinks: list[Any]) -> None:
+    """An exception, a group, KeyboardInterrupt and SystemExit are never wrapped and never lost."""
 
     async def main() -> None:
         async with collector(sinks=sinks) as metrics:
@@ -34,7 +34,7 @@ def test_what_the_body_raises_comes_out_as_the_same_object(error: BaseException,
 
 
 async def test_a_body_error_is_not_lost_to_a_cancellation_at_the_same_time(autojump_clock: MockClock) -> None:
-    """The error goes on, though the scope around is cancelled."""
+    """The error goes on, though the surrounding scope is cancelled."""
     error = BodyError()
     metrics: BatchMetricsCollector | None = None
     with pytest.raises(BodyError) as caught, trio.CancelScope() as outer:
@@ -48,7 +48,7 @@ async def test_a_body_error_is_not_lost_to_a_cancellation_at_the_same_time(autoj
 
 
 async def test_leaving_in_a_cancelled_scope_without_an_error_raises_nothing(autojump_clock: MockClock) -> None:
-    """The flush is shielded, and what follows the block runs until its next checkpoint."""
+    """The flush is shielded, and the code after the block runs until its next checkpoint."""
     sink = SlowSink(1)
     after = False
     metrics: BatchMetricsCollector | None = None
@@ -65,24 +65,24 @@ async def test_leaving_in_a_cancelled_scope_without_an_error_raises_nothing(auto
 
 
 class ExitingSink(EventSink[None]):
-    """Raises something that is no Exception."""
+    """A sink that raises something other than an Exception."""
 
     def __init__(self, error: BaseException) -> None:
-        """Raise this."""
+        """Create a sink that raises the given exception."""
         super().__init__()
         self.error = error
 
     async def send(self, payload: Payload[None]) -> Receipt | None:
-        """Raise it, once with a nursery around."""
+        """Raise it, one time from within a nursery."""
         async with trio.open_nursery():
             raise self.error
 
 
 @pytest.mark.parametrize("in_the_body", [True, False])
-async def test_what_a_sink_raises_beside_exception_leaves_the_block_unwrapped(
+async def test_a_base_exception_of_a_sink_leaves_the_block_unwrapped(
     in_the_body: bool, autojump_clock: MockClock
 ) -> None:
-    """SystemExit in a sink ends the body, if it still runs, and comes out as itself; the ledger balances."""
+    """A SystemExit in a sink ends the body if it still runs, and leaves as it is; the ledger balances."""
     error, bodys = SystemExit(4), BodyError()
     metrics: BatchMetricsCollector | None = None
     with pytest.raises(SystemExit) as caught:
@@ -97,16 +97,16 @@ async def test_what_a_sink_raises_beside_exception_leaves_the_block_unwrapped(
     assert balanced(metrics.stats()).failed_events == 2
 
 
-async def test_what_must_leave_the_block_leaves_it_also_where_a_sink_is_cut_off_with_it(
+async def test_a_base_exception_leaves_the_block_even_if_its_sink_is_cut_off_with_it(
     autojump_clock: MockClock,
 ) -> None:
-    """A SystemExit from one of a sink's tasks, beside the Cancelled of the others."""
+    """One of a sink's tasks raises SystemExit, and the others are cancelled at the same time."""
 
     class Nested(RecordingSink):
-        """Has a nursery, and a task that exits when it is cancelled."""
+        """A sink with a nursery, and a task that exits when it is cancelled."""
 
         async def send(self, payload: Payload[None]) -> Receipt | None:
-            """Hang, and exit in the end."""
+            """Hang, and exit when cancelled."""
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(trio.sleep_forever)
                 try:
@@ -124,8 +124,8 @@ async def test_what_must_leave_the_block_leaves_it_also_where_a_sink_is_cut_off_
 
 
 @pytest.mark.filterwarnings("ignore::trio.TrioDeprecationWarning")
-def test_what_a_sink_raises_leaves_the_block_also_where_nurseries_do_not_wrap() -> None:
-    """Under the old option ``strict_exception_groups=False``, a nursery raises what its one task raised as it is."""
+def test_a_base_exception_of_a_sink_leaves_the_block_even_where_nurseries_do_not_wrap() -> None:
+    """With the old ``strict_exception_groups=False``, a nursery doesn't wrap the exception of its only task."""
     interrupt, bodys = KeyboardInterrupt(), BodyError()
 
     async def sink(_: object) -> None:
@@ -151,7 +151,7 @@ class _Exits(logging.Handler):
 
 
 async def test_a_logging_handler_that_exits_ends_the_block_and_does_not_hang_it(autojump_clock: MockClock) -> None:
-    """SystemExit from the closing line comes out, the books are closed."""
+    """SystemExit from the closing line leaves the block, and the ledger is closed."""
     logger, handler = logging.getLogger("trio_batchmetrics"), _Exits()
     logger.addHandler(handler)
     metrics: BatchMetricsCollector | None = None

@@ -1,4 +1,4 @@
-"""Whatever the state and the reason, everything recorded is delivered or counted, in a known time."""
+"""Whatever the state and the reason, every event is delivered or counted, in a known time."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ from trio_batchmetrics.testing import RecordingSink
 
 
 class BusySink(SlowSink):
-    """Asks to be tried again in 20 s, then takes 2 s."""
+    """A sink that asks for a retry after 20 s, which then takes 2 s."""
 
     def __init__(self) -> None:
-        """Take 2 s the second time."""
+        """Create a sink that takes 2 s the second time."""
         super().__init__(2)
 
     async def send(self, payload: Payload[None]) -> Receipt | None:
-        """Ask for patience, or take the batch."""
+        """Ask for a retry, or take the batch."""
         if self.attempts == 0:
             self.attempts += 1
             return Receipt(retry=True, retry_after=20, error="429")
@@ -45,7 +45,7 @@ STATES: dict[str, tuple[Callable[[], RecordingSink], int, float]] = {
 @pytest.mark.parametrize("ending", ENDINGS)
 @pytest.mark.parametrize("state", STATES)
 def test_the_matrix_of_states_and_endings(state: str, ending: str) -> None:
-    """Whatever the state and the ending: all that was recorded arrives, unless a second Ctrl-C says no."""
+    """Whatever the state and the ending, every recorded event arrives unless a second Ctrl-C prevents it."""
     make, count, leaving = STATES[state]
     sink = make()
     error = BodyError()
@@ -106,9 +106,9 @@ def test_the_matrix_of_states_and_endings(state: str, ending: str) -> None:
 
     try:
         trio.run(main, clock=MockClock(autojump_threshold=0))
-    except BaseException as caught:  # noqa: BLE001, ASYNC103 - what came out is looked at here
+    except BaseException as caught:  # noqa: BLE001, ASYNC103 - the exception that came out is examined here
         out = caught
-        while isinstance(out, BaseExceptionGroup):  # of the nursery in this test
+        while isinstance(out, BaseExceptionGroup):  # the group comes from the nursery in this test
             out = cast("BaseExceptionGroup[BaseException]", out).exceptions[0]
         if ending == "body error":
             assert out is error
@@ -137,6 +137,6 @@ def test_the_matrix_of_states_and_endings(state: str, ending: str) -> None:
         assert stats.failed_events == 0
     assert stats.pending_events == 0
     if "arecord" in state:
-        cancelled = ending in ("outer cancel", "deadline")  # as its own task was
+        cancelled = ending in ("outer cancel", "deadline")  # like its own task
         assert stats.dropped == ({} if cancelled else {"closed": 1})
         assert closed == ([] if cancelled else [1])

@@ -18,7 +18,7 @@ from trio_batchmetrics.testing import RecordingSink, StuckSink
 async def test_a_flush_under_way_when_the_block_is_left_returns_when_the_exit_flush_has_ended(
     autojump_clock: MockClock,
 ) -> None:
-    """Its sum is what was pending at its call."""
+    """Its sum equals the events that were pending at its call."""
     reports: list[Any] = []
 
     async def flush(metrics: BatchMetricsCollector) -> None:
@@ -35,7 +35,7 @@ async def test_a_flush_under_way_when_the_block_is_left_returns_when_the_exit_fl
 
 
 async def test_a_collector_is_opened_once_and_several_at_a_time(autojump_clock: MockClock) -> None:
-    """A second ``async with`` on the same manager is an error; two managers know nothing of each other."""
+    """A second ``async with`` on the same manager is an error; two managers are independent of each other."""
     one, two = RecordingSink(), RecordingSink()
     manager = collector(sinks=[one])
     async with manager as first, collector(sinks=[two]) as second:
@@ -46,8 +46,8 @@ async def test_a_collector_is_opened_once_and_several_at_a_time(autojump_clock: 
     assert (len(one.events), len(two.events)) == (2, 3)
 
 
-async def test_opening_is_no_checkpoint_and_leaving_is_one() -> None:
-    """``async with`` starts without a wait; the end always lets others run."""
+async def test_opening_never_checkpoints_and_leaving_always_does() -> None:
+    """``async with`` starts without a wait, and its end always lets other tasks run."""
     with trio.testing.assert_no_checkpoints():
         manager = collector(sinks=[])
         await manager.__aenter__()
@@ -56,10 +56,10 @@ async def test_opening_is_no_checkpoint_and_leaving_is_one() -> None:
 
 
 async def test_a_sinks_aclose_is_called_once_and_its_error_stays_inside(autojump_clock: MockClock) -> None:
-    """After the last attempt; what it raises is last_error."""
+    """The sink is closed after its last attempt, and an exception of aclose becomes last_error."""
 
     class Closing(RecordingSink):
-        """Counts its closings."""
+        """A sink that counts how often it is closed."""
 
         closings = 0
 
@@ -77,12 +77,12 @@ async def test_a_sinks_aclose_is_called_once_and_its_error_stays_inside(autojump
     assert "cannot close" in str(stats.sinks["closing"].last_error)
 
 
-async def test_a_sink_is_closed_also_where_the_deadline_cuts_it_off(autojump_clock: MockClock) -> None:
-    """Once; its checkpoints raise, so that it can only let go."""
+async def test_a_sink_is_closed_even_if_the_deadline_cuts_it_off(autojump_clock: MockClock) -> None:
+    """The sink is closed once, and its checkpoints raise, so all it can do is release its resources."""
     closed: list[float] = []
 
     class Closing(StuckSink):
-        """Notes when it is closed."""
+        """A sink that keeps when it was closed."""
 
         async def aclose(self) -> None:
             """Try to wait."""
@@ -97,7 +97,7 @@ async def test_a_sink_is_closed_also_where_the_deadline_cuts_it_off(autojump_clo
 
 
 async def test_a_callback_that_would_exit_is_not_called_while_the_block_is_left(autojump_clock: MockClock) -> None:
-    """It may read what the body has closed by then."""
+    """It might read objects that the body has already closed."""
 
     def callback() -> float:
         raise SystemExit(3)
@@ -111,7 +111,7 @@ async def test_a_callback_that_would_exit_is_not_called_while_the_block_is_left(
 @pytest.mark.parametrize("setting", ["timeout", "backoff", "max_backoff", "retry_budget", "max_events"])
 @pytest.mark.parametrize("value", [0, -1, "3", True, float("nan")])
 async def test_a_sink_whose_settings_cannot_work_is_refused_at_once(setting: str, value: object) -> None:
-    """However they were set: as an attribute too."""
+    """The settings are checked however they were set, including as attributes."""
     sink = RecordingSink()
     setattr(sink, setting, value)
     with pytest.raises(ValueError, match=setting):

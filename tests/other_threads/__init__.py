@@ -1,1 +1,1 @@
-"""Threads other than Trio's: one file per guarantee. Every synchronous call works there; the async ones raise."""
+"""Threads other than Trio's: one file per guarantee. Every synchronous call works there; async calls raise."""

@@ -22,7 +22,7 @@ STRIDE = int(os.environ.get("POINTS_STRIDE", "11"))
 
 
 async def test_arecord_does_not_wait_where_another_thread_has_just_recorded(autojump_clock: MockClock) -> None:
-    """There is room: neither does arecord wait until the next hand-over, nor are others refused meanwhile."""
+    """The buffer has room, so arecord doesn't wait for the next hand-over, and no other event is refused meanwhile."""
     sink = RecordingSink()
     async with collector(BatchMetricsConfig(flush_interval=3600), sinks=[sink]) as metrics:
         in_a_thread(lambda: metrics.record_counter("c", {"id": 1}, 1))
@@ -34,7 +34,7 @@ async def test_arecord_does_not_wait_where_another_thread_has_just_recorded(auto
 
 
 def test_arecord_does_not_wait_wherever_another_thread_stands_in_a_record() -> None:
-    """The thread has left its event, perhaps, and shuts the gate later: there is room all the same."""
+    """The thread may have left its event and shut the gate later: there is room all the same."""
 
     async def play(point: int) -> int:
         sink = RecordingSink()
@@ -51,10 +51,10 @@ def test_arecord_does_not_wait_wherever_another_thread_stands_in_a_record() -> N
     run_at_every_point(play, least=6)
 
 
-def test_a_threads_record_in_the_middle_of_letting_arecord_in_does_not_cost_that_its_place(
+def test_a_threads_record_while_arecord_is_let_in_does_not_cost_it_its_place(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """The thread has found room before; its own event is the one too many, wherever Trio's thread stands."""
+    """The thread found room before; its own event is the one too many, wherever Trio's thread is at that moment."""
     monkeypatch.setattr(
         "trio_batchmetrics._buffer.batching.gil_enabled", lambda: False
     )  # so that the thread hands it in
@@ -97,13 +97,13 @@ def test_a_threads_record_in_the_middle_of_letting_arecord_in_does_not_cost_that
 
 
 def test_a_thread_in_the_middle_of_a_record_does_not_cost_arecord_its_place() -> None:
-    """A thread takes the last place; arecord does too, before the thread shuts the gate."""
+    """A thread takes the last place; arecord takes one too, before the thread shuts the gate."""
 
     async def play(point: int) -> int:
         sink = RecordingSink()
         async with collector(BatchMetricsConfig(batch_size=5, buffer_size=2), sinks=[sink]) as metrics:
             metrics.record_counter("c", {"id": 1}, 1)
-            # It goes on by itself: where it was first, arecord waits for room.
+            # The thread goes on by itself: where it was first, arecord waits for room.
             thread = StoppedThread(lambda: metrics.record_counter("c", {"id": 2}, 1), point, patience=0.05)
             await metrics.arecord(Counter("c", {"id": 3}, 1))
             thread.join()

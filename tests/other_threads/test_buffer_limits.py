@@ -15,7 +15,7 @@ from trio_batchmetrics.testing import RecordingSink, StuckSink
 
 @pytest.mark.parametrize("policy", ["drop_newest", "drop_oldest"])
 async def test_a_thread_fills_no_more_than_the_buffer_while_trios_thread_stands_still(policy: Policy) -> None:
-    """Nor more memory than twice that; stats() tells at once what is lost."""
+    """They take at most twice that memory, and stats() reports the loss at once."""
     sink = RecordingSink()
     config = BatchMetricsConfig(batch_size=3, buffer_size=10, on_full=policy)
     async with collector(config, sinks=[sink]) as metrics:
@@ -35,7 +35,7 @@ async def test_a_thread_fills_no_more_than_the_buffer_while_trios_thread_stands_
 
 
 async def test_a_threads_events_count_towards_the_buffer_at_once(autojump_clock: MockClock) -> None:
-    """Before Trio runs a step: the thread fills the buffer, and the next event is refused, whoever records it."""
+    """Before Trio runs a step, the thread fills the buffer, and the next event of any thread is refused."""
     sink = RecordingSink()
     async with collector(BatchMetricsConfig(batch_size=3, buffer_size=5), sinks=[sink]) as metrics:
         recorder = metrics.from_thread()
@@ -54,8 +54,8 @@ async def test_a_threads_events_count_towards_the_buffer_at_once(autojump_clock:
     assert ids(sink.events) == [0, 1, 2, 3, 4]
 
 
-async def test_a_thread_pushes_out_the_oldest_under_drop_oldest(autojump_clock: MockClock) -> None:
-    """As Trio's own thread does."""
+async def test_a_thread_evicts_the_oldest_event_under_drop_oldest(autojump_clock: MockClock) -> None:
+    """The policy works in a thread as in Trio's own."""
     sink = RecordingSink()
     config = BatchMetricsConfig(batch_size=2, buffer_size=3, on_full="drop_oldest")
     async with collector(config, sinks=[sink]) as metrics:
@@ -68,7 +68,7 @@ async def test_a_thread_pushes_out_the_oldest_under_drop_oldest(autojump_clock: 
 
 
 async def test_a_stuck_sink_does_not_let_threads_overfill_the_buffer(autojump_clock: MockClock) -> None:
-    """In flight, queued and waiting: never more than buffer_size each."""
+    """In flight, queued and waiting, there are never more than buffer_size events each."""
     async with collector(BatchMetricsConfig(batch_size=5, buffer_size=5), sinks=[StuckSink()]) as metrics:
         recorder = metrics.from_thread()
         for _ in range(6):

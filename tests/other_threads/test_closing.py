@@ -1,4 +1,4 @@
-"""An event that a thread records as the block ends arrives or counts as closed, and nobody waits for ever."""
+"""An event that a thread records as the block ends arrives or counts as closed, and no thread waits indefinitely."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ from trio_batchmetrics._buffer.handed_in import HandedIn
 from trio_batchmetrics.testing import RecordingSink
 
 
-async def test_what_a_thread_recorded_just_before_the_block_is_left_arrives(autojump_clock: MockClock) -> None:
-    """Though the flush task is told of it only after the buffer has closed, in some orders of a round's tasks."""
+async def test_events_that_a_thread_recorded_just_before_the_block_is_left_arrive(autojump_clock: MockClock) -> None:
+    """In some orders of a round's tasks, the flush task hears of them only after the buffer has closed."""
     for _ in range(30):  # Trio shuffles the tasks of a round
         sink = RecordingSink()
         async with collector(BatchMetricsConfig(batch_size=1), sinks=[sink]) as metrics:
@@ -32,7 +32,7 @@ async def test_what_a_thread_recorded_just_before_the_block_is_left_arrives(auto
 
 
 async def test_after_the_block_a_threads_events_are_closed(autojump_clock: MockClock) -> None:
-    """Also after the run; nothing raises."""
+    """A thread's events also count as closed after the run, and nothing raises."""
     async with collector(sinks=[]) as metrics:
         recorder = metrics.from_thread()
     in_a_thread(lambda: [recorder.record_cache_metric("redis", "hit") for _ in range(2)])
@@ -41,7 +41,7 @@ async def test_after_the_block_a_threads_events_are_closed(autojump_clock: MockC
 
 
 def test_after_the_run_a_threads_events_are_closed() -> None:
-    """There is no loop to wake any more."""
+    """The loop that a thread would wake no longer exists."""
 
     async def main() -> Any:
         async with collector(sinks=[]) as metrics:
@@ -55,7 +55,7 @@ def test_after_the_run_a_threads_events_are_closed() -> None:
 
 @pytest.mark.parametrize("policy", ["drop_newest", "drop_oldest"])
 def test_a_thread_in_the_middle_of_a_record_when_the_block_is_left_leaves_nothing_pending(policy: Policy) -> None:
-    """At each place: the event arrives, or counts as closed or as full."""
+    """The thread is stopped at each place: its event arrives, or counts as closed or as full."""
 
     async def play(point: int) -> int:
         sink = RecordingSink()
@@ -67,7 +67,7 @@ def test_a_thread_in_the_middle_of_a_record_when_the_block_is_left_leaves_nothin
 
             def stop() -> None:
                 stopped.set()
-                left.wait(0.02)  # the block cannot be left meanwhile where the lock is held
+                left.wait(0.02)  # the block can't be left meanwhile where the lock is held
 
             def record() -> None:
                 nonlocal passed
@@ -92,7 +92,7 @@ def test_a_thread_in_the_middle_of_a_record_when_the_block_is_left_leaves_nothin
 async def test_threads_that_record_as_the_block_ends_are_counted_as_closed(
     policy: Policy, autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """More of them than the buffer holds, all of which have found it open."""
+    """More threads than the buffer has room for have all found it open."""
     monkeypatch.setattr("trio_batchmetrics._buffer.batching.gil_enabled", lambda: False)  # so that they hand them in
     stopped, goes_on = threading.Semaphore(0), threading.Event()
 
@@ -124,7 +124,7 @@ def test_after_the_block_a_logging_handler_that_records_and_a_thread_do_not_wait
     entered = threading.Event()
 
     class Records(logging.Handler):
-        """Records for each line of the application, a moment later."""
+        """A handler that records for each line of the application, a moment later."""
 
         def emit(self, record: logging.LogRecord) -> None:
             if record.name == "tests.app":

@@ -28,7 +28,7 @@ ANYWHERE: list[Callable[[BatchMetricsCollector], object]] = [
 async def test_every_synchronous_call_works_in_another_thread(
     call: Callable[[BatchMetricsCollector], object], autojump_clock: MockClock
 ) -> None:
-    """While there is room, when the buffer is full, and after the block; each event is counted once, none raises."""
+    """Room, a full buffer and a left block are tried; each event is counted once, and nothing raises."""
     sink = RecordingSink()
     async with collector(BatchMetricsConfig(buffer_size=2), sinks=[sink]) as metrics:
         in_a_thread(lambda: call(metrics))
@@ -47,8 +47,8 @@ async def test_every_synchronous_call_works_in_another_thread(
     assert len(sink.events) == stats.processed_events
 
 
-async def test_what_a_thread_recorded_first_arrives_first(autojump_clock: MockClock) -> None:
-    """A thread's event waits for Trio's thread, but not behind what that records later."""
+async def test_an_event_that_a_thread_recorded_first_arrives_first(autojump_clock: MockClock) -> None:
+    """A thread's event waits for Trio's thread, but not behind that thread's later events."""
     sink = RecordingSink()
     async with collector(sinks=[sink]) as metrics:
         for number in range(0, 6, 2):
@@ -58,7 +58,7 @@ async def test_what_a_thread_recorded_first_arrives_first(autojump_clock: MockCl
 
 
 async def test_async_calls_from_another_run_in_another_thread_raise(autojump_clock: MockClock) -> None:
-    """A task of another Trio run is in the wrong thread too."""
+    """A task of another Trio run is in the wrong thread, too."""
     async with collector(sinks=[]) as metrics:
         for call in (lambda: metrics.arecord(Counter("c", {}, 1)), metrics.flush):
             with pytest.raises(WrongThreadError):
@@ -66,7 +66,7 @@ async def test_async_calls_from_another_run_in_another_thread_raise(autojump_clo
         assert balanced(metrics.stats()).total_events == 0
 
 
-async def test_a_thread_wakes_a_trio_that_sleeps() -> None:
+async def test_a_thread_wakes_a_sleeping_trio_run() -> None:
     """A batch filled in a thread leaves at once, though every task is asleep."""
     arrived = trio.Event()
 
@@ -86,7 +86,7 @@ async def test_a_thread_wakes_a_trio_that_sleeps() -> None:
 
 
 async def test_a_task_of_another_run_in_another_thread_records_with_from_thread() -> None:
-    """Its own run is not the one that must be woken."""
+    """The run that must be woken isn't the task's own."""
     sink = RecordingSink()
     async with collector(BatchMetricsConfig(batch_size=1), sinks=[sink]) as metrics:
         recorder = metrics.from_thread()
@@ -102,8 +102,8 @@ async def test_a_task_of_another_run_in_another_thread_records_with_from_thread(
     assert ids(sink.events) == [1, 2, 3]
 
 
-async def test_every_recorder_works_from_a_thread_and_on_trios_own(autojump_clock: MockClock) -> None:
-    """One event of each kind, twice; a bad one is counted as invalid and raises nothing."""
+async def test_every_recorder_works_in_a_thread_and_in_trios_own(autojump_clock: MockClock) -> None:
+    """One event of each kind is recorded twice; a bad one counts as invalid and raises nothing."""
     sink = RecordingSink()
     async with collector(sinks=[sink]) as metrics:
         recorder = metrics.from_thread()
@@ -131,7 +131,7 @@ async def test_every_recorder_works_from_a_thread_and_on_trios_own(autojump_cloc
 async def test_many_threads_and_trio_record_at_once_and_every_event_is_counted_once(
     policy: Policy, direct: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Four threads and Trio's, 5 000 events each, a small buffer: totals exact, order kept within each thread."""
+    """Four threads and Trio's record 5 000 events each: totals are exact, and each thread keeps its order."""
     monkeypatch.setattr("trio_batchmetrics._buffer.batching.gil_enabled", lambda: direct)
     sink = RecordingSink()
     config = BatchMetricsConfig(batch_size=7, buffer_size=30, on_full=policy)
@@ -161,8 +161,8 @@ async def test_many_threads_and_trio_record_at_once_and_every_event_is_counted_o
         assert numbers == sorted(set(numbers))
 
 
-async def test_what_a_thread_records_never_overtakes_what_it_has_handed_in(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Trio's thread has moved what was handed in, and is about to let threads append; one hands in just then."""
+async def test_a_threads_later_events_never_overtake_those_it_has_handed_in(monkeypatch: pytest.MonkeyPatch) -> None:
+    """One thread hands an event in after Trio's thread has moved the earlier ones, and before it opens the gate."""
     sink = RecordingSink()
     async with collector(BatchMetricsConfig(buffer_size=3, on_full="drop_oldest"), sinks=[sink]) as metrics:
         recorder = metrics.from_thread()
@@ -188,7 +188,7 @@ async def test_what_a_thread_records_never_overtakes_what_it_has_handed_in(monke
 
 
 def test_where_trio_runs_in_another_thread_a_signal_handler_records_with_from_thread() -> None:
-    """Python runs signal handlers in the main thread; their events arrive."""
+    """Python runs signal handlers in the main thread, and their events arrive."""
     import signal
 
     recorders: list[Any] = []
@@ -218,7 +218,7 @@ def test_where_trio_runs_in_another_thread_a_signal_handler_records_with_from_th
 
 
 async def test_batches_have_their_size_whichever_thread_records(autojump_clock: MockClock) -> None:
-    """What a thread records beyond a batch, while Trio's thread stands still, is in the next ones, in order."""
+    """Events that exceed a batch while Trio's thread stands still are in the next ones, in order."""
     sink = RecordingSink()
     async with collector(BatchMetricsConfig(batch_size=3), sinks=[sink]) as metrics:
         await trio.testing.wait_all_tasks_blocked()
@@ -240,7 +240,7 @@ async def test_batches_have_their_size_whichever_thread_records(autojump_clock: 
 async def test_without_a_global_interpreter_lock_every_record_takes_the_path_that_needs_none(
     policy: Policy, monkeypatch: pytest.MonkeyPatch, autojump_clock: MockClock
 ) -> None:
-    """Tasks, threads and arecord, in a full buffer and in an empty one."""
+    """Tasks, threads and arecord are tried, with a full buffer and with an empty one."""
     monkeypatch.setattr("trio_batchmetrics._buffer.batching.gil_enabled", lambda: False)
     sink = RecordingSink()
     async with collector(BatchMetricsConfig(batch_size=3, buffer_size=5, on_full=policy), sinks=[sink]) as metrics:

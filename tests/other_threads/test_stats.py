@@ -1,4 +1,4 @@
-"""The stats balance in every thread at any time, and never go back."""
+"""The stats balance in every thread at any time, and never decrease."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from trio_batchmetrics.testing import RecordingSink
 
 
 async def test_stats_may_be_read_from_any_thread_at_any_time() -> None:
-    """The books balance in every reading, also while Trio's thread settles events."""
+    """Every reading balances, even while Trio's thread settles events."""
     async with collector(BatchMetricsConfig(batch_size=3), sinks=[RecordingSink(), RecordingSink()]) as metrics:
         done = trio.Event()
 

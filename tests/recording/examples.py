@@ -1,4 +1,4 @@
-"""An event of each kind with the recorder that makes it, and ways to call recorders and to fill a buffer."""
+"""An event of each kind with its recorder, and ways to call recorders and to fill a buffer."""
 
 from typing import Any
 
@@ -47,24 +47,24 @@ PARAMETERS = {
 
 
 def call(recorder: Recorder, name: str, /, *args: Any, **kwargs: Any) -> None:
-    """Call a recorder by name, with arguments that no type checker would let through."""
+    """Call a recorder by name, with arguments that no type checker would accept."""
     getattr(recorder, name)(*args, **kwargs)
 
 
 def arguments(event: MetricEvent) -> dict[str, Any]:
-    """Return an event's fields, the timestamp apart."""
+    """Return an event's fields except the timestamp."""
     schema = event.__metric_schema__
     assert schema is not None
     return {field: getattr(event, field) for field in schema.fields}
 
 
 def timeless(events: list[MetricEvent]) -> list[tuple[type, dict[str, Any]]]:
-    """Return what events say, without their timestamps."""
+    """Return the events' contents without their timestamps."""
     return [(type(event), arguments(event)) for event in events]
 
 
 async def full(metrics: BatchMetricsCollector, *, batch: int, buffer: int) -> int:
-    """Fill a payload under way, the sink's queue and the buffer; return how many events that took."""
+    """Fill a payload in flight, the sink's queue and the buffer; return how many events that took."""
     count = batch + 2 * buffer
     for number in range(count):
         metrics.record(numbered(number))

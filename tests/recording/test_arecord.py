@@ -25,7 +25,7 @@ async def started(nursery: trio.Nursery, call: Callable[..., Awaitable[object]],
 
 @pytest.mark.parametrize("policy", POLICIES)
 async def test_arecord_waits_for_room_instead_of_dropping(policy: Policy, autojump_clock: MockClock) -> None:
-    """Under either policy, first come first served."""
+    """Calls wait in the order in which they came, under either policy."""
     sink = GatedSink()
     done: list[int] = []
     async with collector(SMALL[policy], sinks=[sink]) as metrics:
@@ -50,7 +50,7 @@ async def test_arecord_waits_for_room_instead_of_dropping(policy: Policy, autoju
 
 @pytest.mark.parametrize("policy", POLICIES)
 async def test_arecord_does_not_wait_where_there_is_room(policy: Policy, autojump_clock: MockClock) -> None:
-    """It is a checkpoint all the same; the event is recorded before that checkpoint lets others run."""
+    """It checkpoints all the same; the event is recorded before that checkpoint lets other tasks run."""
     sink = RecordingSink()
     async with collector(SMALL[policy], sinks=[sink]) as metrics:
         for number in range(20):
@@ -63,8 +63,8 @@ async def test_arecord_does_not_wait_where_there_is_room(policy: Policy, autojum
 
 
 @pytest.mark.parametrize("policy", POLICIES)
-async def test_a_recorder_does_not_overtake_what_waits(policy: Policy, autojump_clock: MockClock) -> None:
-    """While somebody waits the buffer is full: the policy decides about the recorder's event, not about a waiter's."""
+async def test_a_recorder_does_not_overtake_waiting_events(policy: Policy, autojump_clock: MockClock) -> None:
+    """While an event waits the buffer is full: the policy applies to the recorder's event, not to a waiting one."""
     sink = GatedSink()
     async with collector(SMALL[policy], sinks=[sink]) as metrics:
         count = await full(metrics, batch=2, buffer=2)
@@ -86,7 +86,7 @@ async def test_a_recorder_does_not_overtake_what_waits(policy: Policy, autojump_
 
 @pytest.mark.parametrize("policy", POLICIES)
 async def test_an_arecord_that_is_cancelled_has_recorded_nothing(policy: Policy, autojump_clock: MockClock) -> None:
-    """The caller's scope bounds it, to the second; the others keep their turn."""
+    """The caller's scope limits the wait, to the second; the others keep their turn."""
     sink = GatedSink()
     async with collector(SMALL[policy], sinks=[sink]) as metrics:
         count = await full(metrics, batch=2, buffer=2)
@@ -111,7 +111,7 @@ async def test_an_arecord_that_is_cancelled_has_recorded_nothing(policy: Policy,
 
 
 async def test_an_arecord_that_is_cancelled_once_it_has_recorded_returns(autojump_clock: MockClock) -> None:
-    """Cancelled is what has recorded nothing, whatever the order of tasks."""
+    """Cancelled means that it has recorded nothing, whatever the order of tasks."""
     returned = 0
 
     async def cancel(scope: trio.CancelScope) -> None:
@@ -129,7 +129,7 @@ async def test_an_arecord_that_is_cancelled_once_it_has_recorded_returns(autojum
 
 @pytest.mark.parametrize("state", ["room", "full", "closed", "disabled", "invalid"])
 async def test_arecord_in_a_cancelled_scope_raises_and_records_nothing(state: str, autojump_clock: MockClock) -> None:
-    """Whatever it would have done otherwise."""
+    """A cancelled scope has this effect whether the call would have waited or not."""
     config = BatchMetricsConfig(buffer_size=2, enabled=state != "disabled", shutdown_timeout=0)
     event: Any = None if state == "invalid" else numbered(1)
     async with collector(config, sinks=[GatedSink()]) as metrics:
@@ -149,8 +149,10 @@ async def test_arecord_in_a_cancelled_scope_raises_and_records_nothing(state: st
 
 
 @pytest.mark.parametrize("policy", POLICIES)
-async def test_what_waits_when_the_block_is_left_counts_as_closed(policy: Policy, autojump_clock: MockClock) -> None:
-    """Each of them returns at once, without an exception, although the flush goes on."""
+async def test_events_that_wait_when_the_block_is_left_count_as_closed(
+    policy: Policy, autojump_clock: MockClock
+) -> None:
+    """Each call returns at once, without an exception, although the flush goes on."""
     sink = GatedSink()
     returned: list[float] = []
     count = 0
@@ -180,7 +182,7 @@ async def test_what_waits_when_the_block_is_left_counts_as_closed(policy: Policy
 
 
 async def test_one_freed_place_lets_one_waiter_through(autojump_clock: MockClock) -> None:
-    """Not all of them: the buffer is never overfilled."""
+    """The other callers still wait, so the buffer is never overfilled."""
     sink = RecordingSink(max_events=1)
     config = BatchMetricsConfig(buffer_size=1, flush_interval=10)
     async with collector(config, sinks=[sink]) as metrics:
@@ -190,7 +192,7 @@ async def test_one_freed_place_lets_one_waiter_through(autojump_clock: MockClock
             for _ in range(50):
                 await trio.lowlevel.checkpoint()
                 stats = balanced(metrics.stats())
-                # one in the buffer, one in the queue, one under way
+                # One is in the buffer, one in the queue, and one in flight.
                 assert stats.pending_events <= 3
         assert trio.current_time() == 0
     assert sorted(numbers(sink.events)) == list(range(10))
@@ -199,7 +201,7 @@ async def test_one_freed_place_lets_one_waiter_through(autojump_clock: MockClock
 
 @pytest.mark.parametrize("policy", POLICIES)
 async def test_arecord_counts_a_bad_event_like_record(policy: Policy, autojump_clock: MockClock) -> None:
-    """When its batch is made up; it raises nothing."""
+    """It counts when its batch is formed, and raises nothing."""
     sink = RecordingSink()
     async with collector(SMALL[policy], sinks=[sink]) as metrics:
         for number in range(3):

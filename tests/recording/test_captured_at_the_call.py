@@ -38,7 +38,7 @@ from trio_batchmetrics.testing import RecordingSink
 @pytest.mark.parametrize("name", ["record_counter", "record_histogram", "record_gauge"])
 @pytest.mark.parametrize("elsewhere", [False, True], ids=["recorder", "from_thread"])
 async def test_labels_are_captured_by_value_at_the_call(name: str, elsewhere: bool, autojump_clock: MockClock) -> None:
-    """One dict may be used again and again."""
+    """The caller may reuse one dict again and again."""
     sink = RecordingSink()
     labels: dict[str, Any] = {}
     async with collector(sinks=[sink]) as metrics:
@@ -55,7 +55,7 @@ async def test_labels_are_captured_by_value_at_the_call(name: str, elsewhere: bo
 
 
 async def test_the_time_is_taken_at_the_call(autojump_clock: MockClock) -> None:
-    """By the wall clock, in ns; not when the batch is made up."""
+    """The timestamp is wall-clock time in ns, and not the time when the batch is formed."""
     sink = RecordingSink()
     async with collector(sinks=[sink]) as metrics:
         stamps = [time.time_ns()]
@@ -72,7 +72,7 @@ async def test_the_time_is_taken_at_the_call(autojump_clock: MockClock) -> None:
 
 
 async def test_an_events_own_timestamp_is_kept(autojump_clock: MockClock) -> None:
-    """However it is recorded; recording order is the order of the batch all the same."""
+    """Every way to record keeps the timestamp, and the batch stays in recording order all the same."""
     sink = RecordingSink()
     async with collector(sinks=[sink]) as metrics:
         metrics.record(CacheMetric("redis", "hit", timestamp=5))
@@ -110,14 +110,14 @@ CAPTURING: dict[str, Callable[[BatchMetricsCollector, Any], Any]] = {
 @pytest.mark.parametrize("how", CAPTURING)
 @pytest.mark.parametrize("value", [Changing(), {"now": "early"}, ["early"]], ids=["object", "dict", "list"])
 async def test_a_label_is_captured_by_value_at_the_call(how: str, value: Any, autojump_clock: MockClock) -> None:
-    """What becomes of an object afterwards does not matter; its text as of the call is what sinks get."""
+    """Later changes to an object have no effect; sinks get its text as of the call."""
     value = copy.copy(value)
     early, sink = str(value), RecordingSink()
     async with collector(sinks=[sink]) as metrics:
         try:
             called = CAPTURING[how](metrics, value)
         except TypeError:
-            assert "name" in how, "only what has a hash can be the name of a label"
+            assert "name" in how, "only a hashable object can be the name of a label"
             return
         if inspect.isawaitable(called):
             await called
@@ -133,7 +133,7 @@ async def test_a_label_is_captured_by_value_at_the_call(how: str, value: Any, au
 
 @pytest.mark.parametrize("how", CAPTURING)
 async def test_a_label_that_raises_makes_its_event_invalid(how: str, autojump_clock: MockClock) -> None:
-    """The call does not raise, and the events around it arrive."""
+    """The call doesn't raise, and the events around it arrive."""
     sink = RecordingSink()
     async with collector(sinks=[sink]) as metrics:
         metrics.record(numbered(1))
@@ -150,7 +150,7 @@ async def test_a_label_that_raises_makes_its_event_invalid(how: str, autojump_cl
 )
 @pytest.mark.parametrize("how", [how for how in CAPTURING if how != "a counter's label's name"])
 async def test_a_label_that_cannot_change_is_kept_as_given(how: str, value: Any, autojump_clock: MockClock) -> None:
-    """The very object: an event sink may tell an int from a str."""
+    """It stays the same object, because an event sink may distinguish an int from a str."""
     sink = RecordingSink()
     async with collector(sinks=[sink]) as metrics:
         called = CAPTURING[how](metrics, value)
@@ -162,10 +162,10 @@ async def test_a_label_that_cannot_change_is_kept_as_given(how: str, value: Any,
 
 
 class Vandal(EventSink[None]):
-    """Changes whatever it can of what it is handed."""
+    """A sink that changes whatever it can of the objects it is handed."""
 
     def __init__(self) -> None:
-        """Note what could not be changed."""
+        """Create a sink that counts the changes it couldn't make."""
         super().__init__(name="vandal")
         self.refusals = self.payloads = 0
 
@@ -177,7 +177,7 @@ class Vandal(EventSink[None]):
             self.refusals += 1
 
     async def send(self, payload: Payload[None]) -> Receipt | None:
-        """Try to change each event, the batch, and what the collector told."""
+        """Try to change each event, the batch, and the collector's context."""
         self.payloads += 1
         events: Any = payload.events
         for event in events:
@@ -191,8 +191,10 @@ class Vandal(EventSink[None]):
         return None
 
 
-async def test_nothing_that_a_sink_does_to_what_it_is_handed_affects_another(autojump_clock: MockClock) -> None:
-    """Labels, events, batches, and what all sinks are told of the collector."""
+async def test_a_sinks_changes_to_the_objects_it_is_handed_do_not_affect_another_sink(
+    autojump_clock: MockClock,
+) -> None:
+    """Labels, events, batches and the context that all sinks share are tried."""
     vandal, later = Vandal(), RecordingSink()
     config = BatchMetricsConfig(static_labels={"a": "b"}, bounds={"h": [1]})
     async with collector(config, sinks=[vandal, later]) as metrics:
@@ -210,10 +212,10 @@ async def test_nothing_that_a_sink_does_to_what_it_is_handed_affects_another(aut
 
 
 @pytest.mark.parametrize(("value", "plain"), OTHER_NUMBERS, ids=shown)
-async def test_numbers_of_other_types_are_recorded_as_what_they_are(
+async def test_numbers_of_other_types_are_recorded_with_their_values(
     value: Any, plain: float, autojump_clock: MockClock
 ) -> None:
-    """By recorders, in events and by bound instruments; for what sinks write, and for series."""
+    """Recorders, events and bound instruments are tried, for sinks that write events and for series."""
     sink, prometheus = RecordingSink(), PrometheusSink()
     async with collector(sinks=[sink, prometheus]) as metrics:
         metrics.record_counter("c", {}, value)

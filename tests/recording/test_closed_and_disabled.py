@@ -15,7 +15,7 @@ from trio_batchmetrics.testing import RecordingSink
 
 
 async def test_after_the_block_every_call_counts_as_closed(autojump_clock: MockClock) -> None:
-    """Nothing raises, nothing arrives; what isn't an event counts as closed too."""
+    """Nothing raises, and nothing arrives; an object that isn't an event counts as closed, too."""
     sink = RecordingSink()
     async with collector(sinks=[sink]) as metrics:
         thread = metrics.from_thread()
@@ -34,7 +34,7 @@ async def test_after_the_block_every_call_counts_as_closed(autojump_clock: MockC
 
 
 def test_after_the_run_every_call_still_counts_as_closed() -> None:
-    """Where there is no Trio any more."""
+    """Calls count even where Trio no longer runs."""
 
     async def main() -> BatchMetricsCollector:
         async with collector(sinks=[]) as metrics:
@@ -51,7 +51,7 @@ def test_after_the_run_every_call_still_counts_as_closed() -> None:
 async def test_a_disabled_collector_accepts_everything_and_does_nothing(
     autojump_clock: MockClock, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """Nothing is counted, logged or delivered, inside the block and after it; no task runs."""
+    """Nothing is counted, logged or delivered, inside the block and after it, and no task runs."""
     sink = RecordingSink()
     nothing: Any = None
     tasks = trio.lowlevel.current_statistics().tasks_living
@@ -78,7 +78,7 @@ async def test_a_disabled_collector_accepts_everything_and_does_nothing(
 
 
 async def test_a_disabled_collector_is_left_without_waiting(autojump_clock: MockClock) -> None:
-    """And lets the body's exception out as it is."""
+    """The body's exception leaves as it is."""
     error = KeyError("mine")
     with pytest.raises(KeyError) as caught:
         async with collector(BatchMetricsConfig(enabled=False), sinks=[GatedSink()]) as metrics:

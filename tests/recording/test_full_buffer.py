@@ -25,7 +25,7 @@ from trio_batchmetrics.testing import RecordingSink
 def test_a_full_buffer_loses_no_more_than_it_must(
     policy: Policy, batch_size: int, buffer_size: int, burst: int, elsewhere: bool
 ) -> None:
-    """Of a burst, exactly `buffer_size` stay: the first, or under `drop_oldest` the last. The rest is counted."""
+    """Exactly `buffer_size` of a burst stay: the first, or under `drop_oldest` the last. The rest is counted."""
 
     async def main() -> None:
         sink = RecordingSink()
@@ -52,7 +52,7 @@ def test_a_full_buffer_loses_no_more_than_it_must(
 
 @pytest.mark.parametrize("policy", POLICIES)
 async def test_a_buffer_that_is_just_full_loses_nothing(policy: Policy, autojump_clock: MockClock) -> None:
-    """Not one too early."""
+    """No event is dropped one too early."""
     sink = TimedSink()
     config = BatchMetricsConfig(batch_size=3, buffer_size=10, on_full=policy)
     async with collector(config, sinks=[sink]) as metrics:
@@ -61,7 +61,7 @@ async def test_a_buffer_that_is_just_full_loses_nothing(policy: Policy, autojump
         assert metrics.stats().dropped_events == 0
         await trio.testing.wait_all_tasks_blocked()
         assert sum(count for _, count in sink.arrivals) == 9
-        for number in range(10, 19):  # one waits still
+        for number in range(10, 19):  # one still waits
             metrics.record(numbered(number))
         assert metrics.stats().dropped_events == 0
         metrics.record(numbered(19))
@@ -72,10 +72,10 @@ async def test_a_buffer_that_is_just_full_loses_nothing(policy: Policy, autojump
 
 
 @pytest.mark.parametrize("policy", POLICIES)
-async def test_a_batch_size_above_the_buffers_leaves_when_the_buffer_is_full(
+async def test_with_a_batch_size_above_the_buffers_a_batch_leaves_when_the_buffer_is_full(
     policy: Policy, autojump_clock: MockClock
 ) -> None:
-    """At once, not at the interval; nothing is dropped."""
+    """It leaves at once, not at the interval, and nothing is dropped."""
     sink = TimedSink()
     config = BatchMetricsConfig(batch_size=100, buffer_size=4, on_full=policy)
     async with collector(config, sinks=[sink]) as metrics:
@@ -88,8 +88,8 @@ async def test_a_batch_size_above_the_buffers_leaves_when_the_buffer_is_full(
     assert numbers(sink.events) == list(range(12))
 
 
-async def test_a_batch_leaves_its_interval_after_its_first_event(autojump_clock: MockClock) -> None:
-    """Not after the one before it left."""
+async def test_a_batch_leaves_one_interval_after_its_first_event(autojump_clock: MockClock) -> None:
+    """The interval doesn't begin when the previous batch left."""
     sink = TimedSink()
     async with collector(BatchMetricsConfig(flush_interval=5), sinks=[sink]) as metrics:
         await trio.sleep(3)
@@ -103,7 +103,7 @@ async def test_a_batch_leaves_its_interval_after_its_first_event(autojump_clock:
 
 
 async def test_drop_oldest_keeps_the_newest_behind_a_sink_that_is_stuck(autojump_clock: MockClock) -> None:
-    """The oldest that *waits* goes; what a sink has already is not taken back."""
+    """The oldest *waiting* event is evicted; events that a sink has already taken stay with it."""
     sink = GatedSink()
     config = BatchMetricsConfig(batch_size=2, buffer_size=4, on_full="drop_oldest", shutdown_timeout=100)
     async with collector(config, sinks=[sink]) as metrics:
@@ -120,7 +120,7 @@ async def test_drop_oldest_keeps_the_newest_behind_a_sink_that_is_stuck(autojump
 
 
 async def test_drop_newest_keeps_the_oldest_behind_a_sink_that_is_stuck(autojump_clock: MockClock) -> None:
-    """And takes new ones again as soon as there is room."""
+    """It takes new ones again as soon as there is room."""
     sink = GatedSink()
     config = BatchMetricsConfig(batch_size=2, buffer_size=4, shutdown_timeout=100)
     async with collector(config, sinks=[sink]) as metrics:

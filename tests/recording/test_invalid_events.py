@@ -54,7 +54,7 @@ BAD: dict[str, tuple[str, tuple[Any, ...], int, list[Any]]] = {
 async def test_each_invalid_event_is_counted_and_nothing_else_is_lost(
     what: str, elsewhere: bool, autojump_clock: MockClock
 ) -> None:
-    """Good ones before, between and behind the bad ones arrive, in order; the call raises nothing."""
+    """Good events before, between and after the bad ones arrive in order, and the call raises nothing."""
     name, good, position, bad = BAD[what]
     sink = RecordingSink()
     async with collector(sinks=[sink]) as metrics:
@@ -72,7 +72,7 @@ async def test_each_invalid_event_is_counted_and_nothing_else_is_lost(
     assert stats.processed_events == len(bad) + 1
 
 
-# Deviation reported: the value's own exception takes the flush task with it, and the collector: everything is lost.
+# Deviation reported: the value's own exception ends the flush task, and with it the collector: everything is lost.
 @pytest.mark.parametrize("make", EVIL, ids=["int", "float", "class"])
 async def test_a_value_that_raises_when_it_is_looked_at_takes_nothing_with_it(
     make: Callable[[], Any], autojump_clock: MockClock
@@ -91,10 +91,10 @@ async def test_a_value_that_raises_when_it_is_looked_at_takes_nothing_with_it(
 
 
 # Deviation reported: `isinstance(labels, Mapping)` and `isinstance(event, MetricEvent)` let the object's own error out.
-async def test_recorders_do_not_raise_for_objects_that_raise_when_they_are_asked_what_they_are(
+async def test_recorders_do_not_raise_for_objects_that_raise_when_asked_for_their_class(
     autojump_clock: MockClock,
 ) -> None:
-    """As lazy proxies do that have lost what they stand for."""
+    """Lazy proxies raise when they have lost the object they stand for, for example."""
     evil: Any = EvilClass()
     async with collector(sinks=[]) as metrics:
         metrics.record_counter("name", evil, 1)
@@ -104,7 +104,7 @@ async def test_recorders_do_not_raise_for_objects_that_raise_when_they_are_asked
     assert balanced(metrics.stats()).dropped == {"invalid": 4}
 
 
-# Deviation reported: a point with such a bound takes the collector with it.
+# Deviation reported: a point with this bound takes the collector with it.
 async def test_a_points_bound_that_no_float_can_hold_takes_nothing_with_it(autojump_clock: MockClock) -> None:
     """Users may record a point themselves."""
     sink = RecordingSink()
@@ -117,8 +117,8 @@ async def test_a_points_bound_that_no_float_can_hold_takes_nothing_with_it(autoj
 
 
 @pytest.mark.parametrize("event", [None, "hit", 3, {"kind": "CacheMetric"}, object(), CacheMetric], ids=shown)
-async def test_what_is_no_event_counts_as_invalid(event: Any, autojump_clock: MockClock) -> None:
-    """By whichever way it is recorded; it does not wait for room either."""
+async def test_an_object_that_is_not_an_event_counts_as_invalid(event: Any, autojump_clock: MockClock) -> None:
+    """It counts whichever way it is recorded, and doesn't wait for room either."""
     sink = GatedSink()
     async with collector(BatchMetricsConfig(buffer_size=1, shutdown_timeout=0), sinks=[sink]) as metrics:
         for number in range(3):
@@ -132,10 +132,10 @@ async def test_what_is_no_event_counts_as_invalid(event: Any, autojump_clock: Mo
 
 
 async def test_an_event_of_an_undeclared_class_is_invalid(autojump_clock: MockClock) -> None:
-    """It says nothing that a sink could take."""
+    """It contains nothing that a sink could use."""
 
     class Forgotten(MetricEvent):
-        """Lacks the decorator."""
+        """A class that lacks the decorator."""
 
     sink = RecordingSink()
     async with collector(sinks=[sink]) as metrics:
@@ -146,8 +146,8 @@ async def test_an_event_of_an_undeclared_class_is_invalid(autojump_clock: MockCl
     assert balanced(metrics.stats()).dropped == {"invalid": 2}
 
 
-async def test_a_batch_that_validation_empties_is_no_batch(autojump_clock: MockClock) -> None:
-    """No sink sees it, and it does not count."""
+async def test_a_batch_that_validation_empties_is_neither_sent_nor_counted(autojump_clock: MockClock) -> None:
+    """No sink sees the batch, and it doesn't count."""
     sink = RecordingSink()
     async with collector(BatchMetricsConfig(batch_size=2), sinks=[sink]) as metrics:
         for _ in range(4):
@@ -159,8 +159,8 @@ async def test_a_batch_that_validation_empties_is_no_batch(autojump_clock: MockC
     assert sink.attempts == 0
 
 
-async def test_invalid_events_are_pending_until_their_batch_is_made_up(autojump_clock: MockClock) -> None:
-    """And counted then at the latest."""
+async def test_invalid_events_are_pending_until_their_batch_is_formed(autojump_clock: MockClock) -> None:
+    """They count at that moment at the latest."""
     async with collector(BatchMetricsConfig(flush_interval=10), sinks=[]) as metrics:
         metrics.record_counter("", {}, 1)
         metrics.record_counter("a", {}, -1)
@@ -172,7 +172,7 @@ async def test_invalid_events_are_pending_until_their_batch_is_made_up(autojump_
 
 
 async def test_checking_a_long_batch_does_not_hold_the_run_loop(autojump_clock: MockClock) -> None:
-    """Others run in between: a turn of the flush task takes about a millisecond."""
+    """Other tasks run in between, because a turn of the flush task takes about a millisecond."""
     rounds = 0
 
     async def count() -> None:

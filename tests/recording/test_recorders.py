@@ -1,4 +1,4 @@
-"""A recorder has the documented parameters, is never a checkpoint, and may run in the middle of another."""
+"""A recorder has the documented parameters, never checkpoints, and may run in the middle of another."""
 
 import inspect
 import traceback
@@ -34,7 +34,7 @@ NAMES = [name for name, _ in EXAMPLES]
 
 @pytest.mark.parametrize("kind", [BatchMetricsCollector, ThreadRecorder])
 def test_every_recorder_has_the_documented_parameters(kind: type[Recorder]) -> None:
-    """In their order, positional or keyword; there is no recorder that this list lacks."""
+    """Parameters are in the documented order, positional or keyword; no recorder is missing from this list."""
     assert {name for name in dir(kind) if name.startswith("record")} == set(PARAMETERS)
     for name, parameters in PARAMETERS.items():
         signature = inspect.signature(getattr(kind, name))
@@ -53,7 +53,7 @@ def test_every_recorder_has_the_documented_parameters(kind: type[Recorder]) -> N
 async def test_each_recorder_takes_positions_and_keywords(
     name: str, event: MetricEvent, elsewhere: bool, autojump_clock: MockClock
 ) -> None:
-    """And hands on the event that its class would make."""
+    """It hands on the same event as its class would create."""
     sink = RecordingSink()
     values = arguments(event)
     async with collector(sinks=[sink]) as metrics:
@@ -69,7 +69,7 @@ async def test_each_recorder_takes_positions_and_keywords(
 
 
 async def test_an_error_type_need_not_be_given(autojump_clock: MockClock) -> None:
-    """Nothing went wrong, then."""
+    """Without one, nothing went wrong."""
     sink = RecordingSink()
     async with collector(sinks=[sink]) as metrics:
         metrics.record_backend_request("openai", "gpt-4", True, 0.85)
@@ -77,8 +77,8 @@ async def test_an_error_type_need_not_be_given(autojump_clock: MockClock) -> Non
     assert [event.error_type for event in sink.events if isinstance(event, BackendRequest)] == [None, "timeout"]
 
 
-async def test_a_call_that_no_recorder_has_is_the_programmers_mistake(autojump_clock: MockClock) -> None:
-    """It raises a TypeError, and records nothing."""
+async def test_a_call_that_no_recorder_accepts_raises_a_type_error(autojump_clock: MockClock) -> None:
+    """The call is the programmer's mistake, and records nothing."""
     async with collector(sinks=[]) as metrics:
         with pytest.raises(TypeError, match="duration"):
             call(metrics, "record_http_request", "GET", "/", 200)
@@ -106,8 +106,8 @@ async def test_durations_may_be_numbers_or_timedeltas(duration: Any, seconds: fl
     assert [type(value) for value in kept] == [float] * 3
 
 
-async def test_recorders_are_no_checkpoints(autojump_clock: MockClock) -> None:
-    """Not when the buffer is full, the value bad, or the block left."""
+async def test_recorders_never_checkpoint(autojump_clock: MockClock) -> None:
+    """A full buffer, a bad value and a left block are tried."""
     async with collector(BatchMetricsConfig(buffer_size=3), sinks=[]) as metrics:
         with trio.testing.assert_no_checkpoints():
             for name, event in EXAMPLES:
@@ -121,7 +121,7 @@ async def test_recorders_are_no_checkpoints(autojump_clock: MockClock) -> None:
 
 @pytest.mark.parametrize("name", RECORDERS)
 async def test_a_ctrl_c_in_the_middle_of_a_record_waits_for_its_end(name: str, autojump_clock: MockClock) -> None:
-    """At each place of it: no half of an event."""
+    """A Ctrl-C at any place in it never leaves half an event."""
     protected: list[bool] = []
     function = "record" if name == "make_recorder" else name
 
@@ -144,31 +144,31 @@ async def test_a_ctrl_c_in_the_middle_of_a_record_waits_for_its_end(name: str, a
 
 
 class Recording(Mapping[str, str]):
-    """Labels that record when they are read, as a mapping with a cache behind it might."""
+    """Labels that record when they are read, as a mapping on top of a cache might."""
 
     def __init__(self, metrics: Recorder, number: int) -> None:
-        """Record so many events at each look."""
+        """Create labels that record the given number of events at each access."""
         self._metrics = metrics
         self._number = number
 
     def __getitem__(self, key: str) -> str:
-        """Record, and give a value."""
+        """Record, and return a value."""
         for number in range(self._number):
             self._metrics.record(numbered(number))
         return "value"
 
     def __iter__(self) -> Iterator[str]:
-        """Record, and name a label."""
+        """Record, and yield the name of a label."""
         self._metrics.record(numbered(99))
         return iter(["label"])
 
     def __len__(self) -> int:
-        """Say how many labels there are."""
+        """Return the number of labels."""
         return 1
 
 
 async def test_a_labels_mapping_may_record_in_the_middle_of_a_record(autojump_clock: MockClock) -> None:
-    """Nothing is lost, nothing raises, and the outer event comes after what it caused."""
+    """Nothing is lost, nothing raises, and the outer event comes after the events that it caused."""
     sink = RecordingSink()
     async with collector(BatchMetricsConfig(batch_size=4), sinks=[sink]) as metrics:
         metrics.record_counter("outer", Recording(metrics, 3), 1)
@@ -179,7 +179,7 @@ async def test_a_labels_mapping_may_record_in_the_middle_of_a_record(autojump_cl
 
 
 async def test_reentry_does_not_overfill_the_buffer(autojump_clock: MockClock) -> None:
-    """What is one too many is counted, whichever it is."""
+    """Whichever event is one too many is counted."""
     for policy in POLICIES:
         sink = RecordingSink()
         config = BatchMetricsConfig(batch_size=3, buffer_size=5, on_full=policy)

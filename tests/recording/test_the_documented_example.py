@@ -57,7 +57,7 @@ async def test_the_documentations_example_runs_as_written(
 
 
 async def test_six_events_arrive_at_the_interval_and_full_batches_at_once(autojump_clock: MockClock) -> None:
-    """With 200 a batch and 10 s: six at 10.0 s in one batch; of 450 more, two full batches without time passing."""
+    """With batches of 200 and 10 s, six leave at 10.0 s in one batch; of 450 more, two full batches leave at once."""
     sink = TimedSink()
     async with collector(
         BatchMetricsConfig(batch_size=200, flush_interval=10, buffer_size=5000), sinks=[sink]

@@ -17,16 +17,16 @@ __all__ = ["MemorySink", "Snapshot", "account", "record", "upto"]
 
 @attrs.frozen
 class Snapshot:
-    """What the series said at one moment: how many events, and the sum of their ids."""
+    """The state of the series at one moment: how many events, and the sum of their ids."""
 
     count: int
-    """As the series have it: the sum of the counters."""
+    """The sum of the counters according to the series."""
     total: int
     metrics: tuple[Metric, ...] = attrs.field(default=(), eq=False)
 
 
 class MemorySink(SeriesSink[Snapshot]):
-    """Series in memory, pushed to a back-end in memory, which keeps the last snapshot that arrived.
+    """Series in memory that are pushed to a back-end in memory, which keeps the last snapshot that arrived.
 
     The series are few, however many events there are: beyond 20 they share one.
     """
@@ -34,12 +34,12 @@ class MemorySink(SeriesSink[Snapshot]):
     store: SeriesStore
 
     def __init__(self, *script: Any, takes: float = 0.0, **settings: Any) -> None:
-        """Answer pushes like this.
+        """Create a sink that responds to pushes by a script.
 
         Args:
-            script: an answer each attempt: an exception is raised, ``...`` never comes, all else is returned.
-            takes: seconds before an answer.
-            settings: of :class:`SeriesSink`.
+            script: one response per attempt: exceptions are raised, ``...`` never responds, all else is returned.
+            takes: seconds before a response.
+            settings: those of :class:`SeriesSink`.
         """
         super().__init__(**settings)
         self.script = list(script)
@@ -52,11 +52,11 @@ class MemorySink(SeriesSink[Snapshot]):
         self.times: list[float] = []
         self.keys: list[str] = []
         self.snapshots: list[Snapshot] = []
-        """What each attempt sent."""
+        """The snapshot that each attempt sent."""
         self.backend = Snapshot(0, 0)
 
     def bind(self, context: SinkContext) -> None:
-        """Have no series yet."""
+        """Create an empty store."""
         super().bind(context)
         self.store = SeriesStore(attrs.evolve(context, max_series=20))
 
@@ -71,13 +71,13 @@ class MemorySink(SeriesSink[Snapshot]):
         return None
 
     def snapshot(self) -> Snapshot:
-        """Return the series as they stand."""
+        """Return the present state of the series."""
         metrics = self.store.snapshot()
         count = sum(point.value for metric in metrics if metric.kind is Kind.COUNTER for point in metric.points)
         return Snapshot(int(count), self.total, metrics)
 
     async def send(self, payload: Payload[Snapshot]) -> Any:
-        """Push."""
+        """Respond to a push as the script says."""
         assert len(payload.events) == 0
         (snapshot,) = payload.parts
         self.times.append(trio.current_time())
@@ -98,13 +98,13 @@ class MemorySink(SeriesSink[Snapshot]):
 
 
 def record(metrics: BatchMetricsCollector, first: int, last: int) -> None:
-    """Record events numbered like this."""
+    """Record events with these numbers."""
     for number in range(first, last + 1):
         metrics.record_counter("c", {"id": number}, 1)
 
 
 def account(metrics: BatchMetricsCollector, name: str = "memory") -> SinkStats:
-    """Return a sink's account, the books balanced."""
+    """Assert that the ledger balances, and return a sink's account."""
     return balanced(metrics.stats()).sinks[name]
 
 

@@ -17,7 +17,7 @@ from trio_batchmetrics.testing import RecordingSink
 
 
 async def test_each_event_is_merged_once_in_order_at_the_hand_over(autojump_clock: MockClock) -> None:
-    """Whatever becomes of the pushes."""
+    """The outcome of the pushes doesn't matter."""
     sink = MemorySink(OSError(), OSError())
     async with collector(BatchMetricsConfig(batch_size=3, flush_interval=5), sinks=[sink]) as metrics:
         record(metrics, 1, 7)
@@ -56,7 +56,7 @@ async def test_merge_gets_at_most_500_events_at_a_time_with_checkpoints_between(
 
 
 async def test_invalid_events_are_not_merged(autojump_clock: MockClock) -> None:
-    """They are dropped before any sink sees them."""
+    """Invalid events are dropped before any sink sees them."""
     sink = MemorySink()
     async with collector(sinks=[sink]) as metrics:
         record(metrics, 1, 2)
@@ -71,10 +71,10 @@ async def test_invalid_events_are_not_merged(autojump_clock: MockClock) -> None:
 async def test_a_merge_that_raises_costs_its_batch_and_no_other(
     with_event_sink: bool, autojump_clock: MockClock
 ) -> None:
-    """It is failed here (``merge``), goes on to the other sinks, and counts once as failed."""
+    """The batch fails in this sink (``merge``), goes on to the other sinks, and counts once as failed."""
 
     class Picky(MemorySink):
-        """Cannot merge 4."""
+        """A sink that can't merge 4."""
 
         def merge(self, events: Sequence[MetricEvent]) -> None:
             if 4 in ids(list(events)):
@@ -100,10 +100,10 @@ async def test_a_merge_that_raises_costs_its_batch_and_no_other(
 
 
 async def test_a_merge_that_raises_in_the_middle_of_a_batch_fails_all_of_it(autojump_clock: MockClock) -> None:
-    """Part of it may have arrived: failed is given up without confirmation."""
+    """Part of it may have arrived, and failed means given up without confirmation."""
 
     class Picky(MemorySink):
-        """Cannot merge 700."""
+        """A sink that can't merge 700."""
 
         def merge(self, events: Sequence[MetricEvent]) -> None:
             if 700 in ids(list(events)):

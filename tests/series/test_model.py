@@ -16,10 +16,10 @@ from trio_batchmetrics.abc import EventSink, Payload, Receipt, SeriesSink
 
 
 class ModelSeries(SeriesSink[int]):
-    """Remembers which events the last successful push contained."""
+    """A series sink that remembers which events the last successful push contained."""
 
     def __init__(self, dice: random.Random, name: str) -> None:
-        """Fail as the dice say."""
+        """Create a sink that fails at random."""
         super().__init__(name=name, timeout=5)
         self.dice = dice
         self.merged: list[int] = []
@@ -28,7 +28,7 @@ class ModelSeries(SeriesSink[int]):
         self.luck = dice.choice([0.2, 0.6, 1.0])
 
     def merge(self, events: Sequence[MetricEvent]) -> None:
-        """Merge, or fail."""
+        """Merge the events, or fail."""
         found = ids(list(events))
         if self.dice.random() < 0.1:
             self.bad.update(found)
@@ -42,7 +42,7 @@ class ModelSeries(SeriesSink[int]):
         return len(self.merged)
 
     async def send(self, payload: Payload[int]) -> Receipt | None:
-        """Push, or fail."""
+        """Push the snapshot, or fail."""
         await trio.sleep(self.dice.choice([0, 0.1, 3, 6]))
         if self.dice.random() > self.luck:
             raise OSError("down")
@@ -51,17 +51,17 @@ class ModelSeries(SeriesSink[int]):
 
 
 class ModelEvents(EventSink[None]):
-    """Remembers which events it has confirmed, refused and given up."""
+    """An event sink that remembers which events it has confirmed, refused and given up."""
 
     def __init__(self, dice: random.Random, name: str) -> None:
-        """Fail as the dice say."""
+        """Create a sink that fails at random."""
         super().__init__(name=name, timeout=5, max_events=dice.choice([None, 3]), retry_budget=1e6)
         self.dice = dice
         self.bad: set[int] = set()
         self.delivered: set[int] = set()
 
     async def send(self, payload: Payload[None]) -> Receipt | None:
-        """Take, or fail."""
+        """Take the events, or fail."""
         await trio.sleep(self.dice.choice([0, 0.1, 3, 6]))
         found = ids(list(payload.events))
         assert not self.delivered.intersection(found)
@@ -82,7 +82,7 @@ class ModelEvents(EventSink[None]):
 
 
 def assert_as_modelled(stats: BatchMetricsStats, sinks: Sequence[ModelSeries | ModelEvents], handed_over: int) -> None:
-    """Compare the books with what the sinks remember, event by event."""
+    """Compare the ledger with the events that the sinks remember, one by one."""
     processed = failed = 0
     for number in range(1, handed_over + 1):
         if all(number in sink.delivered or number in sink.bad for sink in sinks):
@@ -100,7 +100,7 @@ def assert_as_modelled(stats: BatchMetricsStats, sinks: Sequence[ModelSeries | M
 
 @pytest.mark.parametrize("seed", range(60))
 async def test_any_mix_of_sinks_accounts_as_a_model_does_event_by_event(seed: int, autojump_clock: MockClock) -> None:
-    """Series and event sinks that fail in every way, with flushes cut off meanwhile: checked at every stop."""
+    """Series and event sinks fail in every way while flushes are cut off; the ledger is checked at every stop."""
     dice = random.Random(seed)
     either: list[Callable[[random.Random, str], ModelSeries | ModelEvents]] = [ModelSeries, ModelEvents]
     kinds = [ModelSeries, *(dice.choice(either) for _ in range(dice.randint(0, 3)))]

@@ -1,4 +1,4 @@
-"""An outage of hours loses nothing and takes a few numbers of memory."""
+"""An outage of hours loses nothing and takes little memory: a few numbers."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ from trio_batchmetrics.testing import FlakySink, PartialSink, RecordingSink, Stu
 
 
 @pytest.mark.parametrize("beside", ["alone", "event sinks", "another series sink", "a stuck event sink"])
-async def test_hours_of_outage_lose_nothing_and_cost_a_few_numbers(beside: str, autojump_clock: MockClock) -> None:
-    """A hundred thousand events over five hours: no retry budget, no queue_full, and the books stay small."""
+async def test_hours_of_outage_lose_nothing_and_take_little_memory(beside: str, autojump_clock: MockClock) -> None:
+    """A hundred thousand events over five hours meet no retry budget and no queue_full, and the ledger stays small."""
     sink = MemorySink()
     sink.down = True
     beside_sinks: dict[str, list[Any]] = {
@@ -46,14 +46,14 @@ async def test_hours_of_outage_lose_nothing_and_cost_a_few_numbers(beside: str, 
         else:
             await trio.sleep(31)
         assert account(metrics).delivered == 100_000
-    # With a stuck sink, what it holds queued or under way is some 20 batches of a hundred.
+    # A stuck sink holds some 20 batches of a hundred, queued or in flight.
     assert largest <= (40 if beside == "a stuck event sink" else 8)
     assert sink.backend == Snapshot(100_000, 5_000_050_000)
     assert account(metrics).failures == {}
 
 
-async def test_flushes_that_give_up_in_an_outage_leave_the_books_small(autojump_clock: MockClock) -> None:
-    """A thousand flushes, each cancelled: no watch stays, and what they watched is one number again."""
+async def test_flushes_that_give_up_in_an_outage_leave_the_ledger_small(autojump_clock: MockClock) -> None:
+    """Of a thousand cancelled flushes no watch stays, and the events they watched are one number again."""
     sink = MemorySink()
     sink.down = True
     async with collector(BatchMetricsConfig(batch_size=10), sinks=[sink, RecordingSink()]) as metrics:
@@ -68,7 +68,7 @@ async def test_flushes_that_give_up_in_an_outage_leave_the_books_small(autojump_
 
 
 async def test_flushes_that_wait_through_an_outage_each_account_for_their_own(autojump_clock: MockClock) -> None:
-    """Twenty at once, called at different times, end at the same push with different sums."""
+    """Twenty concurrent flushes, called at different times, end at the same push with different sums."""
     sink = MemorySink()
     sink.down = True
     sums: list[int] = []

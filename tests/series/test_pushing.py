@@ -16,7 +16,7 @@ from trio_batchmetrics.abc import Payload, Receipt
 
 
 async def test_merged_events_are_pending_until_a_push_that_contains_them_succeeds(autojump_clock: MockClock) -> None:
-    """Those that a later snapshot contains count too; those merged meanwhile do not."""
+    """Events that a later snapshot contains count, too; those merged meanwhile don't."""
     sink = MemorySink(takes=10)
     async with collector(BatchMetricsConfig(batch_size=2), sinks=[sink]) as metrics:
         record(metrics, 1, 2)
@@ -35,7 +35,7 @@ async def test_merged_events_are_pending_until_a_push_that_contains_them_succeed
 
 
 async def test_a_snapshot_is_fresh_at_each_attempt(autojump_clock: MockClock) -> None:
-    """What was merged while the sink backed off is in the next attempt, and settled by it."""
+    """Events merged while the sink backed off are in the next attempt, which settles them."""
     again = Receipt(retry=True, retry_after=10, error="503")
     sink = MemorySink(again, again)
     async with collector(BatchMetricsConfig(batch_size=2), sinks=[sink]) as metrics:
@@ -53,16 +53,16 @@ async def test_a_snapshot_is_fresh_at_each_attempt(autojump_clock: MockClock) ->
     assert stats.last_success is not None
 
 
-async def test_a_snapshot_has_what_was_merged_before_its_attempt_and_the_ledger_counts_no_more(
+async def test_a_snapshot_has_everything_merged_before_its_attempt_and_the_ledger_counts_no_more(
     autojump_clock: MockClock,
 ) -> None:
-    """At every instant: delivered ≤ what the back-end has."""
+    """At every instant, the delivered count doesn't exceed what the back-end has."""
     dice = random.Random(4)
     sink = MemorySink(takes=0.1)
     merged_at: list[int] = []
 
     class Watching(MemorySink):
-        """Compares at each attempt."""
+        """A sink that compares both at each attempt."""
 
         async def send(self, payload: Payload[Snapshot]) -> Any:
             merged_at.append(self.count - payload.parts[0].count)
@@ -99,8 +99,8 @@ async def test_a_snapshot_has_what_was_merged_before_its_attempt_and_the_ledger_
     ],
     ids=str,
 )
-async def test_whatever_is_no_success_is_pushed_again(failure: Any, autojump_clock: MockClock) -> None:
-    """Nothing is lost by a failed push while a later one succeeds; "for good" isn't an answer to a snapshot."""
+async def test_every_push_that_does_not_succeed_is_made_again(failure: Any, autojump_clock: MockClock) -> None:
+    """A failed push loses nothing while a later one succeeds; a snapshot can't be refused permanently."""
     sink = MemorySink(failure, failure, timeout=2)
     async with collector(BatchMetricsConfig(batch_size=2), sinks=[sink]) as metrics:
         record(metrics, 1, 2)
@@ -116,7 +116,7 @@ async def test_whatever_is_no_success_is_pushed_again(failure: Any, autojump_clo
 
 @pytest.mark.parametrize("success", [None, Receipt(), Receipt(retry=[]), Receipt(retry_after=5)])
 async def test_a_push_that_succeeded_is_not_made_again(success: Receipt | None, autojump_clock: MockClock) -> None:
-    """Before it is time to, or the block ends; a pause asked for without a retry means nothing."""
+    """The next push comes only when it is due or the block ends; a pause without a retry has no meaning."""
     sink = MemorySink(success, refresh=None)
     async with collector(BatchMetricsConfig(batch_size=2), sinks=[sink]) as metrics:
         record(metrics, 1, 2)
@@ -128,10 +128,10 @@ async def test_a_push_that_succeeded_is_not_made_again(success: Receipt | None, 
 
 
 async def test_a_snapshot_that_raises_is_tried_again(autojump_clock: MockClock) -> None:
-    """Like a failed push; send is not called meanwhile."""
+    """It counts like a failed push, and send isn't called meanwhile."""
 
     class Failing(MemorySink):
-        """Its first two snapshots raise."""
+        """A sink whose first two snapshots raise."""
 
         failures = 2
 
@@ -153,7 +153,7 @@ async def test_a_snapshot_that_raises_is_tried_again(autojump_clock: MockClock) 
 
 
 async def test_each_snapshot_has_a_key_of_its_own(autojump_clock: MockClock) -> None:
-    """They differ, so a back-end that can tell repetitions must not take a later one for an earlier."""
+    """They differ, so a back-end that detects repetitions doesn't mistake a later one for an earlier one."""
     sink = MemorySink(OSError(), OSError())
     async with collector(BatchMetricsConfig(batch_size=2), sinks=[sink]) as metrics:
         record(metrics, 1, 2)
@@ -164,7 +164,7 @@ async def test_each_snapshot_has_a_key_of_its_own(autojump_clock: MockClock) -> 
 
 
 async def test_pauses_double_and_a_success_makes_them_short_again(autojump_clock: MockClock) -> None:
-    """Up to 30 s, with full jitter, as for event sinks."""
+    """Pauses reach up to 30 s, with full jitter, as for event sinks."""
     sinks = [MemorySink(*[OSError()] * 8, None, OSError()) for _ in range(60)]
     async with collector(BatchMetricsConfig(batch_size=2), sinks=sinks) as metrics:
         record(metrics, 1, 2)

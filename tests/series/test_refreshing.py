@@ -15,7 +15,7 @@ from trio_batchmetrics import BatchMetricsConfig, collector
 
 
 async def test_everything_is_pushed_again_every_minute_while_the_block_is_open(autojump_clock: MockClock) -> None:
-    """After the last push, be there news or not; nothing counts twice."""
+    """The minute begins at the last push, with or without new events, and nothing counts twice."""
     sink = MemorySink()
     async with collector(BatchMetricsConfig(batch_size=2), sinks=[sink]) as metrics:
         await trio.sleep(200)
@@ -31,8 +31,8 @@ async def test_everything_is_pushed_again_every_minute_while_the_block_is_open(a
 
 
 @pytest.mark.parametrize("refresh", [7, 7.0, timedelta(seconds=7)])
-async def test_how_often_is_a_setting(refresh: Any, autojump_clock: MockClock) -> None:
-    """In seconds, or a timedelta."""
+async def test_the_refresh_interval_is_a_setting(refresh: Any, autojump_clock: MockClock) -> None:
+    """The interval is given in seconds or as a timedelta."""
     sink = MemorySink(refresh=refresh)
     async with collector(BatchMetricsConfig(batch_size=2), sinks=[sink]) as metrics:
         record(metrics, 1, 2)
@@ -41,14 +41,14 @@ async def test_how_often_is_a_setting(refresh: Any, autojump_clock: MockClock) -
 
 
 @pytest.mark.parametrize("refresh", [0, -1, True, "60", float("nan"), timedelta(0)])
-def test_a_bad_refresh_is_named(refresh: Any) -> None:
-    """With rule and value."""
+def test_a_bad_refresh_is_refused_by_name(refresh: Any) -> None:
+    """The error contains the rule and the value."""
     with pytest.raises(ValueError, match=r"^refresh must be seconds > 0, a timedelta > 0 or None \(got "):
         MemorySink(refresh=refresh)
 
 
 async def test_a_push_that_only_repeats_costs_nothing_if_it_fails(autojump_clock: MockClock) -> None:
-    """It is retried while the block is open; at its end there is one attempt."""
+    """The push is retried while the block is open; at the end of the block there is one attempt."""
     sink = MemorySink()
     async with collector(BatchMetricsConfig(batch_size=2), sinks=[sink]) as metrics:
         record(metrics, 1, 2)
@@ -67,7 +67,7 @@ async def test_a_push_that_only_repeats_costs_nothing_if_it_fails(autojump_clock
 
 
 async def test_one_push_at_the_end_is_enough(autojump_clock: MockClock) -> None:
-    """If it has everything, it is not repeated; with no time for an attempt there is none."""
+    """If it contains everything, it isn't repeated; without time for an attempt there is none."""
     for shutdown_timeout, times in ((10, [0]), (0, [])):
         sink = MemorySink()
         config = BatchMetricsConfig(shutdown_timeout=shutdown_timeout)
@@ -82,7 +82,7 @@ async def test_one_push_at_the_end_is_enough(autojump_clock: MockClock) -> None:
 
 
 async def test_a_last_push_that_hangs_ends_at_the_deadline(autojump_clock: MockClock) -> None:
-    """And loses nothing, since nothing was pending."""
+    """It loses nothing, since nothing was pending."""
     sink = MemorySink(None, ...)
     async with collector(BatchMetricsConfig(batch_size=2, shutdown_timeout=3), sinks=[sink]) as metrics:
         record(metrics, 1, 2)

@@ -15,10 +15,10 @@ from trio_batchmetrics.testing import RecordingSink
 
 
 class RefusingSink(MemorySink):
-    """Refuses to merge the odd ones."""
+    """A sink that refuses to merge odd numbers."""
 
     def merge(self, events: Sequence[MetricEvent]) -> dict[int, str] | None:
-        """Merge the others."""
+        """Merge the even ones."""
         found = ids(list(events))
         super().merge([event for event, number in zip(events, found, strict=True) if number % 2 == 0])
         return {at: "odd" for at, number in enumerate(found) if number % 2}
@@ -29,7 +29,7 @@ class RefusingSink(MemorySink):
 async def test_events_that_a_series_sink_refuses_are_rejected_at_once(
     scraped: bool, beside: int, autojump_clock: MockClock
 ) -> None:
-    """Over several calls of merge, whichever sinks are beside it; the first reason is the sink's last error."""
+    """Several calls of merge and other sinks are tried; the first reason is the sink's last error."""
     sink, others = RefusingSink(name="memory"), [RecordingSink() for _ in range(beside)]
     sink.scraped = scraped
     async with collector(BatchMetricsConfig(batch_size=1201), sinks=[sink, *others]) as metrics:
@@ -49,11 +49,13 @@ async def test_events_that_a_series_sink_refuses_are_rejected_at_once(
 
 
 @pytest.mark.parametrize("nonsense", [{3: "beyond"}, {-1: "before"}, {"0": "text"}, [0], 7])
-async def test_a_merge_that_refuses_what_it_was_not_given_has_failed(nonsense: Any, autojump_clock: MockClock) -> None:
-    """Its batch may have been merged: failed, like one that raises."""
+async def test_a_merge_that_refuses_events_it_was_not_given_has_failed(
+    nonsense: Any, autojump_clock: MockClock
+) -> None:
+    """Its batch may have been merged, so it has failed, as if merge had raised."""
 
     class Confused(MemorySink):
-        """Names other events."""
+        """A sink that names other events."""
 
         def merge(self, events: Sequence[MetricEvent]) -> Any:
             super().merge(events)

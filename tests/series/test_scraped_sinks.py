@@ -1,4 +1,4 @@
-"""For a scraped sink, merged is delivered."""
+"""For a scraped sink, merged events are delivered."""
 
 from __future__ import annotations
 
@@ -16,18 +16,20 @@ from trio_batchmetrics.abc import Payload, Receipt
 
 
 class ScrapedSink(MemorySink):
-    """Waits to be asked."""
+    """A sink that waits to be scraped."""
 
     scraped = True
 
     async def send(self, payload: Payload[Snapshot]) -> Any:
-        """Never be called."""
-        raise AssertionError("a scraped sink is not pushed")
+        """Fail, because the collector must never call this."""
+        raise AssertionError("a scraped sink must not be pushed")
 
 
 @pytest.mark.parametrize("shutdown_timeout", [0, 10])
-async def test_for_a_scraped_sink_merged_is_delivered(shutdown_timeout: float, autojump_clock: MockClock) -> None:
-    """At once, with no attempt ever; leaving takes no time."""
+async def test_a_scraped_sink_delivers_events_by_merging_them(
+    shutdown_timeout: float, autojump_clock: MockClock
+) -> None:
+    """They count at once, without any attempt, and leaving takes no time."""
     sink = ScrapedSink()
     async with collector(BatchMetricsConfig(batch_size=2, shutdown_timeout=shutdown_timeout), sinks=[sink]) as metrics:
         record(metrics, 1, 4)
@@ -42,8 +44,8 @@ async def test_for_a_scraped_sink_merged_is_delivered(shutdown_timeout: float, a
     assert trio.current_time() == 0
 
 
-async def test_a_scraped_sink_beside_others_settles_first(autojump_clock: MockClock) -> None:
-    """The event is processed once the slow one has it, failed if that one refuses it."""
+async def test_a_scraped_sink_alongside_others_settles_first(autojump_clock: MockClock) -> None:
+    """The event is processed once the slow sink has it, and failed if that one refuses it."""
 
     async def slow(batch: Sequence[MetricEvent]) -> Receipt:
         await trio.sleep(5)

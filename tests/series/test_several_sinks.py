@@ -16,7 +16,7 @@ from trio_batchmetrics.testing import RecordingSink, StuckSink
 
 
 async def test_an_event_is_processed_only_after_every_sink_has_it(autojump_clock: MockClock) -> None:
-    """Two series sinks and two event sinks, done at 1, 2, 3 and 4 s: at 4 s, in whatever order."""
+    """Two series sinks and two event sinks are done at 1, 2, 3 and 4 s: it is processed at 4 s, in any order."""
     for order in ([1, 2, 3, 4], [4, 3, 2, 1], [2, 4, 1, 3]):
         start = trio.current_time()
         sinks = [
@@ -39,25 +39,25 @@ async def test_an_event_is_processed_only_after_every_sink_has_it(autojump_clock
 
 
 class SlowSink(EventSink[None]):
-    """Takes a while over each payload, then answers."""
+    """A sink that takes some time over each payload, then responds."""
 
     def __init__(self, takes: float, answer: Receipt | None = None, **settings: Any) -> None:
-        """Answer like this, after so many seconds."""
+        """Create a sink that returns the given response after the given seconds."""
         super().__init__(**settings)
         self.takes = takes
         self.answer = answer
 
     async def send(self, payload: Payload[None]) -> Receipt | None:
-        """Take a while, and answer."""
+        """Wait, and respond."""
         await trio.sleep(self.takes)
         return self.answer
 
 
 @pytest.mark.parametrize("series_takes", [1, 9])
-async def test_an_event_that_an_event_sink_fails_is_failed_once_the_series_have_it(
+async def test_an_event_that_an_event_sink_fails_has_failed_once_the_series_have_it(
     series_takes: float, autojump_clock: MockClock
 ) -> None:
-    """Failed is failed, whichever is done first; until the last is done it is pending."""
+    """The event has failed whichever sink is done first, and is pending until the last one is done."""
     event_sink = SlowSink(5, Receipt(rejected={0: "bad", 2: "bad"}), name="event")
     async with collector(
         BatchMetricsConfig(batch_size=4), sinks=[MemorySink(takes=series_takes), event_sink]
@@ -73,7 +73,7 @@ async def test_an_event_that_an_event_sink_fails_is_failed_once_the_series_have_
 
 
 async def test_a_series_sink_that_is_down_does_not_delay_an_event_sink(autojump_clock: MockClock) -> None:
-    """Nor one that hangs in its push; nor the other way round."""
+    """A series sink that hangs in its push doesn't either, and an event sink doesn't delay a series sink."""
     series, hanging, good = MemorySink(), MemorySink(*[...] * 100, name="hanging"), RecordingSink()
     series.down = True
     config = BatchMetricsConfig(batch_size=2, buffer_size=4, shutdown_timeout=0)
@@ -90,10 +90,10 @@ async def test_a_series_sink_that_is_down_does_not_delay_an_event_sink(autojump_
         assert stats.sinks["memory"].failed == 0
 
 
-async def test_a_series_sink_has_no_queue_so_a_full_one_beside_it_gives_up_its_oldest(
+async def test_a_series_sink_has_no_queue_so_a_full_one_alongside_it_evicts_its_oldest_events(
     autojump_clock: MockClock,
 ) -> None:
-    """The flush task does not wait: the series go on."""
+    """The flush task doesn't wait, so the series go on."""
     series, stuck = MemorySink(), StuckSink(timeout=1e9)
     config = BatchMetricsConfig(batch_size=2, buffer_size=4, shutdown_timeout=0)
     async with collector(config, sinks=[series, stuck]) as metrics:

@@ -11,8 +11,8 @@ from trio_batchmetrics import BatchMetricsConfig, collector
 from trio_batchmetrics.abc import Receipt
 
 
-async def test_what_no_push_contained_by_the_end_is_failed(autojump_clock: MockClock) -> None:
-    """Two were pushed, the rest was merged and is given up at the deadline, to the second."""
+async def test_events_that_no_push_contained_by_the_end_have_failed(autojump_clock: MockClock) -> None:
+    """Two events were pushed; the others were merged and are given up at the deadline, to the second."""
     sink = MemorySink()
     async with collector(BatchMetricsConfig(batch_size=2, shutdown_timeout=4), sinks=[sink]) as metrics:
         record(metrics, 1, 2)
@@ -28,8 +28,8 @@ async def test_what_no_push_contained_by_the_end_is_failed(autojump_clock: MockC
     assert sink.backend == Snapshot(2, 3)
 
 
-async def test_leaving_pushes_what_is_merged_at_once(autojump_clock: MockClock) -> None:
-    """A backoff is cut short; the last push contains everything."""
+async def test_leaving_pushes_merged_events_at_once(autojump_clock: MockClock) -> None:
+    """A backoff is cut short, and the last push contains everything."""
     sink = MemorySink(Receipt(retry=True, retry_after=200))
     async with collector(BatchMetricsConfig(batch_size=10), sinks=[sink]) as metrics:
         record(metrics, 1, 12)
@@ -42,7 +42,7 @@ async def test_leaving_pushes_what_is_merged_at_once(autojump_clock: MockClock) 
 
 
 async def test_a_push_that_the_deadline_cuts_off_may_have_arrived(autojump_clock: MockClock) -> None:
-    """Its events are failed, and those of the push before stay delivered."""
+    """Its events have failed, and those of the push before stay delivered."""
     sink = MemorySink(None, ...)
     async with collector(BatchMetricsConfig(batch_size=2, shutdown_timeout=3), sinks=[sink]) as metrics:
         record(metrics, 1, 2)

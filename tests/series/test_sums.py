@@ -29,7 +29,7 @@ from trio_batchmetrics.abc import Payload, Receipt, SeriesSink
 
 
 def any_event(dice: random.Random) -> MetricEvent:
-    """Make an event of any kind, in one of a few series."""
+    """Create an event of any kind, in one of a few series."""
     some: Any = dice.choice(["a", "b", 1, True, None, "1"])
     seconds = dice.choice([0.005, 0.1, 0.3, 1, 10.5])
     number = dice.randint(0, 9)
@@ -48,8 +48,8 @@ def any_event(dice: random.Random) -> MetricEvent:
 
 
 @pytest.mark.parametrize("seed", range(8))
-async def test_what_a_back_end_has_adds_up_to_what_was_recorded(seed: int, autojump_clock: MockClock) -> None:
-    """Sums, counts, buckets and last values, static labels included, at each flush, whatever pushes failed before."""
+async def test_a_back_ends_series_add_up_to_the_recorded_events(seed: int, autojump_clock: MockClock) -> None:
+    """Sums, counts, buckets and last values, with static labels, agree at each flush, whatever pushes failed before."""
     dice = random.Random(seed)
     answers = [None, OSError(), Receipt(retry=True, retry_after=2), ..., Receipt(error="500")]
     sink = MemorySink(*[dice.choice(answers) for _ in range(40)], OSError(), takes=0.1, timeout=5)
@@ -73,11 +73,11 @@ async def test_what_a_back_end_has_adds_up_to_what_was_recorded(seed: int, autoj
 
 
 async def test_points_of_bound_instruments_are_merged_like_other_events(autojump_clock: MockClock) -> None:
-    """Each once, whether a push succeeds or not."""
+    """Each point is merged once, whether a push succeeds or not."""
     sums: list[float] = []
 
     class Sums(SeriesSink[None]):
-        """Adds up counters' values; its first three pushes fail."""
+        """A sink that adds up the values of counters, and whose first three pushes fail."""
 
         attempts = 0
 

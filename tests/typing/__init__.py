@@ -1,1 +1,1 @@
-"""What type checkers must make of the public names; never run."""
+"""What type checkers must infer for the public names; this code never runs."""
