@@ -5,6 +5,7 @@ How a page is run
 
 import ast
 import doctest
+import functools
 import importlib
 import inspect
 import logging
@@ -201,6 +202,7 @@ def test_every_page_can_be_reached_from_the_index() -> None:
 # ---------------------------------------------------------------------------------------------------------- guarantees
 
 
+@functools.cache
 def _defined_in(file: Path) -> set[str]:
     """Return the names of tests in a file: functions, ``Class::method``, and names of generated classes."""
     names: set[str] = set()

@@ -55,6 +55,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     for item in items:
         if _needs(item) or _FOLDER in item.path.parents:
             item.add_marker(pytest.mark.xdist_group("servers"))  # one worker runs them all: each starts once
+    items.sort(key=lambda item: item.get_closest_marker("xdist_group") is None)  # first, since they take the longest
     wanted = {*wanted_servers()}
     missing = {server for server in wanted if not is_installed(server)}
     _leave_out(config, items, SERVERS.keys() - wanted, "slow to build (make test-servers)")
