@@ -1,5 +1,5 @@
-# What a developer runs. Each target makes what it needs, virtual environments included; stamp files let a second run
-# skip what is done. CONTRIBUTING.md tells the rest.
+# The commands for developers. Each target makes everything it needs, including virtual environments; stamp files let a
+# second run skip finished steps. CONTRIBUTING.md explains the rest.
 #
 #   make demo         the example gateway on real HTTP traffic, about 20 s; leaves demo.sqlite3
 #   make test         the tests, on the wheel as built     (PYTEST_ARGS="-k ledger -x" to choose)
@@ -8,8 +8,8 @@
 #   make check        every static check
 #   make coverage     the tests again, with branch coverage; fails below `fail_under` in pyproject.toml
 #   make test-oldest  the tests on the oldest trio and attrs that pyproject.toml allows
-#   make bench        what recording costs, beside other clients; 5 min, with QUICK=1 under one    (BENCH_ARGS="…")
-#   make format       what ruff can mend by itself
+#   make bench        the cost of recording, alongside other clients; 5 min, or under one with QUICK=1    (BENCH_ARGS="…")
+#   make format       fixes the faults that ruff can fix
 #   make dist         the sdist and the wheel
 #   make clean        away with everything that is made
 
@@ -70,7 +70,7 @@ bench: $(VENV_BENCH)/bench.stamp servers
 
 # ------------------------------------------------------------------------------------------------------------ checking
 
-# The library is checked where nothing but `.[all]` is installed beside the checkers, so that a type cannot come from a
+# The library is checked where nothing but `.[all]` is installed next to the checkers, so that a type cannot come from a
 # package that users need not have; the rest is checked against what the tests and the example need.
 check: lint layout async house imports mypy mypy-rest pyright pyright-rest verifytypes  # `make -k check` goes on after a fault
 

@@ -22,7 +22,7 @@ Where things live::
     influxdb.py      events into a real InfluxDB, by influxdb_writer.py
     pacing.py        recording at a given rate
     gateway.py       a process that does so and says how much of a core it took
-    running.py       a share of a core, and what a task beside it feels
+    running.py       a share of a core, and what a task alongside it feels
     fairness.py      what a busy run loop loses
     memory.py        bytes, growth and pauses
     idling.py        wake-ups while nothing is recorded

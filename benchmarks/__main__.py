@@ -51,7 +51,7 @@ BENCHMARKS: Mapping[str, Callable[[Effort], Outcome]] = {
 def main() -> None:
     """Run benchmarks and show what they found."""
     parser = argparse.ArgumentParser(
-        prog="python -m benchmarks", description="What recording costs, beside other clients."
+        prog="python -m benchmarks", description="What recording costs, alongside other clients."
     )
     parser.add_argument("--quick", action="store_true", help="under a minute; the figures are rougher")
     parser.add_argument("--only", metavar="SUBSTRING", default="", help=f"of a name: {', '.join(BENCHMARKS)}")

@@ -1,4 +1,4 @@
-"""Events to the body of a ``_bulk`` request, beside the helpers of elasticsearch-py on equal documents."""
+"""Events to the body of a ``_bulk`` request, alongside the helpers of elasticsearch-py on equal documents."""
 
 from __future__ import annotations
 
@@ -91,7 +91,7 @@ def _actions(body: bytes) -> list[dict[str, Any]]:
     ]
 
 
-async def _beside(name: str, play: Callable[[BatchMetricsCollector], None], effort: Effort) -> Outcome:
+async def _alongside(name: str, play: Callable[[BatchMetricsCollector], None], effort: Effort) -> Outcome:
     sink = ElasticsearchSink("http://127.0.0.1:9200", index="metrics")
     sink.bind(SinkContext(run_id="0" * 32))
     chunks = await _chunks(play)
@@ -126,7 +126,10 @@ async def _beside(name: str, play: Callable[[BatchMetricsCollector], None], effo
 
 
 async def _run(effort: Effort) -> Outcome:
-    http, mixed = await _beside("an HTTP event", _http, effort), await _beside("an event of four kinds", _mixed, effort)
+    http, mixed = (
+        await _alongside("an HTTP event", _http, effort),
+        await _alongside("an event of four kinds", _mixed, effort),
+    )
     return Outcome([*http.figures, *mixed.figures])
 
 

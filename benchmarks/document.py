@@ -39,7 +39,7 @@ def _lines(results: Results) -> Iterator[str]:
 
 
 def write_page(results: Results) -> None:
-    """Replace what is between the markers, and the chart beside the page."""
+    """Replace what is between the markers, and the chart alongside the page."""
     text = PAGE.read_text(encoding="utf-8")
     inside = "\n".join([BEGIN, "", *_lines(results), "", END])
     replaced = re.sub(f"{BEGIN}.*{END}", lambda _: inside, text, flags=re.DOTALL)

@@ -89,7 +89,7 @@ def run(effort: Effort) -> Outcome:
         _, alone = trio.run(partial(_tasks, count, seconds, recording=False))
         name = f"{count:_} runnable tasks".replace("_", " ")
         figures.append(Figure(f"events lost with {name}", lost, "", 0))
-        figures.append(Figure(f"a sleep of 1 ms beside {name} that record ÷ that do not, p99", late / alone))
+        figures.append(Figure(f"a sleep of 1 ms alongside {name} that record ÷ that do not, p99", late / alone))
     for count in BURSTS:
         lost = trio.run(_bursts, count, seconds)
         figures.append(Figure(f"events lost with {count:_} between checkpoints".replace("_", " "), lost, "", 0))

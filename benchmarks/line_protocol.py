@@ -1,4 +1,4 @@
-"""An event as a line of InfluxDB's line protocol, beside influxdb-client's points, on equal data."""
+"""An event as a line of InfluxDB's line protocol, alongside influxdb-client's points, on equal data."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ class Chunks:
                     metrics.record_http_request(*request)
 
 
-async def _beside_a_peer(
+async def _alongside_a_peer(
     name: str, of: list[Request], static: dict[str, str], effort: Effort, target: float | None = 0.05
 ) -> Outcome:
     client: Any = import_module("influxdb_client")
@@ -99,9 +99,9 @@ async def _beside_a_peer(
 async def _run(effort: Effort) -> Outcome:
     of = requests(CHUNK)
     rounded = [(method, path, status, round(duration, 3)) for method, path, status, duration in of]
-    short = await _beside_a_peer("3 labels and 2 static ones, milliseconds", rounded, STATIC, effort)
-    exact = await _beside_a_peer("3 labels and 2 static ones, all 17 digits", of, STATIC, effort)
-    bare = await _beside_a_peer("3 labels and no more, all 17 digits", of, {}, effort, None)
+    short = await _alongside_a_peer("3 labels and 2 static ones, milliseconds", rounded, STATIC, effort)
+    exact = await _alongside_a_peer("3 labels and 2 static ones, all 17 digits", of, STATIC, effort)
+    bare = await _alongside_a_peer("3 labels and no more, all 17 digits", of, {}, effort, None)
     return Outcome([*short.figures, *exact.figures, *bare.figures], short.costs)
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 __all__ = ["PEERS", "description"]
 
 PEERS = ("prometheus_client", "opentelemetry-sdk", "statsd", "datadog", "influxdb-client", "elasticsearch")
-"""The clients that it is measured beside."""
+"""The clients that it is measured alongside."""
 
 
 def _cpu() -> str:

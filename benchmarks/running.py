@@ -18,7 +18,7 @@ __all__ = ["run"]
 RATES = {10_000: 2.5, 100_000: 25.0}
 """Events a second, and the most that recording them may take of a core, in per cent."""
 NAP = 0.001
-"""Seconds that the task beside sleeps each time."""
+"""Seconds that the task alongside sleeps each time."""
 ROUND = 0.5
 """Seconds that it does so in a round: several hundred sleeps, and short enough to be left alone sometimes."""
 
@@ -67,23 +67,23 @@ async def _p99(client: str) -> float:
     return statistics.quantiles(taken, n=100)[98]
 
 
-async def _beside(effort: Effort) -> list[Figure]:
+async def _alongside(effort: Effort) -> list[Figure]:
     """Return how much longer a short sleep takes in a program that records."""
     idle: list[float] = []
     busy: list[float] = []
     for _ in range(2 * max(3, effort.processes)):
         idle.append(await _p99("nothing"))
         busy.append(await _p99("ours"))
-    name = "a sleep of 1 ms, p99: beside 10 000 events/s"
+    name = "a sleep of 1 ms, p99: alongside 10 000 events/s"
     late = [1e6 * (min(p99s) - NAP) for p99s in (idle, busy)]
     return [
-        ratio(f"{name} ÷ beside none", busy, idle, 1.25),
+        ratio(f"{name} ÷ alongside nothing", busy, idle, 1.25),
         Figure(f"{name}, how much too long", late[1], "µs"),
-        Figure("a sleep of 1 ms, p99: beside none, how much too long", late[0], "µs"),
+        Figure("a sleep of 1 ms, p99: alongside nothing, how much too long", late[0], "µs"),
     ]
 
 
 def run(effort: Effort) -> Outcome:
     """Measure."""
     shares = [figure for rate, target in RATES.items() for figure in _shares(rate, target, effort)]
-    return Outcome([*shares, *trio.run(_beside, effort)])
+    return Outcome([*shares, *trio.run(_alongside, effort)])

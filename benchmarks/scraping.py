@@ -1,4 +1,4 @@
-"""A page for Prometheus to scrape, beside the one that prometheus_client writes of the same series."""
+"""A page for Prometheus to scrape, alongside the one that prometheus_client writes of the same series."""
 
 from __future__ import annotations
 
@@ -78,7 +78,7 @@ def _filled(subject: Subject) -> tuple[PrometheusSink, Callable[[], None]]:
     return sink, change
 
 
-async def _beside(subject: Subject, effort: Effort) -> list[Figure]:
+async def _alongside(subject: Subject, effort: Effort) -> list[Figure]:
     sink, change = _filled(subject)
     ours = {"sink": sink}
     theirs = {"generate_latest": _client().generate_latest, "registry": subject.registry}
@@ -97,8 +97,8 @@ async def _beside(subject: Subject, effort: Effort) -> list[Figure]:
 
 async def _run(effort: Effort) -> Outcome:
     number = effort.events // 100
-    figures = await _beside(_counters(number), effort)
-    return Outcome([*figures, *await _beside(_histograms(number // 10), effort)])
+    figures = await _alongside(_counters(number), effort)
+    return Outcome([*figures, *await _alongside(_histograms(number // 10), effort)])
 
 
 def run(effort: Effort) -> Outcome:

@@ -57,7 +57,7 @@ def _ours(name: str, metrics: BatchMetricsCollector, of: list[tuple[str, str, in
     return Contender(name, CALL, names, calls=len(of), loop=LOOP, finish=finish, client="ours, up to series")
 
 
-async def _beside_a_peer(effort: Effort) -> Outcome:
+async def _alongside_a_peer(effort: Effort) -> Outcome:
     of = requests(EVENTS)
     theirs: dict[str, Any] = {"requests": of, "histogram": prometheus().histogram}
     statement = "histogram.labels(method, path, status).observe(duration)"
@@ -93,8 +93,8 @@ async def _at_length(effort: Effort) -> Outcome:
 
 
 async def _run(effort: Effort) -> Outcome:
-    beside, length = await _beside_a_peer(effort), await _at_length(effort)
-    return Outcome([*beside.figures, *length.figures], beside.costs)
+    alongside, length = await _alongside_a_peer(effort), await _at_length(effort)
+    return Outcome([*alongside.figures, *length.figures], alongside.costs)
 
 
 def run(effort: Effort) -> Outcome:
