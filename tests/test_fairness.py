@@ -317,3 +317,14 @@ def test_a_short_turn_ends_after_a_long_step() -> None:
     turn = Turn(Clock(), work)
     work.now = 0.1
     assert turn.over
+
+
+async def test_a_sink_with_a_byte_limit_gets_its_turn_before_it_gives_events_up() -> None:
+    """Alongside a series sink, the flush task doesn't wait for room. In each pass, either task may run first."""
+    sink = Encoding(max_payload_bytes=10_000)
+    async with collector(BatchMetricsConfig(batch_size=10, buffer_size=20), sinks=[sink, PrometheusSink()]) as metrics:
+        for _ in range(100):
+            for _ in range(20):
+                metrics.record_cache_metric("redis", "hit")
+            await trio.lowlevel.checkpoint()
+    assert balanced(metrics.stats()).sinks["encoding"].failures == {}, "a full buffer refuses new events instead"
