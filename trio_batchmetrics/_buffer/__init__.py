@@ -2,10 +2,11 @@
 
 ::
 
-    buffer           Buffer: recorders put rows in and the flush task takes batches out; decides on a full buffer
-    batching         groups rows into batches, and refuses or evicts events when there is no room
+    buffer           Buffer, the interface: recorders put rows in, and the flush task takes batches out
+    batching         groups rows into batches; decides when the buffer is full, and refuses or evicts events then
     waiting_batches  the queue of waiting batches; chooses the event to evict
-    flush_signal     the memory channel that wakes the flush task
+    flush_signal     the memory channel that wakes the parked flush task when a batch opens; it then waits in
+                     ``_ledger.pending_batch`` until that batch is full or due
     waiters          the tasks in arecord() that wait for room
     handed_in        rows from other threads, until Trio's thread moves them into a batch
 

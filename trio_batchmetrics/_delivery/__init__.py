@@ -3,7 +3,8 @@
 ::
 
     base             the life cycle that all delivery tasks share: start, wait for work, end
-    event_delivery   the task of an event sink: take, attempt, settle; decides on retries, 413 and rejections
+    event_delivery   the task of an event sink: take, attempt, settle; decides on retries, rejections and
+                     payloads that are too large (413; ``_http.responses`` maps a status to a receipt)
     series_delivery  the task of a series sink: merge, then push snapshots
     packing          takes events from the queue and encodes them, within the sink's limits
     room             the signal that a queue has become shorter

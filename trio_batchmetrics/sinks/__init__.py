@@ -1,4 +1,8 @@
-"""The sinks that come with the library: one module or folder per back-end. Importable without their extras."""
+"""The sinks that come with the library: one module or folder per back-end. Importable without their extras.
+
+A sink over HTTP inherits ``_http.HTTPSink``, and ``EventSink`` or ``SeriesSink``. Its ``send`` makes a request with
+``self.server``, maps the response with ``receipt_from``, and catches ``NoResponseError``.
+"""
 
 from __future__ import annotations
 
