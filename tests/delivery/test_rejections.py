@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import pytest
 import trio
 from trio.testing import MockClock
 
 from tests.delivery.sinks import EncodingSink, ScriptedSink, account, record, upto
-from tests.helpers import balanced, report_balanced
-from trio_batchmetrics import BatchMetricsConfig, collector
-from trio_batchmetrics.abc import Receipt
+from tests.helpers import balanced, ids, report_balanced
+from trio_batchmetrics import BatchMetricsConfig, MetricEvent, collector
+from trio_batchmetrics.abc import EventSink, Payload, Receipt
 
 
 @pytest.mark.parametrize("bad", [[1], [7], [499], [500, 501], [3, 4, 700], upto(1000)])
@@ -73,3 +75,23 @@ async def test_a_refusal_of_the_whole_payload_fails_it_at_once(autojump_clock: M
     stats = account(metrics)
     assert (stats.failed, stats.failures, stats.delivered) == (2, {"refused": 2}, 2)
     assert (stats.retries, stats.last_error) == (0, "401")
+
+
+async def test_a_payload_has_only_the_events_that_could_be_encoded(autojump_clock: MockClock) -> None:
+    """``payload.events`` corresponds to the parts, so that positions in a receipt name the right events."""
+    sent: list[list[int]] = []
+
+    class Picky(EventSink[str]):
+        def encode(self, events: Sequence[MetricEvent]) -> str:
+            if 2 in ids([*events]):
+                raise ValueError("not this one")
+            return "x"
+
+        async def send(self, payload: Payload[str]) -> None:
+            sent.append(ids([*payload.events]))
+
+    async with collector(sinks=[Picky()]) as metrics:
+        for number in range(1, 5):
+            metrics.record_counter("c", {"id": number}, 1)
+    assert sent == [[1, 3, 4]]
+    assert balanced(metrics.stats()).sinks["picky"].rejected == 1
