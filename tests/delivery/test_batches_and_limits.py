@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import pytest
 import trio
 from trio.testing import MockClock, wait_all_tasks_blocked
@@ -16,7 +18,8 @@ from tests.delivery.sinks import (
     upto,
 )
 from tests.helpers import balanced
-from trio_batchmetrics import BatchMetricsConfig, collector
+from trio_batchmetrics import BatchMetricsConfig, MetricEvent, collector
+from trio_batchmetrics.abc import EventSink, Payload
 
 
 async def test_an_attempt_takes_everything_that_is_queued_across_batches_in_order(autojump_clock: MockClock) -> None:
@@ -113,3 +116,22 @@ async def test_encode_is_not_called_where_it_is_not_overridden(autojump_clock: M
         await metrics.flush()
     assert sink.attempts[0].parts == ()
     assert sink.payloads == [[1, 2]]
+
+
+async def test_a_sink_may_lower_its_own_limit_while_it_is_open(autojump_clock: MockClock) -> None:
+    """A back-end may state its limit with its first response."""
+    sent: list[int] = []
+
+    class Learning(EventSink[str]):
+        def encode(self, events: Sequence[MetricEvent]) -> str:
+            return "x" * len(events)
+
+        async def send(self, payload: Payload[str]) -> None:
+            sent.append(len(payload.events))
+            self.max_payload_bytes = 2
+
+    async with collector(BatchMetricsConfig(batch_size=6), sinks=[Learning()]) as metrics:
+        record(metrics, 1, 6)
+        await metrics.flush()
+        record(metrics, 7, 12)
+    assert sent == [6, 2, 2, 2]

@@ -189,7 +189,7 @@ class Batching:
                 raise
 
     def _shut_gate(self) -> None:
-        """Make Trio's thread run maintenance before it records maintenance_due."""
+        """Make Trio's thread run maintenance before it records the next row."""
         self.gate, self._refusals = False, None
 
     def _maintain_once(self) -> None:

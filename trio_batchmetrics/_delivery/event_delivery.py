@@ -89,7 +89,8 @@ class EventDelivery(Delivery):
         """How many more events fit into the queue, not counting those in flight or about to be taken."""
         queued, aside = self._queue.count, self._aside.count
         room = self._capacity - queued - aside
-        if self._in_flight is None and not aside and self._packer.any_size:
+        any_size = self._sink.max_payload_bytes is None or not self._packer.encodes
+        if any_size and self._in_flight is None and not aside:
             room += min(queued, self._capacity, self._sink.max_events or self._capacity)
         return room
 
@@ -155,9 +156,9 @@ class EventDelivery(Delivery):
         if self._one_by_one:
             self._one_by_one -= 1
             limit = min(limit, self._queue.first)
-        if self._packer.any_size:
-            return Request(self._queue.pop(limit))
-        return await self._packer.take(self._queue, limit)
+        if self._packer.encodes and self._sink.max_payload_bytes is not None:
+            return await self._packer.take(self._queue, limit)
+        return Request(self._queue.pop(limit))
 
     def _resume_set_aside(self) -> bool:
         """Resume events that were set aside, if any are due; give up those whose retry deadline has passed."""

@@ -42,9 +42,8 @@ class Packer:
         """
         self.turn: Turn = Turn()
         self._sink = sink
-        self._encodes = type(sink).encode is not EventSink[Any].encode
-        self.any_size: bool = sink.max_payload_bytes is None or not self._encodes
-        """Whether a payload takes all queued events up to ``max_events``, regardless of their encoded size."""
+        self.encodes: bool = type(sink).encode is not EventSink[Any].encode
+        """Whether the sink encodes events, so that its ``max_payload_bytes`` applies, which it may change at any time."""
         self._key = key
         self._reject = reject
         self._payloads = 0
@@ -81,7 +80,7 @@ class Packer:
     async def pack(self, request: Request) -> Payload[Any]:
         """Encode the events of a request. Events that cannot be encoded are rejected and removed from it."""
         events, parts, batch = request.events, list[Any](), None
-        if self._encodes and events.count > CHUNK:
+        if self.encodes and events.count > CHUNK:
             rest, events = events, SliceQueue()
             self.turn.begin()
             while rest.count:
@@ -90,7 +89,7 @@ class Packer:
                 good, encoded = self._encode(rest.pop(CHUNK))
                 events.extend(good)
                 parts += encoded
-        elif self._encodes and events.count:
+        elif self.encodes and events.count:
             batch = events.events()
             events, parts = self._encode(events, batch)
         payload = self._payload(events, parts, batch if events is request.events else None)

@@ -77,8 +77,7 @@ class SeriesDelivery(Delivery):
                 self._ledger.merge_failed(self.counters, batch, count)
                 self._attempts.note(f"merge: {describe(exc)}")
                 return
-            if chunk is not chunks[-1]:
-                start += len(chunk)
+            start += len(chunk)
         if len(refused) < count:
             self._merged, self._last_push_begun = True, False
         settle = self._ledger.scraped if self._sink.scraped else self._ledger.merged

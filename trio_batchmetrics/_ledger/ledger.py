@@ -37,15 +37,12 @@ from datetime import datetime
 from typing import Any
 
 from .counters import DROPPED, FAILED, PROCESSED, SPOOLED, SinkCounters, Verdict
-from .pending_batch import MAX_EVENT_SINKS, SETTLING, PendingBatch, PendingBatches
+from .pending_batch import MAX_EVENT_SINKS, NO_SINKS, SETTLING, PendingBatch, PendingBatches
 from .recorded import Recorded
 from .stats import BatchMetricsStats, FlushReport
 from .watermarks import FlushWaiter, Watermarks
 
 __all__ = ["Ledger"]
-
-_NOBODY: frozenset[SinkCounters] = frozenset()
-
 
 _DELIVERED = Verdict.DELIVERED  # CPython 3.11 takes 0.2 µs to look up an enum member
 
@@ -196,7 +193,7 @@ class Ledger:
                 self._settle(batch, outcome, count)
 
     def _settle(
-        self, batch: PendingBatch, outcome: int, count: int, refused_by: frozenset[SinkCounters] = _NOBODY
+        self, batch: PendingBatch, outcome: int, count: int, refused_by: frozenset[SinkCounters] = NO_SINKS
     ) -> None:
         """Settle events that every event sink has settled. The outcome is final unless series sinks still owe one."""
         outcome = max(outcome, batch.at_least)

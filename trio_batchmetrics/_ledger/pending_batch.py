@@ -9,7 +9,7 @@ import trio
 from .._concurrency import Turn, Waker
 from .counters import FAILED, PROCESSED, SPOOLED, SinkCounters
 
-__all__ = ["MAX_EVENT_SINKS", "SETTLING", "PendingBatch", "PendingBatches"]
+__all__ = ["MAX_EVENT_SINKS", "NO_SINKS", "SETTLING", "PendingBatch", "PendingBatches"]
 
 MAX_EVENT_SINKS = 80
 """The limit keeps ``3 × sinks + 2`` within a batch's single byte per event."""
@@ -26,7 +26,7 @@ SETTLING = tuple(_settling(outcome) for outcome in (PROCESSED, SPOOLED, FAILED))
 _NONE_REFUSED: dict[int, frozenset[SinkCounters]] = {}
 """Shared by all batches without a refused event. Never changed."""
 
-_NOBODY: frozenset[SinkCounters] = frozenset()
+NO_SINKS: frozenset[SinkCounters] = frozenset()
 
 
 class PendingBatch:
@@ -95,7 +95,7 @@ class PendingBatch:
         self.outcomes: bytearray | None = None
         """One byte per event handed over: ``3 × (event sinks that owe an outcome) + (the worst outcome so far)``. None
         if at most one event sink owes an outcome: a count is enough then."""
-        self.owing: frozenset[SinkCounters] = _NOBODY
+        self.owing: frozenset[SinkCounters] = NO_SINKS
         """The series sinks that owe an outcome for the events they have merged, until a push succeeds."""
         self.refused: dict[int, frozenset[SinkCounters]] = _NONE_REFUSED
         """The exceptions: by an event's position among those handed over, the series sinks that have refused it."""
@@ -112,7 +112,7 @@ class PendingBatch:
         """Note that a series sink has refused the event at this position."""
         if not self.refused:
             self.refused = {}
-        self.refused[at] = self.refused.get(at, _NOBODY) | {counters}
+        self.refused[at] = self.refused.get(at, NO_SINKS) | {counters}
 
     def mark_ready(self, waker: Waker, turn: Turn) -> None:
         """Mark the batch to be taken at once.
