@@ -43,7 +43,7 @@ class Packer:
         self.turn: Turn = Turn()
         self._sink = sink
         self.encodes: bool = type(sink).encode is not EventSink[Any].encode
-        """Whether the sink encodes events, so that its ``max_payload_bytes`` applies, which it may change at any time."""
+        """Whether the sink encodes events. Then its ``max_payload_bytes`` applies, which it may change at any time."""
         self._key = key
         self._reject = reject
         self._payloads = 0
