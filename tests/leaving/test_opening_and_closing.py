@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -12,6 +13,7 @@ from trio.testing import MockClock
 from tests.helpers import balanced
 from tests.leaving.sinks import record
 from trio_batchmetrics import BatchMetricsCollector, BatchMetricsConfig, collector
+from trio_batchmetrics.abc import SinkContext
 from trio_batchmetrics.testing import RecordingSink, StuckSink
 
 
@@ -116,3 +118,24 @@ async def test_a_sink_whose_settings_cannot_work_is_refused_at_once(setting: str
     setattr(sink, setting, value)
     with pytest.raises(ValueError, match=setting):
         collector(sinks=[RecordingSink(), sink])
+
+
+@pytest.mark.skipif(not Path("/proc/self/fd").is_dir(), reason="the system doesn't list a process's descriptors there")
+async def test_a_collector_that_runs_no_task_holds_no_descriptor() -> None:
+    """It is disabled, or failed to open. Nothing of it is left to the garbage collector, which may warn about it."""
+
+    class Unbindable(RecordingSink):
+        def bind(self, context: SinkContext) -> None:
+            raise ValueError("not here")
+
+    def descriptors() -> int:
+        return len([*Path("/proc/self/fd").iterdir()])
+
+    before = descriptors()
+    async with collector(BatchMetricsConfig(enabled=False), sinks=[]) as metrics:
+        metrics.record_cache_metric("redis", "hit")
+        assert descriptors() == before
+    with pytest.raises(ValueError, match="not here") as raised:
+        await collector(sinks=[Unbindable()]).__aenter__()
+    assert descriptors() == before
+    del raised

@@ -75,7 +75,10 @@ class Engine:
             self._connect(counters, sinks, room)
         except BaseException:
             self._done.set()  # the engine never opens
+            self._waker.close()
             raise
+        if not config.enabled:
+            self._waker.close()  # no task of the library runs, so none has to be woken
         self._deliveries: tuple[EventDelivery | SeriesDelivery, ...] = (*self._event_sinks, *self._series_sinks)
 
     def _connect(self, counters: list[SinkCounters], sinks: Mapping[str, Any], room: RoomSignal) -> None:
