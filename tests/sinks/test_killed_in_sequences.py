@@ -180,13 +180,26 @@ def read_kind(kind: str, root: Path, scratch: Path, *, fragile: bool) -> set[int
         if kind == LINES and ".jsonl" in file.name and file.read_bytes()[:1] == b"{":
             found.update(read_lines(file, is_copy=True))
         elif kind == DATABASE and file.read_bytes()[:16] == b"SQLite format 3\0":
-            (scratch / str(number)).mkdir(parents=True)
-            try:
-                found.update(read_database(file, scratch / str(number)))
-            except (AssertionError, sqlite3.DatabaseError):
-                if not fragile:
-                    raise
+            found.update(read_with_its_log(file, root, scratch / str(number), fragile=fragile))
     return found
+
+
+def read_with_its_log(file: Path, root: Path, scratch: Path, *, fragile: bool) -> list[int]:
+    """Read a database that may have been moved, and its process killed, while the log was being copied into it.
+
+    Then it is whole only together with that log, which keeps its old name.
+    """
+    logs = [None, *(each for each in files_below(root) if each.name.endswith("-wal") and each.stat().st_size)]
+    errors: list[Exception] = []
+    for number, log in enumerate(logs):
+        (scratch / str(number)).mkdir(parents=True)
+        try:
+            return read_database(file, scratch / str(number), log)
+        except (AssertionError, sqlite3.DatabaseError) as error:
+            errors.append(error)
+    if not fragile:
+        raise errors[0]
+    return []
 
 
 @pytest.mark.parametrize("number", range(KILLS))
