@@ -101,7 +101,7 @@ class EventDelivery(Delivery):
 
     def offer(self, batch: PendingBatch) -> None:
         """Queue a batch that was handed over. If it doesn't fit, the oldest events fail as ``queue_full``."""
-        excess = len(batch.rows) - self.room
+        excess = len(batch.events) - self.room
         if excess > 0:
             oldest = self._aside.pop(excess)  # events set aside are older than all queued events
             oldest.extend(self._queue.pop(excess - oldest.count))

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from itertools import groupby
 from typing import NamedTuple
 
-from .._events import Batch
+from .._events import Batch, join
 from .._ledger import Ledger, PendingBatch, SinkCounters, Verdict
 
 __all__ = ["Slice", "SliceQueue"]
@@ -23,7 +23,8 @@ class Slice(NamedTuple):
     @property
     def serials(self) -> range:
         """The serial numbers of its events."""
-        return range(self.batch.first_serial + self.start, self.batch.first_serial + self.stop)
+        serials: range = self.batch.events.ids.serials[self.start : self.stop]
+        return serials
 
 
 class SliceQueue:
@@ -50,7 +51,7 @@ class SliceQueue:
 
     def append(self, batch: PendingBatch) -> None:
         """Append all events of a batch."""
-        size = len(batch.rows)
+        size = len(batch.events)
         self._slices.append(Slice(batch, 0, size))
         self.count += size
 
@@ -102,15 +103,9 @@ class SliceQueue:
 
     def events(self) -> Batch:
         """Return the events as the batch that sinks receive."""
-        if len(self._slices) == 1:
-            only = self._slices[0]
-            batch, start, stop = only.batch, only.start, only.stop
-            rows = batch.rows if stop - start == len(batch.rows) else batch.rows[start:stop]
-            serials = range(batch.first_serial + start, batch.first_serial + stop)
-            return Batch(rows, None, (serials,), plain=batch.plain)
-        rows = [row for one in self._slices for row in one.batch.rows[one.start : one.stop]]
-        plain = all(one.batch.plain for one in self._slices)
-        return Batch(rows, None, [one.serials for one in self._slices] or (range(0),), plain=plain)
+        if not self._slices:
+            return Batch([])
+        return join([(one.batch.events, one.start, one.stop) for one in self._slices])
 
     def settle(self, ledger: Ledger, counters: SinkCounters, verdict: Verdict, reason: str = "") -> None:
         """Settle all events with the same verdict."""

@@ -2,19 +2,25 @@
 
 ::
 
-    schema      MetricEvent, label(), measure(), @metric_event: how an event class is declared
+    schema      MetricEvent, Schema, Measure: what an event class declares
+    declaring   label(), measure(), @metric_event: how it declares that
     builtin     the event classes that come with the library
-    batch       Batch: a read-only sequence of events, built from rows on access
-    compiled    recorder and checks, compiled from an event class's declaration
-    validation  which events are valid; their values normalized
+    compiled    the recorder of an event class, compiled from its declaration
+    rows        what recorders leave for the flush task
+    validation  the valid events among some rows, and their columns
+    reading     checks the rows of one class by column
+    examining   checks one row by itself, and finds its fault
+    invalid     why an event is invalid, and its log line
+    columns     Columns: the events of one class in a batch, by column
+    batch       Batch: a read-only sequence of events, with ids and columns; events are built on access
     measured    which values count as numbers
     points      the check of histogram points
-    invalid     why an event is invalid, and its log line
-    values      label values: captured by value, read-only, as text
+    values      label values: captured by value, read-only, plain in columns, as text
     numbers     the user's numbers, checked, and numbers as text
     bounds      the user's bucket bounds for histograms
     limits      the largest labels that a back-end accepts
-    as_json     labels and measured fields as text, and the JSON form of an event
+    as_json     labels and measured fields of one event, and its JSON form
+    json_lines  the JSON form of whole batches, by column
 
 Imports ``_exceptions`` and ``_reprs``. Recorders, series and sinks use it to read events; it does not know where an
 event waits or goes.
@@ -23,30 +29,22 @@ event waits or goes.
 from __future__ import annotations
 
 from .as_json import compact_json, fields_of, json_form, json_line, labels_of, rfc3339
-from .batch import Batch, Row, UnusualRow, is_plain, rows_and_groups
+from .batch import Batch, Origin, batch_of, join, rows_of
 from .bounds import checked_bounds
 from .builtin import BackendRequest, CacheMetric, Counter, Gauge, HealthCheck, Histogram, HistogramPoint, HttpRequest
+from .columns import Columns, EventIds
 from .compiled import compiled_recorder, event_by_value
+from .declaring import label, measure, metric_event
+from .examining import checked
 from .invalid import InvalidError, InvalidEvents, not_an_event
+from .json_lines import JSONTexts, fields_texts, json_lines, json_texts, lines_with, seconds_of
 from .limits import LIMITS, Limits, checked_limits
 from .measured import fault_of, number
-from .numbers import as_float, number_texts
-from .schema import (
-    COUNTER,
-    GAUGE,
-    HISTOGRAM,
-    OVERFLOW,
-    Kind,
-    Measure,
-    MetricEvent,
-    Schema,
-    is_event,
-    label,
-    measure,
-    metric_event,
-)
-from .validation import checked, groups_of, plain_rows, valid
-from .values import ReadOnlyDict, Unreadable, by_value, captured, text
+from .numbers import as_float, float_texts, number_texts
+from .rows import Row, UnusualRow
+from .schema import COUNTER, GAUGE, HISTOGRAM, OVERFLOW, Kind, LabelField, Measure, MetricEvent, Schema, is_event
+from .validation import valid
+from .values import LabelValue, ReadOnlyDict, Unreadable, by_value, captured, text
 
 __all__ = [
     "COUNTER",
@@ -57,7 +55,9 @@ __all__ = [
     "BackendRequest",
     "Batch",
     "CacheMetric",
+    "Columns",
     "Counter",
+    "EventIds",
     "Gauge",
     "HealthCheck",
     "Histogram",
@@ -65,16 +65,21 @@ __all__ = [
     "HttpRequest",
     "InvalidError",
     "InvalidEvents",
+    "JSONTexts",
     "Kind",
+    "LabelField",
+    "LabelValue",
     "Limits",
     "Measure",
     "MetricEvent",
+    "Origin",
     "ReadOnlyDict",
     "Row",
     "Schema",
     "Unreadable",
     "UnusualRow",
     "as_float",
+    "batch_of",
     "by_value",
     "captured",
     "checked",
@@ -85,21 +90,25 @@ __all__ = [
     "event_by_value",
     "fault_of",
     "fields_of",
-    "groups_of",
+    "fields_texts",
+    "float_texts",
     "is_event",
-    "is_plain",
+    "join",
     "json_form",
     "json_line",
+    "json_lines",
+    "json_texts",
     "label",
     "labels_of",
+    "lines_with",
     "measure",
     "metric_event",
     "not_an_event",
     "number",
     "number_texts",
-    "plain_rows",
     "rfc3339",
-    "rows_and_groups",
+    "rows_of",
+    "seconds_of",
     "text",
     "valid",
 ]

@@ -1,38 +1,33 @@
-"""Batches: events on their way to a sink, with their serial numbers."""
+"""Batches: events on their way to a sink, with their permanent ids and, read once for all sinks, their columns."""
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
-from itertools import chain
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, ClassVar, cast, overload
 
+import attrs
+
 from .._reprs import tolerant_repr
+from .columns import Columns, EventIds, concatenated, joined
+from .rows import Row, UnusualRow, class_of, event_of
 from .schema import MetricEvent
+from .validation import columns_of
+from .values import ReadOnlyDict
 
-__all__ = ["Batch", "Groups", "Row", "UnusualRow", "event_of", "is_plain", "plain_as_they_stand", "rows_and_groups"]
-
-Row = tuple[Any, ...] | MetricEvent
-"""A recorder's output: ``(class, timestamp, *fields)``, or an event that the application built."""
-
-
-class UnusualRow(tuple[Any, ...]):
-    """A row with an explicit timestamp, or with a label of another type than declared; validation makes it plain."""
-
-    __slots__ = ()
+__all__ = ["Batch", "Origin", "batch_of", "join", "rows_of"]
 
 
-Groups = dict[type[MetricEvent], list[tuple[Any, ...]]]
-"""Plain rows by class, in recording order: two of their labels are equal only if their texts are."""
+@attrs.define(eq=False)
+class Origin:
+    """What all batches of one collector's run share."""
 
-
-def event_of(row: Row) -> MetricEvent:
-    """Return the event that a row represents."""
-    if type(row) is tuple:
-        event: MetricEvent = row[0](*row[2:], timestamp=row[1])
-        return event
-    assert isinstance(row, MetricEvent)  # noqa: S101 - a row is either a tuple or an event
-    return row
+    run_id: str = ""
+    """The prefix of their events' ids."""
+    static_labels: Mapping[str, str] = attrs.field(factory=ReadOnlyDict[str, str])
+    """Labels of every event, as text; an event's own label wins."""
+    kept: dict[Any, Any] = attrs.field(factory=dict[Any, Any], repr=False)
+    """Texts that sinks share (:mod:`.json_lines`)."""
 
 
 @tolerant_repr
@@ -42,43 +37,70 @@ class Batch(Sequence[MetricEvent]):
     Events are built on first access, once each; counting them by kind builds none. Immutable.
 
     Example:
-        >>> from trio_batchmetrics import CacheMetric
-        >>> from trio_batchmetrics._events.batch import Batch
+        >>> from trio_batchmetrics import Batch, CacheMetric
         >>> batch = Batch([CacheMetric("redis", "hit", timestamp=1), CacheMetric("redis", "miss", timestamp=2)])
         >>> len(batch), batch.kinds(), batch[-1].operation
         (2, {'CacheMetric': 2}, 'miss')
     """
 
-    __slots__ = ("_groups", "_plain", "_rows", "_runs")
+    __slots__ = ("_columns", "_ids", "_parts", "_rows", "_timestamps", "origin")
 
     def __init__(
         self,
-        rows: Sequence[Row],
-        groups: Groups | None = None,
-        runs: Sequence[range] | None = None,
+        events: Sequence[Row],
         *,
-        plain: bool = False,
+        ids: EventIds | None = None,
+        origin: Origin | None = None,
+        columns: Sequence[Columns] | None = None,
+        parts: Sequence[tuple[Batch, int, int]] = (),
     ) -> None:
-        """Create a batch of rows; a list is kept, not copied, and its rows become events on access.
+        """Create a batch of events.
 
         Args:
-            rows: the events, in recording order.
-            groups: the same events by class, if they have been grouped.
-            runs: the serial numbers of the events; by default from 0 on.
-            plain: whether the rows have passed validation, and those that are tuples are plain.
+            events: the events, in recording order. For the library, also rows, which become events on access; it keeps
+                a list, and copies any other sequence.
+            ids: the events' ids; by default, their serial numbers count from 0. For the library.
+            origin: what the batch shares with the others of its collector. For the library.
+            columns: the events by class and column, if they have been read. For the library.
+            parts: the batches, with start and stop, that these events are the slices of. For the library.
         """
-        self._rows: list[Row] = rows if isinstance(rows, list) else list(rows)
-        self._groups: Groups | None = groups
-        self._runs: Sequence[range] = (range(len(self._rows)),) if runs is None else runs
-        self._plain: bool = plain
+        self._rows: list[Row] = events if isinstance(events, list) else list(events)
+        self.origin: Origin = Origin() if origin is None else origin
+        """What all batches of one collector share. For the library."""
+        self._ids: EventIds = EventIds(self.origin.run_id, range(len(self._rows))) if ids is None else ids
+        self._columns: Sequence[Columns] | None = columns
+        self._parts: Sequence[tuple[Batch, int, int]] = parts
+        self._timestamps: Sequence[int] | None = None
 
     @property
-    def serials(self) -> Sequence[int]:
-        """The serial number of each event: unique within the collector's life, and the same each time it is encoded.
+    def ids(self) -> EventIds:
+        """The permanent id of each event, ``run_id:serial``: the same in each attempt and for every sink."""
+        return self._ids
 
-        Together with :attr:`SinkContext.run_id` it identifies the event wherever it is sent.
+    def columns(self) -> Sequence[Columns]:
+        """Return the events by class and column, validated and reduced to plain values; see :class:`Columns`.
+
+        They are read once for all sinks. A slice of a batch has slices of its columns.
+
+        Raises:
+            ValueError: an event is invalid. The batches that sinks get from a collector contain none.
         """
-        return self._runs[0] if len(self._runs) == 1 else [*chain.from_iterable(self._runs)]
+        if self._columns is None:
+            read = _columns_of_parts(self._parts) if self._parts else columns_of(self._rows, self._ids)
+            self._columns = read
+        return self._columns
+
+    @property
+    def timestamps(self) -> Sequence[int]:
+        """The timestamp of each event, in nanoseconds since 1970 (UTC).
+
+        Raises:
+            ValueError: an event is invalid; see :meth:`columns`.
+        """
+        if self._timestamps is None:
+            found = self.columns()
+            self._timestamps = found[0].timestamps if len(found) == 1 else _in_order(found, len(self))
+        return self._timestamps
 
     def __len__(self) -> int:
         """Return the number of events."""
@@ -91,11 +113,26 @@ class Batch(Sequence[MetricEvent]):
     def __getitem__(self, index: int | slice) -> MetricEvent | Batch:
         """Return one event, or a batch of several."""
         if isinstance(index, slice):
-            return Batch(self._rows[index], None, _runs(self.serials[index]), plain=self._plain)
+            start, stop, step = index.indices(len(self._rows))
+            parts = self._parts_between(start, stop) if step == 1 else ()
+            return Batch(self._rows[index], ids=self._ids[index], origin=self.origin, parts=parts)
         row = self._rows[index]
-        if isinstance(row, tuple):
+        if type(row) is tuple or type(row) is UnusualRow:
             row = self._rows[index] = event_of(row)
-        return row
+        return cast("MetricEvent", row)
+
+    def _parts_between(self, start: int, stop: int) -> Sequence[tuple[Batch, int, int]]:
+        """Return the slices of batches whose columns, one after the other, are those of a slice; none if not read."""
+        if self._columns is not None:
+            return ((self, start, stop),) if start < stop else ()
+        parts: list[tuple[Batch, int, int]] = []
+        position = 0
+        for batch, first, last in self._parts:
+            begin, end = max(start - position, 0), min(stop - position, last - first)
+            if begin < end:
+                parts.append((batch, first + begin, first + end))
+            position += last - first
+        return parts
 
     def __iter__(self) -> Iterator[MetricEvent]:
         """Yield the events in recording order."""
@@ -116,27 +153,51 @@ class Batch(Sequence[MetricEvent]):
 
     def kinds(self) -> dict[str, int]:
         """Count the events by kind: class name to count, sorted by name."""
-        counts = Counter(row[0].__name__ if type(row) is tuple else type(row).__name__ for row in self._rows)
+        counts = Counter(class_of(row).__name__ for row in self._rows)
         return dict(sorted(counts.items()))
 
 
-def _runs(serials: Sequence[int]) -> Sequence[range]:
-    if isinstance(serials, range):
-        return (serials,)
-    return [range(serial, serial + 1) for serial in serials] or (range(0),)
+def _in_order(found: Sequence[Columns], size: int) -> list[int]:
+    """Return the timestamps of all classes in recording order."""
+    timestamps = [0] * size
+    for columns in found:
+        for at, timestamp in zip(columns.positions, columns.timestamps, strict=True):
+            timestamps[at] = timestamp
+    return timestamps
 
 
-def plain_as_they_stand(batch: Batch) -> list[tuple[Any, ...]] | None:
-    """Return a batch's rows if they are all plain and none of its events has been accessed yet; else None."""
-    rows: list[Any] = batch._rows  # pyright: ignore[reportPrivateUsage]  # for the library; not for users
-    return rows if batch._plain and {*map(type, rows)} == {tuple} else None  # pyright: ignore[reportPrivateUsage]
+def _columns_of_parts(parts: Sequence[tuple[Batch, int, int]]) -> Sequence[Columns]:
+    found: list[tuple[int, Sequence[Columns]]] = []
+    position = 0
+    for batch, start, stop in parts:
+        cut = (columns.between(start, stop) for columns in batch.columns())
+        found.append((position, [columns for columns in cut if columns is not None]))
+        position += stop - start
+    return found[0][1] if len(found) == 1 else joined(found)
 
 
-def rows_and_groups(batch: Batch) -> tuple[list[Row], Groups | None]:
-    """Return a batch's rows (its own list, not a copy), and the same by class if they have been grouped."""
-    return batch._rows, batch._groups  # pyright: ignore[reportPrivateUsage]  # for the library; not for users
+def join(parts: Sequence[tuple[Batch, int, int]]) -> Batch:
+    """Return the events of several slices of one collector's batches, one after the other, as one batch.
+
+    Args:
+        parts: each batch, with the start and the stop of the slice; at least one.
+    """
+    if len(parts) == 1:
+        batch, start, stop = parts[0]
+        return batch if start == 0 and stop == len(batch) else batch[start:stop]
+    origin = parts[0][0].origin
+    rows = [row for batch, start, stop in parts for row in batch._rows[start:stop]]  # pyright: ignore[reportPrivateUsage]
+    ids = [batch.ids[start:stop] for batch, start, stop in parts]
+    given = {serial: event_id for each in ids for serial, event_id in each.given.items()}
+    serials = concatenated([each.serials for each in ids])
+    return Batch(rows, ids=EventIds(origin.run_id, serials, given), origin=origin, parts=parts)
 
 
-def is_plain(batch: Batch) -> bool:
-    """Return whether those of a batch's rows that are tuples are plain."""
-    return batch._plain  # pyright: ignore[reportPrivateUsage]  # for the library; not for users
+def rows_of(batch: Batch) -> list[Row]:
+    """Return a batch's rows: its own list, not a copy. For the library."""
+    return batch._rows  # pyright: ignore[reportPrivateUsage]
+
+
+def batch_of(events: Sequence[MetricEvent]) -> Batch:
+    """Return events as a batch: themselves, if they are one."""
+    return events if isinstance(events, Batch) else Batch([*events])

@@ -7,7 +7,8 @@ from typing import Any
 
 import attrs
 
-from .schema import Kind, MetricEvent, instrument_name, label, label_set, measure, metric_event, value_of
+from .declaring import instrument_name, label, label_set, measure, metric_event, value_of
+from .schema import Kind, MetricEvent
 from .values import read_only
 
 __all__ = [

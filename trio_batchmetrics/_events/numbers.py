@@ -10,7 +10,7 @@ import math
 from collections.abc import Callable, Sequence
 from importlib import import_module
 
-__all__ = ["as_float", "number_texts"]
+__all__ = ["as_float", "float_texts", "number_texts"]
 
 
 def as_float(value: object) -> float | None:
@@ -42,3 +42,17 @@ def _with_msgspec() -> Callable[[Sequence[float]], list[str]] | None:
 
 number_texts: Callable[[Sequence[float]], list[str]] = _with_msgspec() or _without_msgspec
 """Return each of the finite floats, or 64-bit ints, as text that JSON, Go and Python read as the same number."""
+
+
+_REPR_LEAST, _REPR_MOST = 1e-4, 1e16
+"""The range in which ``repr`` writes a float without an exponent, as msgspec does in a slightly larger one."""
+
+
+def float_texts(numbers: Sequence[float]) -> list[str]:
+    """Return the ``repr`` of each of some finite floats, with or without msgspec."""
+    texts = number_texts(numbers)
+    if numbers and (max(numbers) >= _REPR_MOST or min(numbers) < _REPR_LEAST):
+        for at, number in enumerate(numbers):
+            if number and not _REPR_LEAST <= abs(number) < _REPR_MOST:
+                texts[at] = repr(number)
+    return texts

@@ -1,4 +1,4 @@
-"""Label values: captured by value at the call, read-only afterwards, and text in the end.
+"""Label values: captured by value at the call, read-only afterwards, plain in columns, and text in the end.
 
 Most labels are text and numbers, which nothing can change. It takes a recorder 15 ns to find out: CPython's garbage
 collector does not track a dict of such objects (:func:`gc.is_tracked`; from 3.14 on it tracks every dict, so each one
@@ -16,7 +16,18 @@ from typing import Any, Generic, NoReturn, TypeVar, cast
 
 from .._reprs import type_name
 
-__all__ = ["UNCHANGING", "ReadOnlyDict", "Unreadable", "by_value", "captured", "read_only", "text"]
+__all__ = [
+    "LARGE",
+    "UNCHANGING",
+    "LabelValue",
+    "ReadOnlyDict",
+    "Unreadable",
+    "by_value",
+    "captured",
+    "plain_label",
+    "read_only",
+    "text",
+]
 
 _KeyT = TypeVar("_KeyT")
 _ValueT = TypeVar("_ValueT")
@@ -47,6 +58,66 @@ def text(value: object) -> str | None:
         except UnicodeEncodeError:
             return string.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
     return string
+
+
+LARGE = 1 << 63
+"""An int from here on may have no text (``sys.set_int_max_str_digits``), so it is converted when it is validated."""
+
+
+class LabelValue:
+    """A ``bool``, ``int`` or ``float`` among labels that would equal another value with a different text.
+
+    ``True``, ``1`` and ``1.0`` are equal in Python but are three label values. This object equals only those of the same
+    type and text. ``str`` returns the text, and ``value`` is the value as the application gave it.
+
+    Example:
+        >>> from trio_batchmetrics.abc import LabelValue
+        >>> str(LabelValue(True)), LabelValue(True) == LabelValue(1.0), LabelValue(1.0).value
+        ('true', False, 1.0)
+    """
+
+    __slots__ = ("_hash", "_text", "value")
+
+    def __init__(self, value: float) -> None:
+        """Wrap a bool, int or float."""
+        self.value: float = value
+        self._text = text(value) or ""
+        self._hash = hash((type(value), self._text))
+
+    def __eq__(self, other: object) -> bool:
+        """Compare type and text."""
+        return isinstance(other, LabelValue) and type(self.value) is type(other.value) and self._text == other._text
+
+    def __hash__(self) -> int:
+        """Hash type and text."""
+        return self._hash
+
+    def __str__(self) -> str:
+        """Return the text."""
+        return self._text
+
+    def __repr__(self) -> str:
+        return f"LabelValue({self.value!r})"
+
+
+def plain_label(value: object, *, among_bools: bool = False) -> Any:
+    """Return a label value reduced to a plain one that is equal to others only if their texts are equal.
+
+    Args:
+        value: the value.
+        among_bools: whether bools in its column stay as they are; otherwise, ints do.
+
+    Raises:
+        Exception: of any kind, if the value has no text.
+    """
+    kind = type(value)
+    if kind is str or value is None:
+        return value
+    if kind is bool:
+        return value if among_bools else LabelValue(cast("bool", value))
+    if kind is int and -LARGE < cast("int", value) < LARGE:
+        return LabelValue(cast("int", value)) if among_bools else value
+    return LabelValue(cast("float", value)) if kind is float else text(value)
 
 
 def _refuse(*_: object, **__: object) -> NoReturn:

@@ -37,7 +37,7 @@ class PendingBatch:
     * *open*: recorders append to ``rows``;
     * *sealed*: the batch accepts no more rows and waits for the flush task;
     * *taken*: the flush task checks the batch and merges it into the series sinks;
-    * handed over: ``rows`` are the valid events, and every event sink has them in its queue.
+    * handed over: ``events`` are the valid events, and every event sink has them in its queue.
 
     Batches are taken and handed over in the order of their numbers, so "is this event in that snapshot" and "does that
     flush wait for this event" are comparisons of numbers (:mod:`.watermarks`).
@@ -48,11 +48,10 @@ class PendingBatch:
         "at_least",
         "due",
         "evicted",
-        "first_serial",
+        "events",
         "number",
         "outcomes",
         "owing",
-        "plain",
         "points",
         "ready",
         "refused",
@@ -86,10 +85,8 @@ class PendingBatch:
         """Rows that were evicted while waiting."""
         self.settled: int = 0
         """Events that every event sink has settled, or that were dropped."""
-        self.first_serial: int = 0
-        """The serial number of the first event that was handed over."""
-        self.plain: bool = True
-        """Whether all handed-over rows that are tuples are plain (see ``_events.validation``)."""
+        self.events: Any = None
+        """The ``Batch`` of the valid events, from the hand-over on."""
         self.at_least: int = PROCESSED
         """The best outcome that the batch's events can still get; any sink may report a worse one."""
         self.outcomes: bytearray | None = None

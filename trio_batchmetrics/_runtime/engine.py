@@ -25,7 +25,7 @@ from .._buffer import Buffer
 from .._concurrency import Turn, Waker
 from .._config import BatchMetricsConfig
 from .._delivery import EventDelivery, RoomSignal, SeriesDelivery
-from .._events import InvalidEvents, ReadOnlyDict, text
+from .._events import InvalidEvents, Origin, ReadOnlyDict, text
 from .._ledger import BatchMetricsStats, FlushReport, Ledger, LossReporter, SinkCounters, warn
 from .._recording import Host, Instruments
 from ..abc import EventSink, SinkContext
@@ -67,12 +67,13 @@ class Engine:
         self._done = trio.Event()
         self._event_sinks: list[EventDelivery] = []
         self._series_sinks: list[SeriesDelivery] = []
+        origin = _origin(config)
         self._flush_task = FlushTask(
-            self.buffer, self.ledger, self._event_sinks, self._series_sinks, self._waker, clock, turn, room, invalid
+            self.buffer, self.ledger, self._event_sinks, self._series_sinks, self._waker, clock, turn, room, invalid, origin
         )
         forget_at_fork(self)
         try:
-            self._connect(counters, sinks, room)
+            self._connect(counters, sinks, room, origin)
         except BaseException:
             self._done.set()  # the engine never opens
             self._waker.close()
@@ -81,11 +82,13 @@ class Engine:
             self._waker.close()  # no task of the library runs, so none has to be woken
         self._deliveries: tuple[EventDelivery | SeriesDelivery, ...] = (*self._event_sinks, *self._series_sinks)
 
-    def _connect(self, counters: list[SinkCounters], sinks: Mapping[str, Any], room: RoomSignal) -> None:
+    def _connect(
+        self, counters: list[SinkCounters], sinks: Mapping[str, Any], room: RoomSignal, origin: Origin
+    ) -> None:
         """Bind each sink and create its delivery."""
-        run_id = uuid.uuid4().hex
+        run_id = origin.run_id
         context = attrs.evolve(
-            _context(self.config, self.instruments, run_id), instance=instance_name(self), hand_over=self.hand_over
+            _context(self.config, self.instruments, origin), instance=instance_name(self), hand_over=self.hand_over
         )
         report = self._reporter.notify
         for one, sink in zip(counters, sinks.values(), strict=True):
@@ -245,14 +248,19 @@ async def _saved_interrupt() -> KeyboardInterrupt | None:
     return None
 
 
-def _context(config: BatchMetricsConfig, instruments: Instruments, run_id: str) -> SinkContext:
+def _origin(config: BatchMetricsConfig) -> Origin:
     static = {name: string for name, value in config.static_labels.items() if (string := text(value)) is not None}
+    return Origin(uuid.uuid4().hex, ReadOnlyDict(static))
+
+
+def _context(config: BatchMetricsConfig, instruments: Instruments, origin: Origin) -> SinkContext:
     return SinkContext(
-        static_labels=ReadOnlyDict(static),
+        static_labels=origin.static_labels,
         enable_compression=config.enable_compression,
         max_series=config.max_series,
         bounds=ReadOnlyDict(config.bounds),
-        run_id=run_id,
+        run_id=origin.run_id,
         declared=MappingProxyType(instruments.declared),
         bound=instruments.bound,
+        origin=origin,
     )

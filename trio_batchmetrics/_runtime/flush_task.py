@@ -10,7 +10,7 @@ import trio
 from .._buffer import Buffer
 from .._concurrency import Turn, Waker
 from .._delivery import CHUNK, EventDelivery, RoomSignal, SeriesDelivery
-from .._events import Batch, InvalidEvents, is_plain, rows_and_groups, valid
+from .._events import Batch, InvalidEvents, Origin, join, valid
 from .._ledger import Ledger, PendingBatch
 
 __all__ = ["FlushTask"]
@@ -30,6 +30,7 @@ class FlushTask:
         turn: Turn,
         room: RoomSignal,
         invalid: InvalidEvents,
+        origin: Origin,
     ) -> None:
         """Create the flush task of a buffer; :meth:`run` is the task.
 
@@ -43,10 +44,12 @@ class FlushTask:
             turn: limits how long the task works before it yields to others.
             room: signals that a sink's queue has become shorter.
             invalid: records why events are invalid.
+            origin: what all batches have in common.
         """
         self._turn = turn
         self._buffer = buffer
         self._invalid = invalid
+        self._origin = origin
         self._ledger = ledger
         self._event_sinks = event_sinks
         self._series_sinks = series_sinks
@@ -119,36 +122,33 @@ class FlushTask:
 
     async def _hand_over(self, batch: PendingBatch) -> None:
         chunks = await self._take(batch)
-        if len(chunks) == 1:
-            batch.rows, batch.plain = rows_and_groups(chunks[0])[0], is_plain(chunks[0])
-        else:
-            batch.rows = [row for chunk in chunks for row in rows_and_groups(chunk)[0]]
-            batch.plain = all(map(is_plain, chunks))
-        rows, batch.first_serial = batch.rows, self._serial
-        if not rows:
+        if not chunks:
             return
+        batch.events = join([(chunk, 0, len(chunk)) for chunk in chunks])
+        count = len(batch.events)
         for series_sink in self._series_sinks:
-            await series_sink.merge(batch, chunks, len(rows), self._turn)
-        self._ledger.hand_over(batch, len(rows), datetime.now(UTC))
+            await series_sink.merge(batch, chunks, count, self._turn)
+        self._ledger.hand_over(batch, count, datetime.now(UTC))
         self.last_flush = self._clock.current_time()
         for series_sink in self._series_sinks:
             series_sink.wake()
         for event_sink in self._event_sinks:
             event_sink.offer(batch)
-        self._serial += len(rows)
 
     async def _take(self, batch: PendingBatch) -> list[Batch]:
-        """Take a batch and return its valid events."""
-        rows = self._buffer.take(batch)
+        """Take a batch; return its valid events, with their serial numbers, in chunks."""
+        rows, batch.rows = self._buffer.take(batch), []
         chunks: list[Batch] = []
         bad = len(rows)
         for start in range(0, len(rows), CHUNK):
             if start and self._turn.over:
                 await self._turn.yield_to_others()
-            chunk = valid(rows[start : start + CHUNK] if len(rows) > CHUNK else rows, self._invalid.note)
-            if good := len(chunk):
-                bad -= good
-                chunks.append(chunk)
+            part = rows[start : start + CHUNK] if len(rows) > CHUNK else rows
+            good, ids, columns = valid(part, self._invalid.note, run_id=self._origin.run_id, first=self._serial)
+            if good:
+                bad -= len(good)
+                self._serial += len(good)
+                chunks.append(Batch(good, ids=ids, origin=self._origin, columns=columns))
             self._invalid.log()
         if bad:
             self._ledger.invalid(batch, bad)

@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from operator import itemgetter
+from collections.abc import Callable
 from typing import Any
 
 import attrs
 
-from .._events import Batch, Measure, MetricEvent, checked, rows_and_groups
+from .._events import Measure
 from .cells import Cell, Family
 
-__all__ = ["Column", "Known", "Reader", "Row", "key_of", "places_of"]
-
-Row = tuple[Any, ...]
+__all__ = ["Column", "Known"]
 
 
 class Known(dict[Any, Cell]):
@@ -38,36 +35,12 @@ class Known(dict[Any, Cell]):
 
 @attrs.frozen
 class Column:
-    """One measure of an event class: where its values stand in a row, and its series."""
+    """One measure of an event class, and the series that its values are added to."""
 
     name: str
     family: Family
-    at: int | None
+    measured: bool
+    """Whether there is a value column; otherwise, each event counts as 1."""
     known: Known
     declared: Measure | None = None
-    """What was declared of that name when this was made, of whatever kind."""
-
-
-@attrs.frozen
-class Reader:
-    """How the rows of an event class with declared labels are read."""
-
-    key: Callable[[Row], Any]
-    columns: tuple[Column, ...]
-
-
-def key_of(places: Sequence[int]) -> Callable[[Row], Any]:
-    """Return a function that takes a row's labels, as a tuple."""
-    if not places:
-        return lambda _: ()
-    getter: Callable[[Row], Any]
-    getter = itemgetter(*places) if len(places) > 1 else itemgetter(slice(places[0], places[0] + 1))
-    return getter
-
-
-def places_of(events: Sequence[MetricEvent], event_class: type[MetricEvent]) -> list[int]:
-    """Return the positions of the events of a class, without those that are invalid."""
-    if isinstance(events, Batch):
-        rows, _ = rows_and_groups(events)
-        return [at for at, row in enumerate(rows) if (row[0] if type(row) is tuple else type(row)) is event_class]
-    return [at for at, event in enumerate(events) if type(event) is event_class and checked(event) is not None]
+    """What was declared of that name when this was created, of whatever kind."""

@@ -7,7 +7,7 @@ from typing import Any
 
 import attrs
 
-from .._events import Measure
+from .._events import Measure, Origin
 from .._reprs import tolerant_repr
 
 __all__ = ["SinkContext"]
@@ -27,7 +27,7 @@ class SinkContext:
     bounds: Mapping[str, tuple[float, ...]] = attrs.field(factory=dict[str, tuple[float, ...]])
     """Histogram bucket bounds by instrument name; they override the declared ones."""
     run_id: str = ""
-    """A unique identifier of the collector's run; with a serial number (``Batch.serials``) it identifies an event."""
+    """A unique identifier of the collector's run; with a serial number it identifies an event (``Batch.ids``)."""
     instance: str = ""
     """Identifies the process in which the block was entered: ``host:pid``, or ``host:pid:2`` for the second collector
     that is open in it. In a container, ``host`` has a part that no other container with the same host name has."""
@@ -35,6 +35,10 @@ class SinkContext:
     """Declared instruments by name: their kind, unit, description and bounds. See ``Measure.of_kind``."""
     bound: Sequence[tuple[Measure, Mapping[str, Any]]] = ()
     """The bound instruments created so far, with their labels; it only grows."""
+    origin: Origin = attrs.field(
+        default=attrs.Factory(lambda self: Origin(self.run_id, self.static_labels), takes_self=True), repr=False
+    )
+    """What all batches of the collector share. For the library."""
     hand_over: Callable[[], Awaitable[None]] | None = None
     """Collects the bound instruments, and returns once everything recorded before the call is merged; to be called in
     Trio's thread, while the block is open. None: there is no collector."""

@@ -38,9 +38,23 @@ from operator import add
 from threading import get_ident
 from typing import Any
 
-from .._events import COUNTER, GAUGE, HISTOGRAM, LIMITS, OVERFLOW, Kind, Measure, MetricEvent, Schema, groups_of, text
+from .._events import (
+    COUNTER,
+    GAUGE,
+    HISTOGRAM,
+    LIMITS,
+    OVERFLOW,
+    Batch,
+    Columns,
+    Kind,
+    Measure,
+    MetricEvent,
+    Schema,
+    text,
+    valid,
+)
 from .cells import Cell, Family, Metric, refusing
-from .columns import Column, Known, Reader, Row, key_of, places_of
+from .columns import Column, Known
 from .context import SinkContext
 from .identity import Identity
 
@@ -52,8 +66,23 @@ _logger = logging.getLogger("trio_batchmetrics")
 _SPARE_MAX_CHARS = 8_000_000
 """Most characters of labels that are remembered without a series: 50 000 usual label sets, or eight of a megabyte."""
 
-_OVERFLOWED = tuple(OVERFLOW.items())
-"""The labels of what has overflowed already, in a bound instrument."""
+_OVERFLOWED = (tuple(OVERFLOW.items()),)
+"""The labels of events whose labels were lost already, in a bound instrument."""
+
+
+def _columns_of(events: Sequence[MetricEvent]) -> Sequence[Columns]:
+    """Return the columns of a batch; of any other sequence of events, those of the valid ones, at their positions."""
+    if isinstance(events, Batch):
+        return events.columns()
+    bad: list[int] = []
+    rows, _, found = valid([*events])
+    if len(rows) < len(events):
+        places = {id(row): at for at, row in enumerate(rows)}
+        bad = [at for at, event in enumerate(events) if id(event) not in places]
+        good = [at for at in range(len(events)) if at not in bad]
+        for columns in found:
+            columns.positions = [good[at] for at in columns.positions]
+    return found
 
 
 class SeriesStore:
@@ -94,7 +123,7 @@ class SeriesStore:
         self._taken_names: dict[Hashable, Family] = {}
         self.overflowed: dict[str, int] = {}
         """How many events of an instrument lost their labels to ``max_series``, by its name."""
-        self._readers: dict[type, Reader] = {}
+        self._declared: dict[Schema, list[Column]] = {}
         self._named: dict[Hashable, Column] = {}
         self._now = 0
         self._settled = 0
@@ -124,15 +153,10 @@ class SeriesStore:
         try:
             # No two merges have the same time, so that a cell that was not updated since has not changed since.
             self._now = max(self._clock(), self._now + 1)
-            for event_class, rows in groups_of(events).items():
-                schema: Any = event_class.__metric_schema__
-                if schema.named:
-                    found = self._merge_named(schema, rows)
-                else:
-                    found = self._merge_declared(event_class, schema, rows)
-                if found:
-                    places = places_of(events, event_class)
-                    refused |= {places[at]: reason for at, reason in found.items()}
+            for columns in _columns_of(events):
+                merge = self._merge_named if columns.schema.named else self._merge_declared
+                if found := merge(columns):
+                    refused |= {columns.positions[at]: reason for at, reason in found.items()}
             self._settled = self._now
         finally:
             self._working = False
@@ -201,7 +225,7 @@ class SeriesStore:
                 column.known.forget()
 
     def _columns(self) -> list[Column]:
-        return [*self._named.values(), *(column for reader in self._readers.values() for column in reader.columns)]
+        return [*self._named.values(), *(column for columns in self._declared.values() for column in columns)]
 
     def _adopt(self) -> None:
         """Have the series of the bound instruments that were created since the last time. Nothing in other threads."""
@@ -233,91 +257,85 @@ class SeriesStore:
 
     # -- classes with declared labels
 
-    def _merge_declared(self, event_class: type[MetricEvent], schema: Schema, rows: Sequence[Row]) -> dict[int, str]:
-        reader = self._readers.get(event_class)
-        if reader is None:
-            reader = self._readers[event_class] = self._reader(schema)
-        keys = [*map(reader.key, rows)]
+    def _merge_declared(self, columns: Columns) -> dict[int, str]:
+        schema, keys = columns.schema, columns.label_sets
+        known = self._declared.get(schema)
+        if known is None:
+            known = self._declared[schema] = [self._column_of(schema, measure) for measure in schema.measures]
         refused: dict[int, str] = {}
-        for column in reader.columns:
-            self._add(column, keys, rows)
+        values = iter(columns.values)
+        for column in known:
+            self._add(column, keys, next(values) if column.measured else None, columns.timestamps)
             refused |= self._look_after(column, keys)
         return refused
 
-    def _reader(self, schema: Schema) -> Reader:
-        place = {field: at for at, field in enumerate(schema.fields, start=2)}
-        names = [item.name for item in schema.labels]
-        columns: list[Column] = []
-        for measure in schema.measures:
-            family = self._family(measure)
-            at = None if measure.field is None else place[measure.field]
-            columns.append(Column(measure.name, family, at, Known(partial(self._cell_of_values, family, names))))
-        return Reader(key_of([place[item.field] for item in schema.labels]), tuple(columns))
+    def _column_of(self, schema: Schema, measure: Measure) -> Column:
+        family = self._family(measure)
+        known = Known(lambda key: self._cell(family, schema.label_pairs(key)))
+        return Column(measure.name, family, measure.field is not None, known)
 
-    def _cell_of_values(self, family: Family, names: Sequence[str], values: Sequence[object]) -> Cell:
-        return self._cell(family, zip(names, values, strict=True))
-
-    def _add(self, column: Column, keys: Sequence[Any], rows: Sequence[Row]) -> None:
-        known, at, kind, now = column.known, column.at, column.family.measure.kind, self._now
+    def _add(
+        self, column: Column, keys: Sequence[Any], values: Sequence[float] | None, timestamps: Sequence[int]
+    ) -> None:
+        known, kind, now = column.known, column.family.measure.kind, self._now
         column.family.updated = now
-        if at is None:
+        if values is None:
             for key, count in Tallied(keys).items():
                 cell = known[key]
                 cell.value += count
                 cell.updated = now
         elif kind is HISTOGRAM:
             bounds = column.family.bounds
-            for key, row in zip(keys, rows, strict=True):
+            for key, value in zip(keys, values, strict=True):
                 cell = known[key]
-                value = row[at]
                 bucket = bisect_left(bounds, value)
                 cell.counts[bucket] += 1  # from here on no call, for the sake of other threads
                 cell.value += value
                 cell.updated = now
         elif kind is COUNTER:
-            for key, row in zip(keys, rows, strict=True):
+            for key, value in zip(keys, values, strict=True):
                 cell = known[key]
-                cell.value += row[at]
+                cell.value += value
                 cell.updated = now
         else:
-            latest = {known[key]: row for key, row in zip(keys, rows, strict=True)}
-            for cell, row in latest.items():
-                if cell.updated != now or cell.set_at <= row[1]:  # another class may have set it after this one
-                    cell.value, cell.set_at = row[at], row[1]
+            latest = {known[key]: at for at, key in enumerate(keys)}
+            for cell, at in latest.items():
+                if cell.updated != now or cell.set_at <= timestamps[at]:  # another class may have set it after this one
+                    cell.value, cell.set_at = values[at], timestamps[at]
                 cell.updated = now
 
     # -- events that carry their instrument's name and their labels
 
-    def _merge_named(self, schema: Schema, rows: Sequence[Row]) -> dict[int, str]:
-        kind = schema.measures[0].kind
-        by_name: dict[str, list[Row]] = {}
-        for row in rows:
-            by_name.setdefault(row[2], []).append(row)
+    def _merge_named(self, columns: Columns) -> dict[int, str]:
+        schema, timestamps = columns.schema, columns.timestamps
+        by_name: dict[str, list[int]] = {}
+        for at, name in enumerate(columns.labels[0]):
+            by_name.setdefault(name, []).append(at)
         refused: dict[int, str] = {}
-        for name, same in by_name.items():
-            column = self._column(schema, kind, name, same[0])
-            keys = [tuple(row[3].items()) for row in same]
+        for name, places in by_name.items():
+            keys = [columns.label_sets[at] for at in places]
+            values = [[column[at] for at in places] for column in columns.values]
+            column = self._named_column(schema, name, values)
             if schema.buckets:
                 column.family.updated = self._now
-                for key, row in zip(keys, same, strict=True):
-                    self._add_point(column.family, column.known[key], *row[5:])
+                for key, total, bounds, counts in zip(keys, *values[1:], strict=True):
+                    self._add_point(column.family, column.known[key], total, bounds, counts)
             else:
-                self._add(column, keys, same)
-            if found := self._look_after(column, keys):
-                places = [at for at, row in enumerate(rows) if row[2] == name]
-                refused |= {places[at]: reason for at, reason in found.items()}
+                self._add(column, keys, values[0], [timestamps[at] for at in places])
+            refused |= {places[at]: reason for at, reason in self._look_after(column, keys).items()}
         return refused
 
-    def _column(self, schema: Schema, kind: Kind, name: str, row: Row) -> Column:
-        """Return where the rows of a name go; a bound instrument may have been declared since the last."""
+    def _named_column(self, schema: Schema, name: str, values: Sequence[Sequence[Any]]) -> Column:
+        """Return where the values of a name go; a bound instrument may have been declared since the last time."""
+        kind = schema.measures[0].kind
         declaration = self._context.declared.get(name)
         column = self._named.get((kind, name))
         if column is None or column.declared is not declaration:
             declared = None if declaration is None else declaration.of_kind(kind)
-            own = Measure("value", kind, text(name) or "", bounds=row[6] if schema.buckets else None)
+            own = Measure("value", kind, text(name) or "", bounds=values[2][0] if schema.buckets else None)
             family = self._family(declared or own)
-            known = Known(partial(self._cell, family))
-            column = self._named[kind, name] = Column(own.name, family, 4, known, declaration)
+            known = Known(lambda key: self._cell(family, schema.label_pairs(key)))
+            column = self._named[kind, name] = Column(own.name, family, True, known, declaration)
             if declared is not None and declared.name == family.measure.name:
                 family.measure = declared
         return column
@@ -432,7 +450,7 @@ class SeriesStore:
         """
         known, overflow = column.known, column.family.overflow
         if overflow is not None and overflow.updated == self._now:
-            count = sum(known[key] is overflow and key != _OVERFLOWED for key in keys)
+            count = sum(known[key] is overflow and key[1:2] != _OVERFLOWED for key in keys)
             if count:
                 self.overflowed[column.name] = self.overflowed.get(column.name, 0) + count
         refused: dict[int, str] = {}

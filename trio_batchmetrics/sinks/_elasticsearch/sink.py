@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Literal, Unpack
 from urllib.parse import quote
 
-from ..._events import MetricEvent, compact_json
+from ..._events import MetricEvent, batch_of, compact_json
 from ..._exceptions import ConfigError
 from ..._http import EventSettings, HTTPSink, NoResponseError, Response, receipt_from
 from ...abc import EventSink, Payload, Receipt, SinkContext
@@ -111,8 +111,7 @@ class ElasticsearchSink(HTTPSink, EventSink[bytes]):
         self._params = {"filter_path": FILTER_PATH, "timeout": f"{max(1, round(self.timeout * 500))}ms"}
 
     def _empty(self) -> BulkBody:
-        run_id, static = self.context.run_id, self.context.static_labels
-        return BulkBody(self._action, self._index.at, run_id, static, self._limits)
+        return BulkBody(self._action, self._index.at, self.context.origin, self._limits)
 
     def bind(self, context: SinkContext) -> None:
         """Bind the sink to a collector's context."""
@@ -122,7 +121,7 @@ class ElasticsearchSink(HTTPSink, EventSink[bytes]):
 
     def encode(self, events: Sequence[MetricEvent]) -> bytes:
         """Return the events as lines of a request's body."""
-        return self._body.lines(events)
+        return self._body.lines(batch_of(events))
 
     async def send(self, payload: Payload[bytes]) -> Receipt:
         """Write the payload, after putting the template if that is due."""

@@ -84,30 +84,35 @@ class HeadMaker:
         """Characters of all heads that were made."""
         self._forgotten = 0
         self._heads: dict[Hashable, list[Heads]] = {}
-        self.named: Heads = self._of("named", [Heads(self._of_named)])[0]
-        """Of events that carry their name and labels, by name and pairs of label and value."""
 
-    def of_class(self, event_class: type, schema: Schema) -> list[Heads]:
-        """Return the heads of a class with declared labels, by label values: one for each of its measures.
-
-        Args:
-            event_class: the class.
-            schema: its declaration.
-        """
-        known = self._heads.get(event_class)
+    def of_class(self, schema: Schema) -> list[Heads]:
+        """Return the heads of a class, by label set (``Columns.label_sets``): one for each of its measures."""
+        known = self._heads.get(schema)
         if known is None:
-            names = [label.name for label in schema.labels]
-            known = [Heads(self._maker(measure.name, names)) for measure in schema.measures]
-            self._of(event_class, known)
+            known = [Heads(self._maker(schema, measure.name)) for measure in schema.measures]
+            self._heads[schema] = known
         return known
 
-    def point(self, name: str, bounds: tuple[float, ...]) -> Heads:
-        """Return the heads of histograms that are counted by bucket, by pairs of label and value."""
+    def point(self, schema: Schema, bounds: tuple[float, ...]) -> Heads:
+        """Return the heads of histograms that are counted by bucket, by label set."""
+        key = (schema, bounds)
+        known = self._heads.get(key)
+        if known is None:
+            known = self._heads[key] = [Heads(self._maker(schema, "", ["count", "sum", *bucket_names(bounds)]))]
+        return known[0]
+
+    def series(self, name: str, bounds: tuple[float, ...] | None) -> Heads:
+        """Return the heads of the series of an instrument, by pairs of label and text.
+
+        Args:
+            name: the instrument's name.
+            bounds: a histogram's bucket bounds; None for other kinds.
+        """
         key = (name, bounds)
         known = self._heads.get(key)
         if known is None:
-            fields = ["count", "sum", *bucket_names(bounds)]
-            known = self._of(key, [Heads(lambda pairs: self.head(name, pairs, fields))])
+            fields = ["value"] if bounds is None else ["count", "sum", *bucket_names(bounds)]
+            known = self._heads[key] = [Heads(lambda pairs: self.head(name, pairs, fields))]
         return known[0]
 
     def forget(self) -> None:
@@ -115,8 +120,7 @@ class HeadMaker:
         many = sum(len(heads) for known in self._heads.values() for heads in known) > self._most
         if many or self.made - self._forgotten > _KEPT_MAX_CHARS:
             self._forgotten = self.made
-            self._heads = {"named": [self.named]}
-            self.named.clear()
+            self._heads = {}
             self.doubts.clear()
 
     def head(self, name: str, pairs: Iterable[tuple[object, object]], fields: Collection[str] = ("value",)) -> str:
@@ -149,12 +153,7 @@ class HeadMaker:
             self._losses.add((name, tuple(sorted(labels.items())), *fields), key.replaced, self._most)
         return head
 
-    def _of(self, key: Hashable, heads: list[Heads]) -> list[Heads]:
-        self._heads[key] = heads
-        return heads
-
-    def _of_named(self, labels: tuple[str, tuple[tuple[str, object], ...]]) -> str:
-        return self.head(*labels)
-
-    def _maker(self, name: str, labels: list[str]) -> Callable[[Any], str]:
-        return lambda values: self.head(name, zip(labels, values, strict=True))
+    def _maker(self, schema: Schema, name: str, fields: Collection[str] = ("value",)) -> Callable[[Any], str]:
+        if schema.named:
+            return lambda key: self.head(key[0], schema.label_pairs(key), fields)
+        return lambda key: self.head(name, schema.label_pairs(key), fields)

@@ -51,9 +51,9 @@ class SeriesLines:
                 try:
                     if metric.kind is Kind.HISTOGRAM:
                         fields = bucket_fields(point.value, metric.bounds, point.counts)
-                        lines.append(f"{self.heads.point(metric.name, metric.bounds)[pairs]}{fields} {now}\n")
+                        lines.append(f"{self.heads.series(metric.name, metric.bounds)[pairs]}{fields} {now}\n")
                     else:
-                        lines.append(f"{self.heads.named[metric.name, pairs]}{float(point.value)!r} {now}\n")
+                        lines.append(f"{self.heads.series(metric.name, None)[pairs]}{float(point.value)!r} {now}\n")
                 except ValueError as exc:
                     if not self._warned:
                         self._warned = True

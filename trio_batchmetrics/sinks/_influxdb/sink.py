@@ -156,7 +156,7 @@ class InfluxDBSink(InfluxDBServer, EventSink[bytes]):
                 self._begin()
             if self._dialect is not None and (unknown or self._dialect != "influxdb"):
                 parts, refused = await self._anew(payload.events)
-        body, events, serials = b"".join(parts), payload.events, payload.events.serials
+        body, events, serials = b"".join(parts), payload.events, payload.events.ids.serials
         if not refused:
             return await self._write(body, events, serials)
         left = [at for at in range(len(events)) if at not in refused]

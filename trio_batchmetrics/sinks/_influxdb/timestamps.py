@@ -21,6 +21,8 @@ from operator import lt
 
 import attrs
 
+from ..._events import EventIds
+
 __all__ = ["EARLIEST", "LATEST", "WINDOW", "Timestamps"]
 
 EARLIEST, LATEST = -(2**63) + 2, 2**63 - 2
@@ -40,6 +42,13 @@ _JOINED = 100
 
 _LINES = 1 << 16
 """The multiplier of an event's serial number: below it, the numbers of the event's lines distinguish them."""
+
+
+_OTHER_RUNS = 10_000
+"""Maximum number of other runs that are remembered."""
+
+_RUN = 1 << 64
+"""The multiplier of another run's number: the serial numbers of its events are below it."""
 
 
 @attrs.define(eq=False)
@@ -100,6 +109,9 @@ class Timestamps:
         self._moved: dict[int, tuple[str, int, int]] = {}
         """Series, own timestamp and assigned timestamp of lines that have moved."""
         self._run = 0
+        self._other_runs: dict[str, int] = {}
+        """The numbers of other runs, whose events a relay passes on with their own ids."""
+        self._runs_met = 0
 
     def beyond(self, stamps: Sequence[int]) -> bool:
         """Return whether the timestamps of some events increase strictly, and are later than all earlier ones.
@@ -167,9 +179,32 @@ class Timestamps:
             self._high = max(self._high, *found)
         return found
 
+    def numbers(self, ids: EventIds) -> Sequence[int]:
+        """Return a number for each event: its serial number, unless it came with the id of another run.
+
+        Args:
+            ids: the events' ids.
+        """
+        if not ids.given:
+            return ids.serials
+        return [self._number(ids.given.get(serial), serial) for serial in ids.serials]
+
+    def _number(self, given: str | None, serial: int) -> int:
+        if given is None:
+            return serial
+        run, _, its_serial = given.rpartition(":")
+        if not its_serial.isdecimal():
+            run, its_serial = given, "0"
+        if run not in self._other_runs:
+            if len(self._other_runs) >= _OTHER_RUNS:
+                self._other_runs.clear()
+            self._runs_met += 1
+            self._other_runs[run] = self._runs_met
+        return int(its_serial) + self._other_runs[run] * _RUN
+
     def renew(self) -> None:
         """Start over with serial numbers: from now on they belong to other events."""
-        self._run += 1 << 96
+        self._run += 1 << 128
 
     def _free(self, head: str, stamp: int) -> int:
         """Return a series' next free timestamp; remember to skip the taken ones next time."""

@@ -1,21 +1,18 @@
-"""Events to lines of line protocol, fast: what a series has in common is escaped once and kept.
+"""Events to lines of line protocol, fast: everything that the lines of a series share is escaped once and kept.
 
 How this works
 ==============
 
-The rows of a class are turned into columns, which takes C a few nanoseconds a value. The label columns, as they are,
-look up a line's head (``measurement,key=value value=``); the head, the value and the timestamp make the line. Labels
-that are equal have equal texts there (:func:`trio_batchmetrics._events.plain_rows`), and numbers become text many
-at once.
+Events are read by class and column (``abc.Columns``). The labels of an event look up the prefix of its line
+(``measurement,key=value key=``); the prefix, the value and the timestamp make the line. Numbers become text many at once.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import lru_cache
-from typing import Any
 
-from ..._events import Batch, Measure, MetricEvent, Schema, number_texts, plain_rows
+from ..._events import Columns, MetricEvent, Schema, batch_of, number_texts
 from ...abc import SinkContext
 from .fields import bucket_fields
 from .heads import HeadMaker, Losses
@@ -25,13 +22,8 @@ from .timestamps import Timestamps
 
 __all__ = ["LineWriter"]
 
-_Row = tuple[Any, ...]
 _Pieces = Sequence[Sequence[str]]
 """A piece of each event, then the next piece of each, and so on."""
-
-_Columns = Sequence[Sequence[Any]]
-
-_items = dict[str, object].items
 
 
 class LineWriter:
@@ -45,116 +37,95 @@ class LineWriter:
         losses: Losses | None = None,
         limits: TagLimits | None = None,
     ) -> None:
-        """Have met no series yet.
+        """Create a writer that knows no series yet.
 
         Args:
-            dialect: the server's; None while it is not known.
-            context: what the collector told.
-            timestamps: that tell lines apart.
-            losses: where to count what line protocol cannot carry.
-            limits: the largest names and labels that the server takes.
+            dialect: the server's; None while it is unknown.
+            context: the collector's context.
+            timestamps: assigns the timestamps that distinguish lines.
+            losses: counts the characters that line protocol cannot carry.
+            limits: the largest names and labels that the server accepts.
         """
         self.heads: HeadMaker = HeadMaker(dialect, context, losses or Losses(), limits)
         self.doubtful: bool = False
-        """Whether the lines written last depend on the dialect, and that is not known."""
+        """Whether the lines written last depend on the dialect, and the dialect is unknown."""
         self._timestamps = timestamps
 
     def write(self, events: Sequence[MetricEvent]) -> bytes:
-        """Return events as lines, in recording order; an event's own in the order in which it declares its measures.
+        """Return events as lines, in recording order; an event's own lines are in the order of its measures.
 
         Raises:
-            ValueError: the server takes no name and labels that are as large, or a timestamp is beyond 64 bits.
-            Exception: of any kind, for events that are not valid; a collector hands over none.
+            ValueError: the server does not accept such large names and labels, or a timestamp is beyond 64 bits.
         """
         self.doubtful = False
-        batch = events if isinstance(events, Batch) else Batch([*events])
-        rows = plain_rows(batch)
-        if not rows:
+        batch = batch_of(events)
+        if not batch:
             return b""
-        columns = _columns(rows)
-        beyond = self._timestamps.beyond(columns[1])
-        classes = {*columns[0]}
-        beyond = beyond and not any(map(_meets_itself, classes))
-        if len(classes) == 1:
-            return _joined(self._pieces(rows, columns, batch.serials, beyond)).encode()
-        places: dict[type[MetricEvent], list[int]] = {}
-        for place, event_class in enumerate(columns[0]):
-            places.setdefault(event_class, []).append(place)
-        lines, serials = [""] * len(rows), batch.serials
-        for at in places.values():
-            some = [rows[place] for place in at]
-            found = self._pieces(some, _columns(some), [serials[place] for place in at], beyond)
-            for place, *pieces in zip(at if found else (), *found, strict=True):
-                lines[place] = "".join(pieces)
+        found = batch.columns()
+        newer = self._timestamps.beyond(batch.timestamps) and not any(_meets_itself(each.schema) for each in found)
+        if len(found) == 1:
+            return _joined(self._pieces(found[0], newer)).encode()
+        lines = [""] * len(batch)
+        for columns in found:
+            pieces = self._pieces(columns, newer)
+            if pieces:
+                for at, line in zip(columns.positions, map("".join, zip(*pieces, strict=True)), strict=True):
+                    lines[at] = line
         return "".join(lines).encode()
 
-    def _pieces(self, rows: list[_Row], columns: _Columns, serials: Sequence[int], beyond: bool) -> _Pieces:
-        """Return what each event of one class has: its lines, in pieces; nothing, if the class measures nothing."""
-        event_class = columns[0][0]
-        schema: Any = event_class.__metric_schema__
+    def _pieces(self, columns: Columns, newer: bool) -> _Pieces:
+        """Return the lines of the events of one class, in pieces; none if the class measures nothing."""
+        schema = columns.schema
         if schema.buckets:
-            return [self._points(rows, serials, beyond)]
-        if schema.named:
-            keys: list[Any] = [*zip(columns[2], map(tuple, map(_items, columns[3])), strict=True)]
-            heads = [self.heads.named]
-        else:
-            labels = [columns[2 + schema.fields.index(label.field)] for label in schema.labels]
-            keys = [*zip(*labels, strict=True)] if labels else [()] * len(rows)
-            heads = self.heads.of_class(event_class, schema)
+            return [self._points(columns, newer)]
+        keys = columns.label_sets
         pieces: list[Sequence[str]] = []
-        for number, (known, measure) in enumerate(zip(heads, schema.measures, strict=True)):
+        values = iter(columns.values)
+        blanks, ends = [" "] * len(keys), ["\n"] * len(keys)
+        for number, (known, measure) in enumerate(zip(self.heads.of_class(schema), schema.measures, strict=True)):
             made = self.heads.made
             begun = [*map(known.__getitem__, keys)]
-            stamps = number_texts(self._given(begun, columns[1], serials, number, beyond, made))
-            values = _values(schema, measure, columns)
-            pieces += begun, values, [" "] * len(rows), stamps, ["\n"] * len(rows)
+            stamps = number_texts(self._given(begun, columns, number, newer, made))
+            pieces += begun, _values(None if measure.field is None else next(values), len(keys)), blanks, stamps, ends
         self.heads.forget()
         return pieces
 
-    def _given(
-        self, begun: list[str], stamps: Sequence[int], serials: Sequence[int], number: int, beyond: bool, made: int
-    ) -> Sequence[int]:
-        """Return the timestamps of lines that begin so; so many characters had been made before these were."""
+    def _given(self, begun: list[str], columns: Columns, number: int, newer: bool, made: int) -> Sequence[int]:
+        """Return the timestamps of lines with these prefixes; ``made`` characters had been built before them."""
         if self.heads.doubts and not self.heads.doubts.isdisjoint(begun):
             self.doubtful = True
         text = self.heads.made - made
-        return self._timestamps.given(begun, stamps, serials, number, beyond=beyond, text=text)
+        serials = self._timestamps.numbers(columns.ids)
+        return self._timestamps.given(begun, columns.timestamps, serials, number, beyond=newer, text=text)
 
-    def _points(self, rows: Sequence[_Row], serials: Sequence[int], beyond: bool) -> list[str]:
+    def _points(self, columns: Columns, newer: bool) -> list[str]:
         """Return the line of each ``HistogramPoint``."""
         made = self.heads.made
-        begun = [self.heads.point(name, bounds)[tuple(labels.items())] for _, _, name, labels, _, _, bounds, _ in rows]
-        stamps = self._given(begun, [row[1] for row in rows], serials, 0, beyond, made)
+        _, totals, all_bounds, all_counts = columns.values
+        keys = columns.label_sets
+        begun = [self.heads.point(columns.schema, bounds)[key] for key, bounds in zip(keys, all_bounds, strict=True)]
+        stamps = self._given(begun, columns, 0, newer, made)
         self.heads.forget()
         return [
             f"{head}{bucket_fields(total, bounds, counts)} {at}\n"
-            for head, at, (*_, total, bounds, counts) in zip(begun, stamps, rows, strict=True)
+            for head, at, total, bounds, counts in zip(begun, stamps, totals, all_bounds, all_counts, strict=True)
         ]
 
 
 @lru_cache(maxsize=1000)
-def _meets_itself(event_class: type[MetricEvent]) -> bool:
-    """Tell whether lines of one event may be of one series, so that one moves to where another event's may be."""
-    schema: Any = event_class.__metric_schema__
+def _meets_itself(schema: Schema) -> bool:
+    """Return whether two lines of one event may be of one series, so that one moves to where another event's may be."""
     return len({each.name for each in schema.measures}) < len(schema.measures)
 
 
-def _columns(rows: Sequence[_Row]) -> _Columns:
-    """Return rows by column; of rows of several lengths, the columns that all have."""
-    return [*zip(*rows, strict=False)]
-
-
 def _joined(pieces: _Pieces) -> str:
-    """Join the pieces of each event, one event after the other: in one step of C, without a string for each."""
+    """Join the pieces of each event, one event after the other: in one step of C, without a string for each event."""
     cells = [""] * sum(map(len, pieces))
     for place, column in enumerate(pieces):
         cells[place :: len(pieces)] = column
     return "".join(cells)
 
 
-def _values(schema: Schema, measure: Measure, columns: _Columns) -> list[str]:
-    """Return what is measured, as text; every number a float, so that no field has two types."""
-    if measure.field is None:
-        return ["1.0"] * len(columns[0])
-    values = columns[2 + schema.fields.index(measure.field)]
-    return number_texts(values if {*map(type, values)} == {float} else [*map(float, values)])
+def _values(column: Sequence[float] | None, size: int) -> list[str]:
+    """Return the measured values as text; every number is a float, so that no field has two types."""
+    return ["1.0"] * size if column is None else number_texts(column)

@@ -24,7 +24,7 @@ from typing import IO, Any
 
 import trio
 
-from ..._events import MetricEvent, checked_limits, json_line, labels_of
+from ..._events import MetricEvent, batch_of, checked_limits, json_texts, lines_with
 from ..._exceptions import ConfigError
 from ...abc import EventSink, Limits, Payload, Receipt, SinkContext
 from .._paths import file_path
@@ -153,11 +153,7 @@ class JSONLinesSink(EventSink[bytes]):
             ValueError: an event has no JSON form, or its labels exceed a limit.
             OverflowError: a timestamp is beyond the calendar.
         """
-        static = self.context.static_labels
-        if self._limits is not None:
-            for event in events:
-                self._limits.check(labels_of(event, static))
-        return "".join([json_line(event, static) + "\n" for event in events]).encode()
+        return lines_with(json_texts(self.context.origin, self._limits), batch_of(events))
 
     async def send(self, payload: Payload[bytes]) -> Receipt | None:
         """Write the payload in a worker thread. A checkpoint.

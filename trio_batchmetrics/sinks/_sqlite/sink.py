@@ -26,12 +26,12 @@ from typing import Any
 
 import trio
 
-from ..._events import MetricEvent, as_float, checked_limits, labels_of
+from ..._events import MetricEvent, as_float, batch_of, checked_limits, json_texts
 from ..._exceptions import ConfigError
 from ...abc import EventSink, Limits, Payload, Receipt
 from .._paths import file_path, why_not_opened
 from .database_file import BUSY, LASTING, DatabaseFile, check_log, identity
-from .table import COLUMNS, EXPIRE, INDEX, INSERT, TABLE, Row, row
+from .table import COLUMNS, EXPIRE, INDEX, INSERT, TABLE, Row, rows
 
 __all__ = ["SQLiteSink"]
 
@@ -145,11 +145,7 @@ class SQLiteSink(EventSink[list[Row]]):
         Raises:
             ValueError: a timestamp takes more than 64 bits, or labels exceed a limit.
         """
-        static = self.context.static_labels
-        if self._limits is not None:
-            for event in events:
-                self._limits.check(labels_of(event, static))
-        return [row(event, static) for event in events]
+        return rows(batch_of(events), json_texts(self.context.origin, self._limits))
 
     async def send(self, payload: Payload[list[Row]]) -> Receipt | None:
         """Commit the payload in a worker thread. A checkpoint.

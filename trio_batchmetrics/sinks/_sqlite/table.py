@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any, cast
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import repeat
+from typing import Any
 
-from ..._events import MetricEvent, compact_json, fields_of, labels_of, text
+from ..._events import Batch, Columns, JSONTexts, fields_texts, text
 
-__all__ = ["COLUMNS", "EXPIRE", "INDEX", "INSERT", "TABLE", "Row", "row"]
+__all__ = ["COLUMNS", "EXPIRE", "INDEX", "INSERT", "TABLE", "Row", "rows"]
 
 Row = tuple[int, str, str | None, str, str]
 
@@ -27,15 +29,37 @@ INSERT = "INSERT INTO events (timestamp, kind, name, labels, fields) VALUES (?, 
 EXPIRE = "DELETE FROM events WHERE id IN (SELECT id FROM events WHERE timestamp < ? ORDER BY timestamp LIMIT ?)"
 
 
-def row(event: MetricEvent, static: Any) -> Row:
-    """Return an event as a row.
+def rows(batch: Batch, texts: JSONTexts) -> list[Row]:
+    """Return the rows of a batch's events.
+
+    Args:
+        batch: the events.
+        texts: the labels of each label set, as JSON.
 
     Raises:
-        ValueError: its timestamp takes more than 64 bits.
+        ValueError: a timestamp takes more than 64 bits, or labels exceed a limit.
     """
-    if not -(2**63) <= event.timestamp < 2**63:
-        raise ValueError(f"timestamp must fit into 64 bits (got {event.timestamp})")
-    schema, named = event.__metric_schema__, cast("Any", event)
-    name = text(named.name) if schema is not None and schema.named else None
-    labels, fields = labels_of(event, static), fields_of(event)
-    return event.timestamp, type(event).__name__, name, compact_json(labels), compact_json(fields)
+    timestamps = batch.timestamps
+    if timestamps and not (-(2**63) <= min(timestamps) and max(timestamps) < 2**63):
+        raise ValueError(f"timestamp must fit into 64 bits (got {next(_too_large(timestamps))})")
+    found = batch.columns()
+    if len(found) == 1:
+        return [*_rows(found[0], texts)]
+    made: list[Any] = [None] * len(batch)
+    for columns in found:
+        for at, row in zip(columns.positions, _rows(columns, texts), strict=True):
+            made[at] = row
+    return made
+
+
+def _rows(columns: Columns, texts: JSONTexts) -> Iterable[Row]:
+    schema = columns.schema
+    names = map(text, columns.labels[0]) if schema.named else repeat(None)
+    fields = map("{%s}".__mod__, fields_texts(columns))
+    return zip(  # noqa: B905 - two of them never end
+        columns.timestamps, repeat(schema.event_class.__name__), names, texts.labels(columns), fields
+    )
+
+
+def _too_large(timestamps: Sequence[int]) -> Iterator[int]:
+    return (timestamp for timestamp in timestamps if not -(2**63) <= timestamp < 2**63)

@@ -1,0 +1,216 @@
+"""Columns: the events of one class in a batch, one sequence per label and per measured field.
+
+A batch is transposed once, in the flush task, as it is validated. All sinks read the same columns. A slice of a batch
+slices its columns; a payload that spans several batches joins theirs.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_left
+from collections.abc import Iterable, Mapping, Sequence
+from itertools import chain, pairwise
+from operator import itemgetter
+from typing import Any, cast, overload
+
+import attrs
+
+from .._reprs import tolerant_repr
+from .schema import Schema
+
+__all__ = ["Columns", "EventIds", "Extra", "concatenated", "joined", "pick"]
+
+Extra = tuple[Mapping[str, Any], Any]
+"""Labels that a recorder has added to an event, and its exemplar (None: there is none)."""
+
+_NONE_GIVEN: Mapping[int, str] = {}
+
+
+class EventIds(Sequence[str]):
+    """The permanent ids of some events, ``run_id:serial``. They are built on access.
+
+    An id is the same wherever and however often its event is sent, so back-ends base their idempotency on it.
+
+    Example:
+        >>> from trio_batchmetrics.abc import EventIds
+        >>> [*EventIds("5f1c", range(7, 9))]
+        ['5f1c:7', '5f1c:8']
+    """
+
+    __slots__ = ("given", "run_id", "serials")
+
+    def __init__(self, run_id: str, serials: Sequence[int], given: Mapping[int, str] = _NONE_GIVEN) -> None:
+        """Create the ids of some events.
+
+        Args:
+            run_id: identifies the collector's run.
+            serials: the events' serial numbers within the run.
+            given: by serial number, the ids of events that came with an id of their own.
+        """
+        self.run_id: str = run_id
+        """Identifies the collector's run."""
+        self.serials: Sequence[int] = serials
+        """The events' serial numbers: unique within the run, rising in recording order."""
+        self.given: Mapping[int, str] = given
+        """By serial number, the ids of events that came with an id of their own, such as a relay's; usually empty."""
+
+    def __len__(self) -> int:
+        """Return the number of events."""
+        return len(self.serials)
+
+    @overload
+    def __getitem__(self, index: int) -> str: ...
+    @overload
+    def __getitem__(self, index: slice) -> EventIds: ...
+    def __getitem__(self, index: int | slice) -> str | EventIds:
+        """Return one id, or the ids of several events."""
+        if isinstance(index, slice):
+            return EventIds(self.run_id, self.serials[index], self.given)
+        serial = self.serials[index]
+        return self.given.get(serial) or f"{self.run_id}:{serial}"
+
+    def at(self, positions: Sequence[int]) -> EventIds:
+        """Return the ids at some positions."""
+        return EventIds(self.run_id, pick(self.serials, positions), self.given)
+
+    def __repr__(self) -> str:
+        """Show the run and the number of events."""
+        return f"<EventIds of {len(self)} events of {self.run_id!r}>"
+
+
+@tolerant_repr
+@attrs.define(eq=False)
+class Columns:
+    """The events of one class in a batch, by column: validated, and reduced to plain values. Don't change them.
+
+    Two labels of one column are equal only if their texts are. A label is a ``str``, an ``int`` or None (left out); a
+    ``bool`` if the field is declared as one; anything else is text, except that a ``bool``, ``float`` or ``int`` that
+    would equal another value with a different text is a :class:`~trio_batchmetrics.abc.LabelValue`. ``labels_of`` and
+    ``json_lines`` convert all of them to text, as ``str`` does except for bools.
+
+    Example:
+        >>> from trio_batchmetrics import Batch, CacheMetric, HttpRequest
+        >>> events = [CacheMetric("redis", "hit"), HttpRequest("GET", "/", 200, 0.25), CacheMetric("redis", "miss")]
+        >>> caches, requests = Batch(events).columns()
+        >>> caches, [*caches.positions], [*caches.labels[1]]
+        (<Columns of 2 CacheMetric>, [0, 2], ['hit', 'miss'])
+        >>> [each.name for each in requests.schema.measures], [*requests.values[0]]
+        (['http.server.request.duration'], [0.25])
+    """
+
+    schema: Schema
+    """The declaration of the class; ``schema.event_class`` is the class."""
+    positions: Sequence[int]
+    """The position of each event in the batch, rising."""
+    ids: EventIds
+    """The permanent id of each event."""
+    timestamps: Sequence[int]
+    """Wall-clock nanoseconds since 1970 (UTC)."""
+    labels: tuple[Sequence[Any], ...]
+    """One column for each of ``schema.labels``. For named events (``schema.named``), two columns: the names of the
+    instruments, and the labels, each as a tuple of pairs of name and value."""
+    values: tuple[Sequence[Any], ...]
+    """One column of floats for each measured field (``schema.measured``). The fields of a ``HistogramPoint`` are as
+    they are."""
+    extra: Sequence[Extra | None] | None = None
+    """Labels and exemplars beyond the event's own fields; None if no event has any."""
+    _label_sets: Sequence[tuple[Any, ...]] | None = attrs.field(default=None, init=False, repr=False)
+
+    def __len__(self) -> int:
+        """Return the number of events."""
+        return len(self.timestamps)
+
+    def __repr__(self) -> str:
+        """Show the number of events and their class."""
+        return f"<Columns of {len(self)} {self.schema.event_class.__name__}>"
+
+    @property
+    def label_sets(self) -> Sequence[tuple[Any, ...]]:
+        """For each event, a hashable key of its labels (for named events, of name and labels), built once.
+
+        Equal only if the texts of all labels are. Sinks look up what they keep for a series by it.
+        """
+        if self._label_sets is None:
+            self._label_sets = [*zip(*self.labels, strict=True)] if self.labels else [()] * len(self)
+            if self.extra is not None:
+                pairs = zip(self._label_sets, self.extra, strict=True)
+                self._label_sets = [(*key, *tuple(more[0].items())) if more else key for key, more in pairs]
+        return self._label_sets
+
+    def between(self, start: int, stop: int) -> Columns | None:
+        """Return the columns of the events at the batch's positions ``start:stop``; None if there are none."""
+        first, last = bisect_left(self.positions, start), bisect_left(self.positions, stop)
+        if first == last:
+            return None
+        if first == start == 0 and last == len(self):
+            return self
+        part = slice(first, last)
+        positions = self.positions[part]
+        return Columns(
+            self.schema,
+            _shifted(positions, -start),
+            self.ids[part],
+            self.timestamps[part],
+            tuple([column[part] for column in self.labels]),
+            tuple([column[part] for column in self.values]),
+            None if self.extra is None else self.extra[part],
+        )
+
+
+def joined(parts: Iterable[tuple[int, Sequence[Columns]]]) -> list[Columns]:
+    """Return the columns of several batches, one after the other.
+
+    Args:
+        parts: the position of each batch's first event, and its columns.
+    """
+    by_class: dict[int, list[tuple[int, Columns]]] = {}
+    for start, batch in parts:
+        for columns in batch:
+            by_class.setdefault(id(columns.schema), []).append((start, columns))
+    return [_joined(same) for same in by_class.values()]
+
+
+def _joined(parts: list[tuple[int, Columns]]) -> Columns:
+    if len(parts) == 1 and parts[0][0] == 0:
+        return parts[0][1]
+    every = [columns for _, columns in parts]
+    first = every[0]
+    given = {serial: event_id for each in every for serial, event_id in each.ids.given.items()}
+    has_extra = any(each.extra is not None for each in every)
+    extra = [each.extra if each.extra is not None else [None] * len(each) for each in every] if has_extra else None
+    return Columns(
+        first.schema,
+        concatenated([_shifted(columns.positions, start) for start, columns in parts]),
+        EventIds(first.ids.run_id, concatenated([each.ids.serials for each in every]), given or _NONE_GIVEN),
+        concatenated([each.timestamps for each in every]),
+        tuple(map(concatenated, zip(*[each.labels for each in every], strict=True))),
+        tuple(map(concatenated, zip(*[each.values for each in every], strict=True))),
+        None if extra is None else concatenated(extra),
+    )
+
+
+def concatenated(sequences: Sequence[Sequence[Any]]) -> Sequence[Any]:
+    """Return the values of several sequences as one; adjoining ranges become one range."""
+    if len(sequences) == 1:
+        return sequences[0]
+    if all([type(each) is range for each in sequences]):
+        ranges = cast("Sequence[range]", sequences)
+        if all(before.stop == after.start for before, after in pairwise(ranges)):
+            return range(ranges[0].start, ranges[-1].stop)
+    return [*chain.from_iterable(sequences)]
+
+
+def _shifted(positions: Sequence[int], by: int) -> Sequence[int]:
+    if not by:
+        return positions
+    if isinstance(positions, range):
+        return range(positions.start + by, positions.stop + by)
+    return [position + by for position in positions]
+
+
+def pick(values: Sequence[Any], positions: Sequence[int]) -> Sequence[Any]:
+    """Return the values at some positions."""
+    if isinstance(positions, range) and positions.step == 1:
+        return values[positions.start : positions.stop]
+    if len(positions) == 1:
+        return (values[positions[0]],)
+    return cast("Sequence[Any]", itemgetter(*positions)(values)) if positions else ()

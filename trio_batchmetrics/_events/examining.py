@@ -1,0 +1,189 @@
+"""Examines one row by itself: exactly what makes its event invalid, and the plain row if it is valid.
+
+:mod:`.validation` checks whole columns. It examines rows one by one only where a column isn't valid as it stands.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from itertools import pairwise
+from typing import Any, cast
+
+from .._reprs import type_name
+from .invalid import InvalidError
+from .measured import NO_NUMBER, fault_of, number
+from .reading import declared_bools, plain_labels, reader_of
+from .rows import Row, UnusualRow, class_of
+from .schema import Kind, Measure, MetricEvent, Schema
+from .values import Unreadable, plain_label, text
+
+__all__ = ["checked", "examined", "is_count", "plain_row", "unreadable"]
+
+_PLAIN = frozenset({str, float, bool, type(None)})
+
+
+def checked(row: Row) -> Row | None:
+    """Return the row with plain numbers, its durations in seconds; None if the event is invalid."""
+    found = examined(row)
+    return None if isinstance(found, InvalidError) else found
+
+
+def examined(row: Row) -> Row | InvalidError:
+    """Return the row with plain numbers, its durations in seconds; or the fault that makes the event invalid.
+
+    An event is invalid if a measured value isn't a number (see :func:`number`), isn't finite, or is too large for a
+    float; if it is below 0 for a counter or a duration; if the name is empty or not a str; if the labels are not a
+    mapping or have no text; if the timestamp isn't an int. An object of another class is invalid, too.
+    """
+    try:
+        return _examined(row)
+    except InvalidError as fault:
+        return fault
+    except Exception as exc:  # noqa: BLE001 - an event's values may be any objects, and run any code: counted as invalid
+        return unreadable(row, exc)
+
+
+def unreadable(row: Row, error: Exception) -> InvalidError:
+    """Return the fault of an event that raised an exception when it was read."""
+    return InvalidError(_kind_of(row), "", "must be an event that can be read", Unreadable(row, error))
+
+
+def _kind_of(row: Row) -> str:
+    return row[0].__name__ if type(row) is tuple else type_name(row)
+
+
+def _examined(row: Row) -> Row:
+    if type(row) is UnusualRow:
+        row = row.row
+    kind, schema = _kind_of(row), getattr(class_of(row), "__metric_schema__", None)
+    if type(row) is tuple:
+        timestamp: object = row[1]
+        values = list(row[2:])
+    elif isinstance(row, MetricEvent):
+        timestamp = row.timestamp
+        values = [getattr(row, field) for field in schema.fields] if schema else []
+    else:
+        raise InvalidError(kind, "", "must be a MetricEvent", row)
+    if schema is None:
+        raise InvalidError(kind, "", "must be declared with @metric_event", row)
+    if type(timestamp) is not int:
+        raise InvalidError(kind, "timestamp", "must be an int", timestamp)
+    _examine(kind, schema, values)
+    return (row[0], timestamp, *values) if type(row) is tuple else row
+
+
+def _examine(kind: str, schema: Schema, values: list[Any]) -> None:
+    """Check a row's values, and make its numbers plain in place.
+
+    Raises:
+        InvalidError: one is invalid.
+    """
+    if schema.named:
+        name = values[0]
+        if not isinstance(name, str) or not name:
+            raise InvalidError(kind, "name", "must be a non-empty str", name)
+        _examine_labels(kind, values[1])
+        if schema.buckets:
+            _examine_point(kind, name, *values[2:])
+        else:
+            values[2] = _measured(kind, "value", values[2], schema.measures[0], name)
+        return
+    position = dict(zip(schema.fields, range(len(values)), strict=False))
+    for measure in schema.measures:
+        if measure.field is not None:
+            index = position[measure.field]
+            values[index] = _measured(kind, measure.field, values[index], measure, "")
+    for label in schema.labels:
+        _examine_text(kind, label.field, values[position[label.field]])
+
+
+def _measured(kind: str, field: str, value: object, measure: Measure, instrument: str) -> float:
+    good = number(value, measure)
+    if good is None:
+        raise fault_of(kind, field, value, measure, instrument) or InvalidError(
+            kind, field, NO_NUMBER, value, instrument
+        )
+    return good
+
+
+def _examine_text(kind: str, field: str, value: object) -> None:
+    if type(value) in _PLAIN:
+        return
+    try:
+        text(value)
+    except Exception as exc:  # noqa: BLE001 - a value may run any code; the event is counted as invalid
+        given = value if type(value) is Unreadable else Unreadable(value, exc)
+        raise InvalidError(kind, field, "must have text", given) from None
+
+
+def _examine_labels(kind: str, labels: object) -> None:
+    if type(labels) is Unreadable:
+        raise InvalidError(kind, "labels", "must be readable", labels)
+    if not isinstance(labels, Mapping):
+        raise InvalidError(kind, "labels", "must be a mapping", labels)
+    pairs = cast("Mapping[object, object]", labels)
+    for name, value in pairs.items():
+        _examine_text(kind, "labels", name)
+        _examine_text(kind, "labels", value)
+
+
+def plain_row(row: Row) -> tuple[Any, ...]:
+    """Return the row of an examined event with plain labels and float values.
+
+    Raises:
+        Exception: of any kind, if the application's own objects now behave differently than when they were examined.
+    """
+    event_class = class_of(row)
+    reader = reader_of(event_class)
+    if reader is None:
+        raise ValueError(f"{event_class.__name__} must be declared with @metric_event")
+    schema = reader.schema
+    if isinstance(row, MetricEvent):
+        row = reader.row(row)
+    _, timestamp, *given = row.row if isinstance(row, UnusualRow) else row
+    values = dict(zip(schema.fields, given, strict=True))
+    bools = declared_bools(event_class)
+    for item in schema.labels:
+        values[item.field] = plain_label(values[item.field], among_bools=item.field in bools)
+    if schema.named:
+        values["name"] = text(values["name"])
+        values["labels"] = dict(plain_labels({**values["labels"]}))
+    if schema.buckets:
+        values["sum"] = float(values["sum"])
+        values["bounds"] = tuple(map(float, values["bounds"]))
+        values["counts"] = tuple(map(int, values["counts"]))
+        values["count"] = int(values["count"])
+    else:
+        for measure in schema.measured:
+            good = number(values[measure.field or ""], measure)
+            if good is None:
+                raise ValueError(f"{measure.field} must be a finite number (got {values[measure.field or '']!r})")
+            values[measure.field or ""] = float(good)
+    return (event_class, timestamp, *values.values())
+
+
+def is_count(value: object) -> bool:
+    """Tell whether a value is a whole number of things that a float can hold."""
+    return isinstance(value, int) and not isinstance(value, bool) and float(value) >= 0
+
+
+def _examine_point(kind: str, name: str, count: object, total: object, bounds: Any, counts: Any) -> None:
+    if not is_count(count):
+        raise InvalidError(kind, "count", "must be an int >= 0", count, name)
+    _measured(kind, "sum", total, Measure(None, Kind.HISTOGRAM, ""), name)
+    if not issubclass(type(bounds), tuple) or not _rise(bounds):
+        raise InvalidError(kind, "bounds", "must be a tuple of finite numbers, strictly increasing", bounds, name)
+    if not issubclass(type(counts), tuple) or not _fill(counts, len(bounds) + 1, count):
+        rule = "must be a tuple of ints >= 0, one more than bounds, that sum to count"
+        raise InvalidError(kind, "counts", rule, counts, name)
+
+
+def _rise(bounds: tuple[Any, ...]) -> bool:
+    if not all(isinstance(bound, float | int) and math.isfinite(bound) for bound in bounds):
+        return False
+    return all(low < high for low, high in pairwise(bounds))
+
+
+def _fill(counts: tuple[Any, ...], buckets: int, count: object) -> bool:
+    return len(counts) == buckets and all(is_count(one) for one in counts) and sum(counts) == count

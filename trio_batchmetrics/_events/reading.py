@@ -1,0 +1,225 @@
+"""Reads the rows of one event class by column: checks them, and reduces them to plain values.
+
+All events are nearly always valid, and steps in C show it for a whole column at once: the set of its types, its minimum,
+whether its sum is finite. A recorder leaves a plain tuple only if each label has its declared type, so the labels of such
+rows are not looked at again. If anything about a column is unusual, its values are converted one by one; if that fails,
+:mod:`.validation` looks at each row.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from datetime import timedelta
+from functools import partial
+from itertools import chain
+from math import isfinite
+from operator import attrgetter
+from typing import Any, cast
+
+import attrs
+
+from .measured import number
+from .points import points_are_plain
+from .schema import Kind, Measure, MetricEvent, Schema, schema_of
+from .values import LARGE, ReadOnlyDict, plain_label, text
+
+__all__ = ["ClassReader", "Plain", "declared_bools", "declared_type", "plain_labels", "reader_of"]
+
+Plain = tuple[Sequence[int], tuple[Sequence[Any], ...], tuple[Sequence[Any], ...]]
+"""Timestamps, label columns, value columns."""
+
+_FIRST = 2
+"""Where the fields begin in a row, after class and timestamp."""
+
+_AMONG_BOOLS = frozenset({bool, str, type(None)})
+_AMONG_INTS = frozenset({int, str, type(None)})
+_TEXTS = frozenset({str, type(None)})
+_DICTS = frozenset({dict, ReadOnlyDict})
+_NUMBERS = frozenset({int, float})
+_BOOLS_TOO = frozenset({int, float, bool})
+_DURATIONS = frozenset({int, float, timedelta})
+
+
+@attrs.frozen
+class _LabelColumn:
+    place: int
+    declared: str
+    """``str``, ``int`` or ``bool``."""
+    optional: bool
+    """Whether a recorder leaves a plain row with None in its place."""
+
+
+@attrs.frozen
+class _ValueColumn:
+    place: int
+    measure: Measure
+    types: frozenset[type]
+    """Types whose values are converted without a closer look."""
+
+
+class ClassReader:
+    """Reads the rows of one event class."""
+
+    __slots__ = ("_labels", "_row", "_values", "schema")
+
+    def __init__(self, event_class: type[MetricEvent], schema: Schema) -> None:
+        """Prepare to read the rows of a class with this schema."""
+        self.schema: Schema = schema
+        fields = {field.name: field for field in attrs.fields(cast("Any", event_class))}
+        place = {name: at for at, name in enumerate(schema.fields, _FIRST)}
+        self._labels = [
+            _LabelColumn(place[each.field], declared_type(fields[each.field].type), fields[each.field].default is None)
+            for each in schema.labels
+        ]
+        self._values = [_ValueColumn(place[measure.field or ""], measure, _types_of(measure)) for measure in schema.measured]
+        self._row: Callable[[Any], Any] = attrgetter("timestamp", *schema.fields) if schema.fields else _timestamp_alone
+
+    def row(self, event: MetricEvent) -> tuple[Any, ...]:
+        """Return the row that an event stands for.
+
+        Raises:
+            Exception: of any kind; a field may be a property that raises.
+        """
+        return (self.schema.event_class, *self._row(event))
+
+    def read(self, columns: Sequence[Sequence[Any]], *, trusted: bool) -> Plain | None:
+        """Return the plain columns of some rows; None if that takes a closer look at each row.
+
+        Args:
+            columns: the transposed rows.
+            trusted: whether all rows are plain tuples from recorders.
+        """
+        timestamps = columns[1]
+        if not trusted and {*map(type, timestamps)} != {int}:
+            return None
+        try:
+            if self.schema.named:
+                labels = _named(columns[_FIRST], columns[_FIRST + 1])
+            else:
+                labels = tuple([_plain_column(each, columns[each.place], trusted) for each in self._labels])
+            if labels is None:
+                return None
+            if self.schema.buckets:
+                values = tuple(columns[_FIRST + 2 : _FIRST + 6])
+                return (timestamps, labels, values) if points_are_plain(values) else None
+            values = tuple([_numbers(each, columns[each.place]) for each in self._values])
+        except Exception:  # noqa: BLE001 - values may run any code: each row is then looked at by itself
+            return None
+        return None if None in values else (timestamps, labels, values)
+
+    def split(self, timestamps: Sequence[int], columns: Sequence[Sequence[Any]]) -> Plain:
+        """Return the columns of plain rows.
+
+        Args:
+            timestamps: their timestamps.
+            columns: their other columns.
+        """
+        if self.schema.named:
+            return timestamps, (columns[0], [tuple(labels.items()) for labels in columns[1]]), tuple(columns[2:])
+        labels = tuple([columns[each.place - _FIRST] for each in self._labels])
+        return timestamps, labels, tuple([columns[each.place - _FIRST] for each in self._values])
+
+
+def reader_of(event_class: type[MetricEvent]) -> ClassReader | None:
+    """Return the reader of a class, the same each time; None if it isn't an event class, or was never declared."""
+    if not issubclass(event_class, MetricEvent):
+        return None
+    reader: Any = event_class.__metric_reader__
+    if reader is None or reader.schema.event_class is not event_class:  # a subclass has its base's until it has its own
+        schema = schema_of(event_class)
+        if schema is None:
+            return None
+        event_class.__metric_reader__ = reader = ClassReader(event_class, schema)
+    found: ClassReader = reader
+    return found
+
+
+def declared_type(annotation: object) -> str:
+    """Return which of the plain types a field is annotated with, ``None`` or not; otherwise ``str``."""
+    declared = annotation if isinstance(annotation, str) else getattr(annotation, "__name__", "")
+    first: str = declared.split(" ")[0]
+    return first if first in ("bool", "int") else "str"
+
+
+def declared_bools(event_class: type[MetricEvent]) -> frozenset[str]:
+    """Return the fields of a class that are annotated as bools."""
+    fields = attrs.fields(cast("Any", event_class))
+    return frozenset(field.name for field in fields if declared_type(field.type) == "bool")
+
+
+def plain_labels(labels: Any) -> tuple[tuple[str, Any], ...]:
+    """Return a mapping of labels as pairs of plain values.
+
+    Raises:
+        Exception: of any kind, if a name or a value has no text.
+    """
+    return tuple([(name if type(name) is str else text(name) or "", plain_label(labels[name])) for name in labels])
+
+
+def _types_of(measure: Measure) -> frozenset[type]:
+    if measure.kind is Kind.GAUGE and measure.name:
+        return _BOOLS_TOO
+    return _DURATIONS if measure.seconds else _NUMBERS
+
+
+def _timestamp_alone(event: MetricEvent) -> tuple[int]:
+    return (event.timestamp,)
+
+
+def _plain_column(of: _LabelColumn, column: Sequence[Any], trusted: bool) -> Sequence[Any]:
+    """Return a column of label values, each plain.
+
+    Raises:
+        Exception: of any kind, if a value has no text.
+    """
+    bools = of.declared == "bool"
+    if trusted:
+        if of.declared != "int" or _in_range(column, optional=of.optional):
+            return column
+    else:
+        types = {*map(type, column)}
+        if types <= (_AMONG_BOOLS if bools else _AMONG_INTS) and (int not in types or _in_range(column, optional=True)):
+            return column
+    return tuple(map(partial(plain_label, among_bools=bools), column))
+
+
+def _in_range(column: Sequence[Any], *, optional: bool) -> bool:
+    """Return whether all ints of a column have a text."""
+    if optional:
+        column = [value for value in column if type(value) is int] or (0,)
+    return -LARGE < min(column) and max(column) < LARGE
+
+
+def _named(names: Sequence[Any], labels: Sequence[Any]) -> tuple[Sequence[Any], ...] | None:
+    """Return the columns of names and labels; None if a name or labels are not valid as they are.
+
+    Raises:
+        Exception: of any kind, if a label has no text.
+    """
+    if {*map(type, names)} != {str} or "" in names or not {*map(type, labels)} <= _DICTS:
+        return None
+    values = [*chain.from_iterable(map(dict.values, labels))]
+    types = {*map(type, values)}
+    if not {str}.issuperset(map(type, chain.from_iterable(labels))) or not (
+        types <= _TEXTS or (types <= _AMONG_INTS and _in_range(values, optional=True))
+    ):
+        return names, [*map(plain_labels, labels)]
+    return names, [*map(tuple, map(dict.items, labels))]
+
+
+def _numbers(of: _ValueColumn, column: Sequence[Any]) -> Sequence[float] | None:
+    """Return a measured column as floats; None if one isn't valid as it is."""
+    types = {*map(type, column)}
+    measure = of.measure
+    if types != {float}:
+        if not types <= of.types:
+            return None
+        if timedelta in types:
+            numbers = [number(value, measure) for value in column]
+            if None in numbers:
+                return None
+            column = cast("list[float]", numbers)
+        column = (*map(float, column),)
+    if not isfinite(sum(column)) and not all(map(isfinite, column)):  # the sum of finite numbers may overflow
+        return None
+    return None if not measure.negative and min(column) < 0 else column
