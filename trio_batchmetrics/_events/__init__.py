@@ -32,15 +32,15 @@ from .as_json import compact_json, fields_of, json_form, json_line, labels_of, r
 from .batch import Batch, Origin, batch_of, join, rows_of
 from .bounds import checked_bounds
 from .builtin import BackendRequest, CacheMetric, Counter, Gauge, HealthCheck, Histogram, HistogramPoint, HttpRequest
-from .columns import Columns, EventIds
+from .columns import Columns, EventIds, pick
 from .compiled import compiled_recorder, event_by_value
 from .declaring import label, measure, metric_event
 from .examining import checked
 from .invalid import InvalidError, InvalidEvents, not_an_event
-from .json_lines import JSONTexts, fields_texts, json_lines, json_texts, lines_with, seconds_of
+from .json_lines import JSONTexts, fields_texts, json_lines, json_texts, lines_with, nanoseconds, seconds_of
 from .limits import LIMITS, Limits, checked_limits
 from .measured import fault_of, number
-from .numbers import as_float, float_texts, number_texts
+from .numbers import as_float, float_texts, number_texts, padded_texts
 from .rows import Row, UnusualRow
 from .schema import COUNTER, GAUGE, HISTOGRAM, OVERFLOW, Kind, LabelField, Measure, MetricEvent, Schema, is_event
 from .validation import valid
@@ -103,9 +103,12 @@ __all__ = [
     "lines_with",
     "measure",
     "metric_event",
+    "nanoseconds",
     "not_an_event",
     "number",
     "number_texts",
+    "padded_texts",
+    "pick",
     "rfc3339",
     "rows_of",
     "seconds_of",

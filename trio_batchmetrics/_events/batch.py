@@ -98,8 +98,12 @@ class Batch(Sequence[MetricEvent]):
             ValueError: an event is invalid; see :meth:`columns`.
         """
         if self._timestamps is None:
-            found = self.columns()
-            self._timestamps = found[0].timestamps if len(found) == 1 else _in_order(found, len(self))
+            if len(self._parts) == 1:
+                batch, start, stop = self._parts[0]
+                self._timestamps = batch.timestamps[start:stop]
+            else:
+                found = self.columns()
+                self._timestamps = found[0].timestamps if len(found) == 1 else _in_order(found, len(self))
         return self._timestamps
 
     def __len__(self) -> int:

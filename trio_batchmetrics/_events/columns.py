@@ -114,6 +114,8 @@ class Columns:
     extra: Sequence[Extra | None] | None = None
     """Labels and exemplars beyond the event's own fields; None if no event has any."""
     _label_sets: Sequence[tuple[Any, ...]] | None = attrs.field(default=None, init=False, repr=False)
+    _source: tuple[Columns, slice] | None = attrs.field(default=None, init=False, repr=False)
+    """The columns that these are a slice of."""
 
     def __len__(self) -> int:
         """Return the number of events."""
@@ -129,7 +131,10 @@ class Columns:
 
         Equal only if the texts of all labels are. Sinks look up what they keep for a series by it.
         """
-        if self._label_sets is None:
+        if self._label_sets is None and self._source is not None:
+            source, part = self._source
+            self._label_sets = source.label_sets[part]
+        elif self._label_sets is None:
             self._label_sets = [*zip(*self.labels, strict=True)] if self.labels else [()] * len(self)
             if self.extra is not None:
                 pairs = zip(self._label_sets, self.extra, strict=True)
@@ -145,7 +150,7 @@ class Columns:
             return self
         part = slice(first, last)
         positions = self.positions[part]
-        return Columns(
+        found = Columns(
             self.schema,
             _shifted(positions, -start),
             self.ids[part],
@@ -154,6 +159,8 @@ class Columns:
             tuple([column[part] for column in self.values]),
             None if self.extra is None else self.extra[part],
         )
+        found._source = self, part
+        return found
 
 
 def joined(parts: Iterable[tuple[int, Sequence[Columns]]]) -> list[Columns]:
@@ -192,7 +199,7 @@ def concatenated(sequences: Sequence[Sequence[Any]]) -> Sequence[Any]:
     """Return the values of several sequences as one; adjoining ranges become one range."""
     if len(sequences) == 1:
         return sequences[0]
-    if all([type(each) is range for each in sequences]):
+    if all(type(each) is range for each in sequences):
         ranges = cast("Sequence[range]", sequences)
         if all(before.stop == after.start for before, after in pairwise(ranges)):
             return range(ranges[0].start, ranges[-1].stop)

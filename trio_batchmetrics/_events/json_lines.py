@@ -9,7 +9,7 @@ A document is ``"@timestamp"``, then a *head* from ``"kind"`` up to where the fi
     "kind":"HealthCheck","labels":{"backend":"db"},"fields":{                          "healthy":1.0,"duration":0.05
 
 The head depends only on the class and the labels, so it is kept, by label set. If an event has one field, its name is
-part of the head. The timestamp is a ``%`` format per second. So an event costs a look-up, and otherwise steps in C. The
+part of the head. Timestamps are written per second. So an event costs a look-up, and otherwise steps in C. The
 texts of one collector are kept in one place (``Batch.origin``), for all sinks, and are bounded by their size.
 """
 
@@ -25,11 +25,11 @@ from .as_json import compact_json, rfc3339
 from .batch import Batch, Origin
 from .columns import Columns
 from .limits import Limits
-from .numbers import float_texts
+from .numbers import float_texts, padded_texts
 from .schema import Schema
 from .values import text
 
-__all__ = ["JSONTexts", "fields_texts", "json_lines", "json_texts", "lines_with", "seconds_of"]
+__all__ = ["JSONTexts", "fields_texts", "json_lines", "json_texts", "lines_with", "nanoseconds", "seconds_of"]
 
 _KEPT_MAX_BYTES = 8_000_000
 """The most that texts may take before all are forgotten: 25 000 usual label sets, or 800 of 10 kB."""
@@ -227,18 +227,28 @@ def lines_with(texts: JSONTexts, batch: Batch) -> bytes:
     bodies = texts.bodies(batch)
     written: list[str] = []
     for second, run in seconds_of(timestamps):
-        start = second * _NS
-        cells: list[Any] = [None] * (2 * len(run))
-        cells[0::2] = [timestamp - start for timestamp in timestamps[run.start : run.stop]]
-        cells[1::2] = bodies[run.start : run.stop]
-        written.append(_line_form(second) * len(run) % tuple(cells))
-    return "".join(written).encode()
+        cells = [""] * (4 * len(run))
+        cells[0::4] = [_line_start(second)] * len(run)
+        cells[1::4] = nanoseconds(timestamps[run.start : run.stop], second)
+        cells[2::4] = ['Z",'] * len(run)
+        cells[3::4] = bodies[run.start : run.stop]
+        written += cells
+    return ("".join(written)[len(_LINE_END) :] + _LINE_END).encode() if written else b""
+
+
+_LINE_END = "}}\n"
 
 
 @lru_cache(maxsize=256)
-def _line_form(second: int) -> str:
-    """Return the format of the lines within a second: nanoseconds, body."""
-    return f'{{"@timestamp":"{rfc3339(second * _NS)[:-10]}%09dZ",%s}}}}\n'
+def _line_start(second: int) -> str:
+    """Return the text from the end of the line before up to the nanoseconds, for the lines within a second."""
+    return f'{_LINE_END}{{"@timestamp":"{rfc3339(second * _NS)[:-10]}'
+
+
+def nanoseconds(timestamps: Sequence[int], second: int) -> list[str]:
+    """Return the last nine digits of timestamps within a second."""
+    start = second * _NS
+    return padded_texts([timestamp - start for timestamp in timestamps], 9)
 
 
 def seconds_of(timestamps: Sequence[int]) -> Iterator[tuple[int, range]]:

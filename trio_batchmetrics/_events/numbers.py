@@ -24,28 +24,26 @@ def as_float(value: object) -> float | None:
     return number if math.isfinite(number) else None
 
 
-def _without_msgspec(numbers: Sequence[float]) -> list[str]:
-    return [*map(repr, numbers)]
-
-
-def _with_msgspec() -> Callable[[Sequence[float]], list[str]] | None:
+def _encoder() -> Callable[[object], bytes] | None:
     try:
-        encode: Callable[[Sequence[float]], bytes] = import_module("msgspec.json").encode
+        encode: Callable[[object], bytes] = import_module("msgspec.json").encode
     except ImportError:
         return None
-
-    def texts(numbers: Sequence[float]) -> list[str]:
-        return encode(numbers)[1:-1].decode().split(",") if numbers else []
-
-    return texts
+    return encode
 
 
-number_texts: Callable[[Sequence[float]], list[str]] = _with_msgspec() or _without_msgspec
-"""Return each of the finite floats, or 64-bit ints, as text that JSON, Go and Python read as the same number."""
+_encode = _encoder()
+
+
+def number_texts(numbers: Sequence[float]) -> list[str]:
+    """Return each of some finite floats, or 64-bit ints, as text that JSON, Go and Python read as the same number."""
+    if _encode is None:
+        return [*map(repr, numbers)]
+    return _encode(numbers)[1:-1].decode().split(",") if numbers else []
 
 
 _REPR_LEAST, _REPR_MOST = 1e-4, 1e16
-"""The range in which ``repr`` writes a float without an exponent, as msgspec does in a slightly larger one."""
+"""The range in which ``repr`` writes a float without an exponent; msgspec does so in a slightly larger one."""
 
 
 def float_texts(numbers: Sequence[float]) -> list[str]:
@@ -56,3 +54,12 @@ def float_texts(numbers: Sequence[float]) -> list[str]:
             if number and not _REPR_LEAST <= abs(number) < _REPR_MOST:
                 texts[at] = repr(number)
     return texts
+
+
+def padded_texts(numbers: Sequence[int], digits: int) -> list[str]:
+    """Return ints from 0 on as text, with zeros before them up to a number of digits (at most 18)."""
+    limit = 10**digits
+    if _encode is None or not numbers or max(numbers) >= limit:
+        return [*map(f"%0{digits}d".__mod__, numbers)]
+    # All begin with a 1 now, which goes with the comma before it.
+    return _encode([number + limit for number in numbers])[2:-1].decode().split(",1")

@@ -1,9 +1,9 @@
 """Reads the rows of one event class by column: checks them, and reduces them to plain values.
 
-All events are nearly always valid, and steps in C show it for a whole column at once: the set of its types, its minimum,
-whether its sum is finite. A recorder leaves a plain tuple only if each label has its declared type, so the labels of such
-rows are not looked at again. If anything about a column is unusual, its values are converted one by one; if that fails,
-:mod:`.validation` looks at each row.
+Nearly all events are valid, and steps in C show this for a whole column at once: the set of its types, its minimum,
+whether its sum is finite. A recorder leaves a plain tuple only if each label has its declared type, so the labels of
+such rows are not looked at again. If anything about a column is unusual, its values are converted one by one; if that
+fails, :mod:`.validation` looks at each row.
 """
 
 from __future__ import annotations
@@ -27,6 +27,8 @@ __all__ = ["ClassReader", "Plain", "declared_bools", "declared_type", "plain_lab
 
 Plain = tuple[Sequence[int], tuple[Sequence[Any], ...], tuple[Sequence[Any], ...]]
 """Timestamps, label columns, value columns."""
+
+_values, _items = dict[Any, Any].values, dict[Any, Any].items
 
 _FIRST = 2
 """Where the fields begin in a row, after class and timestamp."""
@@ -71,7 +73,9 @@ class ClassReader:
             _LabelColumn(place[each.field], declared_type(fields[each.field].type), fields[each.field].default is None)
             for each in schema.labels
         ]
-        self._values = [_ValueColumn(place[measure.field or ""], measure, _types_of(measure)) for measure in schema.measured]
+        self._values = [
+            _ValueColumn(place[measure.field or ""], measure, _types_of(measure)) for measure in schema.measured
+        ]
         self._row: Callable[[Any], Any] = attrgetter("timestamp", *schema.fields) if schema.fields else _timestamp_alone
 
     def row(self, event: MetricEvent) -> tuple[Any, ...]:
@@ -102,10 +106,11 @@ class ClassReader:
             if self.schema.buckets:
                 values = tuple(columns[_FIRST + 2 : _FIRST + 6])
                 return (timestamps, labels, values) if points_are_plain(values) else None
-            values = tuple([_numbers(each, columns[each.place]) for each in self._values])
+            numbers = [_numbers(each, columns[each.place]) for each in self._values]
         except Exception:  # noqa: BLE001 - values may run any code: each row is then looked at by itself
             return None
-        return None if None in values else (timestamps, labels, values)
+        plain = tuple([column for column in numbers if column is not None])
+        return (timestamps, labels, plain) if len(plain) == len(numbers) else None
 
     def split(self, timestamps: Sequence[int], columns: Sequence[Sequence[Any]]) -> Plain:
         """Return the columns of plain rows.
@@ -187,7 +192,7 @@ def _in_range(column: Sequence[Any], *, optional: bool) -> bool:
     """Return whether all ints of a column have a text."""
     if optional:
         column = [value for value in column if type(value) is int] or (0,)
-    return -LARGE < min(column) and max(column) < LARGE
+    return bool(min(column) > -LARGE and max(column) < LARGE)
 
 
 def _named(names: Sequence[Any], labels: Sequence[Any]) -> tuple[Sequence[Any], ...] | None:
@@ -198,13 +203,13 @@ def _named(names: Sequence[Any], labels: Sequence[Any]) -> tuple[Sequence[Any], 
     """
     if {*map(type, names)} != {str} or "" in names or not {*map(type, labels)} <= _DICTS:
         return None
-    values = [*chain.from_iterable(map(dict.values, labels))]
+    values: list[Any] = [*chain.from_iterable(map(_values, labels))]
     types = {*map(type, values)}
     if not {str}.issuperset(map(type, chain.from_iterable(labels))) or not (
         types <= _TEXTS or (types <= _AMONG_INTS and _in_range(values, optional=True))
     ):
         return names, [*map(plain_labels, labels)]
-    return names, [*map(tuple, map(dict.items, labels))]
+    return names, [*map(tuple, map(_items, labels))]
 
 
 def _numbers(of: _ValueColumn, column: Sequence[Any]) -> Sequence[float] | None:

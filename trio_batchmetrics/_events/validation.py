@@ -1,7 +1,7 @@
 """Which events are valid, and their columns.
 
-The flush task validates, off the application's path. Rows of one class are transposed at once; others are sorted by class
-first. :mod:`.reading` then checks whole columns. Only if one of a class's columns isn't valid as it stands does
+The flush task validates, off the application's path. Rows of one class are transposed at once; others are sorted by
+class first. :mod:`.reading` then checks whole columns. Only if one of a class's columns isn't valid as it stands does
 :mod:`.examining` look at each row of that class by itself.
 """
 
@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from itertools import accumulate
-from typing import Any
+from typing import Any, cast
 
 from .columns import Columns, EventIds, Extra
 from .examining import examined, plain_row, unreadable
@@ -105,7 +105,7 @@ class _Sorting:
             else:
                 if rows is self._rows:
                     self._rows = [*rows]  # rows are replaced in a copy
-                self._add_unusual(at, row)
+                self._add_unusual(at, cast("UnusualRow | MetricEvent", row))
 
     def _add_unusual(self, at: int, row: UnusualRow | MetricEvent) -> None:
         event_class = class_of(row)
@@ -142,11 +142,15 @@ class _Sorting:
                 group.positions = [moved[at] - 1 for at in group.positions]
         given = {first + at: tail[2] for group, _, _ in read for at, tail in group.tails.items() if tail[2] is not None}
         ids = EventIds(run_id, range(first, first + len(rows)), given)
-        return rows, ids, [
-            Columns(reader.schema, group.positions, ids.at(group.positions), *plain, _extra(group))
-            for group, reader, plain in read
-            if plain is not None and reader is not None
-        ]
+        return (
+            rows,
+            ids,
+            [
+                Columns(reader.schema, group.positions, ids.at(group.positions), *plain, _extra(group))
+                for group, reader, plain in read
+                if plain is not None and reader is not None
+            ],
+        )
 
     def _read(self, event_class: type[MetricEvent], group: _Group) -> tuple[ClassReader | None, Plain | None]:
         """Return the reader of a class, and its plain columns; None if no event of the class is valid."""

@@ -67,8 +67,8 @@ LARGE = 1 << 63
 class LabelValue:
     """A ``bool``, ``int`` or ``float`` among labels that would equal another value with a different text.
 
-    ``True``, ``1`` and ``1.0`` are equal in Python but are three label values. This object equals only those of the same
-    type and text. ``str`` returns the text, and ``value`` is the value as the application gave it.
+    ``True``, ``1`` and ``1.0`` are equal in Python but are three label values. This object equals only those of the
+    same type and text. ``str`` returns the text, and ``value`` is the value as the application gave it.
 
     Example:
         >>> from trio_batchmetrics.abc import LabelValue

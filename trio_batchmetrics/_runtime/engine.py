@@ -69,7 +69,16 @@ class Engine:
         self._series_sinks: list[SeriesDelivery] = []
         origin = _origin(config)
         self._flush_task = FlushTask(
-            self.buffer, self.ledger, self._event_sinks, self._series_sinks, self._waker, clock, turn, room, invalid, origin
+            self.buffer,
+            self.ledger,
+            self._event_sinks,
+            self._series_sinks,
+            waker=self._waker,
+            clock=clock,
+            turn=turn,
+            room=room,
+            invalid=invalid,
+            origin=origin,
         )
         forget_at_fork(self)
         try:

@@ -25,6 +25,7 @@ class FlushTask:
         ledger: Ledger,
         event_sinks: Sequence[EventDelivery],
         series_sinks: Sequence[SeriesDelivery],
+        *,
         waker: Waker,
         clock: trio.abc.Clock,
         turn: Turn,

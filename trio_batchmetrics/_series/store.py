@@ -33,7 +33,6 @@ import time
 from bisect import bisect_left
 from collections import Counter as Tallied
 from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
-from functools import partial
 from operator import add
 from threading import get_ident
 from typing import Any
@@ -46,7 +45,6 @@ from .._events import (
     OVERFLOW,
     Batch,
     Columns,
-    Kind,
     Measure,
     MetricEvent,
     Schema,

@@ -4,7 +4,8 @@ How this works
 ==============
 
 Events are read by class and column (``abc.Columns``). The labels of an event look up the prefix of its line
-(``measurement,key=value key=``); the prefix, the value and the timestamp make the line. Numbers become text many at once.
+(``measurement,key=value key=``); the prefix, the value and the timestamp make the line. Numbers become text many at
+once.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from functools import lru_cache
 
-from ..._events import Columns, MetricEvent, Schema, batch_of, number_texts
+from ..._events import Batch, Columns, MetricEvent, Schema, batch_of, number_texts, pick
 from ...abc import SinkContext
 from .fields import bucket_fields
 from .heads import HeadMaker, Losses
@@ -22,8 +23,8 @@ from .timestamps import Timestamps
 
 __all__ = ["LineWriter"]
 
-_Pieces = Sequence[Sequence[str]]
-"""A piece of each event, then the next piece of each, and so on."""
+_Measured = tuple[list[str], list[str]]
+"""Of one measure: the prefix of each event's line, and its fields after the first ``key=``."""
 
 
 class LineWriter:
@@ -62,70 +63,76 @@ class LineWriter:
         if not batch:
             return b""
         found = batch.columns()
-        newer = self._timestamps.beyond(batch.timestamps) and not any(_meets_itself(each.schema) for each in found)
-        if len(found) == 1:
-            return _joined(self._pieces(found[0], newer)).encode()
+        if self._timestamps.beyond(batch.timestamps) and all(_has_own_lines(columns.schema) for columns in found):
+            written = self._newer_lines(batch, found)
+        else:
+            written = "".join(self._lines(batch, found))
+        self.heads.forget()
+        return written.encode()
+
+    def _newer_lines(self, batch: Batch, found: Sequence[Columns]) -> str:
+        """Return the lines of events whose own timestamps are free: in one step, without a string for each line."""
+        made = self.heads.made
+        stamps = number_texts(batch.timestamps)
+        heads: list[str] = []
+        values: list[str] = []
+        if len(found) > 1:
+            heads, values = [""] * len(batch), [""] * len(batch)
+        for columns in found:
+            (first, fields), *others = self._measured(columns)
+            for number, (more, more_fields) in enumerate(others, 1):
+                own_stamps = pick(stamps, columns.positions)
+                fields = [*map("%s %s\n%s%s".__mod__, zip(fields, own_stamps, more, more_fields, strict=True))]
+                self._timestamps.given(
+                    more, columns.timestamps, self._timestamps.numbers(columns.ids), number, beyond=True
+                )
+            if len(found) == 1:
+                heads, values = first, fields
+            else:
+                for at, head, value in zip(columns.positions, first, fields, strict=True):
+                    heads[at], values[at] = head, value
+        text = self.heads.made - made
+        self._timestamps.given(heads, batch.timestamps, self._timestamps.numbers(batch.ids), 0, beyond=True, text=text)
+        cells = [" "] * (5 * len(batch))
+        cells[0::5], cells[1::5], cells[3::5], cells[4::5] = heads, values, stamps, ["\n"] * len(batch)
+        return "".join(cells)
+
+    def _lines(self, batch: Batch, found: Sequence[Columns]) -> list[str]:
+        """Return the lines of each event, some of whose timestamps may have to move."""
         lines = [""] * len(batch)
         for columns in found:
-            pieces = self._pieces(columns, newer)
-            if pieces:
-                for at, line in zip(columns.positions, map("".join, zip(*pieces, strict=True)), strict=True):
-                    lines[at] = line
-        return "".join(lines).encode()
-
-    def _pieces(self, columns: Columns, newer: bool) -> _Pieces:
-        """Return the lines of the events of one class, in pieces; none if the class measures nothing."""
-        schema = columns.schema
-        if schema.buckets:
-            return [self._points(columns, newer)]
-        keys = columns.label_sets
-        pieces: list[Sequence[str]] = []
-        values = iter(columns.values)
-        blanks, ends = [" "] * len(keys), ["\n"] * len(keys)
-        for number, (known, measure) in enumerate(zip(self.heads.of_class(schema), schema.measures, strict=True)):
             made = self.heads.made
-            begun = [*map(known.__getitem__, keys)]
-            stamps = number_texts(self._given(begun, columns, number, newer, made))
-            pieces += begun, _values(None if measure.field is None else next(values), len(keys)), blanks, stamps, ends
-        self.heads.forget()
-        return pieces
+            for number, (heads, values) in enumerate(self._measured(columns)):
+                text = 0 if number else self.heads.made - made
+                numbers = self._timestamps.numbers(columns.ids)
+                stamps = self._timestamps.given(heads, columns.timestamps, numbers, number, beyond=False, text=text)
+                for at, head, value, stamp in zip(columns.positions, heads, values, stamps, strict=True):
+                    lines[at] += f"{head}{value} {stamp}\n"
+        return lines
 
-    def _given(self, begun: list[str], columns: Columns, number: int, newer: bool, made: int) -> Sequence[int]:
-        """Return the timestamps of lines with these prefixes; ``made`` characters had been built before them."""
-        if self.heads.doubts and not self.heads.doubts.isdisjoint(begun):
+    def _measured(self, columns: Columns) -> list[_Measured]:
+        """Return the lines of some events up to the timestamp, for each measure of their class."""
+        schema, keys = columns.schema, columns.label_sets
+        measured: list[_Measured] = []
+        if schema.buckets:
+            _, totals, bounds, counts = columns.values
+            heads = [self.heads.point(schema, each)[key] for key, each in zip(keys, bounds, strict=True)]
+            measured.append((heads, [*map(bucket_fields, totals, bounds, counts)]))
+        else:
+            values = iter(columns.values)
+            for known, measure in zip(self.heads.of_class(schema), schema.measures, strict=True):
+                fields = ["1.0"] * len(keys) if measure.field is None else number_texts(next(values))
+                measured.append(([*map(known.__getitem__, keys)], fields))
+        doubts = self.heads.doubts
+        if doubts and not all(doubts.isdisjoint(heads) for heads, _ in measured):
             self.doubtful = True
-        text = self.heads.made - made
-        serials = self._timestamps.numbers(columns.ids)
-        return self._timestamps.given(begun, columns.timestamps, serials, number, beyond=newer, text=text)
-
-    def _points(self, columns: Columns, newer: bool) -> list[str]:
-        """Return the line of each ``HistogramPoint``."""
-        made = self.heads.made
-        _, totals, all_bounds, all_counts = columns.values
-        keys = columns.label_sets
-        begun = [self.heads.point(columns.schema, bounds)[key] for key, bounds in zip(keys, all_bounds, strict=True)]
-        stamps = self._given(begun, columns, 0, newer, made)
-        self.heads.forget()
-        return [
-            f"{head}{bucket_fields(total, bounds, counts)} {at}\n"
-            for head, at, total, bounds, counts in zip(begun, stamps, totals, all_bounds, all_counts, strict=True)
-        ]
+        return measured
 
 
 @lru_cache(maxsize=1000)
-def _meets_itself(schema: Schema) -> bool:
-    """Return whether two lines of one event may be of one series, so that one moves to where another event's may be."""
-    return len({each.name for each in schema.measures}) < len(schema.measures)
+def _has_own_lines(schema: Schema) -> bool:
+    """Return whether each event of a class has a line, and no two lines of one series.
 
-
-def _joined(pieces: _Pieces) -> str:
-    """Join the pieces of each event, one event after the other: in one step of C, without a string for each event."""
-    cells = [""] * sum(map(len, pieces))
-    for place, column in enumerate(pieces):
-        cells[place :: len(pieces)] = column
-    return "".join(cells)
-
-
-def _values(column: Sequence[float] | None, size: int) -> list[str]:
-    """Return the measured values as text; every number is a float, so that no field has two types."""
-    return ["1.0"] * size if column is None else number_texts(column)
+    Otherwise a line would move to where another event's may be.
+    """
+    return bool(schema.measures) and len({each.name for each in schema.measures}) == len(schema.measures)

@@ -269,8 +269,8 @@ class SQLiteSink(EventSink[list[Row]]):
 
 def _until_cancelled(parts: Iterable[list[Row]]) -> Iterator[Row]:
     """Yield the rows; once the attempt is cancelled, raise ``Cancelled`` before the next row, or at the end."""
-    for rows in parts:
-        for each in rows:
+    for part in parts:
+        for each in part:
             trio.from_thread.check_cancelled()
             yield each
     trio.from_thread.check_cancelled()

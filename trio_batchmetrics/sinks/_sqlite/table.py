@@ -40,7 +40,7 @@ def rows(batch: Batch, texts: JSONTexts) -> list[Row]:
         ValueError: a timestamp takes more than 64 bits, or labels exceed a limit.
     """
     timestamps = batch.timestamps
-    if timestamps and not (-(2**63) <= min(timestamps) and max(timestamps) < 2**63):
+    if timestamps and not (min(timestamps) >= -(2**63) and max(timestamps) < 2**63):
         raise ValueError(f"timestamp must fit into 64 bits (got {next(_too_large(timestamps))})")
     found = batch.columns()
     if len(found) == 1:
@@ -56,9 +56,7 @@ def _rows(columns: Columns, texts: JSONTexts) -> Iterable[Row]:
     schema = columns.schema
     names = map(text, columns.labels[0]) if schema.named else repeat(None)
     fields = map("{%s}".__mod__, fields_texts(columns))
-    return zip(  # noqa: B905 - two of them never end
-        columns.timestamps, repeat(schema.event_class.__name__), names, texts.labels(columns), fields
-    )
+    return zip(columns.timestamps, repeat(schema.event_class.__name__), names, texts.labels(columns), fields)
 
 
 def _too_large(timestamps: Sequence[int]) -> Iterator[int]:
