@@ -11,7 +11,7 @@ from collections.abc import Callable
 
 import trio
 
-__all__ = ["Turn"]
+__all__ = ["Turn", "work_clock"]
 
 _SHORTEST = 0.001
 """The seconds that a turn may always take: the other tasks of the run loop don't notice such a short delay."""
@@ -19,7 +19,7 @@ _SHORTEST = 0.001
 _SHARE = 0.1
 """The turn's share of the time since the last turn: with a tenth of a busy loop, a task keeps up, and costs a tenth."""
 
-_work_clock = time.thread_time if time.get_clock_info("thread_time").resolution <= _SHORTEST / 10 else time.perf_counter
+work_clock = time.thread_time if time.get_clock_info("thread_time").resolution <= _SHORTEST / 10 else time.perf_counter
 """Thread time if its clock is fine enough: Windows counts a thread's time in steps of 15.6 ms."""
 
 
@@ -30,7 +30,7 @@ class Turn:
     has run meanwhile. Trio's clock isn't used either: it may be a test's clock.
     """
 
-    def __init__(self, clock: Callable[[], float] = time.perf_counter, work: Callable[[], float] = _work_clock) -> None:
+    def __init__(self, clock: Callable[[], float] = time.perf_counter, work: Callable[[], float] = work_clock) -> None:
         """Begin a turn.
 
         Args:

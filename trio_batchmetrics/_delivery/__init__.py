@@ -20,8 +20,7 @@ the flush task hands over batches to it.
 from __future__ import annotations
 
 from .event_delivery import EventDelivery
-from .packing import CHUNK
 from .room import RoomSignal
 from .series_delivery import SeriesDelivery
 
-__all__ = ["CHUNK", "EventDelivery", "RoomSignal", "SeriesDelivery"]
+__all__ = ["EventDelivery", "RoomSignal", "SeriesDelivery"]

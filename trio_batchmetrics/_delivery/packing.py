@@ -6,27 +6,25 @@ import math
 from collections.abc import Callable, Collection
 from typing import Any
 
-from .._concurrency import Turn
+from .._concurrency import Pace, Turn
 from .._events import Batch
 from ..abc import EventSink, Payload
 from .in_flight import Request
 from .receipts import describe
 from .slices import SliceQueue
 
-__all__ = ["CHUNK", "Packer", "next_chunk"]
-
-CHUNK = 500
-"""The maximum number of events to process between two checks of the time: about 0.5 ms of encoding."""
+__all__ = ["Packer", "next_chunk"]
 
 
-def next_chunk(room: float, bytes_each: float) -> int:
+def next_chunk(most: int, room: float, bytes_each: float) -> int:
     """Return how many events to encode next.
 
     Args:
+        most: the maximum.
         room: the bytes left in the payload.
         bytes_each: the average encoded size of the latest events; 0 if none were encoded yet.
     """
-    return int(min(CHUNK, max(room, 0) / bytes_each)) if bytes_each else CHUNK
+    return int(min(most, max(room, 0) / bytes_each)) if bytes_each else most
 
 
 class Packer:
@@ -41,6 +39,7 @@ class Packer:
             reject: called with an event that cannot be encoded, and the reason.
         """
         self.turn: Turn = Turn()
+        self._pace = Pace()
         self._sink = sink
         self.encodes: bool = type(sink).encode is not EventSink[Any].encode
         """Whether the sink encodes events. Then its ``max_payload_bytes`` applies, which it may change at any time."""
@@ -58,40 +57,42 @@ class Packer:
         """
         taken, parts, size = SliceQueue(), list[Any](), 0
         max_bytes = self._sink.max_payload_bytes or math.inf
-        step = next_chunk(max_bytes, self._bytes_each) or 1
+        step = next_chunk(self._pace.size, max_bytes, self._bytes_each) or 1
         self.turn.begin()
         while queue.count and step and taken.count < limit:
             if taken.count:
                 await self._yield_if_due()
-            good, encoded = self._encode(queue.pop(min(step, limit - taken.count)))
+            good, encoded = await self._encode(queue.pop(min(step, limit - taken.count)))
             more = sum(map(_bytes_of, encoded))
             if good.count:
                 self._bytes_each = more / good.count
             if size + more > max_bytes and (taken.count or good.count > 1):
                 queue.push_front(good)
-                step = min(next_chunk(max_bytes - size, self._bytes_each), good.count - 1) or (0 if taken.count else 1)
+                step = min(next_chunk(self._pace.size, max_bytes - size, self._bytes_each), good.count - 1)
+                step = step or (0 if taken.count else 1)
                 continue
             taken.extend(good)
             parts += encoded
             size += more
-            step = next_chunk(max_bytes - size, self._bytes_each)
+            step = next_chunk(self._pace.size, max_bytes - size, self._bytes_each)
         return Request(taken, payload=self._payload(taken, parts))
 
     async def pack(self, request: Request) -> Payload[Any]:
         """Encode the events of a request. Events that cannot be encoded are rejected and removed from it."""
         events, parts, batch = request.events, list[Any](), None
-        if self.encodes and events.count > CHUNK:
+        if self.encodes and events.count > self._pace.size:
             rest, events = events, SliceQueue()
             self.turn.begin()
             while rest.count:
                 if events.count:
                     await self._yield_if_due()
-                good, encoded = self._encode(rest.pop(CHUNK))
+                good, encoded = await self._encode(rest.pop(self._pace.size))
                 events.extend(good)
                 parts += encoded
         elif self.encodes and events.count:
             batch = events.events()
-            events, parts = self._encode(events, batch)
+            self.turn.begin()
+            events, parts = await self._encode(events, batch)
         payload = self._payload(events, parts, batch if events is request.events else None)
         request.events, request.payload = events, payload
         return payload
@@ -104,16 +105,21 @@ class Packer:
         self._payloads += 1
         return Payload(events.events() if batch is None else batch, tuple(parts), f"{self._key}-{self._payloads}")
 
-    def _encode(self, events: SliceQueue, batch: Batch | None = None) -> tuple[SliceQueue, list[Any]]:
+    async def _encode(self, events: SliceQueue, batch: Batch | None = None) -> tuple[SliceQueue, list[Any]]:
         """Encode events and reject those that cannot be encoded. Returns the others and their parts."""
+        self._pace.begin()
         try:
-            return events, [self._sink.encode(events.events() if batch is None else batch)]
+            encoded = [self._sink.encode(events.events() if batch is None else batch)]
+            self._pace.end(events.count)
+            return events, encoded
         except Exception as exc:  # noqa: BLE001 - any error is the fault of at least one event; find and count those
             if events.count == 1:
                 self._reject(events, f"cannot be encoded: {describe(exc)}")
                 return SliceQueue(), []
-        good, parts = self._encode(events.pop(events.count // 2))
-        more_good, more_parts = self._encode(events)
+        await self._yield_if_due()
+        good, parts = await self._encode(events.pop(events.count // 2))
+        await self._yield_if_due()
+        more_good, more_parts = await self._encode(events)
         good.extend(more_good)
         return good, parts + more_parts
 

@@ -44,6 +44,8 @@ class Limits:
         Args:
             labels: the labels that the back-end will get, static ones included; an empty value counts as no label.
         """
+        if self.label_value_bytes is self.label_name_bytes is self.labels is None:
+            return None
         given = {name: value for name, value in labels.items() if value}
         if self.labels is not None and len(given) > self.labels:
             return f"{len(given)} labels (at most {self.labels})"

@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from itertools import accumulate
 from typing import Any, cast
 
-from .columns import Columns, EventIds, Extra
+from .columns import Columns, EventIds, Extra, concatenated
 from .examining import examined, plain_row, unreadable
 from .invalid import InvalidError
 from .reading import ClassReader, Plain, plain_labels, reader_of
@@ -21,13 +21,21 @@ from .values import Unreadable
 
 __all__ = ["columns_of", "valid"]
 
+_FEW = 8
+"""So few rows are examined one by one: reading them by column costs as much as that."""
+
 
 def _ignore(_: InvalidError) -> None:
     pass
 
 
 def valid(
-    rows: list[Row], note: Callable[[InvalidError], object] = _ignore, *, run_id: str = "", first: int = 0
+    rows: list[Row],
+    note: Callable[[InvalidError], object] = _ignore,
+    *,
+    run_id: str = "",
+    first: int = 0,
+    recorded: bool = True,
 ) -> tuple[list[Row], EventIds, Sequence[Columns]]:
     """Return the valid rows in order, their ids, and their columns.
 
@@ -36,6 +44,7 @@ def valid(
         note: called with the fault of each invalid event. It must not keep the fault, and must not raise.
         run_id: the prefix of the events' ids.
         first: the serial number of the first valid event.
+        recorded: whether recorders made the rows; then a plain tuple shows that each label has its declared type.
     """
     try:
         transposed = [*zip(*rows, strict=False)] if rows and type(rows[0]) is tuple else []
@@ -45,11 +54,11 @@ def valid(
         classes = transposed[0]
         if classes.count(classes[0]) == len(rows):
             reader = reader_of(classes[0])
-            plain = None if reader is None else reader.read(transposed, trusted=True)
+            plain = None if reader is None else reader.read(transposed, trusted=recorded)
             if reader is not None and plain is not None:
                 ids = EventIds(run_id, range(first, first + len(rows)))
                 return rows, ids, [Columns(reader.schema, range(len(rows)), ids, *plain)]
-    return _Sorting(rows, note).result(run_id, first)
+    return _Sorting(rows, note, recorded).result(run_id, first)
 
 
 def columns_of(rows: list[Row], ids: EventIds) -> Sequence[Columns]:
@@ -59,7 +68,7 @@ def columns_of(rows: list[Row], ids: EventIds) -> Sequence[Columns]:
         ValueError: an event is invalid.
     """
     faults: list[str] = []
-    _, _, found = valid([*rows], lambda fault: faults.append(str(fault)))
+    _, _, found = valid([*rows], lambda fault: faults.append(str(fault)), recorded=False)
     if faults:
         raise ValueError(f"invalid event: {faults[0]}")
     for columns in found:
@@ -72,22 +81,21 @@ class _Group:
 
     __slots__ = ("positions", "rows", "tails", "trusted")
 
-    def __init__(self) -> None:
+    def __init__(self, trusted: bool) -> None:
         self.rows: list[tuple[Any, ...]] = []
         self.positions: list[int] = []
-        self.trusted = True
+        self.trusted = trusted
         self.tails: dict[int, Tail] = {}
 
 
 class _Sorting:
     """Sorts rows by class, and reads each class."""
 
-    def __init__(self, rows: list[Row], note: Callable[[InvalidError], object]) -> None:
+    def __init__(self, rows: list[Row], note: Callable[[InvalidError], object], recorded: bool) -> None:
+        self._recorded = recorded
         self._given = self._rows = rows
         self._note = note
         self._groups: dict[type[MetricEvent], _Group] = {}
-        self._suspects: dict[type[MetricEvent], list[int]] = {}
-        """By class, the positions of rows that could not be read."""
         self._bad: list[int] = []
         self._sort()
 
@@ -98,7 +106,7 @@ class _Sorting:
             if type(row) is tuple:
                 entry = known.get(row[0])
                 if entry is None:
-                    group = self._groups[row[0]] = self._groups.get(row[0]) or _Group()
+                    group = self._groups[row[0]] = self._groups.get(row[0]) or _Group(self._recorded)
                     entry = known[row[0]] = group.rows.append, group.positions.append
                 entry[0](row)
                 entry[1](at)
@@ -109,7 +117,7 @@ class _Sorting:
 
     def _add_unusual(self, at: int, row: UnusualRow | MetricEvent) -> None:
         event_class = class_of(row)
-        group = self._groups.setdefault(event_class, _Group())
+        group = self._groups.setdefault(event_class, _Group(False))
         group.trusted = False
         try:
             if isinstance(row, UnusualRow):
@@ -120,11 +128,12 @@ class _Sorting:
                 reader = reader_of(event_class)
                 plain = (event_class, row.timestamp) if reader is None else reader.row(row)
         except Exception as exc:  # noqa: BLE001 - a field may be a property that raises, the object no event
+            self._bad.append(at)
             if isinstance(row, UnusualRow):
-                self._bad.append(at)
                 self._note(InvalidError(event_class.__name__, "labels", "must have text", Unreadable(row.tail, exc)))
             else:
-                self._suspects.setdefault(event_class, []).append(at)
+                found = examined(row)
+                self._note(found if isinstance(found, InvalidError) else unreadable(row, exc))
         else:
             group.rows.append(plain)
             group.positions.append(at)
@@ -155,26 +164,37 @@ class _Sorting:
     def _read(self, event_class: type[MetricEvent], group: _Group) -> tuple[ClassReader | None, Plain | None]:
         """Return the reader of a class, and its plain columns; None if no event of the class is valid."""
         reader = reader_of(event_class)
-        suspects = self._suspects.get(event_class)
-        if reader is not None and not suspects and group.rows:
-            plain = reader.read([*zip(*group.rows, strict=False)], trusted=group.trusted)
-            if plain is not None:
-                return reader, plain
-        if self._rows is self._given:
-            self._rows = [*self._rows]
-        positions = sorted([*group.positions, *(suspects or ())])
-        group.positions, group.rows = [], []
-        for at in positions:
-            made = self._examine(at)
-            if made is None:
-                self._bad.append(at)
-            else:
-                group.positions.append(at)
-                group.rows.append(made)
-        if not group.rows or reader is None:
+        pieces = self._pieces(reader, group, slice(0, len(group.rows))) if group.rows else []
+        group.positions = [at for positions, _ in pieces for at in positions]
+        if not pieces:
             return reader, None
-        _, timestamps, *columns = zip(*group.rows, strict=True)
-        return reader, reader.split(timestamps, columns)
+        if len(pieces) == 1:
+            return reader, pieces[0][1]
+        timestamps, labels, values = zip(*[plain for _, plain in pieces], strict=True)
+        found = tuple(map(concatenated, zip(*labels, strict=True))), tuple(map(concatenated, zip(*values, strict=True)))
+        return reader, (concatenated(timestamps), *found)
+
+    def _pieces(self, reader: ClassReader | None, group: _Group, part: slice) -> list[tuple[Sequence[int], Plain]]:
+        """Return the positions and the plain columns of the valid rows among some rows of a class.
+
+        If these rows can't be read as they are, smaller parts of them may be; in the end, single rows are examined.
+        """
+        rows, positions = group.rows[part], group.positions[part]
+        plain = None if reader is None else reader.read([*zip(*rows, strict=False)], trusted=group.trusted)
+        if plain is not None:
+            return [(positions, plain)]
+        if reader is not None and len(rows) > _FEW:
+            middle = (part.start + part.stop) // 2
+            first = self._pieces(reader, group, slice(part.start, middle))
+            return first + self._pieces(reader, group, slice(middle, part.stop))
+        if self._rows is self._given:
+            self._rows = [*self._rows]  # rows are replaced in a copy
+        examined_rows = [(at, made) for at in positions if (made := self._examine(at)) is not None]
+        if reader is None or not examined_rows:
+            return []
+        good, made = zip(*examined_rows, strict=True)
+        _, timestamps, *columns = zip(*made, strict=True)
+        return [(good, reader.split(timestamps, columns))]
 
     def _examine(self, at: int) -> tuple[Any, ...] | None:
         """Return the plain row of an event; None if it is invalid, which is noted."""
@@ -188,6 +208,7 @@ class _Sorting:
             else:
                 self._rows[at] = found
                 return made
+        self._bad.append(at)
         self._note(found)
         return None
 

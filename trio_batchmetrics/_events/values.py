@@ -44,6 +44,8 @@ def text(value: object) -> str | None:
 
     A lone surrogate, which no encoding can carry, becomes U+FFFD. Names are converted by the same function.
     """
+    if type(value) is str and value.isascii():
+        return value
     if value is None:
         return None
     if isinstance(value, str):

@@ -8,8 +8,8 @@ from datetime import UTC, datetime
 import trio
 
 from .._buffer import Buffer
-from .._concurrency import Turn, Waker
-from .._delivery import CHUNK, EventDelivery, RoomSignal, SeriesDelivery
+from .._concurrency import Pace, Turn, Waker
+from .._delivery import EventDelivery, RoomSignal, SeriesDelivery
 from .._events import Batch, InvalidEvents, Origin, join, valid
 from .._ledger import Ledger, PendingBatch
 
@@ -51,6 +51,7 @@ class FlushTask:
         self._buffer = buffer
         self._invalid = invalid
         self._origin = origin
+        self._pace = Pace()
         self._ledger = ledger
         self._event_sinks = event_sinks
         self._series_sinks = series_sinks
@@ -141,11 +142,16 @@ class FlushTask:
         rows, batch.rows = self._buffer.take(batch), []
         chunks: list[Batch] = []
         bad = len(rows)
-        for start in range(0, len(rows), CHUNK):
+        start, pace = 0, self._pace
+        while start < len(rows):
             if start and self._turn.over:
                 await self._turn.yield_to_others()
-            part = rows[start : start + CHUNK] if len(rows) > CHUNK else rows
+            whole = start == 0 and len(rows) <= pace.size
+            part = rows if whole else rows[start : start + pace.size]
+            start += len(part)
+            pace.begin()
             good, ids, columns = valid(part, self._invalid.note, run_id=self._origin.run_id, first=self._serial)
+            pace.end(len(part))
             if good:
                 bad -= len(good)
                 self._serial += len(good)

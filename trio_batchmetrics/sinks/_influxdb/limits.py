@@ -20,6 +20,9 @@ bytes (tested with 1.151, which responds 204 even to more)."""
 _LONGEST = 65_535
 """Maximum number of bytes of measurement, tags and field (``models.MaxKeyLength`` of InfluxDB 1 and 2)."""
 
+_FEW, _SHORT = 20, 60
+"""Fewer labels than this, of at most so many characters (of 4 bytes at most), are within every limit above."""
+
 _BETWEEN = 4
 """Bytes that InfluxDB puts between a series and its field (``seriesKeySize``)."""
 
@@ -52,6 +55,8 @@ class TagLimits:
             fields: the names of its fields.
             key: measurement and tags as they are written.
         """
+        if self._given is None and self._are_small(measurement, labels, fields):
+            return None
         if key is not None and self._dialect in (None, "influxdb"):
             size = len(key.encode()) + _BETWEEN + max(map(len, fields))
             if size > _LONGEST:
@@ -61,9 +66,14 @@ class TagLimits:
 
     def doubted_by(self, measurement: str, labels: Mapping[str, str], fields: Collection[str]) -> str | None:
         """Return why VictoriaMetrics would not accept a series; None if it would, or if the server is known."""
-        if self._dialect is not None:
+        if self._dialect is not None or (self._given is None and self._are_small(measurement, labels, fields)):
             return None
         return self._broken(self._given or VICTORIAMETRICS, measurement, labels, fields, victoriametrics=True)
+
+    def _are_small(self, measurement: str, labels: Mapping[str, str], fields: Collection[str]) -> bool:
+        """Return whether names and labels are so few and short that no server has a limit below that."""
+        longest = max(map(len, (measurement, *fields, *labels, *labels.values())))
+        return len(labels) < _FEW and longest <= _SHORT and len(self.database or "") <= _SHORT
 
     def _broken(
         self,

@@ -49,6 +49,12 @@ _RESERVED = frozenset({"time", "_field", "_measurement"})
 _NAME = "__name__"
 """The label in which VictoriaMetrics stores a metric's name: a tag with that name would be lost."""
 
+_SPECIAL = re.compile(r"""[,= \\\n\t\0"#]""")
+"""Texts without any of these characters are written as they are, in any dialect."""
+
+_BETWEEN = ";"
+"""Between texts that are searched together."""
+
 _FIRST = re.compile(r"\A[#\t\0]")
 _UNCARRIED: Mapping[Dialect | None, tuple[re.Pattern[str], re.Pattern[str]]] = {
     "influxdb": (re.compile(r'\n|\\(?=[,= "]|\Z)'), re.compile(r"\n|\\\Z")),
@@ -95,6 +101,9 @@ def series_key(
         fields: the names of the line's fields.
     """
     texts = (measurement, *labels, *labels.values())
+    if not _SPECIAL.search(_BETWEEN.join(texts)) and labels.keys().isdisjoint((*_RESERVED, _NAME, *fields)):
+        tags = [f"{label}={labels[label]}" for label in sorted(labels) if label and labels[label]]
+        return Key(",".join([measurement, *tags]), 0, False)
     doubtful = _NAME in labels or any("\\" in each or "\t" in each for each in texts)
     text, replaced = _written(measurement, labels, dialect, fields)
     if dialect in (None, "influxdb") and "\\\\ " in text and '"' in text:
