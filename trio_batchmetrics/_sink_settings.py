@@ -9,7 +9,7 @@ from typing import Any
 from ._events import as_float
 from ._exceptions import ConfigError
 
-__all__ = ["check_settings", "seconds"]
+__all__ = ["check_settings", "checked_seconds"]
 
 
 def check_settings(sink: Any) -> None:
@@ -25,7 +25,7 @@ def check_settings(sink: Any) -> None:
         given: object = getattr(sink, setting, None)
         if given is None and setting == "refresh":  # only series sinks have it
             continue
-        number = seconds(setting, given)
+        number = checked_seconds(setting, given)
         if isinstance(given, timedelta):
             setattr(sink, setting, number)
     for setting in ("max_events", "max_payload_bytes"):
@@ -34,14 +34,18 @@ def check_settings(sink: Any) -> None:
             raise ConfigError(f"{setting} must be an int >= 1 or None (got {limit!r})")
 
 
-def seconds(setting: str, value: object) -> float:
-    """Return a sink's duration in seconds. Only ``refresh`` may be infinite.
+def checked_seconds(setting: str, value: object, rule: str = "a finite number of seconds > 0, or a timedelta") -> float:
+    """Return a duration that a sink was given, in seconds. Only ``refresh`` may be infinite.
+
+    Args:
+        setting: the name of the sink's parameter, for the message.
+        value: the argument: seconds, or a ``timedelta``.
+        rule: what it must be, for the message.
 
     Raises:
-        ConfigError: (a ``ValueError``) the duration is out of range.
+        ConfigError: (a ``ValueError``) it isn't a finite duration above 0.
     """
     number = as_float(value.total_seconds() if isinstance(value, timedelta) else value)
-    rule = "a finite number of seconds > 0, or a timedelta"
     if setting == "refresh":
         number, rule = (math.inf if value == math.inf else number), "seconds > 0, a timedelta > 0 or None"
     if number is None or number <= 0:

@@ -23,28 +23,71 @@ from typing import Generic, TypeVar
 
 import attrs
 
-from ._events import Batch, Kind, Limits, Measure, MetricEvent, fields_of, json_form, json_line, labels_of
+from ._events import (
+    LIMITS,
+    Batch,
+    Columns,
+    EventIds,
+    JSONWriter,
+    Kind,
+    LabelField,
+    LabelValue,
+    Limits,
+    Measure,
+    MetricEvent,
+    Schema,
+    by_second,
+    fields_of,
+    json_form,
+    json_line,
+    json_lines,
+    labels_of,
+    nanosecond_texts,
+    number_texts,
+    padded_texts,
+    rfc3339,
+)
+from ._events import text as label_text
+from ._exceptions import ConfigError
 from ._reprs import tolerant_repr
 from ._series import Metric, Point, SeriesStore, SinkContext
-from ._sink_settings import check_settings, seconds
+from ._sink_settings import check_settings, checked_seconds
 
 __all__ = [
+    "LIMITS",
+    "Batch",
+    "Columns",
+    "ConfigError",
+    "EventIds",
     "EventSink",
+    "JSONWriter",
     "Kind",
+    "LabelField",
+    "LabelValue",
     "Limits",
     "Measure",
     "Metric",
+    "MetricEvent",
     "Payload",
     "Point",
     "Receipt",
+    "Schema",
     "SeriesSink",
     "SeriesStore",
     "Sink",
     "SinkContext",
+    "by_second",
+    "checked_seconds",
     "fields_of",
     "json_form",
     "json_line",
+    "json_lines",
+    "label_text",
     "labels_of",
+    "nanosecond_texts",
+    "number_texts",
+    "padded_texts",
+    "rfc3339",
 ]
 
 PartT = TypeVar("PartT")
@@ -133,10 +176,10 @@ class Sink:
             ConfigError: (a ``ValueError``) a duration isn't finite and above 0.
         """
         self.name = name
-        self.timeout = seconds("timeout", timeout)
-        self.retry_budget = seconds("retry_budget", retry_budget)
-        self.backoff = seconds("backoff", backoff)
-        self.max_backoff = seconds("max_backoff", max_backoff)
+        self.timeout = checked_seconds("timeout", timeout)
+        self.retry_budget = checked_seconds("retry_budget", retry_budget)
+        self.backoff = checked_seconds("backoff", backoff)
+        self.max_backoff = checked_seconds("max_backoff", max_backoff)
 
     def bind(self, context: SinkContext) -> None:
         """Receive the opening collector's context. Synchronous, no I/O; ``async with`` raises its exceptions."""
@@ -269,7 +312,7 @@ class SeriesSink(Sink, ABC, Generic[PartT]):
         super().__init__(
             name=name, timeout=timeout, retry_budget=retry_budget, backoff=backoff, max_backoff=max_backoff
         )
-        self.refresh = None if refresh is None else seconds("refresh", refresh)
+        self.refresh = None if refresh is None else checked_seconds("refresh", refresh)
         check_settings(self)
 
     @property

@@ -29,16 +29,16 @@ event waits or goes.
 from __future__ import annotations
 
 from .as_json import compact_json, fields_of, json_form, json_line, labels_of, rfc3339
-from .batch import Batch, Origin, batch_of, join, rows_of
+from .batch import Batch, Origin, join, rows_of
 from .bounds import checked_bounds
 from .builtin import BackendRequest, CacheMetric, Counter, Gauge, HealthCheck, Histogram, HistogramPoint, HttpRequest
-from .columns import Columns, EventIds, pick
+from .columns import Columns, EventIds
 from .compiled import compiled_recorder, event_by_value
 from .declaring import label, measure, metric_event
 from .examining import checked
 from .invalid import InvalidError, InvalidEvents, not_an_event
-from .json_lines import JSONTexts, fields_texts, json_lines, json_texts, lines_with, nanoseconds, seconds_of
-from .limits import LIMITS, Limits, checked_limits
+from .json_lines import JSONWriter, by_second, json_lines, json_writer, nanosecond_texts
+from .limits import LIMITS, Limits
 from .measured import fault_of, number
 from .numbers import as_float, float_texts, number_texts, padded_texts
 from .rows import Row, UnusualRow
@@ -65,7 +65,7 @@ __all__ = [
     "HttpRequest",
     "InvalidError",
     "InvalidEvents",
-    "JSONTexts",
+    "JSONWriter",
     "Kind",
     "LabelField",
     "LabelValue",
@@ -79,39 +79,34 @@ __all__ = [
     "Unreadable",
     "UnusualRow",
     "as_float",
-    "batch_of",
+    "by_second",
     "by_value",
     "captured",
     "checked",
     "checked_bounds",
-    "checked_limits",
     "compact_json",
     "compiled_recorder",
     "event_by_value",
     "fault_of",
     "fields_of",
-    "fields_texts",
     "float_texts",
     "is_event",
     "join",
     "json_form",
     "json_line",
     "json_lines",
-    "json_texts",
+    "json_writer",
     "label",
     "labels_of",
-    "lines_with",
     "measure",
     "metric_event",
-    "nanoseconds",
+    "nanosecond_texts",
     "not_an_event",
     "number",
     "number_texts",
     "padded_texts",
-    "pick",
     "rfc3339",
     "rows_of",
-    "seconds_of",
     "text",
     "valid",
 ]

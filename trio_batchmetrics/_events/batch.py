@@ -15,7 +15,7 @@ from .schema import MetricEvent
 from .validation import columns_of
 from .values import ReadOnlyDict
 
-__all__ = ["Batch", "Origin", "batch_of", "join", "rows_of"]
+__all__ = ["Batch", "Origin", "join", "rows_of"]
 
 
 @attrs.define(eq=False)
@@ -26,8 +26,8 @@ class Origin:
     """The prefix of their events' ids."""
     static_labels: Mapping[str, str] = attrs.field(factory=ReadOnlyDict[str, str])
     """Labels of every event, as text; an event's own label wins."""
-    kept: dict[Any, Any] = attrs.field(factory=dict[Any, Any], repr=False)
-    """Texts that sinks share (:mod:`.json_lines`)."""
+    writers: dict[Any, Any] = attrs.field(factory=dict[Any, Any], repr=False)
+    """The JSON writers that sinks share, by their limits (:mod:`.json_lines`)."""
 
 
 @tolerant_repr
@@ -71,6 +71,11 @@ class Batch(Sequence[MetricEvent]):
         self._columns: Sequence[Columns] | None = columns
         self._parts: Sequence[tuple[Batch, int, int]] = parts
         self._timestamps: Sequence[int] | None = None
+
+    @staticmethod
+    def of(events: Sequence[MetricEvent]) -> Batch:
+        """Return events as a batch: themselves, if they are one."""
+        return events if isinstance(events, Batch) else Batch([*events])
 
     @property
     def ids(self) -> EventIds:
@@ -200,8 +205,3 @@ def join(parts: Sequence[tuple[Batch, int, int]]) -> Batch:
 def rows_of(batch: Batch) -> list[Row]:
     """Return a batch's rows: its own list, not a copy. For the library."""
     return batch._rows  # pyright: ignore[reportPrivateUsage]
-
-
-def batch_of(events: Sequence[MetricEvent]) -> Batch:
-    """Return events as a batch: themselves, if they are one."""
-    return events if isinstance(events, Batch) else Batch([*events])

@@ -9,8 +9,8 @@ A document is ``"@timestamp"``, then a *head* from ``"kind"`` up to where the fi
     "kind":"HealthCheck","labels":{"backend":"db"},"fields":{                          "healthy":1.0,"duration":0.05
 
 The head depends only on the class and the labels, so it is kept, by label set. If an event has one field, its name is
-part of the head. Timestamps are written per second. So an event costs a look-up, and otherwise steps in C. The
-texts of one collector are kept in one place (``Batch.origin``), for all sinks, and are bounded by their size.
+part of the head. Timestamps are written per second. So an event costs a look-up, and otherwise steps in C. All sinks of
+a collector share what is kept (``Batch.origin``), which is bounded by its size.
 """
 
 from __future__ import annotations
@@ -29,28 +29,37 @@ from .numbers import float_texts, padded_texts
 from .schema import Schema
 from .values import text
 
-__all__ = ["JSONTexts", "fields_texts", "json_lines", "json_texts", "lines_with", "nanoseconds", "seconds_of"]
+__all__ = ["JSONWriter", "by_second", "json_lines", "json_writer", "nanosecond_texts"]
 
 _KEPT_MAX_BYTES = 8_000_000
-"""The most that texts may take before all are forgotten: 25 000 usual label sets, or 800 of 10 kB."""
+"""The most that texts may take before all are forgotten: 25 000 usual label sets."""
+
+_KEPT_MAX_TEXT = 4_000
+"""The longest text that is kept, in characters. A longer one is written again for each event."""
 
 _OVERHEAD = 300
 """The bytes that a text takes beyond its characters and those of its labels: the key, and the place in the dict."""
 
 _NS = 1_000_000_000
 
-_Texts = Callable[[Sequence[float]], list[str]]
+_LINE_END = "}}\n"
+
+Numbers = Callable[[Sequence[float]], list[str]]
+"""Converts numbers to text."""
 
 
-class JSONTexts:
-    """Keeps the texts of label sets, with the same static labels and limits."""
+class JSONWriter:
+    """Writes the JSON form of events by column, for one set of static labels and limits.
+
+    Get one from :meth:`~trio_batchmetrics.abc.SinkContext.json_writer`: all sinks of a collector share it.
+    """
 
     def __init__(self, static: Mapping[str, str], limits: Limits | None = None) -> None:
-        """Create an empty collection of texts.
+        """Create a writer that keeps no texts yet.
 
         Args:
             static: labels of every event; an event's own label wins.
-            limits: the largest labels that are accepted.
+            limits: the largest labels that are accepted; None: any.
         """
         self._static = static
         self._limits = limits or Limits()
@@ -59,18 +68,32 @@ class JSONTexts:
         self._labels: dict[Schema, _Kept] = {}
 
     def __len__(self) -> int:
-        """Return roughly how many bytes the texts and their keys take."""
+        """Return roughly how many bytes the kept texts and their keys take."""
         return self._kept_bytes
 
-    def bodies(self, batch: Batch, numbers: _Texts = float_texts) -> list[str]:
-        """Return the documents of a batch, from ``"kind"`` on, without the braces at the end.
+    def lines(self, batch: Batch) -> bytes:
+        """Return the JSON form of each event as one line, in UTF-8. See :func:`json_lines`."""
+        timestamps = batch.timestamps
+        bodies = self.bodies(batch)
+        written: list[str] = []
+        for second, run in by_second(timestamps):
+            cells = [""] * (4 * len(bodies[run]))
+            cells[0::4] = [_line_start(second)] * len(bodies[run])
+            cells[1::4] = nanosecond_texts(timestamps[run], second)
+            cells[2::4] = ['Z",'] * len(bodies[run])
+            cells[3::4] = bodies[run]
+            written += cells
+        return ("".join(written)[len(_LINE_END) :] + _LINE_END).encode() if written else b""
+
+    def bodies(self, batch: Batch, numbers: Numbers = float_texts) -> list[str]:
+        """Return the JSON form of each event from ``"kind"`` on, without the two braces at its end.
 
         Args:
             batch: the events.
             numbers: converts numbers to text.
 
         Raises:
-            ValueError: labels exceed a limit.
+            ValueError: an event is invalid, or labels exceed a limit.
         """
         found = batch.columns()
         if len(found) == 1:
@@ -81,27 +104,34 @@ class JSONTexts:
                 bodies[at] = body
         return bodies
 
-    def _bodies(self, columns: Columns, numbers: _Texts) -> list[str]:
-        heads = self._lookup(self._heads, _head, columns)
-        schema = columns.schema
-        if schema.buckets:
-            return [*map(add, heads, map(_point, *columns.values))]
-        if len(columns.values) == 1:
-            return [*map(add, heads, numbers(columns.values[0]))]
-        return [*map(add, heads, fields_texts(columns, numbers))] if columns.values else heads
-
     def labels(self, columns: Columns) -> list[str]:
         """Return the labels of each event as a JSON object, static labels included.
 
         Raises:
             ValueError: labels exceed a limit.
         """
-        return self._lookup(self._labels, _labels, columns)
+        return self._look_up(self._labels, _labels, columns)
 
-    def _lookup(self, kept: dict[Schema, _Kept], write: _Write, columns: Columns) -> list[str]:
+    def fields(self, columns: Columns, numbers: Numbers = float_texts) -> list[str]:
+        """Return the measured fields of each event as a JSON object, without its braces."""
+        if columns.schema.buckets:
+            return [*map(_point, *columns.values)]
+        form = ",".join(f"{compact_json(measure.field)}:%s" for measure in columns.schema.measured)
+        if not form:
+            return [""] * len(columns)
+        return [*map(form.__mod__, zip(*map(numbers, columns.values), strict=True))]
+
+    def _bodies(self, columns: Columns, numbers: Numbers) -> list[str]:
+        heads = self._look_up(self._heads, _head, columns)
+        if len(columns.values) == 1:  # its name is in the head
+            return [*map(add, heads, numbers(columns.values[0]))]
+        return [*map(add, heads, self.fields(columns, numbers))] if columns.values else heads
+
+    def _look_up(self, kept: dict[Schema, _Kept], write: _Write, columns: Columns) -> list[str]:
         texts = kept.get(columns.schema)
         if texts is None:
             texts = kept[columns.schema] = _Kept(self, write, columns.schema)
+            self._kept_bytes += _OVERHEAD
         found = [*map(texts.__getitem__, columns.label_sets)]
         if self._kept_bytes > _KEPT_MAX_BYTES:
             self._heads.clear()
@@ -110,70 +140,60 @@ class JSONTexts:
         return found
 
     def texts_of(self, schema: Schema, key: tuple[Any, ...]) -> dict[str, str]:
-        """Return the labels of a label set as text, static ones included.
+        """Return the labels of one of ``Columns.label_sets`` as text, static labels included.
 
         Raises:
             ValueError: they exceed a limit.
         """
         labels = dict(self._static)
-        size = _OVERHEAD
         for name, value in schema.label_pairs(key):
             string = text(value)
             if string is not None:
                 labels[name] = string
-                size += len(name) + len(string)
         self._limits.check(labels)
-        self._kept_bytes += size
         return labels
 
-    def count(self, written: str) -> str:
-        """Count a text that is kept from now on; return it."""
-        self._kept_bytes += len(written)
-        return written
+    def keep(self, written: str) -> bool:
+        """Return whether to keep a text; count it if so."""
+        if len(written) > _KEPT_MAX_TEXT:
+            return False
+        self._kept_bytes += 2 * len(written) + _OVERHEAD
+        return True
 
 
 class _Kept(dict[tuple[Any, ...], str]):
     """The texts of one class, by label set; a missing one is written."""
 
-    __slots__ = ("_schema", "_texts", "_write")
+    __slots__ = ("_schema", "_write", "_writer")
 
-    def __init__(self, texts: JSONTexts, write: _Write, schema: Schema) -> None:
+    def __init__(self, writer: JSONWriter, write: _Write, schema: Schema) -> None:
         super().__init__()
-        self._texts = texts
+        self._writer = writer
         self._write = write
         self._schema = schema
 
     def __missing__(self, key: tuple[Any, ...]) -> str:
-        written = self[key] = self._texts.count(self._write(self._texts, self._schema, key))
+        written = self._write(self._writer, self._schema, key)
+        if self._writer.keep(written):
+            self[key] = written
         return written
 
 
-_Write = Callable[[JSONTexts, Schema, tuple[Any, ...]], str]
+_Write = Callable[[JSONWriter, Schema, tuple[Any, ...]], str]
 
 
-def _labels(texts: JSONTexts, schema: Schema, key: tuple[Any, ...]) -> str:
-    return compact_json(texts.texts_of(schema, key))
+def _labels(writer: JSONWriter, schema: Schema, key: tuple[Any, ...]) -> str:
+    return compact_json(writer.texts_of(schema, key))
 
 
-def _head(texts: JSONTexts, schema: Schema, key: tuple[Any, ...]) -> str:
+def _head(writer: JSONWriter, schema: Schema, key: tuple[Any, ...]) -> str:
     form: dict[str, Any] = {"kind": schema.event_class.__name__}
     if schema.named:
         form["name"] = text(key[0])
-    form["labels"] = texts.texts_of(schema, key)
+    form["labels"] = writer.texts_of(schema, key)
     measured = [measure.field for measure in schema.measured]
     only = f"{compact_json(measured[0])}:" if len(measured) == 1 else ""
     return f'{compact_json(form)[1:-1]},"fields":{{{only}'
-
-
-def fields_texts(columns: Columns, numbers: _Texts = float_texts) -> list[str]:
-    """Return the measured fields of each event as members of a JSON object, without its braces."""
-    if columns.schema.buckets:
-        return [*map(_point, *columns.values)]
-    form = ",".join(f"{compact_json(measure.field)}:%s" for measure in columns.schema.measured)
-    if not form:
-        return [""] * len(columns)
-    texts = map(numbers, columns.values)
-    return [*map(form.__mod__, zip(*texts, strict=True))]
 
 
 def _point(count: int, total: float, bounds: Sequence[float], counts: Sequence[int]) -> str:
@@ -186,17 +206,17 @@ def _point(count: int, total: float, bounds: Sequence[float], counts: Sequence[i
     return compact_json(floats)[1:-1]
 
 
-def json_texts(origin: Origin, limits: Limits | None = None) -> JSONTexts:
-    """Return the texts that all sinks of a collector share, for these limits.
+def json_writer(origin: Origin, limits: Limits | None = None) -> JSONWriter:
+    """Return the writer that all sinks of a collector share.
 
     Args:
         origin: what the collector's batches share.
-        limits: the largest labels that are accepted.
+        limits: the largest labels that are accepted; None: any.
     """
-    texts: JSONTexts | None = origin.kept.get(limits)
-    if texts is None:
-        texts = origin.kept[limits] = JSONTexts(origin.static_labels, limits)
-    return texts
+    writer: JSONWriter | None = origin.writers.get(limits)
+    if writer is None:
+        writer = origin.writers[limits] = JSONWriter(origin.static_labels, limits)
+    return writer
 
 
 def json_lines(batch: Batch, limits: Limits | None = None) -> bytes:
@@ -218,25 +238,7 @@ def json_lines(batch: Batch, limits: Limits | None = None) -> bytes:
         >>> json_lines(Batch([CacheMetric("redis", "hit", timestamp=0)])).decode().split(',"labels"')[0]
         '{"@timestamp":"1970-01-01T00:00:00.000000000Z","kind":"CacheMetric"'
     """
-    return lines_with(json_texts(batch.origin, limits), batch)
-
-
-def lines_with(texts: JSONTexts, batch: Batch) -> bytes:
-    """Return the same, with these texts instead of the batch's own."""
-    timestamps = batch.timestamps
-    bodies = texts.bodies(batch)
-    written: list[str] = []
-    for second, run in seconds_of(timestamps):
-        cells = [""] * (4 * len(run))
-        cells[0::4] = [_line_start(second)] * len(run)
-        cells[1::4] = nanoseconds(timestamps[run.start : run.stop], second)
-        cells[2::4] = ['Z",'] * len(run)
-        cells[3::4] = bodies[run.start : run.stop]
-        written += cells
-    return ("".join(written)[len(_LINE_END) :] + _LINE_END).encode() if written else b""
-
-
-_LINE_END = "}}\n"
+    return json_writer(batch.origin, limits).lines(batch)
 
 
 @lru_cache(maxsize=256)
@@ -245,22 +247,27 @@ def _line_start(second: int) -> str:
     return f'{_LINE_END}{{"@timestamp":"{rfc3339(second * _NS)[:-10]}'
 
 
-def nanoseconds(timestamps: Sequence[int], second: int) -> list[str]:
-    """Return the last nine digits of timestamps within a second."""
+def nanosecond_texts(timestamps: Sequence[int], second: int) -> list[str]:
+    """Return the nine digits after the point of timestamps within a second.
+
+    Args:
+        timestamps: nanoseconds since 1970.
+        second: the second that all of them are in.
+    """
     start = second * _NS
     return padded_texts([timestamp - start for timestamp in timestamps], 9)
 
 
-def seconds_of(timestamps: Sequence[int]) -> Iterator[tuple[int, range]]:
-    """Yield each run of timestamps within one second: the second, and the positions."""
+def by_second(timestamps: Sequence[int]) -> Iterator[tuple[int, slice]]:
+    """Yield each run of timestamps within one second: the second, and where the run is."""
     if not timestamps:
         return
     second = min(timestamps) // _NS
     if second == max(timestamps) // _NS:  # nearly always, where there are many
-        yield second, range(len(timestamps))
+        yield second, slice(0, len(timestamps))
         return
     start = 0
     for second, run in groupby(timestamp // _NS for timestamp in timestamps):
         stop = start + sum(1 for _ in run)
-        yield second, range(start, stop)
+        yield second, slice(start, stop)
         start = stop

@@ -9,7 +9,7 @@ import attrs
 from .._exceptions import ConfigError
 from .._reprs import tolerant_repr
 
-__all__ = ["LIMITS", "Limits", "checked_limits"]
+__all__ = ["LIMITS", "Limits"]
 
 LIMITS = "limits"
 """The reason for which the event is rejected."""
@@ -38,6 +38,17 @@ class Limits:
     labels: int | None = attrs.field(default=None, validator=_size)
     """Maximum number of labels of a series, static ones included; None: no limit."""
 
+    @staticmethod
+    def checked(limits: object) -> Limits | None:
+        """Return a sink's ``limits`` setting.
+
+        Raises:
+            ConfigError: it is neither a ``Limits`` nor None.
+        """
+        if limits is not None and not isinstance(limits, Limits):
+            raise ConfigError(f"limits must be a Limits or None (got {limits!r})")
+        return limits
+
     def broken_by(self, labels: Mapping[str, str]) -> str | None:
         """Return a description of the limit that labels exceed; None if they exceed none.
 
@@ -64,17 +75,6 @@ class Limits:
         """
         if (broken := self.broken_by(labels)) is not None:
             raise ValueError(f"{LIMITS}: {broken}")
-
-
-def checked_limits(limits: object) -> Limits | None:
-    """Return a sink's ``limits`` setting.
-
-    Raises:
-        ConfigError: it is anything else.
-    """
-    if limits is not None and not isinstance(limits, Limits):
-        raise ConfigError(f"limits must be a Limits or None (got {limits!r})")
-    return limits
 
 
 def _start(name: str) -> str:

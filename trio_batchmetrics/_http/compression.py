@@ -10,7 +10,7 @@ from typing import Any
 
 import trio
 
-from .._exceptions import ConfigError
+from ..abc import ConfigError
 
 __all__ = ["MIN_COMPRESSED_BYTES", "compressed", "compressor", "gzipped"]
 

@@ -12,7 +12,7 @@ from typing import Any, cast
 
 import trio
 
-from .._exceptions import ConfigError
+from ..abc import ConfigError
 from .responses import NoResponseError
 
 __all__ = ["Credentials"]

@@ -22,7 +22,7 @@ from urllib.parse import urlsplit
 
 import trio
 
-from .._exceptions import ConfigError
+from ..abc import ConfigError
 from .bodies import Body, read_body
 from .compression import MIN_COMPRESSED_BYTES, compressed, compressor
 from .credentials import Credentials

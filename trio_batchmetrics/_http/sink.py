@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-from .._events import checked_limits
 from ..abc import Limits, Sink, SinkContext
 from .endpoint import Endpoint
 from .settings import HTTPSettings
@@ -27,7 +26,7 @@ class HTTPSink(Sink):
         """
         given: dict[str, Any] = {**settings, **own}
         theirs = {key: given.pop(key) for key in _ENDPOINT & given.keys()}
-        self._limits: Limits | None = checked_limits(given.pop("limits", None))
+        self._limits: Limits | None = Limits.checked(given.pop("limits", None))
         super().__init__(**given)
         self.server: Endpoint = Endpoint(url, **theirs)
 

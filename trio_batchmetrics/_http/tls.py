@@ -8,7 +8,7 @@ import stat
 from pathlib import Path
 from typing import Any, cast
 
-from .._exceptions import ConfigError
+from ..abc import ConfigError
 
 __all__ = ["Verify", "checked_verify", "tls_context"]
 

@@ -6,7 +6,7 @@ import re
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
-from .._exceptions import ConfigError
+from ..abc import ConfigError
 
 __all__ = ["parsed_url"]
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import attrs
 
-from .._events import Measure, Origin
+from .._events import JSONWriter, Limits, Measure, Origin, json_writer
 from .._reprs import tolerant_repr
 
 __all__ = ["SinkContext"]
@@ -42,3 +42,11 @@ class SinkContext:
     hand_over: Callable[[], Awaitable[None]] | None = None
     """Collects the bound instruments, and returns once everything recorded before the call is merged; to be called in
     Trio's thread, while the block is open. None: there is no collector."""
+
+    def json_writer(self, limits: Limits | None = None) -> JSONWriter:
+        """Return the writer of the JSON form that all sinks of the collector share.
+
+        Args:
+            limits: the largest labels that are accepted; events that exceed one make it raise. None: any.
+        """
+        return json_writer(self.origin, limits)

@@ -5,8 +5,7 @@ from __future__ import annotations
 import inspect
 from collections.abc import Awaitable, Callable
 
-from .._events import Batch
-from ..abc import EventSink, Payload, Receipt
+from ..abc import Batch, EventSink, Payload, Receipt
 
 __all__ = ["FunctionSink", "SinkFunction"]
 

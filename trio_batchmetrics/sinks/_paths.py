@@ -7,7 +7,7 @@ import re
 import stat
 from pathlib import Path
 
-from .._exceptions import ConfigError
+from ..abc import ConfigError
 
 __all__ = ["file_path", "why_not_opened"]
 

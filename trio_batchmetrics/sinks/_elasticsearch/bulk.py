@@ -17,17 +17,16 @@ from __future__ import annotations
 from collections.abc import Callable
 from functools import lru_cache
 
-from ..._events import (
+from ...abc import (
     Batch,
     EventIds,
     Limits,
-    Origin,
-    json_texts,
-    nanoseconds,
+    SinkContext,
+    by_second,
+    nanosecond_texts,
     number_texts,
     padded_texts,
     rfc3339,
-    seconds_of,
 )
 
 __all__ = ["BulkBody"]
@@ -43,19 +42,21 @@ _DIGITS = 10
 class BulkBody:
     """Writes events as lines of a ``_bulk`` request's body."""
 
-    def __init__(self, action: str, index: Callable[[int], str], origin: Origin, limits: Limits | None = None) -> None:
+    def __init__(
+        self, action: str, index: Callable[[int], str], context: SinkContext, limits: Limits | None = None
+    ) -> None:
         """Configure the lines.
 
         Args:
             action: ``create`` or ``index``.
-            index: the index's name for the events of a second (since 1970, UTC); without ``%``, quotes, backslashes.
-            origin: what the collector's batches share.
+            index: the index's name for the events of a second (since 1970, UTC); without quotes and backslashes.
+            context: the collector's context.
             limits: the largest labels that are accepted.
         """
         self._action = action
         self._index = index
-        self._texts = json_texts(origin, limits)
-        self._run_id = origin.run_id
+        self._writer = context.json_writer(limits)
+        self._run_id = context.run_id
         self._texts_of = lru_cache(maxsize=256)(self._write_texts)
 
     def lines(self, batch: Batch) -> bytes:
@@ -67,26 +68,26 @@ class BulkBody:
             ValueError: labels exceed a limit.
             OverflowError: a timestamp is beyond the calendar.
         """
-        bodies = self._texts.bodies(batch, number_texts)
+        bodies = self._writer.bodies(batch, number_texts)
         timestamps, ids = batch.timestamps, _document_ids(batch.ids)
-        run = "" if batch.ids.given else f"{batch.ids.run_id or self._run_id}-"
+        run_id = "" if batch.ids.given else f"{batch.ids.run_id or self._run_id}-"
         written: list[str] = []
-        for second, part in seconds_of(timestamps):
-            size, begin, stop = len(part), part.start, part.stop
-            before, between = self._texts_of(second, run)
+        for second, run in by_second(timestamps):
+            before, between = self._texts_of(second, run_id)
+            size = len(bodies[run])
             cells = [""] * (6 * size)
             cells[0::6] = [before] * size
-            cells[1::6] = ids[begin:stop]
+            cells[1::6] = ids[run]
             cells[2::6] = [between] * size
-            cells[3::6] = nanoseconds(timestamps[begin:stop], second)
+            cells[3::6] = nanosecond_texts(timestamps[run], second)
             cells[4::6] = ['Z",'] * size
-            cells[5::6] = bodies[begin:stop]
+            cells[5::6] = bodies[run]
             written += cells
         return ("".join(written)[len(_END) :] + _END).encode() if written else b""
 
-    def _write_texts(self, second: int, run: str) -> tuple[str, str]:
+    def _write_texts(self, second: int, run_id: str) -> tuple[str, str]:
         """Return the text before an event's id, from the end of the event before it, and that up to its nanoseconds."""
-        before = f'{_END}{{"{self._action}":{{"_index":"{self._index(second)}","_id":"{run}'
+        before = f'{_END}{{"{self._action}":{{"_index":"{self._index(second)}","_id":"{run_id}'
         return before, f'"}}}}\n{{"@timestamp":"{rfc3339(second * _NS)[:-10]}'
 
 

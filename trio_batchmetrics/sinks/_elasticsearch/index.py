@@ -7,7 +7,7 @@ import time
 from collections.abc import Mapping
 from typing import Any
 
-from ..._exceptions import ConfigError
+from ...abc import ConfigError
 
 __all__ = ["LABEL_TYPES", "IndexName", "template_body"]
 

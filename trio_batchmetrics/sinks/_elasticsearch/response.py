@@ -15,8 +15,7 @@ import json
 from collections.abc import Callable, Collection, Iterable
 from typing import Any, cast
 
-from ..._events import text
-from ...abc import Receipt
+from ...abc import Receipt, label_text
 
 __all__ = ["FILTER_PATH", "receipt_of_items"]
 
@@ -120,4 +119,4 @@ def _reason(status: int, error: object) -> str:
         parts += [words for key in ("type", "reason") if isinstance(words := said.get(key), str)]
     elif isinstance(error, str):
         parts.append(error)
-    return text(" ".join(": ".join(parts).split())) or ""
+    return label_text(" ".join(": ".join(parts).split())) or ""

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import logging
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal, Unpack
 from urllib.parse import quote
 
-from ..._events import MetricEvent, batch_of, compact_json
-from ..._exceptions import ConfigError
 from ..._http import EventSettings, HTTPSink, NoResponseError, Response, receipt_from
-from ...abc import EventSink, Payload, Receipt, SinkContext
+from ...abc import Batch, ConfigError, EventSink, MetricEvent, Payload, Receipt, SinkContext
 from .bulk import BulkBody
 from .index import LABEL_TYPES, IndexName, template_body
 from .response import FILTER_PATH, receipt_of_items
@@ -111,7 +110,7 @@ class ElasticsearchSink(HTTPSink, EventSink[bytes]):
         self._params = {"filter_path": FILTER_PATH, "timeout": f"{max(1, round(self.timeout * 500))}ms"}
 
     def _empty(self) -> BulkBody:
-        return BulkBody(self._action, self._index.at, self.context.origin, self._limits)
+        return BulkBody(self._action, self._index.at, self.context, self._limits)
 
     def bind(self, context: SinkContext) -> None:
         """Bind the sink to a collector's context."""
@@ -121,7 +120,7 @@ class ElasticsearchSink(HTTPSink, EventSink[bytes]):
 
     def encode(self, events: Sequence[MetricEvent]) -> bytes:
         """Return the events as lines of a request's body."""
-        return self._body.lines(batch_of(events))
+        return self._body.lines(Batch.of(events))
 
     async def send(self, payload: Payload[bytes]) -> Receipt:
         """Write the payload, after putting the template if that is due."""
@@ -167,6 +166,7 @@ class ElasticsearchSink(HTTPSink, EventSink[bytes]):
         return receipt
 
     async def _put(self, labels: Mapping[str, Any] | None) -> Response:
-        body = compact_json(template_body(self._index, labels, data_stream=self._data_stream)).encode()
+        template = template_body(self._index, labels, data_stream=self._data_stream)
+        body = json.dumps(template, ensure_ascii=False, separators=(",", ":")).encode()
         path = f"/_index_template/{quote(self._index.template, safe='')}"
         return await self.server.request("PUT", path, body, content_type="application/json")

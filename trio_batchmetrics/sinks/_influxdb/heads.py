@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Hashable, Iterable
 from typing import Any
 
-from ..._events import LIMITS, Schema, text
-from ...abc import SinkContext
+from ...abc import LIMITS, Schema, SinkContext, label_text
 from .fields import bucket_names
 from .limits import TagLimits
 from .line_protocol import Dialect, series_key
@@ -136,10 +135,10 @@ class HeadMaker:
         """
         labels = dict(self._static)
         for label, value in pairs:
-            string = text(value)
+            string = label_text(value)
             if string is not None:
-                labels[text(label) or ""] = string
-        measurement = text(name) or ""
+                labels[label_text(label) or ""] = string
+        measurement = label_text(name) or ""
         key = series_key(measurement, labels, self._dialect or "influxdb", fields)
         broken = self._limits.broken_by(measurement, labels, fields, key.text)
         if broken is not None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping
 
-from ..._events import Limits
+from ...abc import Limits
 from .line_protocol import Dialect
 
 __all__ = ["VICTORIAMETRICS", "TagLimits"]

@@ -33,9 +33,8 @@ from typing import Any, cast
 
 import attrs
 
-from ..._events import MetricEvent
 from ..._http import Endpoint, Response, receipt_from
-from ...abc import Receipt
+from ...abc import MetricEvent, Receipt
 
 __all__ = ["PartialRefusal", "lines_of", "receipt_for"]
 

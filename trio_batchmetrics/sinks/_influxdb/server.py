@@ -9,10 +9,8 @@ from urllib.parse import urlsplit
 
 import trio
 
-from ..._events import MetricEvent
-from ..._exceptions import ConfigError
 from ..._http import HTTPSettings, HTTPSink, NoResponseError, receipt_from
-from ...abc import Receipt
+from ...abc import ConfigError, MetricEvent, Receipt
 from .heads import Losses
 from .limits import TagLimits
 from .line_protocol import DIALECTS, Dialect

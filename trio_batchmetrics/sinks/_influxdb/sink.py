@@ -19,9 +19,8 @@ from typing import Literal, Unpack
 import attrs
 import trio
 
-from ..._events import MetricEvent
 from ..._http import EventSettings
-from ...abc import EventSink, Payload, Receipt, SinkContext
+from ...abc import EventSink, MetricEvent, Payload, Receipt, SinkContext
 from .line_protocol import Dialect
 from .server import DoubtfulLines, InfluxDBServer
 from .target import Target

@@ -6,8 +6,7 @@ from typing import Literal
 
 import attrs
 
-from ..._events import text
-from ..._exceptions import ConfigError
+from ...abc import ConfigError, label_text
 
 __all__ = ["Target"]
 
@@ -38,7 +37,7 @@ class Target:
             shown = "something else" if name == "token" else repr(value)
             if not isinstance(value, str) or not value:
                 raise ConfigError(f"{name} must be a str that is not empty (got {shown})")
-            if name != "token" and text(value) != value:
+            if name != "token" and label_text(value) != value:
                 raise ConfigError(f"{name} must be text that UTF-8 can encode (got {shown})")
         if self.api not in (None, 3):
             raise ConfigError(f"api must be None or 3 (got {self.api!r})")

@@ -21,7 +21,7 @@ from operator import lt
 
 import attrs
 
-from ..._events import EventIds
+from ...abc import EventIds
 
 __all__ = ["EARLIEST", "LATEST", "WINDOW", "Timestamps"]
 

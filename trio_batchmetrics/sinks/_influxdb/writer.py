@@ -13,8 +13,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from functools import lru_cache
 
-from ..._events import Batch, Columns, MetricEvent, Schema, batch_of, number_texts, pick
-from ...abc import SinkContext
+from ...abc import Batch, Columns, MetricEvent, Schema, SinkContext, number_texts
 from .fields import bucket_fields
 from .heads import HeadMaker, Losses
 from .limits import TagLimits
@@ -59,7 +58,7 @@ class LineWriter:
             ValueError: the server does not accept such large names and labels, or a timestamp is beyond 64 bits.
         """
         self.doubtful = False
-        batch = batch_of(events)
+        batch = Batch.of(events)
         if not batch:
             return b""
         found = batch.columns()
@@ -81,7 +80,7 @@ class LineWriter:
         for columns in found:
             (first, fields), *others = self._measured(columns)
             for number, (more, more_fields) in enumerate(others, 1):
-                own_stamps = pick(stamps, columns.positions)
+                own_stamps = [stamps[at] for at in columns.positions]
                 fields = [*map("%s %s\n%s%s".__mod__, zip(fields, own_stamps, more, more_fields, strict=True))]
                 self._timestamps.given(
                     more, columns.timestamps, self._timestamps.numbers(columns.ids), number, beyond=True

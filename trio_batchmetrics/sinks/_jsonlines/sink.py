@@ -24,9 +24,7 @@ from typing import IO, Any
 
 import trio
 
-from ..._events import MetricEvent, batch_of, checked_limits, json_texts, lines_with
-from ..._exceptions import ConfigError
-from ...abc import EventSink, Limits, Payload, Receipt, SinkContext
+from ...abc import Batch, ConfigError, EventSink, Limits, MetricEvent, Payload, Receipt, SinkContext
 from .._paths import file_path
 from .files import LineFile, UnusableError
 from .stream import LineStream
@@ -127,7 +125,7 @@ class JSONLinesSink(EventSink[bytes]):
         """
         super().__init__(**settings)
         _positive("backups", backups)
-        self._limits = checked_limits(limits)
+        self._limits = Limits.checked(limits)
         self._file: LineFile | None = None
         self._stream: LineStream | None = None
         if isinstance(path_or_stream, str | os.PathLike):
@@ -153,7 +151,7 @@ class JSONLinesSink(EventSink[bytes]):
             ValueError: an event has no JSON form, or its labels exceed a limit.
             OverflowError: a timestamp is beyond the calendar.
         """
-        return lines_with(json_texts(self.context.origin, self._limits), batch_of(events))
+        return self.context.json_writer(self._limits).lines(Batch.of(events))
 
     async def send(self, payload: Payload[bytes]) -> Receipt | None:
         """Write the payload in a worker thread. A checkpoint.

@@ -17,10 +17,8 @@ from typing import Any
 
 import trio
 
-from ..._events import MetricEvent, as_float, checked_limits
-from ..._exceptions import ConfigError
 from ..._ownership import Hold
-from ...abc import Limits, Payload, SeriesSink, SinkContext
+from ...abc import ConfigError, Limits, MetricEvent, Payload, SeriesSink, SinkContext, checked_seconds
 from .asgi import MetricsApp, wants_openmetrics
 from .freshness import SharedHandOver
 from .page import Page
@@ -92,7 +90,7 @@ class PrometheusSink(SeriesSink[None]):
                 registry.
         """
         super().__init__(**settings)
-        self._limits = checked_limits(limits)
+        self._limits = Limits.checked(limits)
         self._registry = registry
         self._client = None if registry is None else client_for(registry)
         self._expire_after = None if expire_after is None else _nanoseconds("expire_after", expire_after)
@@ -216,7 +214,5 @@ def _clock() -> Callable[[], int]:
 
 
 def _nanoseconds(name: str, duration: float | timedelta) -> int:
-    seconds = as_float(duration.total_seconds() if isinstance(duration, timedelta) else duration)
-    if seconds is None or seconds <= 0:
-        raise ConfigError(f"{name} must be seconds > 0, a timedelta > 0 or None (got {duration!r})")
+    seconds = checked_seconds(name, duration, "seconds > 0, a timedelta > 0 or None")
     return int(min(seconds, _EVER) * _NS)

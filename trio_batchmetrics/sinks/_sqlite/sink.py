@@ -26,9 +26,7 @@ from typing import Any
 
 import trio
 
-from ..._events import MetricEvent, as_float, batch_of, checked_limits, json_texts
-from ..._exceptions import ConfigError
-from ...abc import EventSink, Limits, Payload, Receipt
+from ...abc import Batch, EventSink, Limits, MetricEvent, Payload, Receipt, checked_seconds
 from .._paths import file_path, why_not_opened
 from .database_file import BUSY, LASTING, DatabaseFile, check_log, identity
 from .table import COLUMNS, EXPIRE, INDEX, INSERT, TABLE, Row, rows
@@ -43,6 +41,8 @@ _EXPIRE_SECONDS = 60.0
 
 _EXPIRE_ROWS = 10_000
 """Maximum number of expired rows deleted with one payload (about 10 ms); the next payload deletes the rest."""
+
+_AGE = "a number of seconds > 0, or a timedelta"
 
 _EVER = 1e10
 """Seconds: 317 years; a longer age does not fit into 64 bits."""
@@ -131,8 +131,8 @@ class SQLiteSink(EventSink[list[Row]]):
         """
         super().__init__(**settings)
         self._path = file_path("path", path)
-        self._max_age = _seconds(max_age)
-        self._limits = checked_limits(limits)
+        self._max_age = None if max_age is None else checked_seconds("max_age", max_age, _AGE)
+        self._limits = Limits.checked(limits)
         self._expire_at = 0.0
         self._connection: sqlite3.Connection | None = None
         self._file: DatabaseFile | None = None  # the connection's file
@@ -145,7 +145,7 @@ class SQLiteSink(EventSink[list[Row]]):
         Raises:
             ValueError: a timestamp takes more than 64 bits, or labels exceed a limit.
         """
-        return rows(batch_of(events), json_texts(self.context.origin, self._limits))
+        return rows(Batch.of(events), self.context.json_writer(self._limits))
 
     async def send(self, payload: Payload[list[Row]]) -> Receipt | None:
         """Commit the payload in a worker thread. A checkpoint.
@@ -274,12 +274,3 @@ def _until_cancelled(parts: Iterable[list[Row]]) -> Iterator[Row]:
             trio.from_thread.check_cancelled()
             yield each
     trio.from_thread.check_cancelled()
-
-
-def _seconds(max_age: float | timedelta | None) -> float | None:
-    if max_age is None:
-        return None
-    seconds = as_float(max_age.total_seconds() if isinstance(max_age, timedelta) else max_age)
-    if seconds is None or seconds <= 0:
-        raise ConfigError(f"max_age must be a number of seconds > 0, or a timedelta (got {max_age!r})")
-    return seconds

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from itertools import repeat
 from typing import Any
 
-from ..._events import Batch, Columns, JSONTexts, fields_texts, text
+from ...abc import Batch, Columns, JSONWriter, label_text
 
 __all__ = ["COLUMNS", "EXPIRE", "INDEX", "INSERT", "TABLE", "Row", "rows"]
 
@@ -29,12 +29,12 @@ INSERT = "INSERT INTO events (timestamp, kind, name, labels, fields) VALUES (?, 
 EXPIRE = "DELETE FROM events WHERE id IN (SELECT id FROM events WHERE timestamp < ? ORDER BY timestamp LIMIT ?)"
 
 
-def rows(batch: Batch, texts: JSONTexts) -> list[Row]:
+def rows(batch: Batch, writer: JSONWriter) -> list[Row]:
     """Return the rows of a batch's events.
 
     Args:
         batch: the events.
-        texts: the labels of each label set, as JSON.
+        writer: writes labels and fields as JSON.
 
     Raises:
         ValueError: a timestamp takes more than 64 bits, or labels exceed a limit.
@@ -44,19 +44,19 @@ def rows(batch: Batch, texts: JSONTexts) -> list[Row]:
         raise ValueError(f"timestamp must fit into 64 bits (got {next(_too_large(timestamps))})")
     found = batch.columns()
     if len(found) == 1:
-        return [*_rows(found[0], texts)]
+        return [*_rows(found[0], writer)]
     made: list[Any] = [None] * len(batch)
     for columns in found:
-        for at, row in zip(columns.positions, _rows(columns, texts), strict=True):
+        for at, row in zip(columns.positions, _rows(columns, writer), strict=True):
             made[at] = row
     return made
 
 
-def _rows(columns: Columns, texts: JSONTexts) -> Iterable[Row]:
+def _rows(columns: Columns, writer: JSONWriter) -> Iterable[Row]:
     schema = columns.schema
-    names = map(text, columns.labels[0]) if schema.named else repeat(None)
-    fields = map("{%s}".__mod__, fields_texts(columns))
-    return zip(columns.timestamps, repeat(schema.event_class.__name__), names, texts.labels(columns), fields)
+    names = map(label_text, columns.labels[0]) if schema.named else repeat(None)
+    fields = map("{%s}".__mod__, writer.fields(columns))
+    return zip(columns.timestamps, repeat(schema.event_class.__name__), names, writer.labels(columns), fields)
 
 
 def _too_large(timestamps: Sequence[int]) -> Iterator[int]:
