@@ -20,8 +20,9 @@ import logging
 import os
 import sqlite3
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from datetime import timedelta
+from itertools import chain, islice
 from typing import Any
 
 import trio
@@ -29,7 +30,7 @@ import trio
 from ...abc import Batch, EventSink, Limits, MetricEvent, Payload, Receipt, checked_seconds
 from .._paths import file_path, why_not_opened
 from .database_file import BUSY, LASTING, DatabaseFile, check_log, identity
-from .table import COLUMNS, EXPIRE, INDEX, INSERT, TABLE, Row, rows
+from .table import COLUMNS, EXPIRE, INDEX, INSERT, INSERT_MANY, MANY, TABLE, Row, rows
 
 __all__ = ["SQLiteSink"]
 
@@ -194,7 +195,7 @@ class SQLiteSink(EventSink[list[Row]]):
             if self._max_age is not None and now >= self._expire_at:
                 oldest = time.time_ns() - int(min(self._max_age, _EVER) * 1e9)
                 expired = connection.execute(EXPIRE, (oldest, _EXPIRE_ROWS)).rowcount
-            connection.executemany(INSERT, _until_cancelled(parts))
+            _insert(connection, parts)
             connection.execute("COMMIT")
         except BaseException:
             self._undo(connection)
@@ -267,10 +268,14 @@ class SQLiteSink(EventSink[list[Row]]):
         return Receipt(retry=moved or code not in LASTING, error=f"{self._path}: {error}")
 
 
-def _until_cancelled(parts: Iterable[list[Row]]) -> Iterator[Row]:
-    """Yield the rows; once the attempt is cancelled, raise ``Cancelled`` before the next row, or at the end."""
+def _insert(connection: sqlite3.Connection, parts: Iterable[list[Row]]) -> None:
+    """Insert the rows. Once the attempt is cancelled, raise ``Cancelled`` before the next row, or at the end."""
+    check = trio.from_thread.check_cancelled
     for part in parts:
-        for each in part:
-            trio.from_thread.check_cancelled()
-            yield each
-    trio.from_thread.check_cancelled()
+        rest = iter(part)
+        while few := [row for row in islice(rest, MANY) if check() is None]:
+            if len(few) == MANY:
+                connection.execute(INSERT_MANY, [*chain.from_iterable(few)])
+            else:
+                connection.executemany(INSERT, few)
+    check()

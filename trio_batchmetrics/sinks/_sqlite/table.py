@@ -8,7 +8,7 @@ from typing import Any
 
 from ...abc import Batch, Columns, JSONWriter, label_text
 
-__all__ = ["COLUMNS", "EXPIRE", "INDEX", "INSERT", "TABLE", "Row", "rows"]
+__all__ = ["COLUMNS", "EXPIRE", "INDEX", "INSERT", "INSERT_MANY", "MANY", "TABLE", "Row", "rows"]
 
 Row = tuple[int, str, str | None, str, str]
 
@@ -26,6 +26,10 @@ CREATE TABLE IF NOT EXISTS events (
 """
 INDEX = "CREATE INDEX IF NOT EXISTS events_timestamp ON events (timestamp)"
 INSERT = "INSERT INTO events (timestamp, kind, name, labels, fields) VALUES (?, ?, ?, ?, ?)"
+MANY = 40
+"""How many rows one statement inserts. A row costs 1.05 µs then, and 1.67 one by one; 20 to 100 rows cost the same."""
+
+INSERT_MANY = INSERT + ", (?, ?, ?, ?, ?)" * (MANY - 1)
 EXPIRE = "DELETE FROM events WHERE id IN (SELECT id FROM events WHERE timestamp < ? ORDER BY timestamp LIMIT ?)"
 
 
