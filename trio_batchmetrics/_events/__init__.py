@@ -31,7 +31,17 @@ from __future__ import annotations
 from .as_json import compact_json, fields_of, json_form, json_line, labels_of, rfc3339
 from .batch import Batch, Origin, join, rows_of
 from .bounds import checked_bounds
-from .builtin import BackendRequest, CacheMetric, Counter, Gauge, HealthCheck, Histogram, HistogramPoint, HttpRequest
+from .builtin import (
+    BUILTIN,
+    BackendRequest,
+    CacheMetric,
+    Counter,
+    Gauge,
+    HealthCheck,
+    Histogram,
+    HistogramPoint,
+    HttpRequest,
+)
 from .columns import Columns, EventIds
 from .compiled import compiled_recorder, event_by_value
 from .declaring import label, measure, metric_event
@@ -41,12 +51,13 @@ from .json_lines import JSONWriter, by_second, json_lines, json_writer, nanoseco
 from .limits import LIMITS, Limits
 from .measured import fault_of, number
 from .numbers import as_float, float_texts, number_texts, padded_texts
-from .rows import Row, UnusualRow
+from .rows import ClassNumbers, Row, UnusualRow
 from .schema import COUNTER, GAUGE, HISTOGRAM, OVERFLOW, Kind, LabelField, Measure, MetricEvent, Schema, is_event
 from .validation import valid
 from .values import LabelValue, ReadOnlyDict, Unreadable, by_value, captured, text
 
 __all__ = [
+    "BUILTIN",
     "COUNTER",
     "GAUGE",
     "HISTOGRAM",
@@ -55,6 +66,7 @@ __all__ = [
     "BackendRequest",
     "Batch",
     "CacheMetric",
+    "ClassNumbers",
     "Columns",
     "Counter",
     "EventIds",

@@ -9,8 +9,9 @@ from typing import Any, ClassVar, cast, overload
 import attrs
 
 from .._reprs import tolerant_repr
+from .builtin import BUILTIN
 from .columns import Columns, EventIds, concatenated, joined
-from .rows import Row, UnusualRow, class_of, event_of
+from .rows import ClassNumbers, Row, UnusualRow, class_of, event_of
 from .schema import MetricEvent
 from .validation import columns_of
 from .values import ReadOnlyDict
@@ -26,6 +27,8 @@ class Origin:
     """The prefix of their events' ids."""
     static_labels: Mapping[str, str] = attrs.field(factory=ReadOnlyDict[str, str])
     """Labels of every event, as text; an event's own label wins."""
+    classes: ClassNumbers = attrs.field(factory=lambda: ClassNumbers(dict(enumerate(BUILTIN))), repr=False)
+    """The event classes, by their numbers in rows."""
     writers: dict[Any, Any] = attrs.field(factory=dict[Any, Any], repr=False)
     """The JSON writers that sinks share, by their limits (:mod:`.json_lines`)."""
 
@@ -91,8 +94,10 @@ class Batch(Sequence[MetricEvent]):
             ValueError: an event is invalid. The batches that sinks get from a collector contain none.
         """
         if self._columns is None:
-            read = _columns_of_parts(self._parts) if self._parts else columns_of(self._rows, self._ids)
-            self._columns = read
+            if self._parts:
+                self._columns = _columns_of_parts(self._parts)
+            else:
+                self._columns = columns_of(self._rows, self._ids, self.origin.classes)
         return self._columns
 
     @property
@@ -103,9 +108,8 @@ class Batch(Sequence[MetricEvent]):
             ValueError: an event is invalid; see :meth:`columns`.
         """
         if self._timestamps is None:
-            if len(self._parts) == 1:
-                batch, start, stop = self._parts[0]
-                self._timestamps = batch.timestamps[start:stop]
+            if self._parts:
+                self._timestamps = concatenated([batch.timestamps[start:stop] for batch, start, stop in self._parts])
             else:
                 found = self.columns()
                 self._timestamps = found[0].timestamps if len(found) == 1 else _in_order(found, len(self))
@@ -127,7 +131,7 @@ class Batch(Sequence[MetricEvent]):
             return Batch(self._rows[index], ids=self._ids[index], origin=self.origin, parts=parts)
         row = self._rows[index]
         if type(row) is tuple or type(row) is UnusualRow:
-            row = self._rows[index] = event_of(row)
+            row = self._rows[index] = event_of(row, self.origin.classes)
         return cast("MetricEvent", row)
 
     def _parts_between(self, start: int, stop: int) -> Sequence[tuple[Batch, int, int]]:
@@ -162,7 +166,8 @@ class Batch(Sequence[MetricEvent]):
 
     def kinds(self) -> dict[str, int]:
         """Count the events by kind: class name to count, sorted by name."""
-        counts = Counter(class_of(row).__name__ for row in self._rows)
+        classes = self.origin.classes
+        counts = Counter(class_of(row, classes).__name__ for row in self._rows)
         return dict(sorted(counts.items()))
 
 
@@ -179,8 +184,10 @@ def _columns_of_parts(parts: Sequence[tuple[Batch, int, int]]) -> Sequence[Colum
     found: list[tuple[int, Sequence[Columns]]] = []
     position = 0
     for batch, start, stop in parts:
-        cut = (columns.between(start, stop) for columns in batch.columns())
-        found.append((position, [columns for columns in cut if columns is not None]))
+        part = batch.columns()
+        if start > 0 or stop < len(batch):
+            part = [cut for columns in part if (cut := columns.between(start, stop)) is not None]
+        found.append((position, part))
         position += stop - start
     return found[0][1] if len(found) == 1 else joined(found)
 

@@ -12,6 +12,7 @@ from .schema import Kind, MetricEvent
 from .values import read_only
 
 __all__ = [
+    "BUILTIN",
     "BackendRequest",
     "CacheMetric",
     "Counter",
@@ -141,3 +142,7 @@ class CacheMetric(MetricEvent):
     """The cache's name or type."""
     operation: str = label("cache.operation")
     """``hit``, ``miss`` or ``eviction``."""
+
+
+BUILTIN = (HttpRequest, BackendRequest, HealthCheck, CacheMetric, Counter, Histogram, Gauge, HistogramPoint)
+"""All classes above. A class's index is its number in rows (:mod:`.rows`)."""

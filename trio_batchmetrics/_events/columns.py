@@ -7,8 +7,8 @@ slices its columns; a payload that spans several batches joins theirs.
 from __future__ import annotations
 
 from bisect import bisect_left
-from collections.abc import Iterable, Mapping, Sequence
-from itertools import chain, pairwise
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import chain, pairwise, repeat
 from operator import itemgetter
 from typing import Any, cast, overload
 
@@ -36,7 +36,7 @@ class EventIds(Sequence[str]):
         ['5f1c:7', '5f1c:8']
     """
 
-    __slots__ = ("given", "run_id", "serials")
+    __slots__ = ("_of", "_positions", "_serials", "given", "run_id")
 
     def __init__(self, run_id: str, serials: Sequence[int], given: Mapping[int, str] = _NONE_GIVEN) -> None:
         """Create the ids of some events.
@@ -48,14 +48,22 @@ class EventIds(Sequence[str]):
         """
         self.run_id: str = run_id
         """Identifies the collector's run."""
-        self.serials: Sequence[int] = serials
-        """The events' serial numbers: unique within the run, rising in recording order."""
         self.given: Mapping[int, str] = given
         """By serial number, the ids of events that came with an id of their own, such as a relay's; usually empty."""
+        self._serials: Sequence[int] | None = serials
+        self._of: Sequence[int] = ()
+        self._positions: Sequence[int] = ()
+
+    @property
+    def serials(self) -> Sequence[int]:
+        """The events' serial numbers: unique within the run, rising in recording order."""
+        if self._serials is None:
+            self._serials = pick(self._of, self._positions)
+        return self._serials
 
     def __len__(self) -> int:
         """Return the number of events."""
-        return len(self.serials)
+        return len(self._positions if self._serials is None else self._serials)
 
     @overload
     def __getitem__(self, index: int) -> str: ...
@@ -69,8 +77,10 @@ class EventIds(Sequence[str]):
         return self.given.get(serial) or f"{self.run_id}:{serial}"
 
     def at(self, positions: Sequence[int]) -> EventIds:
-        """Return the ids at some positions."""
-        return EventIds(self.run_id, pick(self.serials, positions), self.given)
+        """Return the ids at some positions; they are picked when they are first needed."""
+        found = EventIds(self.run_id, (), self.given)
+        found._serials, found._of, found._positions = None, self.serials, positions
+        return found
 
     def __repr__(self) -> str:
         """Show the run and the number of events."""
@@ -113,9 +123,6 @@ class Columns:
     they are."""
     extra: Sequence[Extra | None] | None = None
     """Labels and exemplars beyond the event's own fields; None if no event has any."""
-    _label_sets: Sequence[tuple[Any, ...]] | None = attrs.field(default=None, init=False, repr=False)
-    _source: tuple[Columns, slice] | None = attrs.field(default=None, init=False, repr=False)
-    """The columns that these are a slice of."""
 
     def __len__(self) -> int:
         """Return the number of events."""
@@ -127,19 +134,13 @@ class Columns:
 
     @property
     def label_sets(self) -> Sequence[tuple[Any, ...]]:
-        """For each event, a hashable key of its labels (for named events, of name and labels), built once.
+        """For each event, a hashable key of its labels (for named events, of name and labels).
 
-        Equal only if the texts of all labels are. Sinks look up what they keep for a series by it.
+        Equal only if the texts of all labels are. Sinks look up what they keep for a series by it:
+        ``map(kept.__getitem__, columns.label_sets)``. The keys are built on iteration and not kept: that is cheaper
+        than to keep them. :meth:`Schema.label_pairs` turns one back into names and values.
         """
-        if self._label_sets is None and self._source is not None:
-            source, part = self._source
-            self._label_sets = source.label_sets[part]
-        elif self._label_sets is None:
-            self._label_sets = [*zip(*self.labels, strict=True)] if self.labels else [()] * len(self)
-            if self.extra is not None:
-                pairs = zip(self._label_sets, self.extra, strict=True)
-                self._label_sets = [(*key, *tuple(more[0].items())) if more else key for key, more in pairs]
-        return self._label_sets
+        return LabelSets(self)
 
     def between(self, start: int, stop: int) -> Columns | None:
         """Return the columns of the events at the batch's positions ``start:stop``; None if there are none."""
@@ -150,7 +151,7 @@ class Columns:
             return self
         part = slice(first, last)
         positions = self.positions[part]
-        found = Columns(
+        return Columns(
             self.schema,
             _shifted(positions, -start),
             self.ids[part],
@@ -159,8 +160,42 @@ class Columns:
             tuple([column[part] for column in self.values]),
             None if self.extra is None else self.extra[part],
         )
-        found._source = self, part
-        return found
+
+
+class LabelSets(Sequence[tuple[Any, ...]]):
+    """The keys of the labels of some columns."""
+
+    __slots__ = ("_columns",)
+
+    def __init__(self, columns: Columns) -> None:
+        """Create the keys of some columns."""
+        self._columns = columns
+
+    def __len__(self) -> int:
+        """Return the number of events."""
+        return len(self._columns)
+
+    def __iter__(self) -> Iterator[tuple[Any, ...]]:
+        """Yield the key of each event."""
+        columns = self._columns
+        keys = zip(*columns.labels, strict=True) if columns.labels else repeat((), len(columns))
+        return keys if columns.extra is None else map(_with_extra, keys, columns.extra)
+
+    @overload
+    def __getitem__(self, index: int) -> tuple[Any, ...]: ...
+    @overload
+    def __getitem__(self, index: slice) -> Sequence[tuple[Any, ...]]: ...
+    def __getitem__(self, index: int | slice) -> tuple[Any, ...] | Sequence[tuple[Any, ...]]:
+        """Return one key, or several."""
+        if isinstance(index, slice):
+            return [*self][index]
+        key = tuple([column[index] for column in self._columns.labels])
+        extra = self._columns.extra
+        return key if extra is None else _with_extra(key, extra[index])
+
+
+def _with_extra(key: tuple[Any, ...], extra: Extra | None) -> tuple[Any, ...]:
+    return (*key, *extra[0].items()) if extra else key
 
 
 def joined(parts: Iterable[tuple[int, Sequence[Columns]]]) -> list[Columns]:
@@ -211,7 +246,7 @@ def _shifted(positions: Sequence[int], by: int) -> Sequence[int]:
         return positions
     if isinstance(positions, range):
         return range(positions.start + by, positions.stop + by)
-    return [position + by for position in positions]
+    return [*map(by.__add__, positions)]
 
 
 def pick(values: Sequence[Any], positions: Sequence[int]) -> Sequence[Any]:

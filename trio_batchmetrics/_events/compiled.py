@@ -44,16 +44,16 @@ re-enters the buffer may exchange the list."""
 _ROW_OF_LABEL_SET = """\
 labels = labels.copy() if type(labels) is dict and not is_tracked(labels) else captured(labels)
 if timestamp is None:
-    row = (event_class, time_ns(){values})
+    row = (_class, time_ns(){values})
 else:
-    row = UnusualRow((event_class, timestamp{values}))"""
+    row = UnusualRow((_class, timestamp{values}))"""
 """See :mod:`.values`."""
 
 _ROW_OF_LABELS = """\
 if {unusual}:
-    row = UnusualRow((event_class, {timestamp}{captured}))
+    row = UnusualRow((_class, {timestamp}{captured}))
 else:
-    row = (event_class, time_ns(){values})"""
+    row = (_class, time_ns(){values})"""
 """A plain tuple shows that each label has its declared type."""
 
 _UNCHANGING = """\
@@ -61,13 +61,17 @@ def unchanging(event):
     return {conditions}
 """
 
-_RESERVED = {"self", "timestamp", "buffer", "rows", "ident", "row", "event_class", "time_ns", "get_ident", "len"} | {
+_RESERVED = {"self", "timestamp", "buffer", "rows", "ident", "row", "time_ns", "get_ident", "len"} | {
     *("captured", "by_value", "is_tracked", "UnusualRow", "_type", "_bool", "_int", "_str")
 }
 
 
-def compiled_recorder(event_class: type[MetricEvent]) -> Callable[..., None] | None:
+def compiled_recorder(event_class: type[MetricEvent], number: int) -> Callable[..., None] | None:
     """Compile a recorder: a method of an object with a ``_buffer`` that takes the arguments of the class.
+
+    Args:
+        event_class: the class.
+        number: what stands for the class in rows.
 
     Returns:
         The method; None for a class whose constructor does more than store its arguments.
@@ -77,14 +81,14 @@ def compiled_recorder(event_class: type[MetricEvent]) -> Callable[..., None] | N
     if schema is None or not _only_stores(event_class, [fields[name] for name in schema.fields]):
         return None
     names: dict[str, Any] = {
-        "event_class": event_class,
+        "_class": number,
         "time_ns": time.time_ns,
         "captured": captured,
         "by_value": by_value,
         "is_tracked": is_tracked,
         "UnusualRow": UnusualRow,
     }
-    names |= {"_type": type, "_bool": bool, "_int": int, "_str": str}  # not names of fields: those lose underscores
+    names |= {"_type": type, "_bool": bool, "_int": int, "_str": str}  # arguments never begin with an underscore
     parameters: list[str] = []
     for field in (fields[name] for name in schema.fields):
         optional = field.default is not attrs.NOTHING

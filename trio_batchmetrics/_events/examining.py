@@ -14,7 +14,7 @@ from .._reprs import type_name
 from .invalid import InvalidError
 from .measured import NO_NUMBER, fault_of, number
 from .reading import declared_bools, plain_labels, reader_of
-from .rows import Row, UnusualRow, class_of
+from .rows import Row, UnusualRow
 from .schema import Kind, Measure, MetricEvent, Schema
 from .values import Unreadable, plain_label, text
 
@@ -49,6 +49,13 @@ def unreadable(row: Row, error: Exception) -> InvalidError:
     return InvalidError(_kind_of(row), "", "must be an event that can be read", Unreadable(row, error))
 
 
+def _class_of(row: Row) -> type[MetricEvent]:
+    """Return the class of a row that has its class, not a number in its place."""
+    if type(row) is UnusualRow:
+        row = row.row
+    return cast("type[MetricEvent]", row[0] if type(row) is tuple else type(row))
+
+
 def _kind_of(row: Row) -> str:
     return row[0].__name__ if type(row) is tuple else type_name(row)
 
@@ -56,7 +63,7 @@ def _kind_of(row: Row) -> str:
 def _examined(row: Row) -> Row:
     if type(row) is UnusualRow:
         row = row.row
-    kind, schema = _kind_of(row), getattr(class_of(row), "__metric_schema__", None)
+    kind, schema = _kind_of(row), getattr(_class_of(row), "__metric_schema__", None)
     if type(row) is tuple:
         timestamp: object = row[1]
         values = list(row[2:])
@@ -134,7 +141,7 @@ def plain_row(row: Row) -> tuple[Any, ...]:
     Raises:
         Exception: of any kind, if the application's own objects now behave differently than when they were examined.
     """
-    event_class = class_of(row)
+    event_class = _class_of(row)
     reader = reader_of(event_class)
     if reader is None:
         raise ValueError(f"{event_class.__name__} must be declared with @metric_event")

@@ -191,7 +191,7 @@ def _plain_column(of: _LabelColumn, column: Sequence[Any], trusted: bool) -> Seq
 def _in_range(column: Sequence[Any], *, optional: bool) -> bool:
     """Return whether all ints of a column have a text."""
     if optional:
-        column = [value for value in column if type(value) is int] or (0,)
+        column = [value for value in {*column} if type(value) is int] or (0,)
     return bool(min(column) > -LARGE and max(column) < LARGE)
 
 

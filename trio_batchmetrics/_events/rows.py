@@ -1,13 +1,19 @@
-"""Rows: what recorders leave for the flush task, which is cheaper than an event."""
+"""Rows: what recorders leave for the flush task, which is cheaper than an event.
+
+A row is a tuple ``(class, timestamp, *fields)``. In place of the class, recorders put its number: a tuple of text and
+numbers alone soon leaves the care of CPython's garbage collector, so rows that wait make no collection slower.
+:class:`ClassNumbers` has the classes.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from itertools import count
 from typing import Any, cast
 
 from .schema import MetricEvent
 
-__all__ = ["Row", "Tail", "UnusualRow", "class_of", "event_of"]
+__all__ = ["ClassNumbers", "Row", "Tail", "UnusualRow", "class_of", "event_of"]
 
 Tail = tuple[Mapping[str, Any] | None, Any, str | None]
 """``(labels, exemplar, id)``: what a row carries beyond the event. A given id takes the place of the event's own."""
@@ -36,19 +42,47 @@ Row = tuple[Any, ...] | UnusualRow | MetricEvent
 """A recorder's output: ``(class, timestamp, *fields)``, plain or unusual, or an event that the application built."""
 
 
-def class_of(row: Row) -> type[MetricEvent]:
-    """Return the class of the event that a row represents; of any other object, its own class."""
+class ClassNumbers(dict[Any, type[MetricEvent]]):
+    """The event classes of one collector by number. Any thread may add one."""
+
+    def __init__(self, known: Mapping[int, type[MetricEvent]]) -> None:
+        """Start with some classes, numbered from 0 on."""
+        super().__init__(known)
+        self._next = count(len(known))
+        self._numbers = {event_class: number for number, event_class in known.items()}
+
+    def number_of(self, event_class: type[MetricEvent]) -> int:
+        """Return the number of a class; a class without one gets the next."""
+        number = self._numbers.get(event_class)
+        if number is None:
+            number = next(self._next)
+            self[number] = event_class  # first: a row with the number may be read as soon as it is known
+            self._numbers[event_class] = number
+        return number
+
+
+def class_of(row: Row, classes: Mapping[Any, type[MetricEvent]]) -> type[MetricEvent]:
+    """Return the class of the event that a row represents; of any other object, its own class.
+
+    Args:
+        row: the row.
+        classes: the classes by number.
+    """
     if type(row) is UnusualRow:
         row = row.row
-    return cast("type[MetricEvent]", row[0] if type(row) is tuple else type(row))
+    return classes.get(row[0], row[0]) if type(row) is tuple else cast("type[MetricEvent]", type(row))
 
 
-def event_of(row: Row) -> MetricEvent:
-    """Return the event that a row represents."""
+def event_of(row: Row, classes: Mapping[Any, type[MetricEvent]]) -> MetricEvent:
+    """Return the event that a row represents.
+
+    Args:
+        row: the row.
+        classes: the classes by number.
+    """
     if type(row) is UnusualRow:
         row = row.row
     if type(row) is tuple:
-        event: MetricEvent = row[0](*row[2:], timestamp=row[1])
-        return event
+        return class_of(row, classes)(*row[2:], timestamp=row[1])
     assert isinstance(row, MetricEvent)  # noqa: S101 - a row is either a tuple or an event
     return row

@@ -7,11 +7,12 @@ class first. :mod:`.reading` then checks whole columns. Only if one of a class's
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from itertools import accumulate
 from typing import Any, cast
 
-from .columns import Columns, EventIds, Extra, concatenated
+from .builtin import BUILTIN
+from .columns import Columns, EventIds, Extra, concatenated, pick
 from .examining import examined, plain_row, unreadable
 from .invalid import InvalidError
 from .reading import ClassReader, Plain, plain_labels, reader_of
@@ -20,6 +21,8 @@ from .schema import MetricEvent
 from .values import Unreadable
 
 __all__ = ["columns_of", "valid"]
+
+_CLASSES: Mapping[Any, type[MetricEvent]] = dict(enumerate(BUILTIN))
 
 _FEW = 8
 """So few rows are examined one by one: reading them by column costs as much as that."""
@@ -33,6 +36,7 @@ def valid(
     rows: list[Row],
     note: Callable[[InvalidError], object] = _ignore,
     *,
+    classes: Mapping[Any, type[MetricEvent]] = _CLASSES,
     run_id: str = "",
     first: int = 0,
     recorded: bool = True,
@@ -42,6 +46,7 @@ def valid(
     Args:
         rows: at most a few hundred; the list is returned itself if all of them are plain and valid.
         note: called with the fault of each invalid event. It must not keep the fault, and must not raise.
+        classes: the event classes by their numbers in rows.
         run_id: the prefix of the events' ids.
         first: the serial number of the first valid event.
         recorded: whether recorders made the rows; then a plain tuple shows that each label has its declared type.
@@ -51,24 +56,29 @@ def valid(
     except TypeError:  # an event, or an unusual row
         transposed = []
     if transposed:
-        classes = transposed[0]
-        if classes.count(classes[0]) == len(rows):
-            reader = reader_of(classes[0])
+        numbers = transposed[0]
+        if numbers.count(numbers[0]) == len(rows):
+            reader = reader_of(classes.get(numbers[0], numbers[0]))
             plain = None if reader is None else reader.read(transposed, trusted=recorded)
             if reader is not None and plain is not None:
                 ids = EventIds(run_id, range(first, first + len(rows)))
                 return rows, ids, [Columns(reader.schema, range(len(rows)), ids, *plain)]
-    return _Sorting(rows, note, recorded).result(run_id, first)
+    sorting = _Sorting(rows, note, classes, recorded)
+    if transposed:
+        sorting.sort_tuples(transposed[0])
+    else:
+        sorting.sort()
+    return sorting.result(run_id, first)
 
 
-def columns_of(rows: list[Row], ids: EventIds) -> Sequence[Columns]:
+def columns_of(rows: list[Row], ids: EventIds, classes: Mapping[Any, type[MetricEvent]]) -> Sequence[Columns]:
     """Return the columns of events that need not have been validated.
 
     Raises:
         ValueError: an event is invalid.
     """
     faults: list[str] = []
-    _, _, found = valid([*rows], lambda fault: faults.append(str(fault)), recorded=False)
+    _, _, found = valid([*rows], lambda fault: faults.append(str(fault)), classes=classes, recorded=False)
     if faults:
         raise ValueError(f"invalid event: {faults[0]}")
     for columns in found:
@@ -88,25 +98,64 @@ class _Group:
         self.tails: dict[int, Tail] = {}
 
 
+class _Positions(dict[Any, Callable[[int], None]]):
+    """By class or number, the method that adds a position to its list."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.found: dict[Any, list[int]] = {}
+
+    def __missing__(self, number: Any) -> Callable[[int], None]:
+        positions = self.found[number] = []
+        add = self[number] = positions.append
+        return add
+
+
 class _Sorting:
     """Sorts rows by class, and reads each class."""
 
-    def __init__(self, rows: list[Row], note: Callable[[InvalidError], object], recorded: bool) -> None:
+    def __init__(
+        self,
+        rows: list[Row],
+        note: Callable[[InvalidError], object],
+        classes: Mapping[Any, type[MetricEvent]],
+        recorded: bool,
+    ) -> None:
+        self._classes = classes
         self._recorded = recorded
         self._given = self._rows = rows
         self._note = note
         self._groups: dict[type[MetricEvent], _Group] = {}
         self._bad: list[int] = []
-        self._sort()
 
-    def _sort(self) -> None:
+    def sort_tuples(self, numbers: Sequence[Any]) -> None:
+        """Sort rows that are all plain.
+
+        Args:
+            numbers: the first item of each.
+        """
+        positions = _Positions()
+        for at, number in enumerate(numbers):
+            positions[number](at)
+        for number, found in positions.found.items():
+            event_class = self._classes.get(number, number)
+            if event_class in self._groups:  # some rows have the class, others its number
+                self._groups.clear()
+                self.sort()
+                return
+            group = self._groups[event_class] = _Group(self._recorded)
+            group.rows, group.positions = [*pick(self._rows, found)], found
+
+    def sort(self) -> None:
+        """Sort any rows."""
         rows = self._rows
         known: dict[Any, Any] = {}
         for at, row in enumerate(rows):
             if type(row) is tuple:
                 entry = known.get(row[0])
                 if entry is None:
-                    group = self._groups[row[0]] = self._groups.get(row[0]) or _Group(self._recorded)
+                    event_class = self._classes.get(row[0], row[0])
+                    group = self._groups[event_class] = self._groups.get(event_class) or _Group(self._recorded)
                     entry = known[row[0]] = group.rows.append, group.positions.append
                 entry[0](row)
                 entry[1](at)
@@ -116,7 +165,7 @@ class _Sorting:
                 self._add_unusual(at, cast("UnusualRow | MetricEvent", row))
 
     def _add_unusual(self, at: int, row: UnusualRow | MetricEvent) -> None:
-        event_class = class_of(row)
+        event_class = class_of(row, self._classes)
         group = self._groups.setdefault(event_class, _Group(False))
         group.trusted = False
         try:
@@ -164,12 +213,14 @@ class _Sorting:
     def _read(self, event_class: type[MetricEvent], group: _Group) -> tuple[ClassReader | None, Plain | None]:
         """Return the reader of a class, and its plain columns; None if no event of the class is valid."""
         reader = reader_of(event_class)
+        if reader is not None and group.rows:
+            plain = reader.read([*zip(*group.rows, strict=False)], trusted=group.trusted)
+            if plain is not None:
+                return reader, plain
         pieces = self._pieces(reader, group, slice(0, len(group.rows))) if group.rows else []
         group.positions = [at for positions, _ in pieces for at in positions]
         if not pieces:
             return reader, None
-        if len(pieces) == 1:
-            return reader, pieces[0][1]
         timestamps, labels, values = zip(*[plain for _, plain in pieces], strict=True)
         found = tuple(map(concatenated, zip(*labels, strict=True))), tuple(map(concatenated, zip(*values, strict=True)))
         return reader, (concatenated(timestamps), *found)
@@ -199,6 +250,8 @@ class _Sorting:
     def _examine(self, at: int) -> tuple[Any, ...] | None:
         """Return the plain row of an event; None if it is invalid, which is noted."""
         row = self._rows[at]
+        if type(row) is tuple:
+            row = (self._classes.get(row[0], row[0]), *row[1:])
         found = examined(row)
         if not isinstance(found, InvalidError):
             try:

@@ -8,7 +8,7 @@ import trio
 
 from .._buffer import Buffer
 from .._concurrency import Waker
-from .._events import InvalidError, InvalidEvents
+from .._events import ClassNumbers, InvalidError, InvalidEvents
 from .._ledger import LossReporter
 
 __all__ = ["Host"]
@@ -24,6 +24,7 @@ class Host:
         reporter: LossReporter,
         invalid: InvalidEvents,
         clock: trio.abc.Clock,
+        classes: ClassNumbers,
         *,
         enabled: bool,
     ) -> None:
@@ -35,12 +36,15 @@ class Host:
             reporter: reports losses.
             invalid: records why updates are invalid.
             clock: the Trio run's clock.
+            classes: the event classes, by their numbers in rows.
             enabled: whether the collector is enabled.
         """
         self._buffer = buffer
         self._reporter = reporter
         self._invalid = invalid
         self._enabled = enabled
+        self.classes: ClassNumbers = classes
+        """The event classes, by their numbers in rows."""
         self.wake: Callable[[Callable[[], object]], None] = waker
         """Makes a call that touches Trio, as soon as it is safe."""
         self.now: Callable[[], float] = clock.current_time

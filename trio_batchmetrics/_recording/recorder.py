@@ -14,13 +14,7 @@ import trio
 
 from .._buffer import Buffer
 from .._events import (
-    BackendRequest,
-    CacheMetric,
-    Counter,
-    Gauge,
-    HealthCheck,
-    Histogram,
-    HttpRequest,
+    BUILTIN,
     InvalidError,
     MetricEvent,
     Row,
@@ -37,6 +31,9 @@ from .host import Host
 __all__ = ["Recorder", "ThreadRecorder"]
 
 _P = ParamSpec("_P")
+
+_HTTP_REQUEST, _BACKEND_REQUEST, _HEALTH_CHECK, _CACHE_METRIC, _COUNTER, _HISTOGRAM, _GAUGE, _ = range(len(BUILTIN))
+"""What stands for the classes in rows; see ``_events.rows``."""
 
 
 class Recorder:
@@ -94,7 +91,7 @@ class Recorder:
         """
         if not isinstance(event_class, type) or not issubclass(event_class, MetricEvent):
             raise TypeError(f"make_recorder() takes an event class, made by @metric_event (got {event_class!r})")
-        compiled = compiled_recorder(event_class)
+        compiled = compiled_recorder(event_class, self._host.classes.number_of(event_class))
         return self._uncompiled_recorder(event_class) if compiled is None else MethodType(compiled, self)
 
     def _uncompiled_recorder(self, event_class: type[MetricEvent]) -> Callable[..., None]:
@@ -127,10 +124,10 @@ class Recorder:
         if not (buffer.gate or buffer.admits()):
             return
         if type(method) is str and type(path) is str and type(status_code) is int:
-            row: Row = (HttpRequest, time_ns(), method, path, status_code, duration)
+            row: Row = (_HTTP_REQUEST, time_ns(), method, path, status_code, duration)
         else:
             labels = by_value(method), by_value(path), by_value(status_code)
-            row = UnusualRow((HttpRequest, time_ns(), *labels, duration))
+            row = UnusualRow((_HTTP_REQUEST, time_ns(), *labels, duration))
         if buffer.gate:
             rows = buffer.rows
             rows.append(row)
@@ -161,10 +158,10 @@ class Recorder:
             and type(success) is bool
             and (error_type is None or type(error_type) is str)
         ):
-            row: Row = (BackendRequest, time_ns(), provider, model, success, latency, error_type)
+            row: Row = (_BACKEND_REQUEST, time_ns(), provider, model, success, latency, error_type)
         else:
             labels = by_value(provider), by_value(model), by_value(success)
-            row = UnusualRow((BackendRequest, time_ns(), *labels, latency, by_value(error_type)))
+            row = UnusualRow((_BACKEND_REQUEST, time_ns(), *labels, latency, by_value(error_type)))
         if buffer.gate:
             rows = buffer.rows
             rows.append(row)
@@ -186,9 +183,9 @@ class Recorder:
         if not (buffer.gate or buffer.admits()):
             return
         if type(backend) is str:
-            row: Row = (HealthCheck, time_ns(), backend, healthy, duration)
+            row: Row = (_HEALTH_CHECK, time_ns(), backend, healthy, duration)
         else:
-            row = UnusualRow((HealthCheck, time_ns(), by_value(backend), healthy, duration))
+            row = UnusualRow((_HEALTH_CHECK, time_ns(), by_value(backend), healthy, duration))
         if buffer.gate:
             rows = buffer.rows
             rows.append(row)
@@ -209,9 +206,9 @@ class Recorder:
         if not (buffer.gate or buffer.admits()):
             return
         if type(cache_type) is str and type(operation) is str:
-            row: Row = (CacheMetric, time_ns(), cache_type, operation)
+            row: Row = (_CACHE_METRIC, time_ns(), cache_type, operation)
         else:
-            row = UnusualRow((CacheMetric, time_ns(), by_value(cache_type), by_value(operation)))
+            row = UnusualRow((_CACHE_METRIC, time_ns(), by_value(cache_type), by_value(operation)))
         if buffer.gate:
             rows = buffer.rows
             rows.append(row)
@@ -235,7 +232,7 @@ class Recorder:
         copied: Any = (  # pyright: ignore[reportUnknownVariableType]
             labels.copy() if type(labels) is dict and not is_tracked(labels) else captured(labels)
         )
-        row: Row = (Counter, time_ns(), name, copied, value)
+        row: Row = (_COUNTER, time_ns(), name, copied, value)
         if buffer.gate:
             rows = buffer.rows
             rows.append(row)
@@ -259,7 +256,7 @@ class Recorder:
         copied: Any = (  # pyright: ignore[reportUnknownVariableType]
             labels.copy() if type(labels) is dict and not is_tracked(labels) else captured(labels)
         )
-        row: Row = (Histogram, time_ns(), name, copied, value)
+        row: Row = (_HISTOGRAM, time_ns(), name, copied, value)
         if buffer.gate:
             rows = buffer.rows
             rows.append(row)
@@ -283,7 +280,7 @@ class Recorder:
         copied: Any = (  # pyright: ignore[reportUnknownVariableType]
             labels.copy() if type(labels) is dict and not is_tracked(labels) else captured(labels)
         )
-        row: Row = (Gauge, time_ns(), name, copied, value)
+        row: Row = (_GAUGE, time_ns(), name, copied, value)
         if buffer.gate:
             rows = buffer.rows
             rows.append(row)

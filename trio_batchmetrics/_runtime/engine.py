@@ -58,7 +58,10 @@ class Engine:
         turn = Turn()
         room = RoomSignal(turn)
         self.buffer: Buffer = Buffer(config, self.ledger, self._waker, clock, self._reporter, turn, room.notify)
-        self.host: Host = Host(self.buffer, self._waker, self._reporter, invalid, clock, enabled=config.enabled)
+        origin = _origin(config)
+        self.host: Host = Host(
+            self.buffer, self._waker, self._reporter, invalid, clock, origin.classes, enabled=config.enabled
+        )
         self.instruments: Instruments = Instruments(config, self.host)
         self._collection = Collection(self.instruments, self.buffer, self.ledger, self._waker, config.flush_interval)
         self._forked = False
@@ -67,7 +70,6 @@ class Engine:
         self._done = trio.Event()
         self._event_sinks: list[EventDelivery] = []
         self._series_sinks: list[SeriesDelivery] = []
-        origin = _origin(config)
         self._flush_task = FlushTask(
             self.buffer,
             self.ledger,

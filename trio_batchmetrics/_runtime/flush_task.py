@@ -150,7 +150,13 @@ class FlushTask:
             part = rows if whole else rows[start : start + pace.size]
             start += len(part)
             pace.begin()
-            good, ids, columns = valid(part, self._invalid.note, run_id=self._origin.run_id, first=self._serial)
+            good, ids, columns = valid(
+                part,
+                self._invalid.note,
+                classes=self._origin.classes,
+                run_id=self._origin.run_id,
+                first=self._serial,
+            )
             pace.end(len(part))
             if good:
                 bad -= len(good)
