@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
+from operator import itemgetter
 from typing import Any, ClassVar, cast, overload
 
 import attrs
@@ -17,6 +18,8 @@ from .validation import columns_of
 from .values import ReadOnlyDict
 
 __all__ = ["Batch", "Origin", "join", "rows_of"]
+
+_TIMESTAMP = itemgetter(1)
 
 
 @attrs.define(eq=False)
@@ -95,7 +98,7 @@ class Batch(Sequence[MetricEvent]):
         """
         if self._columns is None:
             if self._parts:
-                self._columns = _columns_of_parts(self._parts)
+                self._columns = _columns_of_parts(self._parts, self._ids)
             else:
                 self._columns = columns_of(self._rows, self._ids, self.origin.classes)
         return self._columns
@@ -108,12 +111,17 @@ class Batch(Sequence[MetricEvent]):
             ValueError: an event is invalid; see :meth:`columns`.
         """
         if self._timestamps is None:
-            if self._parts:
-                self._timestamps = concatenated([batch.timestamps[start:stop] for batch, start, stop in self._parts])
-            else:
-                found = self.columns()
-                self._timestamps = found[0].timestamps if len(found) == 1 else _in_order(found, len(self))
+            self._timestamps = self._timestamps_in_order()
         return self._timestamps
+
+    def _timestamps_in_order(self) -> Sequence[int]:
+        if self._parts:
+            return concatenated([batch.timestamps[start:stop] for batch, start, stop in self._parts])
+        found = self.columns()
+        if len(found) == 1:
+            return found[0].timestamps
+        rows: list[Any] = self._rows
+        return [*map(_TIMESTAMP, rows)] if {*map(type, rows)} == {tuple} else _in_order(found, len(self))
 
     def __len__(self) -> int:
         """Return the number of events."""
@@ -180,7 +188,7 @@ def _in_order(found: Sequence[Columns], size: int) -> list[int]:
     return timestamps
 
 
-def _columns_of_parts(parts: Sequence[tuple[Batch, int, int]]) -> Sequence[Columns]:
+def _columns_of_parts(parts: Sequence[tuple[Batch, int, int]], ids: EventIds) -> Sequence[Columns]:
     found: list[tuple[int, Sequence[Columns]]] = []
     position = 0
     for batch, start, stop in parts:
@@ -189,7 +197,7 @@ def _columns_of_parts(parts: Sequence[tuple[Batch, int, int]]) -> Sequence[Colum
             part = [cut for columns in part if (cut := columns.between(start, stop)) is not None]
         found.append((position, part))
         position += stop - start
-    return found[0][1] if len(found) == 1 else joined(found)
+    return found[0][1] if len(found) == 1 else joined(found, ids)
 
 
 def join(parts: Sequence[tuple[Batch, int, int]]) -> Batch:

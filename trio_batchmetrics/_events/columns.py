@@ -198,36 +198,42 @@ def _with_extra(key: tuple[Any, ...], extra: Extra | None) -> tuple[Any, ...]:
     return (*key, *extra[0].items()) if extra else key
 
 
-def joined(parts: Iterable[tuple[int, Sequence[Columns]]]) -> list[Columns]:
+def joined(parts: Iterable[tuple[int, Sequence[Columns]]], ids: EventIds) -> list[Columns]:
     """Return the columns of several batches, one after the other.
 
     Args:
         parts: the position of each batch's first event, and its columns.
+        ids: the ids of all events.
     """
     by_class: dict[int, list[tuple[int, Columns]]] = {}
     for start, batch in parts:
         for columns in batch:
             by_class.setdefault(id(columns.schema), []).append((start, columns))
-    return [_joined(same) for same in by_class.values()]
+    return [_joined(same, ids) for same in by_class.values()]
 
 
-def _joined(parts: list[tuple[int, Columns]]) -> Columns:
+def _joined(parts: list[tuple[int, Columns]], ids: EventIds) -> Columns:
     if len(parts) == 1 and parts[0][0] == 0:
         return parts[0][1]
     every = [columns for _, columns in parts]
     first = every[0]
-    given = {serial: event_id for each in every for serial, event_id in each.ids.given.items()}
-    has_extra = any(each.extra is not None for each in every)
-    extra = [each.extra if each.extra is not None else [None] * len(each) for each in every] if has_extra else None
+    extra = None
+    if any(each.extra is not None for each in every):
+        extra = _chained([each.extra if each.extra is not None else [None] * len(each) for each in every])
+    positions = concatenated([_shifted(columns.positions, start) for start, columns in parts])
     return Columns(
         first.schema,
-        concatenated([_shifted(columns.positions, start) for start, columns in parts]),
-        EventIds(first.ids.run_id, concatenated([each.ids.serials for each in every]), given or _NONE_GIVEN),
-        concatenated([each.timestamps for each in every]),
-        tuple(map(concatenated, zip(*[each.labels for each in every], strict=True))),
-        tuple(map(concatenated, zip(*[each.values for each in every], strict=True))),
-        None if extra is None else concatenated(extra),
+        positions,
+        ids if len(positions) == len(ids) else ids.at(positions),
+        _chained([each.timestamps for each in every]),
+        tuple([_chained([each.labels[at] for each in every]) for at in range(len(first.labels))]),
+        tuple([_chained([each.values[at] for each in every]) for at in range(len(first.values))]),
+        extra,
     )
+
+
+def _chained(sequences: Sequence[Sequence[Any]]) -> Sequence[Any]:
+    return sequences[0] if len(sequences) == 1 else [*chain.from_iterable(sequences)]
 
 
 def concatenated(sequences: Sequence[Sequence[Any]]) -> Sequence[Any]:
@@ -238,7 +244,7 @@ def concatenated(sequences: Sequence[Sequence[Any]]) -> Sequence[Any]:
         ranges = cast("Sequence[range]", sequences)
         if all(before.stop == after.start for before, after in pairwise(ranges)):
             return range(ranges[0].start, ranges[-1].stop)
-    return [*chain.from_iterable(sequences)]
+    return _chained(sequences)
 
 
 def _shifted(positions: Sequence[int], by: int) -> Sequence[int]:
