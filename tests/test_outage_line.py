@@ -25,7 +25,7 @@ class Scheduled:
         """Respond by the clock."""
         now = trio.current_time()
         if any(start <= now < end for start, end in self.spans):
-            return Receipt(retry=True, error="503")
+            return Receipt.retried(error="503")
         self.successes.append(now)
         return None
 

@@ -14,9 +14,9 @@ from trio_batchmetrics.abc import Payload, Receipt
 async def test_a_single_event_that_was_not_dropped_is_not_rejected() -> None:
     """The server reports that it dropped none, so the event may be stored."""
     text = "partial write: something new dropped=0"
-    assert await receipt(error(400, text), events([0])) == Receipt(error=f'HTTP 400: {{"error":"{text}"}}')
+    assert await receipt(error(400, text), events([0])) == Receipt.failed(f'HTTP 400: {{"error":"{text}"}}')
     found = await receipt(error(400, "partial write: unable to parse 'odd': no dropped=0"), events([0]))
-    assert found.too_large
+    assert found.rest == "split"
 
 
 class Partial(FakeServer):
@@ -75,12 +75,12 @@ async def test_events_that_may_be_stored_stay_in_doubt_while_other_payloads_are_
     some = error(400, "partial write: no sevens")
     for first in (100, 200):
         found = await send(first, first + 100, some)
-        assert (found.too_large, found.uncertain) == (True, False)
+        assert (found.rest, found.in_doubt) == ("split", False)
     large = error(413, "too large")
-    assert await send(150, 151, large) == Receipt(error='HTTP 413: {"error":"too large"}')  # counts as failed
-    assert await send(250, 251, large) == Receipt(error='HTTP 413: {"error":"too large"}')
-    assert (await send(300, 301, large)).too_large  # rejected: it was in neither payload
-    assert (await send(150, 151, some)).too_large  # rejected: a stored event couldn't be at fault
+    assert await send(150, 151, large) == Receipt.failed('HTTP 413: {"error":"too large"}')  # counts as failed
+    assert await send(250, 251, large) == Receipt.failed('HTTP 413: {"error":"too large"}')
+    assert (await send(300, 301, large)).rest == "split"  # rejected: it was in neither payload
+    assert (await send(150, 151, some)).rest == "split"  # rejected: a stored event couldn't be at fault
 
 
 async def test_an_event_that_was_never_stored_is_rejected_if_it_is_too_large() -> None:
