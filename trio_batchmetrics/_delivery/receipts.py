@@ -73,4 +73,4 @@ def _validated(receipt: Receipt, items: int) -> Receipt:
         error=error,
         in_doubt=bool(receipt.in_doubt),
     )
-    return Receipt(rejected=rejected, error=error) if retry == () else plain
+    return plain if retry != () else Receipt(rejected=rejected, error=error)  # no retry: the others are delivered

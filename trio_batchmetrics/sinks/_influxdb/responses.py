@@ -126,7 +126,7 @@ def _about_lines(
     if not found:
         if len(events) == 1 and _UNPARSED not in error and (dropped := _dropped(error)) and dropped[1] == 0:
             return plain, _NOBODY  # the event is stored, or in doubt
-        named = frozenset(sent.of(sent.named(error), "") if sent else ())
+        named = frozenset(sent.items[number] for number in sent.named(error)) if sent else _NOBODY
         return Receipt.split(error=plain.error, in_doubt=True), named if len(named) < len(events) else _NOBODY
     rejected, others_stored = found
     words = {reason: " ".join(server.scrubbed(reason).split())[:_WORDS] for reason in {*rejected.values()}}

@@ -70,18 +70,18 @@ class InfluxDBServer(HTTPSink):
         return TagLimits(self._dialect, self._limits, self._target.database)
 
     async def _write_lines(self, body: bytes, events: Sequence[MetricEvent]) -> Receipt:
-        """Write lines; if the response names some and leaves the others open, write these and those again, separately.
+        """Write lines. If a response names some of them and leaves the others open, write both again, separately.
 
-        The engine's halves wouldn't do: they don't separate kinds of lines that alternate. If the server names one of
-        two kinds that conflict with its types, and counts the dropped lines of both, 5 000 lines take four requests
-        this way, and thousands of halves otherwise.
+        The engine's halves cannot replace this loop, because they don't separate kinds of lines that alternate. If two
+        measurements conflict with the server's types, the server names one and counts the dropped lines of both: 5 000
+        lines then take a few requests here, but thousands of halves.
 
         Args:
             body: the lines.
             events: the events that they belong to.
 
         Returns:
-            The receipt. If it has positions to retry, these events may be stored; others are delivered.
+            The receipt. If it has positions to retry, some of these events may be stored.
         """
         if self.replacements and not self._warned:
             self._warned = True

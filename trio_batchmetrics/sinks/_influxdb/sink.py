@@ -168,12 +168,12 @@ class InfluxDBSink(InfluxDBServer, EventSink[bytes]):
         return attrs.evolve(receipt, rejected=rejected, retry=retry)
 
     async def _write(self, body: bytes, events: Sequence[MetricEvent], serials: Sequence[int]) -> Receipt:
-        """Write lines, and keep refused lines apart from those that are in doubt, more exactly than the engine can.
+        """Write lines, and distinguish the two refusals that may follow a write of which the server stored some lines.
 
-        If the server stores some lines of a write, a line that it refuses later was not among them: its event counts as
-        rejected, so it must not be in doubt. But an event that is later too large alone may be stored, and counts as
-        failed. Events are sent in the order of their serial numbers, except those of such writes; so the highest serial
-        number tells which events may be stored. If one is wrongly assumed to be, it counts as failed, not as rejected.
+        A line that the server then refuses was not stored. Its event counts as rejected, so the engine must not regard
+        it as in doubt. But an event that is then too large alone may be stored, and counts as failed. Events are sent
+        in the order of their serial numbers, except those of such writes; so the last serial number in such a write
+        tells which events may be stored. If one is wrongly assumed to be, it counts as failed, not as rejected.
         """
         receipt = await self._write_lines(body, events)
         if receipt.retry is not None or (receipt.in_doubt and receipt.rest == "split"):
