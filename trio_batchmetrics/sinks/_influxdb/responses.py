@@ -131,7 +131,7 @@ def _about_lines(
     rejected, others_stored = found
     words = {reason: " ".join(server.scrubbed(reason).split())[:_WORDS] for reason in {*rejected.values()}}
     reasons = {item: words[reason] for item, reason in rejected.items()}
-    if others_stored or len(reasons) == len(events):
+    if others_stored:
         return Receipt(rejected=reasons, error=plain.error), _NOBODY
     return Receipt.split(rejected=reasons, error=plain.error, in_doubt=True), frozenset(reasons)
 

@@ -98,7 +98,7 @@ class InfluxDBServer(HTTPSink):
             error = receipt.error or error
             if named:
                 apart = sorted({items[at] for at in named} - rejected.keys())
-                groups += [[item for at, item in enumerate(items) if at not in named], *([apart] if apart else [])]
+                groups += filter(None, ([item for at, item in enumerate(items) if at not in named], apart))
             elif receipt.rest != "delivered":
                 left += items
             if not groups or receipt.rest in ("retry", "failed") or trio.current_time() >= enough:
