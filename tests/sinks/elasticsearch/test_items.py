@@ -2,6 +2,7 @@
 
 import re
 from collections import Counter as Count
+from collections.abc import AsyncIterator
 from typing import Any
 
 import httpx2
@@ -125,6 +126,12 @@ async def test_an_attempt_that_timed_out_is_retried_with_the_same_ids() -> None:
     assert set(cluster.versions.values()) == {1}
 
 
+async def unreadable() -> AsyncIterator[bytes]:
+    """Send something that isn't brotli."""
+    await trio.lowlevel.checkpoint()
+    yield b"whatever"
+
+
 def refusing_later(*firsts: httpx2.Response) -> tuple[FakeCluster, list[int]]:
     """Return a cluster that stores everything, gives these responses, and then refuses every item; and its requests."""
     cluster, sizes = FakeCluster(), list[int]()
@@ -146,7 +153,7 @@ def refusing_later(*firsts: httpx2.Response) -> tuple[FakeCluster, list[int]]:
         (httpx2.Response(200, json={"errors": True, "items": [{"create": {"status": 500}}] * 2}), 0, [2, 2]),
         (httpx2.Response(200, json={"errors": True, "items": [{"create": {"status": 503}}] * 2}), 2, [2, 2]),
         (httpx2.Response(200, text="<html>It works!</html>"), 0, [2, 2]),
-        (httpx2.Response(200, content=b"x", headers={"content-encoding": "br"}), 0, [2, 2]),
+        (httpx2.Response(200, content=unreadable(), headers={"content-encoding": "br"}), 0, [2, 2]),
         (httpx2.Response(200, content=b" " * 5_000_000), 0, [2, 1, 1]),
     ],
     ids=["500", "503", "another body", "unreadable", "too long"],
