@@ -17,7 +17,7 @@ thread.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from datetime import timedelta
 from typing import Generic, TypeVar
 
@@ -49,6 +49,7 @@ from ._events import (
 )
 from ._events import text as label_text
 from ._exceptions import ConfigError
+from ._receipt import Receipt
 from ._reprs import tolerant_repr
 from ._series import Metric, Point, SeriesStore, SinkContext
 from ._sink_settings import check_settings, checked_seconds
@@ -104,36 +105,6 @@ class Payload(Generic[PartT]):
     """The return values of ``encode``, one per call; for a series sink, the snapshot."""
     key: str
     """Identifies the payload: the same for each of its attempts, and unique; for back-ends that detect duplicates."""
-
-
-@tolerant_repr
-@attrs.frozen(kw_only=True)
-class Receipt:
-    """The outcome of an attempt, if it isn't simply "delivered".
-
-    ``Receipt()`` means the same as None: delivered. Items are identified by their position in ``payload.events``.
-
-    * ``Receipt(rejected={3: "bad"})``: item 3 is permanently refused, the others are delivered.
-    * ``Receipt(retry=True, error="503")``: nothing is delivered; retry everything that isn't in ``rejected``.
-    * ``Receipt(retry=[1, 4], rejected={3: "bad"})``: retry 1 and 4; 3 is refused, the others are delivered.
-    * ``Receipt(too_large=True)``: halve the payload. An event that is too large by itself counts as rejected. After 64
-      requests, the rest is set aside: it resumes after a backoff, while later events are delivered.
-    * ``Receipt(error="401")``: without any of these, nothing arrived and a retry is useless: the events have failed.
-    """
-
-    rejected: Mapping[int, str] = attrs.field(factory=dict[int, str])
-    """Permanently refused items: position to reason."""
-    retry: bool | Collection[int] = False
-    """Whether to retry: True for all items that aren't rejected, or the positions of those to retry."""
-    retry_after: float | None = None
-    """Seconds to wait before the retry, at most 300 and within the retry budget; None, 0 or less: the usual backoff."""
-    too_large: bool = False
-    """Whether the payload as a whole is too large."""
-    error: str | None = None
-    """The error, for ``last_error``; never a credential."""
-    uncertain: bool = False
-    """Whether the items to retry are in doubt: they may have arrived, as when a response was lost or the attempt took
-    too long. If refused later, they count as failed, not as rejected: only *failed* says that they may be there."""
 
 
 class Sink:
