@@ -33,7 +33,7 @@ from trio_batchmetrics._events.batch import Origin
 from trio_batchmetrics._events.columns import Columns
 from trio_batchmetrics._events.compiled import compiled_recorder
 from trio_batchmetrics._events.examining import checked
-from trio_batchmetrics._events.rows import Row, UnusualRow, event_of
+from trio_batchmetrics._events.rows import Row, UnusualRow, class_of, event_of
 from trio_batchmetrics._events.validation import valid
 
 __all__ = [
@@ -55,7 +55,7 @@ __all__ = [
     "Wordy",
     "as_recorded",
     "batch_from",
-    "checked_rows",
+    "class_from",
     "event_from",
     "is_valid",
     "kept_of",
@@ -252,9 +252,9 @@ def unwrapped(row: Row) -> Any:
     return (_ORIGIN.classes.get(plain[0], plain[0]), *plain[1:]) if isinstance(plain, tuple) else plain
 
 
-def checked_rows(rows: list[Row]) -> list[Any]:
-    """Return the valid ones among some rows with plain numbers, checked one by one."""
-    return [found for row in rows if (found := checked(unwrapped(row))) is not None]
+def class_from(row: Row) -> type[MetricEvent]:
+    """Return the class of the event that a row stands for."""
+    return class_of(row, _ORIGIN.classes)
 
 
 def event_from(row: Row) -> MetricEvent:

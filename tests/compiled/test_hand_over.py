@@ -10,7 +10,7 @@ from hypothesis import assume, given, settings
 from trio.testing import MockClock
 
 from tests.compiled.classes import Empty
-from tests.compiled.rows import ROWS, batch_from, event_from, is_valid, rows_of, unwrapped
+from tests.compiled.rows import ROWS, batch_from, class_from, event_from, is_valid, rows_of, unwrapped
 from tests.helpers import examples
 from tests.tally import Job, as_text
 from trio_batchmetrics import BackendRequest, Batch, BatchMetricsConfig, CacheMetric, HttpRequest, collector
@@ -66,8 +66,7 @@ def test_a_store_takes_every_valid_event(drawn: list[tuple[Any, ...]]) -> None:
     store = SeriesStore()
     rows = rows_of(drawn)
     store.merge(batch_from(rows))
-    plain = [unwrapped(row) for row in rows if is_valid(row)]
-    kinds = [row[0] if isinstance(row, tuple) else type(row) for row in plain]  # pyright: ignore[reportUnknownVariableType]
+    kinds = [class_from(row) for row in rows if is_valid(row)]
     metrics = {metric.name: metric for metric in store.snapshot()}
     counted: list[tuple[Any, str]] = [(CacheMetric, "cache.operations"), (Empty, "empty"), (Job, "job.runs")]
     timed: list[tuple[Any, str]] = [

@@ -12,7 +12,6 @@ import pytest
 from hypothesis import given, settings
 
 from tests.compiled.rows import (
-    NAMED,
     ROWS,
     STRANGE,
     as_recorded,
@@ -61,9 +60,13 @@ def test_labels_in_a_column_are_equal_only_where_their_texts_are(drawn: list[tup
             pairs = schema.label_pairs(key)
             assert {as_text(name): as_text(value) for name, value in pairs if value is not None} == wanted
         if schema.named:
-            names, sets = columns.labels
-            assert all(type(name) is str and name for name in names)
-            compared: list[list[Any]] = [[*names], [each for pairs in sets for pair in pairs for each in pair], [*sets]]
+            instruments, sets = columns.labels
+            assert all(isinstance(name, str) and name for name in instruments)
+            compared: list[list[Any]] = [
+                [*instruments],
+                [each for pairs in sets for pair in pairs for each in pair],
+                [*sets],
+            ]
         else:
             compared = [*map(list, columns.labels)]
         for column in (*compared, [*columns.label_sets]):
@@ -125,6 +128,6 @@ def test_labels_of_common_types_become_plain_without_a_closer_look(as_event: boo
         assert [as_text(dict(pairs)["a"]) for pairs in named.labels[1]] == texts_given
     if as_event:
         assert [*map(as_text, caches.labels[1])] == ["hit"] * len(COMMON) + texts_given
-        assert [*map(as_text, requests.labels[2])] == [*map(str, range(len(COMMON)))] + texts_given
+        assert [*map(as_text, requests.labels[2])] == [*map(str, range(len(COMMON))), *texts_given]
     assert [labels_of(event) for event in batch] == [labels_of(event_from(row)) for row in rows]
     assert [*batch] == [event_from(row) for row in rows]

@@ -15,11 +15,11 @@ from tests.compiled.rows import (
     Sticky,
     as_recorded,
     batch_from,
+    class_from,
     is_valid,
     kept_of,
     rows_of,
     stamp_of,
-    unwrapped,
 )
 from tests.helpers import examples
 from tests.tally import Job
@@ -47,8 +47,8 @@ def test_a_batch_keeps_just_the_rows_that_are_valid_by_themselves(drawn: list[tu
     kept, found = kept_of(rows)
     assert [stamp_of(row) for row in kept] == [stamp_of(row) for row in expected]
     by_class: dict[Any, list[object]] = {}
-    for row in map(unwrapped, expected):
-        by_class.setdefault(row[0] if isinstance(row, tuple) else type(row), []).append(stamp_of(row))
+    for row in expected:
+        by_class.setdefault(class_from(row), []).append(stamp_of(row))
     assert not any(type(row) is UnusualRow for row in kept)
     assert {columns.schema.event_class: [*columns.timestamps] for columns in found} == by_class
     assert sorted(at for columns in found for at in columns.positions) == [*range(len(kept))]
