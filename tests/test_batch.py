@@ -2,7 +2,7 @@
 
 from collections import Counter as Multiset
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, cast
 
 import pytest
 from hypothesis import given
@@ -10,8 +10,7 @@ from hypothesis import strategies as st
 
 from tests.test_events import EVENTS
 from trio_batchmetrics import Batch, CacheMetric, Counter, HealthCheck, MetricEvent
-from trio_batchmetrics._events.batch import event_of
-from trio_batchmetrics._events.validation import Row
+from trio_batchmetrics._events.rows import Row, event_of
 
 
 def as_row(event: MetricEvent) -> Row:
@@ -54,8 +53,10 @@ def test_kinds_counts_the_events_by_the_names_of_their_classes(events: list[Metr
 @given(event=EVENTS)
 def test_a_row_stands_for_its_event(event: MetricEvent) -> None:
     """The timestamp is included."""
-    assert event_of(as_row(event)) == event
-    assert event_of(event) is event
+    assert event_of(as_row(event), {}) == event
+    numbered = cast("tuple[Any, ...]", as_row(event))
+    assert event_of((7, *numbered[1:]), {7: type(event)}) == event
+    assert event_of(event, {}) is event
 
 
 def test_an_event_is_made_once() -> None:

@@ -1,4 +1,4 @@
-"""The rules that make an event invalid, row by row: all tests call `checked`, which the flush task calls."""
+"""The rules that make an event invalid, row by row: `checked` says what the flush task says of a row."""
 
 import math
 from collections import UserDict
@@ -27,6 +27,7 @@ from tests.bad_values import (
 from tests.helpers import stable_id
 from trio_batchmetrics import (
     BackendRequest,
+    Batch,
     CacheMetric,
     Counter,
     Gauge,
@@ -40,9 +41,10 @@ from trio_batchmetrics import (
     metric_event,
 )
 from trio_batchmetrics._events.as_json import fields_of
-from trio_batchmetrics._events.batch import event_of
+from trio_batchmetrics._events.examining import checked
+from trio_batchmetrics._events.measured import number
+from trio_batchmetrics._events.rows import event_of
 from trio_batchmetrics._events.schema import Kind, Measure
-from trio_batchmetrics._events.validation import checked, number, plain_rows
 
 NO_LABELS: dict[str, Any] = {}
 LARGEST = int(1.7976931348623157e308)
@@ -127,11 +129,11 @@ def test_a_valid_number_is_kept_and_a_duration_is_in_float_seconds(value: Any) -
     kept = checked((Gauge, 1, "name", {}, value))
     if kept is not None:
         assert kept == (Gauge, 1, "name", {}, value)
-        assert type(event_of(kept)) is Gauge
+        assert type(event_of(kept, {})) is Gauge
     timed = checked((HealthCheck, 1, "backend-1", True, value))
     if timed is not None:
         seconds = value.total_seconds() if isinstance(value, timedelta) else float(value)
-        event = event_of(timed)
+        event = event_of(timed, {})
         assert event == HealthCheck("backend-1", True, seconds, timestamp=1)
         assert isinstance(event, HealthCheck)
         assert type(event.duration) is float
@@ -144,7 +146,9 @@ def test_a_number_of_another_type_is_converted(value: Any, plain: float) -> None
         kept: Any = checked((kind, 1, "name", {}, value))
         assert kept == (kind, 1, "name", {}, plain)
         assert type(kept[4]) is type(plain)
-        assert plain_rows([kind("name", {}, value, timestamp=1)]) == [kept]
+        (columns,) = Batch([kind("name", {}, value, timestamp=1)]).columns()
+        assert [*columns.values[0]] == [float(plain)]
+        assert type(columns.values[0][0]) is float
     timed: Any = checked((HealthCheck, 1, "b", value, value))
     assert timed == (HealthCheck, 1, "b", plain, float(plain))
     assert [*map(type, timed[3:])] == [type(plain), float]

@@ -6,6 +6,7 @@ import contextlib
 import enum
 import functools
 import math
+from collections.abc import Callable, Sequence
 from datetime import timedelta
 from http import HTTPStatus
 from types import SimpleNamespace
@@ -28,11 +29,12 @@ from trio_batchmetrics import (
     HttpRequest,
     MetricEvent,
 )
-from trio_batchmetrics._delivery.slices import SliceQueue
-from trio_batchmetrics._events.batch import Row, UnusualRow
+from trio_batchmetrics._events.batch import Origin
+from trio_batchmetrics._events.columns import Columns
 from trio_batchmetrics._events.compiled import compiled_recorder
-from trio_batchmetrics._events.validation import checked
-from trio_batchmetrics._ledger.pending_batch import PendingBatch
+from trio_batchmetrics._events.examining import checked
+from trio_batchmetrics._events.rows import Row, UnusualRow, class_of, event_of
+from trio_batchmetrics._events.validation import valid
 
 __all__ = [
     "DICT",
@@ -52,12 +54,17 @@ __all__ = [
     "Whole",
     "Wordy",
     "as_recorded",
-    "handed_over",
+    "batch_from",
+    "class_from",
+    "event_from",
     "is_valid",
+    "kept_of",
+    "labels_in",
     "one_row",
     "recorder_of",
     "rows_of",
     "stamp_of",
+    "unwrapped",
     "values_of",
 ]
 
@@ -185,10 +192,16 @@ def one_row(kind: type[MetricEvent]) -> st.SearchStrategy[tuple[Any, ...]]:
 
 ROWS = st.lists(st.one_of([one_row(kind) for kind in FIELDS]), max_size=12)
 
-recorder_of = functools.cache(compiled_recorder)
+_ORIGIN = Origin("run")
 
 
-def as_recorded(row: tuple[Any, ...]) -> tuple[Any, ...]:
+@functools.cache
+def recorder_of(kind: type[MetricEvent]) -> Callable[..., None] | None:
+    """Return the recorder that is compiled for a class; None if it has none."""
+    return compiled_recorder(kind, _ORIGIN.classes.number_of(kind))
+
+
+def as_recorded(row: tuple[Any, ...]) -> Row:
     """Return a row as a recorder would leave it: plain or unusual, but with labels that aren't text yet."""
     kind, stamp, *values = row
     record = recorder_of(kind)
@@ -200,8 +213,13 @@ def as_recorded(row: tuple[Any, ...]) -> tuple[Any, ...]:
     return row if type(left[0]) is tuple else UnusualRow(row)
 
 
-def rows_of(drawn: list[tuple[Any, ...]]) -> list[Row]:
-    """Number rows, and turn the chosen ones into events."""
+def rows_of(drawn: list[tuple[Any, ...]], *, numbers: bool = False) -> list[Row]:
+    """Number rows, and turn the chosen ones into events.
+
+    Args:
+        drawn: the rows, as ``ROWS`` draws them.
+        numbers: whether the rows have numbers in place of their classes, as in a collector.
+    """
     rows: list[Row] = []
     for number, (kind, own_stamp, as_event, *values) in enumerate(drawn, start=1_000_000):
         stamp = number if own_stamp is None else own_stamp
@@ -209,33 +227,58 @@ def rows_of(drawn: list[tuple[Any, ...]]) -> list[Row]:
         if as_event:
             with contextlib.suppress(Exception):  # an event that can't be created is tried as a row
                 row = kind(*values, timestamp=stamp)
+        if numbers:
+            in_place = _ORIGIN.classes.number_of(kind), stamp, *values
+            row = in_place if type(row) is tuple else UnusualRow(in_place) if type(row) is UnusualRow else row
         rows.append(row)
     return rows
 
 
-def handed_over(rows: list[Any], plain: bool) -> Batch:
-    """Return events as a sink gets them from its queue."""
-    pending, queue = PendingBatch(rows, 1), SliceQueue()
-    pending.plain = plain
-    queue.append(pending)
-    return queue.events()
+def batch_from(rows: list[Row]) -> Batch:
+    """Return the valid ones among some rows as the batch that the flush task makes of them."""
+    kept, ids, columns = valid([*rows], classes=_ORIGIN.classes, run_id="run")
+    return Batch(kept, ids=ids, origin=_ORIGIN, columns=columns)
 
 
-def is_valid(row: Any) -> bool:
+def kept_of(rows: list[Row]) -> tuple[list[Row], Sequence[Columns]]:
+    """Return the valid ones among some rows, and their columns."""
+    kept, _, columns = valid([*rows], classes=_ORIGIN.classes)
+    return kept, columns
+
+
+def unwrapped(row: Row) -> Any:
+    """Return a row as a tuple with its class, or an event itself."""
+    plain = row.row if isinstance(row, UnusualRow) else row
+    return (_ORIGIN.classes.get(plain[0], plain[0]), *plain[1:]) if isinstance(plain, tuple) else plain
+
+
+def class_from(row: Row) -> type[MetricEvent]:
+    """Return the class of the event that a row stands for."""
+    return class_of(row, _ORIGIN.classes)
+
+
+def event_from(row: Row) -> MetricEvent:
+    """Return the event that a row stands for."""
+    return event_of(row, _ORIGIN.classes)
+
+
+def is_valid(row: Row) -> bool:
     """Return whether a row is valid by itself."""
-    return checked(tuple(row) if isinstance(row, tuple) else row) is not None  # pyright: ignore[reportUnknownArgumentType]
+    return checked(unwrapped(row)) is not None
 
 
-def stamp_of(row: Any) -> Any:
+def stamp_of(row: Row) -> Any:
     """Return a row's number."""
-    return row[1] if isinstance(row, tuple) else row.timestamp  # pyright: ignore[reportUnknownVariableType]
+    plain = unwrapped(row)
+    return plain[1] if isinstance(plain, tuple) else plain.timestamp  # pyright: ignore[reportUnknownVariableType]
 
 
-def values_of(row: Any) -> tuple[Any, ...]:
+def values_of(row: Row) -> tuple[Any, ...]:
     """Return the values of a row's fields."""
-    if isinstance(row, tuple):
-        return row[2:]  # pyright: ignore[reportUnknownVariableType]
-    return tuple(getattr(row, name) for name in row.__metric_schema__.fields)
+    plain = unwrapped(row)
+    if isinstance(plain, tuple):
+        return plain[2:]  # pyright: ignore[reportUnknownVariableType]
+    return tuple(getattr(plain, name) for name in plain.__metric_schema__.fields)
 
 
 NAMED = {Counter, Histogram, Gauge, HistogramPoint}
@@ -249,3 +292,8 @@ PLACES: dict[type, list[int]] = {
     Empty: [],
 }
 """Which fields are labels."""
+
+
+def labels_in(kind: type, values: tuple[Any, ...]) -> dict[Any, Any]:
+    """Return the labels among the values of a row of a class, by their name or place."""
+    return dict(values[1]) if kind in NAMED else {place: values[place] for place in PLACES[kind]}

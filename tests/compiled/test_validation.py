@@ -9,7 +9,18 @@ import pytest
 from hypothesis import given, settings
 
 from tests.compiled.classes import Empty, Plain, named
-from tests.compiled.rows import ROWS, STRANGE, Sticky, as_recorded, is_valid, rows_of, stamp_of
+from tests.compiled.rows import (
+    ROWS,
+    STRANGE,
+    Sticky,
+    as_recorded,
+    batch_from,
+    class_from,
+    is_valid,
+    kept_of,
+    rows_of,
+    stamp_of,
+)
 from tests.helpers import examples
 from tests.tally import Job
 from trio_batchmetrics import (
@@ -23,8 +34,7 @@ from trio_batchmetrics import (
     HttpRequest,
     MetricEvent,
 )
-from trio_batchmetrics._events.batch import Row, rows_and_groups
-from trio_batchmetrics._events.validation import valid
+from trio_batchmetrics._events.rows import Row, UnusualRow
 from trio_batchmetrics.abc import SeriesStore
 
 
@@ -34,14 +44,14 @@ def test_a_batch_keeps_just_the_rows_that_are_valid_by_themselves(drawn: list[tu
     """They stay in order, also when sorted by class, and nothing is raised, whatever objects they hold."""
     rows = rows_of(drawn)
     expected = [row for row in rows if is_valid(row)]
-    kept, groups = rows_and_groups(valid([*rows]))
+    kept, found = kept_of(rows)
     assert [stamp_of(row) for row in kept] == [stamp_of(row) for row in expected]
-    assert groups is not None
     by_class: dict[Any, list[object]] = {}
     for row in expected:
-        by_class.setdefault(row[0] if isinstance(row, tuple) else type(row), []).append(stamp_of(row))
-    assert {type(row) for row in kept if isinstance(row, tuple)} <= {tuple}
-    assert {kind: [row[1] for row in group] for kind, group in groups.items() if group} == by_class
+        by_class.setdefault(class_from(row), []).append(stamp_of(row))
+    assert not any(type(row) is UnusualRow for row in kept)
+    assert {columns.schema.event_class: [*columns.timestamps] for columns in found} == by_class
+    assert sorted(at for columns in found for at in columns.positions) == [*range(len(kept))]
 
 
 USUAL_VALUES: dict[type[MetricEvent], tuple[Any, ...]] = {
@@ -82,7 +92,7 @@ def test_a_row_with_one_strange_value_is_kept_if_it_is_valid_by_itself(kind: Any
         except RuntimeError:
             assert not by_itself
         for batch in batches:
-            kept = valid([*batch])
+            kept = batch_from(batch)
             assert len(kept) == 2 + by_itself
             store = SeriesStore()
             store.merge(kept)

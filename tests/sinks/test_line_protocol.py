@@ -26,7 +26,7 @@ from trio_batchmetrics import (
     measure,
     metric_event,
 )
-from trio_batchmetrics.abc import SinkContext
+from trio_batchmetrics.abc import EventIds, SinkContext
 from trio_batchmetrics.sinks._influxdb.fields import bucket_fields, field_text, line
 from trio_batchmetrics.sinks._influxdb.heads import Losses
 from trio_batchmetrics.sinks._influxdb.line_protocol import DIALECTS, Dialect, series_key, tag_text
@@ -345,7 +345,7 @@ def test_events_of_several_kinds_are_identified_by_their_serial_numbers() -> Non
     """Two chunks share a nanosecond: lines written again are the same, and all others have other timestamps."""
     ours = writer()
     rows: list[Any] = [(CacheMetric, 5, "c", "hit"), (Counter, 5, "n", {}, 1.0), (CacheMetric, 5, "c", "hit")]
-    chunks = [Batch(rows, None, (range(start, start + 3),)) for start in (0, 3)]
+    chunks = [Batch([*rows], ids=EventIds("run", range(start, start + 3))) for start in (0, 3)]
     bodies = [ours.write(chunk) for chunk in chunks]
     assert [ours.write(chunk) for chunk in chunks] == bodies
     lines = read(b"".join(bodies))
@@ -384,7 +384,8 @@ def test_a_moved_line_is_not_overwritten_by_an_event_of_another_kind(classes: li
             Twice(1, 2, timestamp=at) if each is Twice else each("op", {}, 3, timestamp=at)
             for at, each in enumerate(classes, start)
         ]
-        lines += ours.write(Batch(payload, None, [range(start * 10, start * 10 + len(payload))])).decode().splitlines()
+        ids = EventIds("run", range(start * 10, start * 10 + len(payload)))
+        lines += ours.write(Batch(payload, ids=ids)).decode().splitlines()
     assert len({each.rpartition(" ")[2] for each in lines}) == len(lines)
 
 

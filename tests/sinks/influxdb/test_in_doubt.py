@@ -8,7 +8,7 @@ from tests.helpers import balanced
 from tests.sinks.influxdb.server import CONFLICT, FakeServer, error, events, receipt
 from tests.sinks.line_parsers import PARSERS
 from trio_batchmetrics import Batch, BatchMetricsConfig, Gauge, collector
-from trio_batchmetrics.abc import Payload, Receipt
+from trio_batchmetrics.abc import EventIds, Payload, Receipt
 
 
 async def test_a_single_event_that_was_not_dropped_is_not_rejected() -> None:
@@ -67,7 +67,7 @@ async def test_events_that_may_be_stored_stay_in_doubt_while_other_payloads_are_
     async def send(first: int, last: int, *answers: httpx2.Response) -> Receipt:
         server.answers += answers
         payload = events(range(first, last))
-        batch = Batch(payload, None, (range(first, last),))
+        batch = Batch(payload, ids=EventIds("run", range(first, last)))
         found = await sink.send(Payload(batch, (sink.encode(payload),), "key"))
         assert found is not None
         return found
@@ -183,7 +183,7 @@ async def test_an_event_that_is_too_large_alone_failed_only_if_an_earlier_write_
     outcomes: list[str] = []
     for first, last in ((0, 6), (5, 6)):
         part = payload[first:last]
-        found = await sink.send(Payload(Batch(part, None, (range(first, last),)), (sink.encode(part),), "key"))
+        found = await sink.send(Payload(Batch(part, ids=EventIds("r", range(first, last))), (sink.encode(part),), "key"))
         assert found is not None
         outcomes.append(found.rest)
     assert outcomes == (["retry", "failed"] if stored else ["split", "split"])
