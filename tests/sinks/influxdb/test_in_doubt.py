@@ -183,7 +183,8 @@ async def test_an_event_that_is_too_large_alone_failed_only_if_an_earlier_write_
     outcomes: list[str] = []
     for first, last in ((0, 6), (5, 6)):
         part = payload[first:last]
-        found = await sink.send(Payload(Batch(part, ids=EventIds("r", range(first, last))), (sink.encode(part),), "key"))
+        batch = Batch(part, ids=EventIds("r", range(first, last)))
+        found = await sink.send(Payload(batch, (sink.encode(part),), "key"))
         assert found is not None
         outcomes.append(found.rest)
     assert outcomes == (["retry", "failed"] if stored else ["split", "split"])
