@@ -14,6 +14,7 @@ from trio.testing import MockClock
 from tests.helpers import balanced
 from tests.sinks.line_parsers import PARSERS
 from trio_batchmetrics import (
+    Batch,
     BatchMetricsConfig,
     CacheMetric,
     Counter,
@@ -26,7 +27,6 @@ from trio_batchmetrics import (
     measure,
     metric_event,
 )
-from trio_batchmetrics._events.validation import valid
 from trio_batchmetrics.abc import Limits, Payload, SeriesSink, SeriesStore, SinkContext
 from trio_batchmetrics.sinks import InfluxDBSeriesSink, PrometheusSink, PushgatewaySink
 from trio_batchmetrics.sinks._influxdb.line_protocol import DIALECTS, LOST, Dialect, series_key
@@ -101,7 +101,7 @@ def test_refused_events_are_named_by_their_position_among_all_events(as_batch: b
     places = [at for at, event in enumerate(events) if "clash" in repr(event) or isinstance(event, Two)]
     if not as_batch:
         places.remove(3)
-    refused = sink.merge(valid([*events]) if as_batch else events)
+    refused = sink.merge(Batch(events) if as_batch else events)
     assert list(refused or {}) == places or set(refused or {}) == set(places)
     page = sink.render()[0].decode()
     assert "taken_seconds_sum 4.0\n" in page
@@ -136,7 +136,7 @@ def test_huge_labels_without_a_series_of_their_own_are_not_remembered(refused: b
     for number in range(40):
         answer = sink.merge([Counter("c", {"a": f"{number} {'x' * 1_000_000}"}, 1), Counter("c", {}, 1)])
         assert answer == ({0: "limits"} if refused else None)
-        assert sum(len(column.known) for column in sink._page._columns()) <= 10
+        assert sink.store.remembered <= 10
     assert b"c_total 41.0\n" in sink.render()[0]
     assert sink.overflowed == ({} if refused else {"c": 40})
 

@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from itertools import accumulate
 from typing import Any, cast
 
-from .columns import Columns, EventIds, Extra, concatenated
+from .columns import Columns, EventIds, Extra, concatenated, pick
 from .examining import examined, plain_row, unreadable
 from .invalid import InvalidError
 from .reading import ClassReader, Plain, plain_labels, reader_of
@@ -19,7 +19,7 @@ from .rows import Row, Tail, UnusualRow, class_of
 from .schema import MetricEvent
 from .values import Unreadable
 
-__all__ = ["columns_of", "valid"]
+__all__ = ["columns_of", "valid", "valid_columns"]
 
 _FEW = 8
 """So few rows are examined one by one: reading them by column costs as much as that."""
@@ -76,6 +76,18 @@ def columns_of(rows: list[Row], ids: EventIds) -> Sequence[Columns]:
     return found
 
 
+def valid_columns(events: Sequence[MetricEvent]) -> Sequence[Columns]:
+    """Return the columns of the valid events among some; ``positions`` are those among all of them."""
+    sorting = _Sorting([*events], _ignore, recorded=False)
+    rows, _, found = sorting.result("", 0)
+    if len(rows) < len(events):
+        bad = {*sorting.bad}
+        places = [at for at in range(len(events)) if at not in bad]
+        for columns in found:
+            columns.positions = pick(places, columns.positions)
+    return found
+
+
 class _Group:
     """The rows of one class, and their positions."""
 
@@ -96,7 +108,8 @@ class _Sorting:
         self._given = self._rows = rows
         self._note = note
         self._groups: dict[type[MetricEvent], _Group] = {}
-        self._bad: list[int] = []
+        self.bad: list[int] = []
+        """The positions of invalid events."""
         self._sort()
 
     def _sort(self) -> None:
@@ -128,7 +141,7 @@ class _Sorting:
                 reader = reader_of(event_class)
                 plain = (event_class, row.timestamp) if reader is None else reader.row(row)
         except Exception as exc:  # noqa: BLE001 - a field may be a property that raises, the object no event
-            self._bad.append(at)
+            self.bad.append(at)
             if isinstance(row, UnusualRow):
                 self._note(InvalidError(event_class.__name__, "labels", "must have text", Unreadable(row.tail, exc)))
             else:
@@ -142,8 +155,8 @@ class _Sorting:
         """Return the valid rows, their ids, and their columns."""
         read = [(group, *self._read(event_class, group)) for event_class, group in self._groups.items()]
         rows = self._rows
-        if self._bad:
-            bad = {*self._bad}
+        if self.bad:
+            bad = {*self.bad}
             rows = [row for at, row in enumerate(rows) if at not in bad]
             moved = [*accumulate(at not in bad for at in range(len(self._rows)))]
             for group, _, _ in read:
@@ -208,7 +221,7 @@ class _Sorting:
             else:
                 self._rows[at] = found
                 return made
-        self._bad.append(at)
+        self.bad.append(at)
         self._note(found)
         return None
 
