@@ -3,6 +3,7 @@
 ::
 
     store         SeriesStore: merges batches into series, and gives them as points
+    merging       adds the columns of a batch to series
     columns       the instruments of event classes and names, as columns are added to them
     label_sets    the series of label sets, which are remembered within bounds
     members       finds the series of labels: known, new, shared or refused

@@ -35,23 +35,18 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from threading import get_ident
 from typing import Any
 
-from .._events import GAUGE, OVERFLOW, Batch, Columns, Measure, MetricEvent, valid_columns
-from .aggregations import Buckets
-from .columns import Column, ColumnIndex
+from .._events import GAUGE, Batch, Measure, MetricEvent, valid_columns
+from .columns import ColumnIndex
 from .context import SinkContext
 from .families import Families
 from .family import SeriesFamily
 from .identity import Identity
 from .members import Members
+from .merging import Merging
 from .observer import SeriesObserver
 from .points import Metric, Point
-from .series import Series
 
 __all__ = ["SeriesStore"]
-
-_OVERFLOWED = (tuple(OVERFLOW.items()),)
-"""The labels of events whose labels were lost already, in a bound instrument."""
-
 
 class SeriesStore:
     """Adds events up to series. Synchronous, no I/O; for a sink's ``merge``.
@@ -100,8 +95,9 @@ class SeriesStore:
         self._families = Families(self._context, identity)
         self._members = Members(self._context, identity, self._families, observer, typed_labels=typed_labels)
         context, names = self._context, 2 * self._context.max_instruments + 100
-        self._columns = ColumnIndex(self._families, self._members, context.declared, context.max_series, names)
-        self.overflowed: dict[str, int] = {}
+        self._index = ColumnIndex(self._families, self._members, context.declared, context.max_series, names)
+        self._merging = Merging(self._index)
+        self.overflowed: dict[str, int] = self._merging.overflowed
         """How many events of an instrument lost their labels to ``max_series``, by its name."""
         self._now = 0
         self._generation = 0
@@ -123,7 +119,7 @@ class SeriesStore:
     @property
     def remembered(self) -> int:
         """How many label sets are remembered, series included, over all instruments: bounded, like their bytes."""
-        return sum(len(column.known) for column in self._columns)
+        return sum(len(column.known) for column in self._index)
 
     # -- adding
 
@@ -142,80 +138,16 @@ class SeriesStore:
         self._working = True
         try:
             # No two merges have the same time, so that a series that was not updated since has not changed since.
-            self._now = self._columns.now = max(self._clock(), self._now + 1)
+            self._now = self._index.now = max(self._clock(), self._now + 1)
             for columns in events.columns() if isinstance(events, Batch) else valid_columns(events):
-                merge = self._merge_named if columns.schema.named else self._merge_declared
-                if found := merge(columns):
+                if found := self._merging.add(columns):
                     refused |= {columns.positions[at]: reason for at, reason in found.items()}
-            if self._columns.remembered.full:
-                self._columns.forget_label_sets()
+            if self._index.remembered.full:
+                self._index.forget_label_sets()
             self._generation = self._now
         finally:
             self._working = False
         return refused or None
-
-    def _merge_declared(self, columns: Columns) -> dict[int, str]:
-        """Add events of a class with declared labels; return why some are refused, by position in the columns."""
-        timestamps, now = columns.timestamps, self._now
-        values = iter(columns.values)
-        refused: dict[int, str] = {}
-        for column in self._columns.of_class(columns.schema):
-            series = [*map(column.known.__getitem__, columns.each_label_set())]
-            family = column.family
-            family.updated = now
-            if column.measured:
-                family.aggregation.add(series, next(values), timestamps, now)
-            else:
-                family.aggregation.count(series, timestamps, now)
-            if found := self._look_after(column, columns, series):
-                refused |= found
-        return refused
-
-    def _merge_named(self, columns: Columns) -> dict[int, str]:
-        """Add events that carry their instrument's name and their labels."""
-        names = columns.labels[0]
-        if names.count(names[0]) == len(names):
-            return self._merge_name(columns, names[0])
-        by_name: dict[str, list[int]] = {}
-        for at, name in enumerate(names):
-            by_name.setdefault(name, []).append(at)
-        refused: dict[int, str] = {}
-        for name, places in by_name.items():
-            if found := self._merge_name(columns.at(places), name):
-                refused |= {places[at]: reason for at, reason in found.items()}
-        return refused
-
-    def _merge_name(self, columns: Columns, name: str) -> dict[int, str]:
-        """Add events of one instrument."""
-        schema, values, now = columns.schema, columns.values, self._now
-        column = self._columns.of_name(schema, name, values)
-        series = [*map(column.known.__getitem__, columns.each_label_set())]
-        family = column.family
-        family.updated = now
-        if schema.buckets and isinstance(family.aggregation, Buckets):
-            family.aggregation.add_counted(series, values, now)
-        else:
-            family.aggregation.add(series, values[0], columns.timestamps, now)
-        return self._look_after(column, columns, series)
-
-    def _look_after(self, column: Column, columns: Columns, series: Sequence[Series]) -> dict[int, str]:
-        """Count what overflowed, and bound what is remembered: label sets beyond the cap, the same in other orders.
-
-        Returns:
-            Which of these events are refused, by position, and why.
-        """
-        known, overflow = column.known, column.family.overflow
-        if overflow is not None and overflow.updated == self._now:
-            pairs = zip(columns.each_label_set(), series, strict=True)
-            count = sum([each is overflow and key[1:2] != _OVERFLOWED for key, each in pairs])
-            if count:
-                self.overflowed[column.name] = self.overflowed.get(column.name, 0) + count
-        refused: dict[int, str] = {}
-        if known.refuses:
-            refused = {at: each.refusal for at, each in enumerate(series) if each.refusal is not None}
-        if len(known) > self._columns.remembered.max_each:
-            known.forget()
-        return refused
 
     # -- reading
 
@@ -296,14 +228,14 @@ class SeriesStore:
                 gone += self._members.expire(family, before)
                 self._oldest = min([self._oldest, *(each.updated for each in family.series if each.expires)])
             if gone:
-                self._columns.forget()
+                self._index.forget()
         finally:
             self._working = False
         return gone
 
     def reconsider(self) -> None:
         """Ask anew about labels that were refused: the back-end has turned out to take more."""
-        self._columns.reconsider()
+        self._index.reconsider()
 
     # -- bound instruments
 
