@@ -60,6 +60,7 @@ def configuration() -> None:
         shutdown_timeout=0,
         on_full="drop_oldest",
         max_series=10,
+        max_instruments=10,
         static_labels={"service.name": "gateway", "shard": 3},
         bounds={"response_time": [1, 2.5], "size": (1.0,)},
         enabled=True,
@@ -71,6 +72,7 @@ def configuration() -> None:
     assert_type(config.shutdown_timeout, float)
     assert_type(config.on_full, Literal["drop_newest", "drop_oldest"])
     assert_type(config.max_series, int)
+    assert_type(config.max_instruments, int)
     assert_type(config.static_labels, Mapping[str, object])
     assert_type(config.bounds, Mapping[str, tuple[float, ...]])
     assert_type(config.enabled, bool)
