@@ -262,6 +262,13 @@ class SeriesSink(Sink, ABC, Generic[PartT]):
 
     scraped: bool = False
     """True: the back-end scrapes the series. Merged events count as delivered, and ``send`` is never called."""
+    snapshot_store: SeriesStore | None = None
+    """The store whose :meth:`SeriesStore.points` the snapshot gives, if the back-end may refuse single series: then
+    ``rejected`` in a receipt names their positions there. Such a series is left out of ``points()`` until it changes,
+    and exactly the events merged into it since the last successful push are rejected. Set it in ``bind``."""
+    points_per_part: int = 2000
+    """How many series to put into one part at most, for a sink that sends each part by itself. Halved by
+    ``Receipt.split``."""
     refresh: float | None = 60.0
     """The seconds after a push until everything is pushed again, even without new events; None: never. Prometheus
     scrapes a Pushgateway once a minute by default, and looks back five minutes for a gauge."""

@@ -91,7 +91,6 @@ async def test_a_snapshot_has_everything_merged_before_its_attempt_and_the_ledge
         OSError("no route"),
         ...,
         Receipt.retried(error="503"),
-        Receipt.failed("401"),
         Receipt.split(),
         Receipt(rejected={0: "bad"}),
         Receipt.retried(retry=[0]),
@@ -113,6 +112,20 @@ async def test_every_push_that_does_not_succeed_is_made_again(failure: Any, auto
     stats = account(metrics)
     assert (stats.delivered, stats.failed, stats.rejected, stats.retries) == (4, 0, 0, 2)
     assert stats.last_error
+
+
+async def test_a_push_that_has_failed_for_good_fails_its_events_and_the_next_goes_on(autojump_clock: MockClock) -> None:
+    """The next snapshot has them all the same, since series are cumulative; they stay failed."""
+    sink = MemorySink(Receipt.failed("401"))
+    async with collector(BatchMetricsConfig(batch_size=2), sinks=[sink]) as metrics:
+        record(metrics, 1, 2)
+        assert report_balanced(await metrics.flush(), 2).failed == 2
+        record(metrics, 3, 4)
+        assert report_balanced(await metrics.flush(), 2).processed == 2
+    assert sink.backend == Snapshot(4, 10)
+    stats = account(metrics)
+    assert (stats.delivered, stats.failed, stats.rejected, stats.retries) == (2, 2, 0, 0)
+    assert stats.failures == {"refused": 2}
 
 
 @pytest.mark.parametrize("success", [None, Receipt(), Receipt.retried(retry=[])])
@@ -143,12 +156,13 @@ async def test_an_error_with_a_successful_push_is_reported_and_changes_nothing_e
         assert sink.times == [0]
 
 
-async def test_a_push_that_fails_for_good_is_repeated_no_faster_than_the_backoff(autojump_clock: MockClock) -> None:
-    """In ten minutes, pauses of 15 s on average leave room for a few dozen attempts."""
+async def test_pushes_that_fail_for_good_come_no_faster_than_the_backoff(autojump_clock: MockClock) -> None:
+    """In ten minutes, pauses of 15 s on average leave room for a few dozen attempts, however many events come."""
     sink = MemorySink(*[Receipt.failed("401")] * 10_000)
     async with collector(BatchMetricsConfig(batch_size=2, shutdown_timeout=0), sinks=[sink]) as metrics:
-        record(metrics, 1, 2)
-        await trio.sleep(600)
+        for _ in range(60_000):
+            record(metrics, 1, 2)
+            await trio.sleep(0.01)
         assert 20 < len(sink.times) < 80
         for number, (before, after) in enumerate(pairwise(sink.times)):
             assert 0 < after - before <= min(30, 0.5 * 2**number)

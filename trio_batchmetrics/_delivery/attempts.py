@@ -62,10 +62,14 @@ class Attempts:
         self._failures = 0
         self._shutdown.set()
 
-    async def attempt(self, payload: Payload[Any]) -> Receipt:
+    async def attempt(self, payload: Payload[Any], items: int | None = None) -> Receipt:
         """Make one attempt.
 
         It is preceded by a checkpoint unless the task has just resumed. No checkpoint follows the sink's return.
+
+        Args:
+            payload: the data to send.
+            items: how many events or series a receipt may name; None: as many as the payload has events.
 
         Returns:
             The sink's receipt. If the attempt timed out or raised, or the receipt is invalid: one that asks for a
@@ -94,7 +98,11 @@ class Attempts:
                     # errors. Only the Cancelled may propagate, unless the rest contains something that must leave the
                     # block.
                     raise self.only_cancelled(group) from None
-                receipt = DELIVERED if returned is None else normalized_receipt(returned, len(payload.events))
+                receipt = (
+                    DELIVERED
+                    if returned is None
+                    else normalized_receipt(returned, len(payload.events) if items is None else items)
+                )
         except (trio.Cancelled, BaseExceptionGroup) as exc:
             silent = self._counters.last_error is last_error  # otherwise, the sink's own error has been noted
             if silent and _only_cancelled(exc) and not self.in_child:

@@ -46,6 +46,10 @@ class SeriesDelivery(Delivery):
         """
         super().__init__(sink, counters, ledger, run_id=run_id, report=report)
         self._sink = sink
+        self._store = None if sink.scraped else sink.snapshot_store
+        if self._store is not None:
+            self._store.track_groups()
+            counters.by_group = True
         self._merged = False
         """Whether anything was ever merged."""
         self._leaving = False
@@ -65,6 +69,7 @@ class SeriesDelivery(Delivery):
         """
         self._ledger.received(self.counters, count)
         refused: dict[int, str] = {}
+        groups: list[int] = []
         start = 0
         for chunk in chunks:
             if start and turn.over:
@@ -73,6 +78,7 @@ class SeriesDelivery(Delivery):
                 found = self._sink.merge(chunk)
                 if found is not None:
                     refused |= _positions(found, start, len(chunk))
+                groups += self._groups(len(chunk))
             except Exception as exc:  # noqa: BLE001 - the sink's own failure: its events count as failed
                 self._ledger.merge_failed(self.counters, batch, count)
                 self._attempts.note(f"merge: {describe(exc)}")
@@ -80,11 +86,18 @@ class SeriesDelivery(Delivery):
             start += len(chunk)
         if len(refused) < count:
             self._merged, self._last_push_begun = True, False
-        settle = self._ledger.scraped if self._sink.scraped else self._ledger.merged
-        settle(self.counters, batch, count, refused.keys())
+        if self._sink.scraped:
+            self._ledger.scraped(self.counters, batch, count, refused.keys())
+        else:
+            self._ledger.merged(self.counters, batch, count, refused.keys(), groups)
         if refused:
             reason = next(iter(refused.values()))
             self._attempts.note(f"{len(refused)} of {count} events refused: {reason}")
+
+    def _groups(self, size: int) -> Sequence[int]:
+        """Return the group of each event merged last. Events that went past the store are in group 0."""
+        groups = () if self._store is None else self._store.groups
+        return groups if len(groups) == size else [0] * size
 
     def wake(self) -> None:
         """Wake the task to push the events that were merged and handed over."""
@@ -122,16 +135,34 @@ class SeriesDelivery(Delivery):
         while True:
             self._last_push_begun = self._leaving
             receipt = await self._attempt()
-            if receipt.rest == "delivered":  # without rejections: a push has no events, so the receipt would be invalid
-                self._attempts.note(receipt.error)
-                self._ledger.pushed(self.counters)
-                self._attempts.succeeded()
-                return
+            if receipt.rejected and self._store is not None:
+                self._store.leave_out(receipt.rejected)
+                reason = next(iter(receipt.rejected.values()))
+                self._attempts.note(f"{len(receipt.rejected)} series refused: {reason}")
+            match receipt.rest:
+                case "delivered":
+                    self._attempts.note(receipt.error)
+                    self._ledger.pushed(self.counters, self._refused(receipt))
+                    self._attempts.succeeded()
+                    return
+                case "failed":
+                    self._attempts.note(receipt.error or "the push was refused")
+                    self._ledger.push_failed(self.counters, "refused")
+                    await self._attempts.pause(None, math.inf)
+                    return
+                case "split":
+                    self._sink.points_per_part = max(1, self._sink.points_per_part // 2)
+                case "retry":
+                    pass
             self._attempts.note(receipt.error or "the push was refused")
             if self._last_push_begun and not (self.counters.unpushed or self.counters.in_snapshot):
                 return
             await self._attempts.pause(receipt.retry_after, math.inf)
             self.counters.retries += 1
+
+    def _refused(self, receipt: Receipt) -> frozenset[int]:
+        """Return the groups of events that a push didn't deliver, although it succeeded."""
+        return frozenset() if self._store is None else self._store.refused_groups(receipt.rejected)
 
     async def _attempt(self) -> Receipt:
         key = f"{self._run_id}-{self.counters.name}-{self.counters.snapshots}"
@@ -141,7 +172,8 @@ class SeriesDelivery(Delivery):
         except Exception as exc:  # noqa: BLE001 - the sink's own failure, handled like a failure of send
             await trio.lowlevel.checkpoint()
             return Receipt.retried(error=f"snapshot: {describe(exc)}")
-        return await self._attempts.attempt(Payload(Batch([]), (snapshot,), key))
+        items = 0 if self._store is None else self._store.listed
+        return await self._attempts.attempt(Payload(Batch([]), (snapshot,), key), items)
 
 
 def _positions(refused: Any, start: int, size: int) -> dict[int, str]:

@@ -23,7 +23,7 @@ Imports ``abc``, ``_events`` and ``_exceptions``. ``sinks._elasticsearch``, ``si
 from __future__ import annotations
 
 from .endpoint import Endpoint
-from .responses import NoResponseError, Response, receipt_from, retry_after
+from .responses import NoResponseError, Response, push_receipt_from, receipt_from, retry_after
 from .settings import EventSettings, HTTPSettings, SeriesSettings
 from .sink import HTTPSink
 
@@ -35,6 +35,7 @@ __all__ = [
     "NoResponseError",
     "Response",
     "SeriesSettings",
+    "push_receipt_from",
     "receipt_from",
     "retry_after",
 ]

@@ -24,7 +24,7 @@ import attrs
 
 from ..abc import Receipt
 
-__all__ = ["NoResponseError", "Response", "receipt_from", "retry_after"]
+__all__ = ["NoResponseError", "Response", "push_receipt_from", "receipt_from", "retry_after"]
 
 _WORDS = 300
 """Maximum number of characters of a server's response in an error."""
@@ -113,6 +113,15 @@ def receipt_from(answer: Response, endpoint: Scrubbing) -> Receipt:
         pause = retry_after(answer.headers.get("retry-after"))
         return Receipt.retried(pause, error=error, in_doubt=status not in _NOT_PROCESSED)
     return Receipt.failed(error)
+
+
+def push_receipt_from(answer: Response, endpoint: Scrubbing) -> Receipt:
+    """Return the receipt that a response means for a push of cumulative series.
+
+    Like :func:`receipt_from`, but a push that the server refuses for good is repeated: the next one has everything.
+    """
+    receipt = receipt_from(answer, endpoint)
+    return Receipt.retried(error=receipt.error) if receipt.rest == "failed" else receipt
 
 
 def retry_after(header: str | None) -> float | None:

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from .._events import OVERFLOW, Columns
 from .aggregations import Buckets
 from .columns import Column, ColumnIndex
+from .groups import Groups
 from .series import Series
 
 __all__ = ["Merging"]
@@ -27,6 +28,8 @@ class Merging:
         self._index = index
         self.overflowed: dict[str, int] = {}
         """How many events of an instrument lost their labels to ``max_series``, by its name."""
+        self.groups: Groups | None = None
+        """The groups of events, if a push may reject some series."""
 
     def add(self, columns: Columns) -> dict[int, str]:
         """Add the events of one class; return why some are refused, by position in the columns."""
@@ -37,8 +40,10 @@ class Merging:
         timestamps, now = columns.timestamps, self._index.now
         values = iter(columns.values)
         refused: dict[int, str] = {}
+        added: list[Sequence[Series]] = []
         for column in self._index.of_class(columns.schema):
             series = [*map(column.known.__getitem__, columns.label_sets)]
+            added.append(series)
             family = column.family
             family.updated = now
             if column.measured:
@@ -47,6 +52,8 @@ class Merging:
                 family.aggregation.count(series, timestamps, now)
             if found := self._look_after(column, columns, series):
                 refused |= found
+        if self.groups is not None and added:
+            self.groups.note(columns.positions, added)
         return refused
 
     def _add_named(self, columns: Columns) -> dict[int, str]:
@@ -74,6 +81,8 @@ class Merging:
             family.aggregation.add_counted(series, values, now)
         else:
             family.aggregation.add(series, values[0], columns.timestamps, now)
+        if self.groups is not None:
+            self.groups.note(columns.positions, [series])
         return self._look_after(column, columns, series)
 
     def _look_after(self, column: Column, columns: Columns, series: Sequence[Series]) -> dict[int, str]:

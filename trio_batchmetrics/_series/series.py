@@ -16,7 +16,19 @@ class Series:
     Read the attributes that belong together without a call in between, ``updated`` last, or use :meth:`point`.
     """
 
-    __slots__ = ("counts", "expires", "forgotten", "labels", "refusal", "set_at", "slot", "started", "updated", "value")
+    __slots__ = (
+        "counts",
+        "expires",
+        "forgotten",
+        "labels",
+        "left_out_at",
+        "refusal",
+        "set_at",
+        "slot",
+        "started",
+        "updated",
+        "value",
+    )
 
     def __init__(self, labels: Mapping[str, str], buckets: int, started: int) -> None:
         """Create a series with the value 0.
@@ -44,6 +56,8 @@ class Series:
         """Whether it is forgotten if nothing is added to it; not if it belongs to a bound instrument."""
         self.forgotten: bool = False
         """Whether the store has forgotten it."""
+        self.left_out_at: int = -1
+        """Its :attr:`updated` in the snapshot in which the back-end refused it: it is left out until it changes."""
         self.refusal: str | None = None
         """Why events added to it are rejected; such an object isn't a series, and is never shown."""
 

@@ -31,7 +31,7 @@ there yet. A signal handler may look at the series too, in the middle of a merge
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from threading import get_ident
 from typing import Any
 
@@ -40,6 +40,7 @@ from .columns import ColumnIndex
 from .context import SinkContext
 from .families import Families
 from .family import SeriesFamily
+from .groups import Groups, Listing
 from .identity import Identity
 from .members import Members
 from .merging import Merging
@@ -100,6 +101,8 @@ class SeriesStore:
         self._merging = Merging(self._index)
         self.overflowed: dict[str, int] = self._merging.overflowed
         """How many events of an instrument lost their labels to ``max_series``, by its name."""
+        self._listing = Listing()
+        """The series that the last :meth:`points` has given so far."""
         self._now = 0
         self._generation = 0
         self._taken = 0
@@ -140,6 +143,8 @@ class SeriesStore:
         try:
             # No two merges have the same time, so that a series that was not updated since has not changed since.
             self._now = self._index.now = max(self._clock(), self._now + 1)
+            if self._merging.groups is not None:
+                self._merging.groups.begin(len(events))
             for columns in events.columns() if isinstance(events, Batch) else valid_columns(events):
                 if found := self._merging.add(columns):
                     refused |= {columns.positions[at]: reason for at, reason in found.items()}
@@ -175,13 +180,16 @@ class SeriesStore:
             the point.
         """
         self._adopt()
-        return self._points([*self._families], since)
+        self._listing = Listing()
+        return self._points([*self._families], since, self._listing)
 
-    def _points(self, families: list[SeriesFamily], since: int) -> Iterator[tuple[Measure, Any, Point]]:
+    def _points(
+        self, families: list[SeriesFamily], since: int, listing: Listing
+    ) -> Iterator[tuple[Measure, Any, Point]]:
         for family in families:
             if family.updated > since:
                 for series in [each for each in family.series if each.updated > since]:
-                    if not series.forgotten:
+                    if not series.forgotten and listing.takes(series):
                         yield family.instrument, series.slot, series.point()
 
     def snapshot(self) -> tuple[Metric, ...]:
@@ -207,6 +215,39 @@ class SeriesStore:
         self._taken = self._now
         return tuple(taken)
 
+    # -- refusals by series, for the library
+
+    def track_groups(self) -> None:
+        """Note from now on which events are merged into the same series, so that a push can reject some series."""
+        self._merging.groups = self._merging.groups or Groups()
+
+    @property
+    def groups(self) -> Sequence[int]:
+        """The group of each event of the last merge: events merged into the same series are one group."""
+        return [] if self._merging.groups is None else self._merging.groups.of_last_merge
+
+    @property
+    def listed(self) -> int:
+        """How many series the last :meth:`points` has given so far."""
+        return len(self._listing.series)
+
+    def leave_out(self, positions: Iterable[int]) -> None:
+        """Leave series out of :meth:`points` until they change, because the back-end has refused them.
+
+        Args:
+            positions: their positions among the series that the last :meth:`points` has given.
+        """
+        self._listing.leave_out(positions)
+
+    def refused_groups(self, positions: Iterable[int]) -> frozenset[int]:
+        """Return the groups that a push of the last :meth:`points` did not deliver.
+
+        Args:
+            positions: the positions of the series that the back-end has refused. Those left out are refused, too.
+        """
+        refused = self._listing.refused(positions)
+        return self._merging.groups.having(refused) if refused and self._merging.groups is not None else frozenset()
+
     # -- forgetting
 
     def expire(self, before: int) -> int:
@@ -230,6 +271,8 @@ class SeriesStore:
                 self._oldest = min([self._oldest, *(each.updated for each in family.series if each.expires)])
             if gone:
                 self._index.forget()
+                if self._merging.groups is not None:
+                    self._merging.groups.forget()
         finally:
             self._working = False
         return gone

@@ -12,7 +12,7 @@ import trio
 
 from .._events import MetricEvent
 from .._exceptions import ConfigError
-from .._http import HTTPSink, NoResponseError, SeriesSettings, receipt_from
+from .._http import HTTPSink, NoResponseError, SeriesSettings, push_receipt_from, receipt_from
 from ..abc import Payload, Receipt, SeriesSink, SinkContext
 from ._prometheus.page import Page
 
@@ -131,7 +131,7 @@ class PushgatewaySink(HTTPSink, SeriesSink[bytes]):
             answer = await self.server.request(self._method, self._path, payload.parts[0], content_type=_CONTENT_TYPE)
         except NoResponseError as exc:
             return exc.receipt
-        return receipt_from(answer, self.server)
+        return push_receipt_from(answer, self.server)
 
     async def aclose(self) -> None:
         """Delete the group if that was requested, and close the connections.
