@@ -43,9 +43,9 @@ def test_lines_of_a_batch_are_those_of_its_events(drawn: list[Any], data: st.Dat
 
 
 def test_prefixes_of_different_series_are_never_mixed_up() -> None:
-    """Equal labels occur under two names, in two classes, and with different bounds."""
+    """Equal labels occur under two names, in two classes, and with different bounds; one is named like a bucket."""
     events: list[MetricEvent] = []
-    labels: list[dict[str, Any]] = [{"a": 1}, {"a": True}, {"a": "1"}, {"b": 1}, {}]
+    labels: list[dict[str, Any]] = [{"a": 1}, {"a": True}, {"a": "1"}, {"b": 1}, {}, {"1": "like a bucket"}, {"2": "x"}]
     for each in (*labels, *labels[::-1]):
         events += [
             Counter("x", each, 1, timestamp=0),
