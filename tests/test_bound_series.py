@@ -150,14 +150,14 @@ def test_a_signal_handler_that_renders_the_page_disturbs_nothing() -> None:
 
         def look(page: Page = page) -> None:
             page.write(openmetrics=False)
-            page.snapshot()
+            page.store.snapshot()
 
         with interrupted_at(point, look) as counted:
             page.merge(
                 [Counter("jobs", {"n": n}, 1) for n in range(8)] + [HistogramPoint("h", {}, 1, 1.0, (1.0,), (1, 0))]
             )
         passed = counted[0]
-        told = values(page.snapshot())
+        told = values(page.store.snapshot())
         assert told["jobs"] == {(("n", str(n)),): 1 for n in range(8)}
         assert "c" not in told
         point += 7

@@ -25,13 +25,14 @@ DEFAULTS: dict[str, Any] = {
     "shutdown_timeout": 10.0,
     "on_full": "drop_newest",
     "max_series": 2000,
+    "max_instruments": 1000,
     "static_labels": {},
     "bounds": {},
     "enabled": True,
 }
 
 FIELDS = list(DEFAULTS)
-SIZES = ["batch_size", "buffer_size", "max_series"]
+SIZES = ["batch_size", "buffer_size", "max_series", "max_instruments"]
 DURATIONS = ["flush_interval", "shutdown_timeout"]
 FLAGS = ["enable_compression", "enabled"]
 
@@ -377,6 +378,7 @@ def test_every_field_can_come_from_the_environment(env: pytest.MonkeyPatch) -> N
         "shutdown_timeout": "0",
         "on_full": "drop_oldest",
         "max_series": "7",
+        "max_instruments": "70",
         "static_labels": "service.name=gateway, instance = a=b:1,",
         "bounds": "response_time=1:2:5,size=0.5",
         "enabled": "no",
@@ -392,6 +394,7 @@ def test_every_field_can_come_from_the_environment(env: pytest.MonkeyPatch) -> N
         shutdown_timeout=0.0,
         on_full="drop_oldest",
         max_series=7,
+        max_instruments=70,
         static_labels={"service.name": "gateway", "instance": "a=b:1"},
         bounds={"response_time": (1.0, 2.0, 5.0), "size": (0.5,)},
         enabled=False,
@@ -538,6 +541,7 @@ def test_an_unreadable_value_is_named_with_its_variable(env: pytest.MonkeyPatch,
         ("batch_size", "0"),
         ("buffer_size", "-1"),
         ("max_series", "0"),
+        ("max_instruments", "0"),
         ("flush_interval", "0"),
         ("flush_interval", "nan"),
         ("shutdown_timeout", "inf"),

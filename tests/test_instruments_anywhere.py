@@ -114,7 +114,7 @@ async def test_the_first_instrument_starts_the_periodic_collection_from_any_thre
 ) -> None:
     """Trio wakes for it, though every task is asleep."""
     sink = TimedSink()
-    async with collector(BatchMetricsConfig(flush_interval=10), sinks=[sink]) as metrics:
+    async with collector(BatchMetricsConfig(flush_interval=10, max_instruments=100_000), sinks=[sink]) as metrics:
         await trio.sleep(3)
         in_a_thread(lambda: CREATIONS[creation](metrics))
         await trio.sleep(11)
@@ -132,7 +132,7 @@ async def test_instruments_created_in_a_thread_are_the_same_objects(autojump_clo
 async def test_fifty_threads_and_trios_create_and_update_at_once_and_every_sum_is_exact() -> None:
     """Collections and flushes go on while each thread uses its own instruments and the shared ones."""
     sink = RecordingSink()
-    async with collector(BatchMetricsConfig(flush_interval=0.01), sinks=[sink]) as metrics:
+    async with collector(BatchMetricsConfig(flush_interval=0.01, max_instruments=100_000), sinks=[sink]) as metrics:
 
         def update(thread: int) -> None:
             for turn in range(40):
@@ -179,7 +179,7 @@ async def test_threads_that_go_on_while_the_block_is_left_lose_nothing_uncounted
         with restless():
             async with trio.open_nursery() as nursery:
                 try:
-                    async with collector(sinks=[sink]) as metrics:
+                    async with collector(BatchMetricsConfig(max_instruments=100_000), sinks=[sink]) as metrics:
                         for _ in range(4):
                             nursery.start_soon(trio.to_thread.run_sync, partial(update, metrics))  # noqa: ASYNC111 - the threads outlive the block on purpose
                         await trio.sleep(0.03)
@@ -197,7 +197,7 @@ def test_instruments_can_be_created_while_another_is_created() -> None:
 
     async def play(point: int) -> int:
         sink = RecordingSink()
-        async with collector(sinks=[sink]) as metrics:
+        async with collector(BatchMetricsConfig(max_instruments=100_000), sinks=[sink]) as metrics:
             made = Made(metrics)
 
             def interrupt() -> None:
@@ -225,7 +225,7 @@ def test_instruments_can_be_created_in_the_middle_of_a_collection(caplog: pytest
 
     async def play(point: int) -> int:
         sink = RecordingSink()
-        async with collector(sinks=[sink]) as metrics:
+        async with collector(BatchMetricsConfig(max_instruments=100_000), sinks=[sink]) as metrics:
             made = Made(metrics)
             for _ in range(2):
                 made.one_of_each()
@@ -255,7 +255,7 @@ def test_instruments_can_be_created_in_the_middle_of_opening_collecting_and_leav
                 made.one_of_each()
 
         with interrupted_at(point, interrupt) as passed:
-            async with collector(BatchMetricsConfig(flush_interval=1), sinks=[sink]) as metrics:
+            async with collector(BatchMetricsConfig(flush_interval=1, max_instruments=100_000), sinks=[sink]) as metrics:
                 made = Made(metrics)
                 made.one_of_each()
                 await trio.sleep(1.5)
@@ -296,7 +296,7 @@ async def test_signal_handlers_finalizers_and_logging_handlers_create_instrument
     sink = RecordingSink()
     logger = logging.getLogger("tests.app")
     thresholds = gc.get_threshold()
-    async with collector(BatchMetricsConfig(flush_interval=0.01), sinks=[sink]) as metrics:
+    async with collector(BatchMetricsConfig(flush_interval=0.01, max_instruments=100_000), sinks=[sink]) as metrics:
         made = Made(metrics)
         handler = _Handler(made)
 
@@ -357,7 +357,7 @@ async def test_a_collection_that_fails_costs_nothing_but_itself(
 ) -> None:
     """It hands on the points it has taken, and the next one the rest; it is logged with its traceback."""
     sink = RecordingSink()
-    async with collector(BatchMetricsConfig(flush_interval=10), sinks=[sink]) as metrics:
+    async with collector(BatchMetricsConfig(flush_interval=10, max_instruments=100_000), sinks=[sink]) as metrics:
         for number in range(1000):
             metrics.counter("c", labels={"n": number}).add(number)
         with raising_in_collection(500):
@@ -375,7 +375,7 @@ async def test_a_last_collection_that_fails_does_not_change_how_the_block_ends(a
     mine = KeyError("mine")
     metrics: BatchMetricsCollector | None = None
     with pytest.raises(KeyError) as caught, raising_in_collection(500):
-        async with collector(BatchMetricsConfig(flush_interval=10), sinks=[sink]) as metrics:
+        async with collector(BatchMetricsConfig(flush_interval=10, max_instruments=100_000), sinks=[sink]) as metrics:
             for number in range(1000):
                 metrics.counter("c", labels={"n": number}).add()
             raise mine

@@ -25,7 +25,7 @@ class Scheduled:
         """Respond by the clock."""
         now = trio.current_time()
         if any(start <= now < end for start, end in self.spans):
-            return Receipt(retry=True, error="503")
+            return Receipt.retried(error="503")
         self.successes.append(now)
         return None
 
@@ -107,6 +107,24 @@ async def test_a_payload_that_was_given_up_does_not_end_the_outage(
     assert balanced(metrics.stats()).failed_events > 5
     [line] = info_lines(caplog)
     assert line.startswith("metrics: back-end responds again after an outage of 1")
+
+
+async def test_a_request_to_retry_some_of_the_events_is_not_an_outage(
+    autojump_clock: MockClock, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The back-end has taken the others, however long that took."""
+    caplog.set_level(logging.INFO, logger="trio_batchmetrics")
+
+    class Slow(Events):
+        async def send(self, payload: Payload[None]) -> Receipt | None:
+            await trio.sleep(100)
+            return Receipt.retried(retry=[0], error="429") if len(payload.events) > 1 else None
+
+    async with collector(BatchMetricsConfig(batch_size=2), sinks=[Slow(Scheduled(), timeout=200)]) as metrics:
+        for _ in range(2):
+            metrics.record_cache_metric("redis", "hit")
+        assert (await metrics.flush()).processed == 2
+    assert info_lines(caplog) == []
 
 
 class Rude(logging.Handler):

@@ -108,11 +108,11 @@ class ChaoticSink(EventSink[Any]):
                 return Receipt(rejected=dict.fromkeys(some, "bad"))
             case "some":
                 self._confirm([event for at, event in enumerate(events) if at not in some])
-                return Receipt(retry=some, retry_after=self.dice.choice([None, 0, 0.2]))
+                return Receipt.retried(self.dice.choice([None, 0, 0.2]), retry=some)
             case "large":
-                return Receipt(too_large=True)
+                return Receipt.split(rejected=dict.fromkeys(self.dice.choice([[], some]), "bad"))
             case "error":
-                return Receipt(error="401")
+                return Receipt.failed("401")
             case _:
                 self.arrived.update(ids(events))
                 return self.dice.choice([True, Receipt(rejected={99: "?"})])
@@ -154,7 +154,7 @@ class ChaoticSeries(SeriesSink[frozenset[int]]):
         """Push the snapshot, or fail."""
         await trio.sleep(self.dice.choice([0.0, 0.0, 0.2]))
         if self.dice.random() < self.failures:
-            return self.dice.choice([Receipt(retry=True), Receipt(error="500")])
+            return self.dice.choice([Receipt.retried(), Receipt.failed("500")])
         self.arrived |= payload.parts[0]
         return None
 

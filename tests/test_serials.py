@@ -42,10 +42,10 @@ class IdSink(EventSink[int]):
 async def test_an_event_has_one_id_whatever_becomes_of_its_payload(autojump_clock: MockClock) -> None:
     """Retries, halves, rests of a payload and payloads of several batches are tried, and two sinks agree."""
     script = [
-        Receipt(retry=True, error="503"),
-        Receipt(too_large=True),
-        Receipt(retry=[0, 3], rejected={1: "no"}, error="429"),
-        Receipt(retry=True, error="503"),
+        Receipt.retried(error="503"),
+        Receipt.split(),
+        Receipt.retried(retry=[0, 3], rejected={1: "no"}, error="429"),
+        Receipt.retried(error="503"),
     ]
     sinks = [IdSink(*script, max_events=40), IdSink(*script[1:], max_events=8)]
     config = BatchMetricsConfig(batch_size=10)

@@ -34,17 +34,17 @@ class Request:
 class PickySink(EventSink[str]):
     """A sink that finds some payloads too large."""
 
-    def __init__(self, too_large: Callable[[list[int]], bool], *, uncertain: bool = False, **settings: Any) -> None:
+    def __init__(self, too_large: Callable[[list[int]], bool], *, in_doubt: bool = False, **settings: Any) -> None:
         """Create a sink that refuses some payloads.
 
         Args:
             too_large: decides by the numbers of a payload's events.
-            uncertain: whether some of the refused events may have been stored.
+            in_doubt: whether some of the refused events may have been stored.
             settings: those of :class:`EventSink`.
         """
         super().__init__(name="picky", **settings)
         self.too_large = too_large
-        self.uncertain = uncertain
+        self.in_doubt = in_doubt
         self.requests: list[Request] = []
 
     def encode(self, events: Sequence[MetricEvent]) -> str:
@@ -57,7 +57,7 @@ class PickySink(EventSink[str]):
         assert numbers == ids(list(payload.events))
         refused = self.too_large(numbers)
         self.requests.append(Request(trio.current_time(), numbers, payload.key, not refused))
-        return Receipt(too_large=True, uncertain=self.uncertain, error="413") if refused else None
+        return Receipt.split(error="413", in_doubt=self.in_doubt) if refused else None
 
     @property
     def delivered(self) -> list[int]:
@@ -283,7 +283,7 @@ async def test_the_rest_shares_the_budget_of_its_payload(settings: dict[str, Any
 
 async def test_events_that_may_be_stored_stay_in_doubt_when_they_are_set_aside(autojump_clock: MockClock) -> None:
     """An event that is refused alone has therefore failed, and isn't rejected."""
-    sink = PickySink(everything, uncertain=True)
+    sink = PickySink(everything, in_doubt=True)
     async with collector(LARGE, sinks=[sink]) as metrics:
         record(metrics, 1, 200)
         await metrics.flush()
@@ -337,7 +337,7 @@ async def test_wherever_the_block_is_cancelled_the_ledger_balances(seed: int, au
         async def send(self, payload: Payload[str]) -> Receipt | None:
             await trio.sleep(dice.choice([0, 0.01, 0.1]))
             if dice.random() < 0.05:
-                return Receipt(retry=True, error="503")
+                return Receipt.retried(error="503")
             return await super().send(payload)
 
     sink = Slow(lambda numbers: dice.random() < 0.8 or len(numbers) > 40)

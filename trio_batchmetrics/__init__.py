@@ -17,8 +17,8 @@ from rooms further down this list; pyproject.toml defines the exact order::
     _events/        event classes, batches, validation, the JSON form
     _concurrency/   waking tasks from anywhere, yielding by time, counting in any thread
 
-Small modules stand between them: _environment, _exceptions, _ownership, _reprs, _sink_settings. Some features cross
-rooms. A kind of instrument starts at ``Kind`` in _events/schema.py, continues in _recording (updates) and _series
+Small modules stand between them: _environment, _exceptions, _ownership, _receipt, _reprs, _sink_settings. Some features
+cross rooms. A kind of instrument starts at ``Kind`` in _events/schema.py, continues in _recording (updates) and _series
 (aggregation), and ends in the sinks. CONTRIBUTING.md has a table of such changes.
 """
 

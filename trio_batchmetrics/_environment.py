@@ -81,6 +81,7 @@ PARSERS: Mapping[str, Callable[[str, str], object]] = {
     "shutdown_timeout": _parse_seconds,
     "on_full": _parse_text,
     "max_series": _parse_int,
+    "max_instruments": _parse_int,
     "static_labels": _parse_pairs,
     "bounds": _parse_bounds,
     "enabled": _parse_flag,

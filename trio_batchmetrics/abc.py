@@ -10,19 +10,22 @@ thread.
   ``Exception``, such as ``SystemExit``, leaves the collector's block, unwrapped.
 * :func:`labels_of`, :func:`fields_of`, :func:`json_form` and :func:`json_line` read any event, including user-defined
   ones.
-* :class:`SeriesStore` aggregates events into series, for a sink that needs them.
+* :class:`SeriesStore` aggregates events into series, for a sink that needs them. A :class:`SeriesObserver` keeps an
+  object of the sink's next to each series; an :class:`Identity` decides which series are the same to the back-end.
+* :func:`in_steps` lets a sink do lengthy work without blocking the run loop.
 * Construct a sink without I/O; connect at the first attempt. ``aclose`` is called once, at the end.
 """
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import timedelta
 from typing import Generic, TypeVar
 
 import attrs
 
+from ._concurrency import in_steps, joined
 from ._events import (
     LIMITS,
     Batch,
@@ -49,8 +52,9 @@ from ._events import (
 )
 from ._events import text as label_text
 from ._exceptions import ConfigError
+from ._receipt import Receipt
 from ._reprs import tolerant_repr
-from ._series import Metric, Point, SeriesStore, SinkContext
+from ._series import Identity, Metric, Point, Series, SeriesFamily, SeriesObserver, SeriesStore, SinkContext
 from ._sink_settings import check_settings, checked_seconds
 
 __all__ = [
@@ -60,6 +64,7 @@ __all__ = [
     "ConfigError",
     "EventIds",
     "EventSink",
+    "Identity",
     "JSONWriter",
     "Kind",
     "LabelField",
@@ -72,6 +77,9 @@ __all__ = [
     "Point",
     "Receipt",
     "Schema",
+    "Series",
+    "SeriesFamily",
+    "SeriesObserver",
     "SeriesSink",
     "SeriesStore",
     "Sink",
@@ -79,6 +87,8 @@ __all__ = [
     "by_second",
     "checked_seconds",
     "fields_of",
+    "in_steps",
+    "joined",
     "json_form",
     "json_line",
     "json_lines",
@@ -101,39 +111,9 @@ class Payload(Generic[PartT]):
     events: Batch
     """The payload's events, in recording order; empty for a series sink."""
     parts: tuple[PartT, ...]
-    """The return values of ``encode``, one per call; for a series sink, the snapshot."""
+    """The return values of ``encode``, one per call; for a series sink, the parts of the snapshot."""
     key: str
     """Identifies the payload: the same for each of its attempts, and unique; for back-ends that detect duplicates."""
-
-
-@tolerant_repr
-@attrs.frozen(kw_only=True)
-class Receipt:
-    """The outcome of an attempt, if it isn't simply "delivered".
-
-    ``Receipt()`` means the same as None: delivered. Items are identified by their position in ``payload.events``.
-
-    * ``Receipt(rejected={3: "bad"})``: item 3 is permanently refused, the others are delivered.
-    * ``Receipt(retry=True, error="503")``: nothing is delivered; retry everything that isn't in ``rejected``.
-    * ``Receipt(retry=[1, 4], rejected={3: "bad"})``: retry 1 and 4; 3 is refused, the others are delivered.
-    * ``Receipt(too_large=True)``: halve the payload. An event that is too large by itself counts as rejected. After 64
-      requests, the rest is set aside: it resumes after a backoff, while later events are delivered.
-    * ``Receipt(error="401")``: without any of these, nothing arrived and a retry is useless: the events have failed.
-    """
-
-    rejected: Mapping[int, str] = attrs.field(factory=dict[int, str])
-    """Permanently refused items: position to reason."""
-    retry: bool | Collection[int] = False
-    """Whether to retry: True for all items that aren't rejected, or the positions of those to retry."""
-    retry_after: float | None = None
-    """Seconds to wait before the retry, at most 300 and within the retry budget; None, 0 or less: the usual backoff."""
-    too_large: bool = False
-    """Whether the payload as a whole is too large."""
-    error: str | None = None
-    """The error, for ``last_error``; never a credential."""
-    uncertain: bool = False
-    """Whether the items to retry are in doubt: they may have arrived, as when a response was lost or the attempt took
-    too long. If refused later, they count as failed, not as rejected: only *failed* says that they may be there."""
 
 
 class Sink:
@@ -332,10 +312,21 @@ class SeriesSink(Sink, ABC, Generic[PartT]):
             all are merged.
         """
 
-    def snapshot(self) -> PartT | None:
-        """Return the data for the next attempt: everything merged so far. Synchronous, no I/O; called per attempt."""
+    def snapshot(self) -> PartT | Iterator[PartT] | None:
+        """Return the data for the next attempt: at least everything merged before the call.
+
+        Synchronous, no I/O; called per attempt. It may be a generator (``types.GeneratorType``): each value that it
+        yields is one part of the payload. The run loop gets a turn between two parts whenever a millisecond has passed,
+        and events may be merged then. Write it so if there may be thousands of series: see ``SeriesStore.points``.
+
+        Raises:
+            Exception: of any kind, at the call or at any part: the attempt has failed, and is repeated after a backoff.
+        """
         return None
 
     @abstractmethod
     async def send(self, payload: Payload[PartT]) -> Receipt | None:
-        """Make one attempt to push ``payload.parts[0]``, the snapshot. Return as in :meth:`EventSink.send`."""
+        """Make one attempt to push ``payload.parts``: the snapshot, or what it yielded.
+
+        Return as in :meth:`EventSink.send`.
+        """

@@ -12,8 +12,7 @@ from trio.testing import MockClock
 from tests.aggregation.streams import OVERFLOW, C, H, counters, value_of
 from tests.fakes import StoreSink
 from tests.tally import Job, points
-from trio_batchmetrics import BatchMetricsConfig, CacheMetric, Counter, Histogram, collector
-from trio_batchmetrics._events.validation import valid
+from trio_batchmetrics import Batch, BatchMetricsConfig, CacheMetric, Counter, Histogram, collector
 from trio_batchmetrics.abc import SeriesStore, SinkContext
 
 
@@ -82,14 +81,12 @@ def test_two_hundred_thousand_label_sets_leave_the_store_bounded() -> None:
     largest = 0
     for start in range(0, each, 500):
         numbers = range(start, start + 500)
-        store.merge(valid([(Counter, 1, "c", {"n": n}, 1) for n in numbers]))
-        store.merge(valid([(Counter, 1, "c", {"n": float(n), "m": None}, 1) for n in numbers]))
-        store.merge(valid([(CacheMetric, 1, "redis", str(n)) for n in numbers]))
-        store.merge(valid([(Job, 1, n, 1, 1, 1, 1, True, n) for n in numbers]))
-        known = [column.known for column in store._named.values()]
-        known += [column.known for reader in store._readers.values() for column in reader.columns]
-        largest = max(largest, *map(len, known))
-    assert largest <= 4 * most + 1000 + 500
+        store.merge(Batch([(Counter, 1, "c", {"n": n}, 1) for n in numbers]))
+        store.merge(Batch([(Counter, 1, "c", {"n": float(n), "m": None}, 1) for n in numbers]))
+        store.merge(Batch([(CacheMetric, 1, "redis", str(n)) for n in numbers]))
+        store.merge(Batch([(Job, 1, n, 1, 1, 1, 1, True, n) for n in numbers]))
+        largest = max(largest, store.remembered)
+    assert largest <= 7 * (4 * most + 1000 + 500)  # as many instruments
     told = points(store)
     assert all(len(family) == most + 1 for family in told.values())
     assert len(store) == (most + 1) * len(told)
@@ -105,6 +102,6 @@ def test_one_label_set_in_many_orders_leaves_the_store_bounded() -> None:
     names = [*"abcdefgh"]
     for _ in range(20):
         store.merge([Counter("c", dict.fromkeys(dice.sample(names, 8), 1), 1) for _ in range(500)])
-        assert all(len(column.known) <= 4 + 1000 + 500 for column in store._named.values())
+        assert store.remembered <= 4 + 1000 + 500
     assert value_of(store, C, **dict.fromkeys(names, "1")) == 10_000
     assert len(store) == 1

@@ -15,7 +15,7 @@ from trio_batchmetrics.testing import RecordingSink, StuckSink
 
 async def test_flush_waits_while_a_sink_backs_off(autojump_clock: MockClock) -> None:
     """It returns at the instant when the retry succeeds, though another sink was done at once."""
-    sink = ScriptedSink(Receipt(retry=True, retry_after=17), takes=1)
+    sink = ScriptedSink(Receipt.retried(17), takes=1)
     async with collector(sinks=[RecordingSink(), sink]) as metrics:
         record(metrics, 1, 3)
         report = report_balanced(await metrics.flush(), 3)
@@ -59,7 +59,7 @@ async def test_several_flushes_at_once_each_account_for_their_own(autojump_clock
 @pytest.mark.parametrize("moment", [0.0, 0.5, 3.0])
 async def test_a_flush_that_is_cancelled_leaves_no_trace(moment: float, autojump_clock: MockClock) -> None:
     """The events it handed over go on their way, and nothing watches them any more."""
-    sink = ScriptedSink(Receipt(retry=True, retry_after=200), takes=1)
+    sink = ScriptedSink(Receipt.retried(200), takes=1)
     async with collector(sinks=[RecordingSink(), sink]) as metrics:
         for repetition in range(50):
             record(metrics, 2 * repetition + 1, 2 * repetition + 2)

@@ -27,7 +27,7 @@ async def test_a_slow_sink_never_delays_a_good_one(autojump_clock: MockClock) ->
 
 async def test_a_sink_that_raises_gets_its_later_batches(autojump_clock: MockClock) -> None:
     """Later events are tried, whether earlier ones were given up, refused or rejected."""
-    sink = ScriptedSink(OSError(), ValueError(), Receipt(error="400"), KeyError(), retry_budget=0.001)
+    sink = ScriptedSink(OSError(), ValueError(), Receipt.failed("400"), KeyError(), retry_budget=0.001)
     async with collector(BatchMetricsConfig(batch_size=2), sinks=[sink]) as metrics:
         for start in range(1, 20, 2):
             record(metrics, start, start + 1)

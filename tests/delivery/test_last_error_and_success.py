@@ -25,7 +25,7 @@ async def test_last_success_ignores_a_payload_that_was_refused_whole(autojump_cl
 
 async def test_last_error_and_last_success_report_the_state_of_a_sink(autojump_clock: MockClock) -> None:
     """Both start as None; the error stays after a success, and the success has a wall-clock time."""
-    sink = ScriptedSink(Receipt(retry=True, retry_after=5, error="503"), None, OSError("later\nand worse"))
+    sink = ScriptedSink(Receipt.retried(5, error="503"), None, OSError("later\nand worse"))
     before = datetime.now(UTC)
     async with collector(BatchMetricsConfig(batch_size=2), sinks=[sink]) as metrics:
         assert (account(metrics).last_error, account(metrics).last_success) == (None, None)
@@ -49,7 +49,7 @@ async def test_last_error_and_last_success_report_the_state_of_a_sink(autojump_c
 
 async def test_an_error_is_kept_short(autojump_clock: MockClock) -> None:
     """A back-end that responds with a whole page fills neither the memory nor a log."""
-    sink = ScriptedSink(OSError("x" * 10**6), None, Receipt(error="y" * 10**6))
+    sink = ScriptedSink(OSError("x" * 10**6), None, Receipt.failed("y" * 10**6))
     async with collector(BatchMetricsConfig(batch_size=2), sinks=[sink]) as metrics:
         for start in (1, 3):
             record(metrics, start, start + 1)

@@ -35,7 +35,7 @@ async def test_a_sink_sets_its_own_pauses(autojump_clock: MockClock) -> None:
 
 async def test_the_pause_is_carried_over_to_the_next_payload(autojump_clock: MockClock) -> None:
     """A back-end that is down gets few requests, whichever payloads they carry."""
-    sinks = [ScriptedSink(*[OSError()] * 5, Receipt(error="401"), OSError()) for _ in range(MANY)]
+    sinks = [ScriptedSink(*[OSError()] * 5, Receipt.failed("401"), OSError()) for _ in range(MANY)]
     async with collector(BatchMetricsConfig(batch_size=2), sinks=sinks) as metrics:
         record(metrics, 1, 2)
         await metrics.flush()
@@ -45,7 +45,7 @@ async def test_the_pause_is_carried_over_to_the_next_payload(autojump_clock: Moc
     assert_full_jitter([sink.times[7] - sink.times[6] for sink in sinks], 16)
 
 
-@pytest.mark.parametrize("success", [None, Receipt(rejected={0: "bad"}), Receipt(retry=[0])])
+@pytest.mark.parametrize("success", [None, Receipt(rejected={0: "bad"}), Receipt.retried(retry=[0])])
 async def test_a_success_makes_pauses_short_again(success: Receipt | None, autojump_clock: MockClock) -> None:
     """After five failures and one delivery, the pause after the next failure is at most half a second."""
     sinks = [ScriptedSink(*[OSError()] * 5, success, OSError()) for _ in range(MANY)]
@@ -64,7 +64,7 @@ async def test_a_pause_that_the_backend_asks_for_is_kept_exactly(
     asked: float, waits: float, autojump_clock: MockClock
 ) -> None:
     """Pauses up to 300 s are kept, however short the sink's own pause would be."""
-    sink = ScriptedSink(Receipt(retry=True, retry_after=asked), retry_budget=1e6)
+    sink = ScriptedSink(Receipt.retried(asked), retry_budget=1e6)
     async with collector(BatchMetricsConfig(batch_size=2), sinks=[sink]) as metrics:
         record(metrics, 1, 2)
         await metrics.flush()
@@ -74,7 +74,7 @@ async def test_a_pause_that_the_backend_asks_for_is_kept_exactly(
 @pytest.mark.parametrize("asked", [None, 0, -1, -0.0, -math.inf, math.nan])
 async def test_a_pause_of_zero_or_less_is_the_ordinary_one(asked: float | None, autojump_clock: MockClock) -> None:
     """A back-end that responds "at once" doesn't get a flood of requests: the pause doubles as usual."""
-    sinks = [ScriptedSink(*[Receipt(retry=True, retry_after=asked)] * 3) for _ in range(MANY)]
+    sinks = [ScriptedSink(*[Receipt.retried(asked)] * 3) for _ in range(MANY)]
     async with collector(BatchMetricsConfig(batch_size=2), sinks=sinks) as metrics:
         record(metrics, 1, 2)
         await metrics.flush()

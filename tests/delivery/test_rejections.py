@@ -37,7 +37,7 @@ async def test_an_event_that_cannot_be_encoded_is_rejected_once_though_its_neigh
 ) -> None:
     """Nothing counts twice, whether a payload turns out too long, is halved, or is tried again in part."""
     sink = EncodingSink(
-        Receipt(too_large=True), Receipt(retry=[1], retry_after=1), bad=[2, 5, 30], max_payload_bytes=8, name="scripted"
+        Receipt.split(), Receipt.retried(1, retry=[1]), bad=[2, 5, 30], max_payload_bytes=8, name="scripted"
     )
     async with collector(BatchMetricsConfig(batch_size=30), sinks=[sink]) as metrics:
         record(metrics, 1, 30)
@@ -64,7 +64,7 @@ async def test_rejected_items_are_rejected_and_the_others_delivered(autojump_clo
 
 async def test_a_refusal_of_the_whole_payload_fails_it_at_once(autojump_clock: MockClock) -> None:
     """After ``Receipt(error="401")`` there is no retry, its events count as ``refused``, and later ones are tried."""
-    sink = ScriptedSink(Receipt(error="401"))
+    sink = ScriptedSink(Receipt.failed("401"))
     async with collector(BatchMetricsConfig(batch_size=2), sinks=[sink]) as metrics:
         record(metrics, 1, 2)
         assert report_balanced(await metrics.flush(), 2).failed == 2

@@ -16,7 +16,7 @@ from trio_batchmetrics.abc import Payload, Receipt
 
 @pytest.mark.parametrize(
     "answer",
-    [ConnectionError("no route"), ExceptionGroup("g", [OSError("no route")]), Receipt(retry=True, error="no route")],
+    [ConnectionError("no route"), ExceptionGroup("g", [OSError("no route")]), Receipt.retried(error="no route")],
     ids=["error", "group", "receipt"],
 )
 async def test_a_whole_payload_is_tried_again_after_an_exception_or_a_request_to_retry(
@@ -38,8 +38,8 @@ async def test_a_whole_payload_is_tried_again_after_an_exception_or_a_request_to
 async def test_only_the_named_items_are_tried_again(autojump_clock: MockClock) -> None:
     """The others are delivered at once, the refused ones are settled at once, and the order is kept."""
     sink = ScriptedSink(
-        Receipt(retry=[4, 1, 2], rejected={3: "bad"}, retry_after=5, error="503"),
-        Receipt(retry=[0, 2], retry_after=5),
+        Receipt.retried(5, retry=[4, 1, 2], rejected={3: "bad"}, error="503"),
+        Receipt.retried(5, retry=[0, 2]),
     )
     async with collector(BatchMetricsConfig(batch_size=6), sinks=[sink]) as metrics:
         record(metrics, 1, 6)
@@ -59,7 +59,7 @@ async def test_only_the_named_items_are_tried_again(autojump_clock: MockClock) -
 
 async def test_everything_except_the_rejected_items_may_be_tried_again(autojump_clock: MockClock) -> None:
     """``Receipt(retry=True, rejected=…)`` delivers nothing."""
-    sink = ScriptedSink(Receipt(retry=True, rejected={0: "bad", 2: "bad"}, retry_after=5))
+    sink = ScriptedSink(Receipt.retried(5, rejected={0: "bad", 2: "bad"}))
     async with collector(BatchMetricsConfig(batch_size=4), sinks=[sink]) as metrics:
         record(metrics, 1, 4)
         await wait_all_tasks_blocked()
@@ -72,7 +72,7 @@ async def test_everything_except_the_rejected_items_may_be_tried_again(autojump_
 
 async def test_retrying_the_rest_encodes_it_anew(autojump_clock: MockClock) -> None:
     """The parts of a payload are those of its events; a retry of the whole payload has the same parts."""
-    sink = EncodingSink(Receipt(retry=[0, 599]), Receipt(retry=True), name="scripted")
+    sink = EncodingSink(Receipt.retried(retry=[0, 599]), Receipt.retried(), name="scripted")
     async with collector(BatchMetricsConfig(batch_size=600), sinks=[sink]) as metrics:
         record(metrics, 1, 600)
         await metrics.flush()

@@ -20,7 +20,7 @@ async def test_an_event_failed_in_one_sink_and_delivered_in_another_counts_once_
 ) -> None:
     """The event is pending until the last sink has settled it."""
     slow = ScriptedSink(takes=5, name="slow")
-    sinks = [ScriptedSink(Receipt(error="401"), name="bad"), PartialSink(reject=is_one_of([2, 3])), slow]
+    sinks = [ScriptedSink(Receipt.failed("401"), name="bad"), PartialSink(reject=is_one_of([2, 3])), slow]
     async with collector(BatchMetricsConfig(batch_size=4), sinks=sinks) as metrics:
         record(metrics, 1, 4)
         await trio.sleep(4.9)
@@ -58,7 +58,7 @@ async def test_an_event_counts_as_processed_once_its_last_sink_has_it(autojump_c
 
 async def test_many_sinks_settle_each_event_once(autojump_clock: MockClock) -> None:
     """Each of eighty sinks refuses a different event."""
-    sinks = [ScriptedSink(Receipt(rejected={n: "no"}, retry=[n + 1])) for n in range(80)]
+    sinks = [ScriptedSink(Receipt.retried(retry=[n + 1], rejected={n: "no"})) for n in range(80)]
     async with collector(BatchMetricsConfig(batch_size=100), sinks=sinks) as metrics:
         record(metrics, 1, 100)
         report = report_balanced(await metrics.flush(), 100)

@@ -23,7 +23,7 @@ from trio_batchmetrics.testing import RecordingSink
 
 async def test_a_pause_that_a_backend_asks_for_does_not_cost_the_last_attempts(autojump_clock: MockClock) -> None:
     """At the end of the block, the collector asks earlier if there isn't enough time for the whole pause."""
-    busy = Receipt(retry=True, retry_after=60, error="429")
+    busy = Receipt.retried(60, error="429")
     for busy_times, delivered in ((1, 1), (3, 1), (100, 0)):
         sink = ScriptedSink(*[busy] * busy_times)
         start = trio.current_time()

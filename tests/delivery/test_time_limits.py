@@ -87,7 +87,7 @@ async def test_the_timeout_is_thirty_seconds_by_default(autojump_clock: MockCloc
 
 async def test_no_retry_begins_after_the_budget_and_the_last_one_begins_at_its_end(autojump_clock: MockClock) -> None:
     """The payload has failed at that instant, and the next one has its own budget."""
-    failure = Receipt(retry=True, retry_after=3, error="503")
+    failure = Receipt.retried(3, error="503")
     sink = ScriptedSink(*[failure] * 5, failure, failure, retry_budget=10)
     async with collector(BatchMetricsConfig(batch_size=2), sinks=[sink]) as metrics:
         record(metrics, 1, 2)
@@ -114,7 +114,7 @@ async def test_an_attempt_that_outlasts_the_budget_is_the_last(autojump_clock: M
 
 async def test_the_rest_of_a_payload_shares_its_budget(autojump_clock: MockClock) -> None:
     """Items that come back again and again don't stay until the block ends."""
-    failure = Receipt(retry=[0], retry_after=4)
+    failure = Receipt.retried(4, retry=[0])
     sink = ScriptedSink(*[failure] * 9, retry_budget=10)
     async with collector(BatchMetricsConfig(batch_size=3), sinks=[sink]) as metrics:
         record(metrics, 1, 3)

@@ -90,7 +90,7 @@ async def test_a_backoff_that_leaving_cuts_short_starts_again_at_the_shortest(au
         async def send(self, payload: Payload[None]) -> Receipt | None:
             """Keep the time, and fail."""
             self.times.append(trio.current_time())
-            return Receipt(retry=True, error="down")
+            return Receipt.retried(error="down")
 
     sinks = [Down() for _ in range(MANY)]
     async with collector(BatchMetricsConfig(batch_size=2, shutdown_timeout=5), sinks=sinks) as metrics:

@@ -28,7 +28,7 @@ class BusySink(SlowSink):
         """Ask for a retry, or take the batch."""
         if self.attempts == 0:
             self.attempts += 1
-            return Receipt(retry=True, retry_after=20, error="429")
+            return Receipt.retried(20, error="429")
         return await super().send(payload)
 
 

@@ -69,16 +69,20 @@ class ModelEvents(EventSink[None]):
         places = list(range(len(found)))
         self.dice.shuffle(places)
         refused, again = places[: self.dice.choice([0, 0, 1])], places[1 : self.dice.choice([0, 0, 3])]
-        match self.dice.randint(0, 4):
+        match self.dice.randint(0, 5):
             case 0:
-                return Receipt(retry=True)
+                return Receipt.retried()
             case 1:
                 self.bad.update(found)
-                return Receipt(error="401")
+                return Receipt.failed("401")
+            case 2:
+                self.bad.update(found[at] for at in refused)
+                self.bad.update(found if len(found) == 1 else ())
+                return Receipt.split(rejected=dict.fromkeys(refused, "bad"))
             case _:
                 self.bad.update(found[at] for at in refused)
                 self.delivered.update(set(found) - {found[at] for at in (*refused, *again)})
-                return Receipt(rejected=dict.fromkeys(refused, "bad"), retry=again)
+                return Receipt.retried(retry=again, rejected=dict.fromkeys(refused, "bad"))
 
 
 def assert_as_modelled(stats: BatchMetricsStats, sinks: Sequence[ModelSeries | ModelEvents], handed_over: int) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from itertools import pairwise
 from typing import Any
 
 import pytest
@@ -36,7 +37,7 @@ async def test_merged_events_are_pending_until_a_push_that_contains_them_succeed
 
 async def test_a_snapshot_is_fresh_at_each_attempt(autojump_clock: MockClock) -> None:
     """Events merged while the sink backed off are in the next attempt, which settles them."""
-    again = Receipt(retry=True, retry_after=10, error="503")
+    again = Receipt.retried(10, error="503")
     sink = MemorySink(again, again)
     async with collector(BatchMetricsConfig(batch_size=2), sinks=[sink]) as metrics:
         record(metrics, 1, 2)
@@ -89,11 +90,11 @@ async def test_a_snapshot_has_everything_merged_before_its_attempt_and_the_ledge
     [
         OSError("no route"),
         ...,
-        Receipt(retry=True, error="503"),
-        Receipt(error="401"),
-        Receipt(too_large=True),
+        Receipt.retried(error="503"),
+        Receipt.failed("401"),
+        Receipt.split(),
         Receipt(rejected={0: "bad"}),
-        Receipt(retry=[0]),
+        Receipt.retried(retry=[0]),
         False,
         "ok",
     ],
@@ -114,7 +115,7 @@ async def test_every_push_that_does_not_succeed_is_made_again(failure: Any, auto
     assert stats.last_error
 
 
-@pytest.mark.parametrize("success", [None, Receipt(), Receipt(retry=[]), Receipt(retry_after=5)])
+@pytest.mark.parametrize("success", [None, Receipt(), Receipt.retried(retry=[])])
 async def test_a_push_that_succeeded_is_not_made_again(success: Receipt | None, autojump_clock: MockClock) -> None:
     """The next push comes only when it is due or the block ends; a pause without a retry has no meaning."""
     sink = MemorySink(success, refresh=None)
@@ -125,6 +126,32 @@ async def test_a_push_that_succeeded_is_not_made_again(success: Receipt | None, 
         assert account(metrics).retries == 0
         assert sink.times == [0]
     assert sink.times == [0, 1000]
+
+
+async def test_an_error_with_a_successful_push_is_reported_and_changes_nothing_else(
+    autojump_clock: MockClock,
+) -> None:
+    """The push counts as delivered and isn't repeated before it is due."""
+    sink = MemorySink(Receipt(error="2 of 7 points were dropped"), refresh=None)
+    async with collector(BatchMetricsConfig(batch_size=2), sinks=[sink]) as metrics:
+        record(metrics, 1, 2)
+        await trio.sleep(1000)
+        stats = account(metrics)
+        assert (stats.delivered, stats.failed, stats.pending, stats.retries) == (2, 0, 0, 0)
+        assert stats.last_error == "2 of 7 points were dropped"
+        assert stats.last_success is not None
+        assert sink.times == [0]
+
+
+async def test_a_push_that_fails_for_good_is_repeated_no_faster_than_the_backoff(autojump_clock: MockClock) -> None:
+    """In ten minutes, pauses of 15 s on average leave room for a few dozen attempts."""
+    sink = MemorySink(*[Receipt.failed("401")] * 10_000)
+    async with collector(BatchMetricsConfig(batch_size=2, shutdown_timeout=0), sinks=[sink]) as metrics:
+        record(metrics, 1, 2)
+        await trio.sleep(600)
+        assert 20 < len(sink.times) < 80
+        for number, (before, after) in enumerate(pairwise(sink.times)):
+            assert 0 < after - before <= min(30, 0.5 * 2**number)
 
 
 async def test_a_snapshot_that_raises_is_tried_again(autojump_clock: MockClock) -> None:

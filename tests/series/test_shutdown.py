@@ -30,7 +30,7 @@ async def test_events_that_no_push_contained_by_the_end_have_failed(autojump_clo
 
 async def test_leaving_pushes_merged_events_at_once(autojump_clock: MockClock) -> None:
     """A backoff is cut short, and the last push contains everything."""
-    sink = MemorySink(Receipt(retry=True, retry_after=200))
+    sink = MemorySink(Receipt.retried(200))
     async with collector(BatchMetricsConfig(batch_size=10), sinks=[sink]) as metrics:
         record(metrics, 1, 12)
         await trio.sleep(1)

@@ -51,7 +51,7 @@ def any_event(dice: random.Random) -> MetricEvent:
 async def test_a_back_ends_series_add_up_to_the_recorded_events(seed: int, autojump_clock: MockClock) -> None:
     """Sums, counts, buckets and last values, with static labels, agree at each flush, whatever pushes failed before."""
     dice = random.Random(seed)
-    answers = [None, OSError(), Receipt(retry=True, retry_after=2), ..., Receipt(error="500")]
+    answers = [None, OSError(), Receipt.retried(2), ..., Receipt.failed("500")]
     sink = MemorySink(*[dice.choice(answers) for _ in range(40)], OSError(), takes=0.1, timeout=5)
     static = {"region": "eu", "x": "static"}
     tally = Tally(static)
@@ -86,7 +86,7 @@ async def test_points_of_bound_instruments_are_merged_like_other_events(autojump
 
         async def send(self, payload: Payload[None]) -> Receipt | None:
             self.attempts += 1
-            return Receipt(retry=True) if self.attempts <= 3 else None
+            return Receipt.retried() if self.attempts <= 3 else None
 
     async with collector(BatchMetricsConfig(flush_interval=1), sinks=[Sums()]) as metrics:
         counter = metrics.counter("n")

@@ -370,12 +370,11 @@ def test_each_item_is_settled_by_its_status(drawn: list[tuple[int, str]]) -> Non
     """Items occur in any mixture."""
     receipt = read(answer(*[item(status, "" if status < 300 else "t", "r") for status, _ in drawn]), len(drawn))
     again = [at for at, (_, end) in enumerate(drawn) if end == "again"]
-    assert receipt.retry == (again or False)
+    assert (receipt.rest, receipt.retry) == (("retry", again) if again else ("delivered", None))
     assert receipt.rejected == {
         at: f"HTTP {status}: t: r" for at, (status, end) in enumerate(drawn) if end == "rejected"
     }
     assert (receipt.error is None) == (not again)
-    assert not receipt.too_large
     assert receipt.retry_after is None
 
 
@@ -386,8 +385,8 @@ def test_a_complete_response_delivers_and_one_with_a_missing_item_does_not(actio
     compact = answer(*items, errors=False)
     for data in (compact, json.dumps(json.loads(compact)).encode(), answer(*items)):
         assert read(data, 3, action) == Receipt()
-        assert read(data, 2, action).retry is True
-        assert read(data, 4, action).retry is True
+        assert read(data, 2, action).rest == "retry"
+        assert read(data, 4, action).rest == "retry"
 
 
 def test_a_conflict_counts_as_a_delivery_only_for_create() -> None:
@@ -420,7 +419,7 @@ def test_a_conflict_counts_as_a_delivery_only_for_create() -> None:
 def test_a_response_of_another_kind_retries_all_events(data: bytes) -> None:
     """The fate of the events is unknown, and their ids make a retry safe."""
     receipt = read(data, 1)
-    assert receipt.retry is True
+    assert (receipt.rest, receipt.retry, receipt.in_doubt) == ("retry", None, True)
     assert receipt.error is not None
     assert receipt.error.startswith("not a _bulk response: ")
     assert len(receipt.error) <= 300

@@ -59,7 +59,7 @@ async def test_a_function_may_return_a_receipt(autojump_clock: MockClock) -> Non
     async def choosy(batch: Batch) -> Receipt | None:
         await trio.lowlevel.checkpoint()
         tries.append(ids(list(batch)))
-        return Receipt(rejected={1: "odd"}, retry=[2]) if len(tries) == 1 else None
+        return Receipt.retried(retry=[2], rejected={1: "odd"}) if len(tries) == 1 else None
 
     async with collector(sinks=[choosy]) as metrics:
         record(metrics, 4)

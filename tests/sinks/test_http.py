@@ -186,6 +186,12 @@ async def test_an_event_in_doubt_after_a_lost_response_fails_if_it_is_refused_la
     assert (stats.sinks["lines"].rejected, stats.sinks["lines"].failed) == (rejected, not rejected)
 
 
+def test_a_request_that_was_never_sent_leaves_nothing_in_doubt() -> None:
+    """For example, the token's file could not be read."""
+    assert NoResponseError("no token", in_doubt=False).receipt == Receipt.retried(error="no token")
+    assert NoResponseError("reset").receipt == Receipt.retried(error="reset", in_doubt=True)
+
+
 # --------------------------------------------------------------------------------------------------------- Retry-After
 
 

@@ -401,7 +401,7 @@ def test_series_with_equal_translated_names_are_added_up() -> None:
         assert found.of("g") == {labelled(a_b="1"): 3}
         assert found.of("h_sum") == {labelled(key_a="1"): 7}
         assert found.of("i_sum") == {labelled(exported_le="1"): 7}
-    assert len(sink._page) == 5
+    assert len(sink.store) == 5
 
 
 def test_the_cap_counts_series_as_prometheus_sees_them() -> None:

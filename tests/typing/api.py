@@ -5,7 +5,7 @@ Each `assert_type` is a promise; each `type: ignore` with its code is one too, b
 
 # pyright: reportUnusedExpression=false
 
-from collections.abc import AsyncIterator, Callable, Coroutine, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Collection, Coroutine, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any, Literal, assert_type
 
@@ -60,6 +60,7 @@ def configuration() -> None:
         shutdown_timeout=0,
         on_full="drop_oldest",
         max_series=10,
+        max_instruments=10,
         static_labels={"service.name": "gateway", "shard": 3},
         bounds={"response_time": [1, 2.5], "size": (1.0,)},
         enabled=True,
@@ -71,6 +72,7 @@ def configuration() -> None:
     assert_type(config.shutdown_timeout, float)
     assert_type(config.on_full, Literal["drop_newest", "drop_oldest"])
     assert_type(config.max_series, int)
+    assert_type(config.max_instruments, int)
     assert_type(config.static_labels, Mapping[str, object])
     assert_type(config.bounds, Mapping[str, tuple[float, ...]])
     assert_type(config.enabled, bool)
@@ -95,7 +97,7 @@ async def my_sink(batch: Batch) -> None:
 async def careful_sink(batch: Batch) -> Receipt | None:
     """Be one that answers."""
     await trio.lowlevel.checkpoint()
-    return Receipt(retry=not batch)
+    return None if batch else Receipt.retried()
 
 
 async def the_collector() -> None:
@@ -354,9 +356,9 @@ class Lines(EventSink[bytes]):
         assert_type(payload.events, Batch)
         assert_type(payload.key, str)
         if len(payload.events) > 500:
-            return Receipt(too_large=True)
+            return Receipt.split()
         if not payload.parts:
-            return Receipt(rejected={0: "bad"}, retry=[1, 2], retry_after=3.0, error="503")
+            return Receipt.retried(3.0, retry=[1, 2], rejected={0: "bad"}, error="503")
         return None
 
 
@@ -392,8 +394,15 @@ def receipts(receipt: Receipt) -> None:
     """What a sink answers."""
     assert_type(receipt.rejected, Mapping[int, str])
     assert_type(receipt.retry_after, float | None)
-    assert_type(receipt.too_large, bool)
+    assert_type(receipt.rest, Literal["delivered", "retry", "split", "failed"])
+    assert_type(receipt.retry, Collection[int] | None)
     assert_type(receipt.error, str | None)
+    assert_type(receipt.in_doubt, bool)
+    assert_type(Receipt.retried(20, error="429", retry=[1], rejected={0: "bad"}, in_doubt=True), Receipt)
+    assert_type(Receipt.split(error="413", rejected={0: "bad"}, in_doubt=True), Receipt)
+    assert_type(Receipt.failed("401"), Receipt)
+    Receipt(retry=True)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    Receipt(rest="too large")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
     Receipt({0: "bad"})  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
 
 

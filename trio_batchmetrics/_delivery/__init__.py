@@ -13,8 +13,8 @@
     attempts         one attempt with its timeout, and the backoff between attempts
     receipts         checks and normalizes a sink's return value
 
-This room imports ``abc``, ``_concurrency``, ``_events`` and ``_ledger``. ``_runtime`` creates one delivery per sink;
-the flush task hands over batches to it.
+This room imports ``abc``, ``_concurrency``, ``_events``, ``_ledger`` and ``_reprs``. ``_runtime`` creates one delivery
+per sink; the flush task hands over batches to it.
 """
 
 from __future__ import annotations

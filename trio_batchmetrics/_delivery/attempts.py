@@ -103,8 +103,8 @@ class Attempts:
                 self.note(cut_off if self._down_since is None else f"{last_error}; then {cut_off}")
             raise
         if receipt is None:
-            receipt = Receipt(retry=True, uncertain=True, error=f"no answer within {self.sink.timeout:g} s")
-        if receipt.retry is True and self._down_since is None:
+            receipt = Receipt.retried(error=f"no answer within {self.sink.timeout:g} s", in_doubt=True)
+        if receipt.rest == "retry" and receipt.retry is None and self._down_since is None:
             self._down_since = began
         return receipt
 
@@ -181,11 +181,11 @@ class Attempts:
 def _failure(error: BaseException) -> Receipt | None:
     """Return the receipt of an attempt in which the sink raised; None if the task is cancelled."""
     if isinstance(error, Exception):
-        return Receipt(retry=True, error=describe(error))
+        return Receipt.retried(error=describe(error))
     if trio.current_effective_deadline() == -math.inf:
         return None
     # The Cancelled comes from a scope that the sink has left: the attempt has failed, but nothing here is cancelled.
-    return Receipt(retry=True, error="Cancelled leaked from a scope that had been left")
+    return Receipt.retried(error="Cancelled leaked from a scope that had been left")
 
 
 def _only_cancelled(error: BaseException) -> bool:

@@ -8,9 +8,9 @@ How this works
     wait for events → take all queued events, up to max_events and max_payload_bytes → encode
         (batches that arrive while the sink is idle are sent one by one, as long as each attempt ends at once)
       → attempt within min(timeout, the exit's deadline)
-      → delivered | some events rejected | retry after a pause | too large: halve | permanently refused
+      → some events are rejected; the others are delivered | retried after a pause | split in halves | failed
       → settle each event once, through the ledger
-      → halved into too many requests: set the rest aside, and take the next payload
+      → split into too many requests: set the rest aside, and take the next payload
 
 Events in flight are no longer in the queue, so a full queue never gives them up. Events that are set aside
 (:mod:`.in_flight`) take room in the queue; when they resume, they and the queue take turns. The final flush is the same
@@ -222,43 +222,56 @@ class EventDelivery(Delivery):
 
     async def _settle(self, request: Request, receipt: Receipt, retry_deadline: float) -> list[Request]:
         """Settle the events whose outcome the receipt decides; return the requests left to send, in order."""
-        events = request.events
         if receipt is DELIVERED:
-            events.settle(self._ledger, self.counters, Verdict.DELIVERED)
+            request.events.settle(self._ledger, self.counters, Verdict.DELIVERED)
             self._attempts.succeeded()
             return []
         self._attempts.note(receipt.error)
-        if receipt.too_large:
-            if events.count > 1:
-                in_doubt = request.in_doubt or receipt.uncertain
-                return [Request(events.pop(events.count // 2), in_doubt), Request(events, in_doubt)]
-            self._give_up(events, request.refusal, receipt.error or "too large", reason="rejected")
-            return []
-        if receipt.retry is True and not receipt.rejected:
-            delivered, rejected, rest = SliceQueue(), SliceQueue(), events
-        elif receipt.retry or receipt.rejected:
-            delivered, rejected, rest = _partitioned(events, receipt)
-        elif receipt.error is not None:
-            self._give_up(events, Verdict.FAILED, receipt.error, reason="refused")
-            return []
-        else:
-            delivered, rejected, rest = events, SliceQueue(), SliceQueue()
-        delivered.settle(self._ledger, self.counters, Verdict.DELIVERED)
-        if delivered.count or not rest.count:
-            self._attempts.succeeded(delivered=delivered.count > 0)
+        rejected, others, delivered = _divided(request.events, receipt)
         if rejected.count:
             reason = next(iter(receipt.rejected.values()))
-            error = f"{rejected.count} of {events.count} events refused: {reason}"
+            error = f"{rejected.count} of {request.events.count} events refused: {reason}"
             self._give_up(rejected, request.refusal, error, reason="rejected")
-        if not rest.count:
+        if not others.count:
+            self._delivered(delivered)
             return []
-        request.in_doubt = request.in_doubt or receipt.uncertain
+        match receipt.rest:
+            case "delivered":
+                self._delivered(others)
+            case "failed":
+                self._give_up(others, Verdict.FAILED, receipt.error, reason="refused")
+            case "split":
+                return self._split(request, others, receipt)
+            case "retry":
+                if delivered.count:
+                    self._delivered(delivered)
+                return await self._retry(request, others, receipt, retry_deadline)
+        return []
+
+    def _delivered(self, events: SliceQueue) -> None:
+        """Settle delivered events; even without any, the back-end has responded."""
+        events.settle(self._ledger, self.counters, Verdict.DELIVERED)
+        self._attempts.succeeded(delivered=events.count > 0)
+
+    def _split(self, request: Request, events: SliceQueue, receipt: Receipt) -> list[Request]:
+        """Return requests for the halves of events that don't arrive together. An event that was alone is at fault."""
+        if request.events.count == events.count == 1:
+            self._give_up(events, request.refusal, receipt.error or "too large", reason="rejected")
+            return []
+        in_doubt = request.in_doubt or receipt.in_doubt
+        return [Request(half, in_doubt) for half in (events.pop(events.count // 2), events) if half.count]
+
+    async def _retry(
+        self, request: Request, events: SliceQueue, receipt: Receipt, retry_deadline: float
+    ) -> list[Request]:
+        """Pause, and return the request for another attempt; at the deadline, give the events up instead."""
         if trio.current_time() >= retry_deadline:
-            self._give_up(rest, Verdict.FAILED, receipt.error, reason="retry_budget")
+            self._give_up(events, Verdict.FAILED, receipt.error, reason="retry_budget")
             return []
         self._one_by_one = 0
         await self._attempts.pause(receipt.retry_after, retry_deadline)
-        return [request if rest is events else Request(rest, request.in_doubt, attempted=True)]
+        request.in_doubt = request.in_doubt or receipt.in_doubt
+        return [request if events is request.events else Request(events, request.in_doubt, attempted=True)]
 
     def _reject(self, events: SliceQueue, error: str) -> None:
         self._give_up(events, Verdict.REJECTED, error)
@@ -268,12 +281,14 @@ class EventDelivery(Delivery):
         self._attempts.note(error)
 
 
-def _partitioned(events: SliceQueue, receipt: Receipt) -> tuple[SliceQueue, SliceQueue, SliceQueue]:
-    """Divide a payload's events into delivered, rejected, and to be retried."""
-    labels = bytearray([2 if receipt.retry is True else 0]) * events.count
-    for at in () if isinstance(receipt.retry, bool) else receipt.retry:
-        labels[at] = 2
-    for at in receipt.rejected:
+def _divided(events: SliceQueue, receipt: Receipt) -> tuple[SliceQueue, SliceQueue, SliceQueue]:
+    """Divide a payload's events into the rejected ones, those to which ``rest`` applies, and the delivered ones."""
+    if not receipt.rejected and receipt.retry is None:
+        return SliceQueue(), events, SliceQueue()
+    labels = bytearray([1 if receipt.retry is None else 2]) * events.count
+    for at in receipt.retry or ():
         labels[at] = 1
-    delivered, rejected, again = events.partition(labels, 3)
-    return delivered, rejected, again
+    for at in receipt.rejected:
+        labels[at] = 0
+    rejected, others, delivered = events.partition(labels, 3)
+    return rejected, others, delivered

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import cast
 
+from .._reprs import shown
 from ..abc import Receipt
 
 __all__ = ["DELIVERED", "describe", "normalized_receipt"]
@@ -39,11 +40,11 @@ def normalized_receipt(returned: object, items: int) -> Receipt:
     if returned is None:
         return DELIVERED
     if not isinstance(returned, Receipt):
-        return Receipt(retry=True, error=f"send() must return None or a Receipt (got {type(returned).__name__})")
+        return Receipt.retried(error=f"send() must return None or a Receipt (got {type(returned).__name__})")
     try:
         return _validated(returned, items)
     except Exception as exc:  # noqa: BLE001 - a sink's receipt may contain any objects
-        return Receipt(retry=True, error=f"send() returned an invalid Receipt: {describe(exc)}")
+        return Receipt.retried(error=f"send() returned an invalid Receipt: {describe(exc)}")
 
 
 def _validated(receipt: Receipt, items: int) -> Receipt:
@@ -53,19 +54,23 @@ def _validated(receipt: Receipt, items: int) -> Receipt:
         Exception: of any kind, if the receipt is invalid.
     """
     rejected = {at: str(reason) for at, reason in receipt.rejected.items()}
-    retry = receipt.retry if isinstance(receipt.retry, bool) else tuple(receipt.retry)
-    named = [*rejected, *(() if isinstance(retry, bool) else retry)]
+    retry = None if receipt.retry is None else tuple(receipt.retry)
+    named = [*rejected, *(retry or ())]
     if not all(type(at) is int and 0 <= at < items for at in named):
-        raise ValueError(f"it names items outside the payload of {items}")
+        raise ValueError(f"it names events outside the payload of {items}")
     if len(set(named)) != len(named):
-        raise ValueError("it names an item twice")
+        raise ValueError("it names an event twice")
+    if type(receipt.rest) is not str:
+        raise TypeError(f"rest must be a str (got {shown(receipt.rest)})")
     if not isinstance(receipt.retry_after, int | float | None):
-        raise TypeError(f"retry_after must be seconds (got {receipt.retry_after!r})")
-    return Receipt(
+        raise TypeError(f"retry_after must be seconds (got {shown(receipt.retry_after)})")
+    error = None if receipt.error is None else str(receipt.error)
+    plain = Receipt(
         rejected=rejected,
-        retry=retry or False,
+        rest=receipt.rest,
+        retry=retry,
         retry_after=receipt.retry_after,
-        too_large=bool(receipt.too_large),
-        error=None if receipt.error is None else str(receipt.error),
-        uncertain=bool(receipt.uncertain),
+        error=error,
+        in_doubt=bool(receipt.in_doubt),
     )
+    return plain if retry != () else Receipt(rejected=rejected, error=error)  # no retry: the others are delivered

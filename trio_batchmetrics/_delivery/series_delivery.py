@@ -122,7 +122,8 @@ class SeriesDelivery(Delivery):
         while True:
             self._last_push_begun = self._leaving
             receipt = await self._attempt()
-            if not (receipt.rejected or receipt.retry or receipt.too_large or receipt.error is not None):
+            if receipt.rest == "delivered":  # without rejections: a push has no events, so the receipt would be invalid
+                self._attempts.note(receipt.error)
                 self._ledger.pushed(self.counters)
                 self._attempts.succeeded()
                 return
@@ -139,7 +140,7 @@ class SeriesDelivery(Delivery):
             snapshot = self._sink.snapshot()
         except Exception as exc:  # noqa: BLE001 - the sink's own failure, handled like a failure of send
             await trio.lowlevel.checkpoint()
-            return Receipt(retry=True, error=f"snapshot: {describe(exc)}")
+            return Receipt.retried(error=f"snapshot: {describe(exc)}")
         return await self._attempts.attempt(Payload(Batch([]), (snapshot,), key))
 
 

@@ -53,8 +53,8 @@ from .measured import fault_of, number
 from .numbers import as_float, float_texts, number_texts, padded_texts
 from .rows import ClassNumbers, Row, UnusualRow
 from .schema import COUNTER, GAUGE, HISTOGRAM, OVERFLOW, Kind, LabelField, Measure, MetricEvent, Schema, is_event
-from .validation import valid
-from .values import LabelValue, ReadOnlyDict, Unreadable, by_value, captured, text
+from .validation import valid, valid_columns
+from .values import LabelValue, ReadOnlyDict, Unreadable, by_value, captured, plain_label, text
 
 __all__ = [
     "BUILTIN",
@@ -117,8 +117,10 @@ __all__ = [
     "number",
     "number_texts",
     "padded_texts",
+    "plain_label",
     "rfc3339",
     "rows_of",
     "text",
     "valid",
+    "valid_columns",
 ]

@@ -20,7 +20,7 @@ from .rows import Row, Tail, UnusualRow, class_of
 from .schema import MetricEvent
 from .values import Unreadable
 
-__all__ = ["columns_of", "valid"]
+__all__ = ["columns_of", "valid", "valid_columns"]
 
 _CLASSES: Mapping[Any, type[MetricEvent]] = dict(enumerate(BUILTIN))
 
@@ -86,6 +86,19 @@ def columns_of(rows: list[Row], ids: EventIds, classes: Mapping[Any, type[Metric
     return found
 
 
+def valid_columns(events: Sequence[MetricEvent]) -> Sequence[Columns]:
+    """Return the columns of the valid events among some; ``positions`` are those among all of them."""
+    sorting = _Sorting([*events], _ignore, _CLASSES, recorded=False)
+    sorting.sort()
+    rows, _, found = sorting.result("", 0)
+    if len(rows) < len(events):
+        bad = {*sorting.bad}
+        places = [at for at in range(len(events)) if at not in bad]
+        for columns in found:
+            columns.positions = pick(places, columns.positions)
+    return found
+
+
 class _Group:
     """The rows of one class, and their positions."""
 
@@ -126,7 +139,8 @@ class _Sorting:
         self._given = self._rows = rows
         self._note = note
         self._groups: dict[type[MetricEvent], _Group] = {}
-        self._bad: list[int] = []
+        self.bad: list[int] = []
+        """The positions of invalid events."""
 
     def sort_tuples(self, numbers: Sequence[Any]) -> None:
         """Sort rows that are all plain.
@@ -177,7 +191,7 @@ class _Sorting:
                 reader = reader_of(event_class)
                 plain = (event_class, row.timestamp) if reader is None else reader.row(row)
         except Exception as exc:  # noqa: BLE001 - a field may be a property that raises, the object no event
-            self._bad.append(at)
+            self.bad.append(at)
             if isinstance(row, UnusualRow):
                 self._note(InvalidError(event_class.__name__, "labels", "must have text", Unreadable(row.tail, exc)))
             else:
@@ -191,8 +205,8 @@ class _Sorting:
         """Return the valid rows, their ids, and their columns."""
         read = [(group, *self._read(event_class, group)) for event_class, group in self._groups.items()]
         rows = self._rows
-        if self._bad:
-            bad = {*self._bad}
+        if self.bad:
+            bad = {*self.bad}
             rows = [row for at, row in enumerate(rows) if at not in bad]
             moved = [*accumulate(at not in bad for at in range(len(self._rows)))]
             for group, _, _ in read:
@@ -261,7 +275,7 @@ class _Sorting:
             else:
                 self._rows[at] = found
                 return made
-        self._bad.append(at)
+        self.bad.append(at)
         self._note(found)
         return None
 

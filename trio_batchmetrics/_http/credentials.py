@@ -121,7 +121,7 @@ class Credentials:
         try:
             token = await trio.to_thread.run_sync(read, abandon_on_cancel=True, limiter=limiter)
         except (OSError, ValueError) as exc:
-            raise NoResponseError(f"token_file cannot be read: {_reason(exc)}", uncertain=False) from None
+            raise NoResponseError(f"token_file cannot be read: {_reason(exc)}", in_doubt=False) from None
         return token if " " in token else f"{self._scheme} {token}"
 
 

@@ -252,7 +252,7 @@ class Endpoint:
                 verify = await trio.to_thread.run_sync(make, abandon_on_cancel=True, limiter=self._limiter)
             except OSError as exc:
                 error = f"verify: the certificates cannot be read: {exc.strerror or type(exc).__name__}"
-                raise NoResponseError(error, uncertain=False) from exc
+                raise NoResponseError(error, in_doubt=False) from exc
         try:
             client = self._httpx.AsyncClient(
                 verify=verify,
@@ -262,7 +262,7 @@ class Endpoint:
                 cookies=CookieJar(DefaultCookiePolicy(allowed_domains=[])),  # keeps none: they would pile up
             )
         except Exception as exc:
-            raise NoResponseError(self.scrubbed(_why(exc)), uncertain=False) from exc
+            raise NoResponseError(self.scrubbed(_why(exc)), in_doubt=False) from exc
         self._quiet.install()
         return client
 

@@ -65,22 +65,22 @@ class Response:
 
 
 class NoResponseError(Exception):
-    """The server did not respond; the payload is in doubt unless ``uncertain`` is False."""
+    """The server did not respond; the payload is in doubt unless ``in_doubt`` is False."""
 
-    def __init__(self, error: str, *, uncertain: bool = True) -> None:
+    def __init__(self, error: str, *, in_doubt: bool = True) -> None:
         """Create the exception.
 
         Args:
             error: the reason, without credentials.
-            uncertain: whether anything may have been sent.
+            in_doubt: whether anything may have been sent.
         """
         super().__init__(error)
-        self.uncertain: bool = uncertain
+        self.in_doubt: bool = in_doubt
 
     @property
     def receipt(self) -> Receipt:
         """The receipt for the payload."""
-        return Receipt(retry=True, uncertain=self.uncertain, error=str(self))
+        return Receipt.retried(error=str(self), in_doubt=self.in_doubt)
 
 
 class Scrubbing(Protocol):
@@ -108,11 +108,11 @@ def receipt_from(answer: Response, endpoint: Scrubbing) -> Receipt:
     words = endpoint.scrubbed(answer.words)[:_WORDS]
     error = f"{what}: {words}" if words else what
     if status == 413:
-        return Receipt(too_large=True, error=error)
+        return Receipt.split(error=error)
     if status in _RETRYABLE or status >= 500:
         pause = retry_after(answer.headers.get("retry-after"))
-        return Receipt(retry=True, retry_after=pause, error=error, uncertain=status not in _NOT_PROCESSED)
-    return Receipt(error=error)
+        return Receipt.retried(pause, error=error, in_doubt=status not in _NOT_PROCESSED)
+    return Receipt.failed(error)
 
 
 def retry_after(header: str | None) -> float | None:

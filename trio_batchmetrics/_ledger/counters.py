@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import enum
-from collections import defaultdict
+from collections import Counter, defaultdict
 from datetime import datetime
 
 from .stats import SinkStats
@@ -56,15 +56,22 @@ class SinkCounters:
     last_error: str | None = None
     last_success: datetime | None = None
 
-    def __init__(self, name: str, *, series: bool) -> None:
+    def __init__(self, name: str, *, series: bool, by_group: bool = False) -> None:
         """Create counters that all start at zero.
 
         Args:
             name: the sink's key in ``stats().sinks``.
             series: whether the sink is a series sink.
+            by_group: whether a push may reject some of a series sink's events. Then each event belongs to a *group*,
+                the set of series that it was merged into, and a push rejects whole groups.
         """
         self.name: str = name
         self.series: bool = series
+        self.by_group: bool = by_group
+        self.unpushed_groups: Counter[int] = Counter()
+        """The events of :attr:`unpushed`, by group."""
+        self.snapshot_groups: Counter[int] = Counter()
+        """The events of :attr:`in_snapshot`, by group."""
         self.failures: defaultdict[str, int] = defaultdict(int)
 
     @property

@@ -31,6 +31,7 @@ become counts in :mod:`.watermarks`: a back-end that is down for a day costs a f
 
 from __future__ import annotations
 
+from collections import Counter as Tally
 from collections import defaultdict
 from collections.abc import Callable, Collection, Sequence
 from datetime import datetime
@@ -40,7 +41,7 @@ from .counters import DROPPED, FAILED, PROCESSED, SPOOLED, SinkCounters, Verdict
 from .pending_batch import MAX_EVENT_SINKS, NO_SINKS, SETTLING, PendingBatch, PendingBatches
 from .recorded import Recorded
 from .stats import BatchMetricsStats, FlushReport
-from .watermarks import FlushWaiter, Watermarks
+from .watermarks import NO_GROUPS, FlushWaiter, Watermarks
 
 __all__ = ["Ledger"]
 
@@ -111,7 +112,14 @@ class Ledger:
         """Note that events have reached a sink."""
         sink.total += count
 
-    def merged(self, sink: SinkCounters, batch: PendingBatch, count: int, refused: Collection[int] = ()) -> None:
+    def merged(
+        self,
+        sink: SinkCounters,
+        batch: PendingBatch,
+        count: int,
+        refused: Collection[int] = (),
+        groups: Sequence[int] = (),
+    ) -> None:
         """Note that a series sink has merged the batch's events; it now owes an outcome for them.
 
         Args:
@@ -119,11 +127,16 @@ class Ledger:
             batch: the batch.
             count: how many events reached the sink.
             refused: the positions of the events that the sink refused. They count as rejected.
+            groups: the group of each event, if a push may reject some of them.
         """
         sink.merged_through = batch.number
         if count > len(refused):
             sink.unpushed += count - len(refused)
             batch.owing |= {sink}
+            if sink.by_group:
+                batch.group(sink, groups)
+                sink.unpushed_groups.update(groups)
+                sink.unpushed_groups.subtract([groups[at] for at in refused])
         if refused:
             self._refuse(sink, batch, refused)
 
@@ -156,9 +169,7 @@ class Ledger:
             for at in batch.refused:
                 batch.outcomes[at] += FAILED
         elif event_sinks == 0:
-            self._settle(batch, PROCESSED, count - len(batch.refused))
-            for at in tuple(batch.refused):
-                self._settle(batch, FAILED, 1, batch.refused[at])
+            self._settle_range(batch, PROCESSED, 0, count)
 
     # -- handed over
 
@@ -180,34 +191,62 @@ class Ledger:
         else:
             sink.settle(verdict, stop - start, reason)
         if batch.outcomes is None:
-            self._settle(batch, verdict.outcome, stop - start)
+            self._settle_range(batch, verdict.outcome, start, stop)
             return
         settled = batch.outcomes[start:stop].translate(SETTLING[verdict.outcome])
         batch.outcomes[start:stop] = settled
         for at in batch.refused.keys() & range(start, stop) if batch.refused else ():
             if settled[at - start] == FAILED:
                 settled[at - start] = 3  # counted here, as fewer sinks owe an outcome for it than for the other events
-                self._settle(batch, FAILED, 1, batch.refused[at])
+                self._settle(batch, FAILED, (at,), batch.refused[at])
         for outcome in (PROCESSED, SPOOLED, FAILED):
             if count := settled.count(outcome):
-                self._settle(batch, outcome, count)
+                same = count == stop - start
+                positions = (
+                    range(start, stop) if same else [start + at for at, of in enumerate(settled) if of == outcome]
+                )
+                self._settle(batch, outcome, positions)
+
+    def _settle_range(self, batch: PendingBatch, outcome: int, start: int, stop: int) -> None:
+        """Settle the events ``start:stop``, all of which every event sink has settled with the same outcome."""
+        refused = batch.refused.keys() & range(start, stop) if batch.refused else ()
+        for at in refused:
+            self._settle(batch, FAILED, (at,), batch.refused[at])
+        if len(refused) < stop - start:
+            positions = [at for at in range(start, stop) if at not in refused] if refused else range(start, stop)
+            self._settle(batch, outcome, positions)
 
     def _settle(
-        self, batch: PendingBatch, outcome: int, count: int, refused_by: frozenset[SinkCounters] = NO_SINKS
+        self,
+        batch: PendingBatch,
+        outcome: int,
+        positions: Sequence[int],
+        refused_by: frozenset[SinkCounters] = NO_SINKS,
     ) -> None:
         """Settle events that every event sink has settled. The outcome is final unless series sinks still owe one."""
-        outcome = max(outcome, batch.at_least)
+        outcome, count = max(outcome, batch.at_least), len(positions)
         owing = batch.owing
         if owing:
             owing = frozenset([s for s in owing if s.pushed_through < batch.number and s not in refused_by])
         batch.settled += count
-        if owing:
+        if owing and batch.groups:
+            self._owe_by_group(batch, owing, outcome, positions)
+        elif owing:
             self._watermarks.section_of(batch.number).owe(owing, outcome, count)
         else:
             self._settled[outcome] += count
             self._watermarks.settle(batch.number, outcome, count)
         if batch.settled == batch.size:
             self.batches.pending.pop(batch.number, None)
+
+    def _owe_by_group(
+        self, batch: PendingBatch, owing: frozenset[SinkCounters], outcome: int, positions: Sequence[int]
+    ) -> None:
+        columns = [batch.groups[sink] for sink in self._watermarks.by_group(owing)]
+        section = self._watermarks.section_of(batch.number)
+        keys = zip(*([column[at] for at in positions] for column in columns), strict=True)
+        for groups, count in (Tally(keys) if columns else {NO_GROUPS: len(positions)}).items():
+            section.owe(owing, outcome, count, groups)
 
     # -- pushes
 
@@ -216,13 +255,50 @@ class Ledger:
         sink.snapshots += 1
         sink.in_snapshot += sink.unpushed
         sink.unpushed = 0
+        if sink.by_group:
+            sink.snapshot_groups.update(sink.unpushed_groups)
+            sink.unpushed_groups.clear()
         self._watermarks.begin_push(sink)
 
-    def pushed(self, sink: SinkCounters) -> None:
-        """Note that the push of the last snapshot succeeded, which delivers its events."""
-        sink.delivered += sink.in_snapshot
+    def pushed(self, sink: SinkCounters, rejected: Collection[int] = ()) -> None:
+        """Note that the push of the last snapshot succeeded, which delivers its events.
+
+        Args:
+            sink: the sink.
+            rejected: the groups whose events the back-end rejected.
+        """
+        refused = sum(sink.snapshot_groups[group] for group in rejected)
+        sink.delivered += sink.in_snapshot - refused
+        sink.rejected += refused
+        if refused:
+            for batch in self._unsettled_in_snapshot(sink):
+                for at, group in enumerate(batch.groups.get(sink, ())):
+                    if group in rejected:
+                        batch.refuse(at, sink)
+        self._end_push(sink, self._watermarks.pushed(sink, rejected))
+
+    def push_failed(self, sink: SinkCounters, reason: str) -> None:
+        """Give up the events of the last snapshot: the back-end has refused it for good.
+
+        Args:
+            sink: the sink.
+            reason: why they failed.
+        """
+        sink.settle(Verdict.FAILED, sink.in_snapshot, reason)
+        for batch in self._unsettled_in_snapshot(sink):
+            if sink in batch.owing:
+                batch.at_least = FAILED
+        self._end_push(sink, self._watermarks.pushed(sink, failed=True))
+
+    def _unsettled_in_snapshot(self, sink: SinkCounters) -> list[PendingBatch]:
+        """Return the batches in the last snapshot that event sinks have not settled yet."""
+        covered = range(sink.pushed_through + 1, sink.snapshot_through + 1)
+        return [batch for batch in self.batches.pending.values() if batch.number in covered]
+
+    def _end_push(self, sink: SinkCounters, final: Sequence[int]) -> None:
         sink.in_snapshot = 0
-        for outcome, count in enumerate(self._watermarks.pushed(sink)):
+        sink.snapshot_groups.clear()
+        for outcome, count in enumerate(final):
             self._settled[outcome] += count
         self._watermarks.notify()
 
@@ -252,6 +328,8 @@ class Ledger:
             if sink.pending:
                 sink.settle(Verdict.FAILED, sink.pending, reason)
             sink.unpushed = sink.in_snapshot = 0
+            sink.unpushed_groups.clear()
+            sink.snapshot_groups.clear()
         self.recorded.end()
         if excess := self.recorded.excess:
             self._dropped["buffer_full"] += excess

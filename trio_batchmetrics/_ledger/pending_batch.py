@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import trio
@@ -26,6 +27,9 @@ SETTLING = tuple(_settling(outcome) for outcome in (PROCESSED, SPOOLED, FAILED))
 _NONE_REFUSED: dict[int, frozenset[SinkCounters]] = {}
 """Shared by all batches without a refused event. Never changed."""
 
+_NO_GROUPS: dict[SinkCounters, Sequence[int]] = {}
+"""Shared by all batches without groups. Never changed."""
+
 NO_SINKS: frozenset[SinkCounters] = frozenset()
 
 
@@ -49,6 +53,7 @@ class PendingBatch:
         "due",
         "events",
         "evicted",
+        "groups",
         "number",
         "outcomes",
         "owing",
@@ -96,6 +101,8 @@ class PendingBatch:
         """The series sinks that owe an outcome for the events they have merged, until a push succeeds."""
         self.refused: dict[int, frozenset[SinkCounters]] = _NONE_REFUSED
         """The exceptions: by an event's position among those handed over, the series sinks that have refused it."""
+        self.groups: dict[SinkCounters, Sequence[int]] = _NO_GROUPS
+        """By series sink whose pushes may reject events: the group of each event handed over."""
         self._signal: trio.Event | None = None
 
     @property
@@ -110,6 +117,14 @@ class PendingBatch:
         if not self.refused:
             self.refused = {}
         self.refused[at] = self.refused.get(at, NO_SINKS) | {counters}
+        if self.outcomes is not None and (value := self.outcomes[at]) >= 3:
+            self.outcomes[at] = value - value % 3 + FAILED
+
+    def group(self, counters: SinkCounters, groups: Sequence[int]) -> None:
+        """Note the groups to which a series sink's events belong."""
+        if not self.groups:
+            self.groups = {}
+        self.groups[counters] = groups
 
     def mark_ready(self, waker: Waker, turn: Turn) -> None:
         """Mark the batch to be taken at once.

@@ -57,6 +57,7 @@ class LossReporter:
         waker: Waker,
         invalid: InvalidEvents,
         overflowing: Callable[[], Collection[str]] = tuple,
+        beyond: Callable[[], str | None] = lambda: None,
     ) -> None:
         """Create a reporter; :meth:`run` is its task.
 
@@ -65,6 +66,7 @@ class LossReporter:
             waker: wakes the reporter's task.
             invalid: records why events are invalid.
             overflowing: returns the names of the instruments that have more label sets than ``max_series``.
+            beyond: returns the first name of a bound instrument beyond ``max_instruments``.
         """
         self._ledger = ledger
         self._invalid = invalid
@@ -74,6 +76,8 @@ class LossReporter:
         """Whether calling :meth:`notify` again would do nothing."""
         self._now_overflowing = overflowing
         self._overflowing: set[str] = set()
+        self._beyond = beyond
+        self._beyond_reported = False
         self._ended = False
         self._signal = trio.Event()
         self._reported = BatchMetricsStats()
@@ -127,6 +131,10 @@ class LossReporter:
         return news
 
     def _report_overflow(self) -> None:
+        beyond = self._beyond()
+        if beyond is not None and not self._beyond_reported:
+            self._beyond_reported = True
+            warn("metrics: %r and further names are more than max_instruments; their updates are dropped", beyond[:100])
         for name in self._now_overflowing():
             if name not in self._overflowing:
                 self._overflowing.add(name)

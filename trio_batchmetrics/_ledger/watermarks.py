@@ -5,8 +5,9 @@ How this works
 
 Batches are numbered, and handed over in that order. A *watermark* is a batch number: the batches up to it are in a
 snapshot, or belong to a flush. Watermarks divide the numbers into *sections*. If the same series sinks owe an outcome
-for two events of one section, the events are indistinguishable, so a section keeps counts instead of batches. There is
-one section per waiting flush and per push in flight, plus one that is still growing, however many batches are pending::
+for two events of one section, the events are indistinguishable, so a section keeps counts instead of batches. (If a
+push may reject some of its events, they must also be in the same group: see :class:`.SinkCounters`.) There is one
+section per waiting flush and per push in flight, plus one that is still growing, however many batches are pending::
 
     numbers      1 ......... 17 | 18 ........... 40 | 41 ...
     cut by       a snapshot       a flush            (growing)
@@ -23,17 +24,22 @@ from __future__ import annotations
 
 import math
 from bisect import bisect_left
-from collections.abc import Callable
+from collections.abc import Callable, Container
 from operator import attrgetter
 from typing import Any
 
-from .counters import FAILED, SinkCounters
+from .counters import FAILED, PROCESSED, SinkCounters
 from .stats import FlushReport
 
-__all__ = ["FlushWaiter", "Section", "Watermarks"]
+__all__ = ["NO_GROUPS", "FlushWaiter", "Groups", "Section", "Watermarks"]
 
 Owing = frozenset[SinkCounters]
 """The series sinks that owe an outcome for an event."""
+
+Groups = tuple[int, ...]
+"""The groups of an event, one for each sink that owes an outcome and rejects by group, in the order of all sinks."""
+
+NO_GROUPS: Groups = ()
 
 _through: Callable[[Section], Any] = attrgetter("through")
 
@@ -93,16 +99,16 @@ class Section:
         self.through: float = through
         self.settled: list[int] = [0, 0, 0, 0]
         """The settled events: processed, spooled, failed, dropped."""
-        self.owed: dict[Owing, list[int]] = {}
-        """The events that every event sink has settled, by the series sinks that still owe an outcome: processed,
-        spooled, failed."""
+        self.owed: dict[tuple[Owing, Groups], list[int]] = {}
+        """The events that every event sink has settled, by the series sinks that still owe an outcome, and by group:
+        processed, spooled, failed."""
         self.waiters: list[FlushWaiter] = []
 
-    def owe(self, owing: Owing, outcome: int, count: int) -> None:
+    def owe(self, owing: Owing, outcome: int, count: int, groups: Groups = NO_GROUPS) -> None:
         """Keep the count of events for which these series sinks still owe an outcome."""
-        counts = self.owed.get(owing)
+        counts = self.owed.get((owing, groups))
         if counts is None:
-            counts = self.owed[owing] = [0, 0, 0]
+            counts = self.owed[owing, groups] = [0, 0, 0]
         counts[outcome] += count
 
 
@@ -141,14 +147,23 @@ class Watermarks:
 
     # -- pushes
 
+    def by_group(self, owing: Owing) -> list[SinkCounters]:
+        """Return those of the sinks that reject by group, in the order of all sinks."""
+        return [sink for sink in self._sinks if sink.by_group and sink in owing]
+
     def begin_push(self, sink: SinkCounters) -> None:
         """Note that the sink's new snapshot contains every batch merged so far."""
         earlier, sink.snapshot_through = sink.snapshot_through, sink.merged_through
         self._cut(sink.snapshot_through)
         self._join(earlier)
 
-    def pushed(self, sink: SinkCounters) -> list[int]:
+    def pushed(self, sink: SinkCounters, rejected: Container[int] = (), *, failed: bool = False) -> list[int]:
         """Note that the sink's last snapshot was pushed.
+
+        Args:
+            sink: the sink.
+            rejected: the groups whose events are rejected.
+            failed: whether all events of the snapshot have failed.
 
         Returns:
             The number of events for which no sink owes an outcome any more: processed, spooled, failed.
@@ -159,11 +174,18 @@ class Watermarks:
             if section.through > sink.pushed_through:
                 break
             owed, section.owed = section.owed, {}
-            for owing, counts in owed.items():
-                left = owing - {sink}
-                for outcome, count in enumerate(counts):
+            for (owing, groups), counts in owed.items():
+                left, others, best = owing - {sink}, groups, PROCESSED
+                if sink in owing and sink.by_group:
+                    at = self.by_group(owing).index(sink)
+                    others = groups[:at] + groups[at + 1 :]
+                    best = FAILED if groups[at] in rejected else PROCESSED
+                if sink in owing and failed:
+                    best = FAILED
+                for given, count in enumerate(counts):
+                    outcome = max(given, best)
                     if left:
-                        section.owe(left, outcome, count)
+                        section.owe(left, outcome, count, others)
                     else:
                         final[outcome] += count
                         section.settled[outcome] += count
@@ -276,9 +298,9 @@ class Watermarks:
         if any(sink.snapshot_through == number and sink.pushed_through < number for sink in self._sinks):
             return
         following = sections[at + 1]
-        for owing, counts in section.owed.items():
+        for (owing, groups), counts in section.owed.items():
             for outcome, count in enumerate(counts):
-                following.owe(owing, outcome, count)
+                following.owe(owing, outcome, count, groups)
         settled, more = following.settled, section.settled
         settled[0] += more[0]  # no call from here on
         settled[1] += more[1]

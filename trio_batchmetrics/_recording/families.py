@@ -12,7 +12,7 @@ from typing import Any
 
 from .._events import Kind, Measure, text
 
-__all__ = ["Family", "Identity", "identity_of"]
+__all__ = ["Family", "Identity", "Places", "identity_of"]
 
 Identity = frozenset[tuple[str | None, type, object]]
 """A label set; two label sets are the same if their identities are equal."""
@@ -31,6 +31,28 @@ def _compared(value: object) -> object:
     if type(value) not in _COMPARED:
         return text(value)
     return value if value == value else "nan"  # all NaNs are the same label value
+
+
+class Places:
+    """A limited number of places. Safe in any thread, without a lock."""
+
+    def __init__(self, limit: int) -> None:
+        """Begin with all places free."""
+        self._limit = limit
+        self._taken = count()
+        self._spare: list[int] = []
+
+    def take(self) -> int | None:
+        """Return a place; None if none is left."""
+        try:
+            return self._spare.pop()
+        except IndexError:
+            place = next(self._taken)
+            return place if place < self._limit else None
+
+    def give_back(self, place: int) -> None:
+        """Return a place that isn't needed, because another thread has been quicker."""
+        self._spare.append(place)
 
 
 class Family:
@@ -56,9 +78,10 @@ class Family:
         self._observed: dict[Identity, None] = {}
         self._settled: dict[str, Any] = {}
         self._configured = configured
-        self._max_series = max_series
-        self._places = count()
-        self._spare: list[int] = []
+        self.places: Places = Places(max_series)
+        """The places for label sets."""
+        self.kept: bool = True
+        """Whether the name has a place among ``max_instruments``; otherwise, updates are dropped."""
 
     # -- the meaning
 
@@ -109,23 +132,11 @@ class Family:
 
     # -- the label sets
 
-    def take_place(self) -> int | None:
-        """Return one of the ``max_series`` places for label sets; None if none is left."""
-        try:
-            return self._spare.pop()
-        except IndexError:
-            place = next(self._places)
-            return place if place < self._max_series else None
-
-    def give_back(self, place: int) -> None:
-        """Return a place that isn't needed, because another thread has added the same label set."""
-        self._spare.append(place)
-
     def observes(self, identity: Identity) -> bool:
         """Return whether an observed label set has a place; if not, count the loss of its labels. In Trio's thread."""
         if identity in self._observed:
             return True
-        if self.take_place() is None:
+        if self.places.take() is None:
             self.lost += 1
             return False
         self._observed[identity] = None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from copy import copy
 
 import trio
 
@@ -45,6 +46,8 @@ class Host:
         self._enabled = enabled
         self.classes: ClassNumbers = classes
         """The event classes, by their numbers in rows."""
+        self._dropping: str | None = None
+        """The reason for which every update is refused; None: valid ones aren't."""
         self.wake: Callable[[Callable[[], object]], None] = waker
         """Makes a call that touches Trio, as soon as it is safe."""
         self.now: Callable[[], float] = clock.current_time
@@ -55,7 +58,13 @@ class Host:
         """``open``, ``closed`` (updates count as closed) or ``disabled`` (they do nothing)."""
         if not self._enabled:
             return "disabled"
-        return "closed" if self._buffer.closed else "open"
+        return "closed" if self._buffer.closed or self._dropping is not None else "open"
+
+    def dropping(self, reason: str) -> Host:
+        """Return a host for instruments of which every update is refused for this reason, while the block is open."""
+        host = copy(self)
+        host._dropping = reason
+        return host
 
     def refuse(self, reason: str, fault: InvalidError | None = None) -> None:
         """Count a refused event or update, from any thread; after the block it counts as ``closed``.
@@ -66,7 +75,7 @@ class Host:
         """
         if fault is not None and self.state == "open":
             self._invalid.note(fault)
-        self._buffer.refuse("closed" if self._buffer.closed else reason)
+        self._buffer.refuse("closed" if self._buffer.closed else self._dropping or reason)
 
     def report(self) -> None:
         """Wake the reporter: something happened that belongs in the log. This call itself logs nothing."""

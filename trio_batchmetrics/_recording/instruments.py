@@ -20,7 +20,7 @@ from .._config import BatchMetricsConfig
 from .._events import OVERFLOW, Kind, Measure, Row, captured, checked_bounds, text
 from .bound import Bound, BoundCounter, BoundGauge, BoundHistogram
 from .bound_cells import CellCounter, CellGauge, CellHistogram
-from .families import Family, Identity, identity_of
+from .families import Family, Identity, Places, identity_of
 from .host import Host
 from .observable import ObservableGauge, Observation, checked_callback
 
@@ -52,6 +52,7 @@ class Instruments:
         self._config = config
         self._host = host
         self._classes = _BY_THREAD if (not gil_enabled() if by_thread is None else by_thread) else _QUICK
+        self._places = Places(config.max_instruments)
         self._families: dict[str, Family] = {}
         self._observables: dict[tuple[str, Identity], ObservableGauge] = {}
         self._overflowing: dict[str, Family] = {}
@@ -61,6 +62,8 @@ class Instruments:
         """The instruments by name, with their effective bounds and descriptions."""
         self.bound: list[tuple[Measure, Mapping[str, Any]]] = []
         """Each bound instrument with its labels, in order of creation."""
+        self.first_beyond: str | None = None
+        """The first name that had no place among ``max_instruments``."""
         self.first: trio.Event = trio.Event()
         """Set once there is an instrument."""
 
@@ -84,6 +87,8 @@ class Instruments:
         """Register a callback that each collection reads."""
         callback, own = checked_callback(callback), _checked_labels(labels)
         family = self._family(Kind.GAUGE, name, unit, description)
+        if not family.kept:
+            return ObservableGauge(family, own, callback, self._host, lambda: None)
         key = (family.name, identity_of(own))
         observable = ObservableGauge(family, own, callback, self._host, lambda: self._observables.pop(key))
         if self._observables.setdefault(key, observable) is not observable:
@@ -162,14 +167,31 @@ class Instruments:
             raise ValueError(f"unit and description must be str (got {unit!r}, {description!r})")  # noqa: TRY004 - one error for bad set-up, as the spec has it
         own = checked_bounds("bounds", bounds) if bounds is not None else None
         name, unit, description = text(name) or "", text(unit) or "", text(description) or ""
-        family = self._families.get(name)
-        if family is None:
-            new = Family(name, unit, self._config.bounds.get(name), self._config.max_series)
-            new.settle(kind, unit, description, own)
-            family = self._families.setdefault(name, new)
+        family = self._families.get(name) or self._new_family(kind, name, unit, description, own)
+        if not family.kept:
+            return family
         if family.settle(kind, unit, description, own) or name not in self.declared:
             while self.declared.get(name) != family.measure:  # again if another thread settles something meanwhile
                 self.declared[name] = family.measure
+        return family
+
+    def _new_family(
+        self, kind: Kind | None, name: str, unit: str, description: str, bounds: tuple[float, ...] | None
+    ) -> Family:
+        """Return the family of a new name: one that isn't kept, if there are ``max_instruments`` already."""
+        new = Family(name, unit, self._config.bounds.get(name), self._config.max_series)
+        new.settle(kind, unit, description, bounds)
+        place = self._places.take()
+        if place is None:  # perhaps because another thread has just created this very family
+            new.kept = False
+            known = self._families.get(name)
+            if known is None and self.first_beyond is None:
+                self.first_beyond = name
+                self._host.report()
+            return known or new
+        family = self._families.setdefault(name, new)
+        if family is not new:
+            self._places.give_back(place)
         return family
 
     def _bound(
@@ -183,6 +205,8 @@ class Instruments:
     ) -> Bound:
         own = _checked_labels(labels)
         family = self._family(kind, name, unit, description, bounds)
+        if not family.kept:
+            return self._classes[kind](family.measure, own, self._host.dropping("too_many_instruments"))
         identity = identity_of(own)
         member: Bound | None = family.members.get(identity)
         if member is None:
@@ -190,7 +214,7 @@ class Instruments:
         return member
 
     def _made(self, family: Family, kind: Kind, identity: Identity, labels: dict[str, Any]) -> Bound:
-        place = family.take_place()
+        place = family.places.take()
         if place is None:  # perhaps because another thread has just created this very instrument
             return family.members.get(identity) or self._shared(family, kind)
         new = self._classes[kind](family.measure, labels, self._host)
@@ -198,7 +222,7 @@ class Instruments:
         if member is new:
             self._announce(member, family)
         else:
-            family.give_back(place)
+            family.places.give_back(place)
         return member
 
     def _shared(self, family: Family, kind: Kind) -> Bound:

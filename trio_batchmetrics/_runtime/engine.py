@@ -54,7 +54,9 @@ class Engine:
         self._clock = clock = trio.lowlevel.current_clock()
         self._waker = Waker()
         invalid = InvalidEvents(clock.current_time)
-        self._reporter = LossReporter(self.ledger, self._waker, invalid, self._overflowed)
+        self._reporter = LossReporter(
+            self.ledger, self._waker, invalid, self._overflowed, lambda: self.instruments.first_beyond
+        )
         turn = Turn()
         room = RoomSignal(turn)
         self.buffer: Buffer = Buffer(config, self.ledger, self._waker, clock, self._reporter, turn, room.notify)
@@ -269,6 +271,7 @@ def _context(config: BatchMetricsConfig, instruments: Instruments, origin: Origi
         static_labels=origin.static_labels,
         enable_compression=config.enable_compression,
         max_series=config.max_series,
+        max_instruments=config.max_instruments,
         bounds=ReadOnlyDict(config.bounds),
         run_id=origin.run_id,
         declared=MappingProxyType(instruments.declared),

@@ -2,20 +2,42 @@
 
 ::
 
-    store     SeriesStore: series by instrument and labels, up to a limit
-    cells     one series' value, and the snapshot of it that sinks read
-    columns   where a row has its labels and values
-    identity  which instruments and series a back-end can distinguish
-    context   SinkContext: the information that a collector gives its sinks
+    store         SeriesStore: merges batches into series, and gives them as points
+    merging       adds the columns of a batch to series
+    columns       the instruments of event classes and names, as columns are added to them
+    label_sets    the series of label sets, which are remembered within bounds
+    members       finds the series of labels: known, new, shared or refused
+    families      the instruments that there are, up to a limit
+    family        the series of one instrument
+    aggregations  how values are added: sum, last value, explicit buckets
+    series        one series, live
+    points        Point, Metric: the snapshots that sinks read
+    observer      SeriesObserver: keeps an object of a sink's own next to each series
+    identity      Identity: which instruments and series a back-end can distinguish
+    context       SinkContext: the information that a collector gives its sinks
 
 Imports ``_events`` and ``_reprs``. Series sinks merge batches into a store; bound instruments do not use it.
 """
 
 from __future__ import annotations
 
-from .cells import Cell, Family, Metric, Point
 from .context import SinkContext
+from .families import TOO_MANY_INSTRUMENTS
+from .family import SeriesFamily
 from .identity import Identity
+from .observer import SeriesObserver
+from .points import Metric, Point
+from .series import Series
 from .store import SeriesStore
 
-__all__ = ["Cell", "Family", "Identity", "Metric", "Point", "SeriesStore", "SinkContext"]
+__all__ = [
+    "TOO_MANY_INSTRUMENTS",
+    "Identity",
+    "Metric",
+    "Point",
+    "Series",
+    "SeriesFamily",
+    "SeriesObserver",
+    "SeriesStore",
+    "SinkContext",
+]

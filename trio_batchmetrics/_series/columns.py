@@ -1,46 +1,121 @@
-"""How a store of series reads the rows of events: where labels and values stand in them, and the series they go to."""
+"""The instruments of event classes and names, as columns of a batch are added to them."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Hashable, Iterator, Mapping, Sequence
 from typing import Any
 
 import attrs
 
-from .._events import Measure
-from .cells import Cell, Family
+from .._events import Measure, Schema, text
+from .families import TOO_MANY_INSTRUMENTS, Families
+from .family import SeriesFamily
+from .label_sets import KnownSeries, Remembered
+from .members import Members
 
-__all__ = ["Column", "Known"]
-
-
-class Known(dict[Any, Cell]):
-    """Series by labels as the application gave them; one that is not there is looked for by text, and then it is."""
-
-    def __init__(self, find: Callable[[Any], Cell]) -> None:
-        super().__init__()
-        self._find = find
-        self.refuses = False
-        """Whether one of the cells is of labels that are refused."""
-
-    def __missing__(self, labels: Any) -> Cell:
-        cell = self[labels] = self._find(labels)
-        self.refuses = self.refuses or cell.refusal is not None
-        return cell
-
-    def forget(self) -> None:
-        """Look for all of them anew."""
-        self.clear()
-        self.refuses = False
+__all__ = ["Column", "ColumnIndex"]
 
 
-@attrs.frozen
+@attrs.frozen(eq=False)
 class Column:
     """One measure of an event class, and the series that its values are added to."""
 
     name: str
-    family: Family
+    family: SeriesFamily
     measured: bool
     """Whether there is a value column; otherwise, each event counts as 1."""
-    known: Known
+    known: KnownSeries
     declared: Measure | None = None
     """What was declared of that name when this was created, of whatever kind."""
+
+
+class ColumnIndex:
+    """The columns of a store: by event class, and of events that carry their instrument's name by kind and name."""
+
+    def __init__(
+        self, families: Families, members: Members, declared: Mapping[str, Measure], max_series: int, max_names: int
+    ) -> None:
+        """Begin without columns.
+
+        Args:
+            families: the store's instruments.
+            members: finds series.
+            declared: what is declared of instruments, by name.
+            max_series: the maximum number of label sets per instrument.
+            max_names: the number of names to remember.
+        """
+        self._families = families
+        self._members = members
+        self._declarations = declared
+        self._max_names = max_names
+        self._classes: dict[Schema, list[Column]] = {}
+        self._named: dict[Hashable, Column] = {}
+        self.remembered: Remembered = Remembered(max_series)
+        """What the label sets that are remembered take."""
+        self.now: int = 0
+        """The time of the merge, by the store's clock."""
+
+    def __iter__(self) -> Iterator[Column]:
+        """Yield all columns."""
+        yield from self._named.values()
+        for columns in self._classes.values():
+            yield from columns
+
+    def of_class(self, schema: Schema) -> list[Column]:
+        """Return a column for each measure of a class with declared labels."""
+        known = self._classes.get(schema)
+        if known is None:
+            known = [self._made(schema, measure) for measure in schema.measures]
+            if all(column.family.refusal != TOO_MANY_INSTRUMENTS for column in known):
+                self._classes[schema] = known
+        return known
+
+    def of_name(self, schema: Schema, name: str, values: Sequence[Sequence[Any]]) -> Column:
+        """Return the column of a name; a bound instrument may have been declared since the last time.
+
+        Args:
+            schema: the class of the events, which carry the name.
+            name: the name.
+            values: the columns of values, of which a ``HistogramPoint`` has its bounds in the third.
+        """
+        kind = schema.measures[0].kind
+        declaration = self._declarations.get(name)
+        column = self._named.get((kind, name))
+        if column is not None and column.declared is declaration:
+            return column
+        declared = None if declaration is None else declaration.of_kind(kind)
+        own = Measure("value", kind, text(name) or "", bounds=values[2][0] if schema.buckets else None)
+        column = self._made(schema, declared or own, own.name, declaration)
+        if declared is not None:
+            self._families.describe(column.family, declared)
+        if column.family.refusal != TOO_MANY_INSTRUMENTS:
+            if len(self._named) >= self._max_names:
+                self._named.clear()
+            self._named[kind, name] = column
+        return column
+
+    def _made(
+        self, schema: Schema, measure: Measure, name: str | None = None, declared: Measure | None = None
+    ) -> Column:
+        family = self._families.of(measure)
+        members = self._members
+        known = KnownSeries(lambda key: members.find(family, schema.label_pairs(key), self.now), self.remembered)
+        return Column(name or measure.name, family, measure.field is not None, known, declared)
+
+    def forget(self) -> None:
+        """Forget everything: it is worked out anew."""
+        self._classes.clear()
+        self._named.clear()
+        self.remembered.spare_bytes = 0
+
+    def forget_label_sets(self) -> None:
+        """Look for the series of all label sets anew."""
+        self.remembered.spare_bytes = 0
+        for column in self:
+            column.known.forget()
+
+    def reconsider(self) -> None:
+        """Ask anew about labels that were refused."""
+        for column in self:
+            if column.known.refuses:
+                column.known.forget()

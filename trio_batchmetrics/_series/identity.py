@@ -9,16 +9,31 @@ from __future__ import annotations
 from collections.abc import Hashable, Mapping
 
 from .._events import Limits, Measure
-from .cells import Family
 
 __all__ = ["Identity"]
 
 
 class Identity:
-    """Distinguishes instruments by name, kind and unit, and series by their labels' texts. Override it for other rules.
+    """Decides which instruments and which series are the same to a back-end.
 
-    If two instruments have a name in common, they are one if their :meth:`terms` are equal; otherwise the later one is
-    refused.
+    Back-ends translate names and labels: to Prometheus, ``queue.size`` and ``queue_size`` are one metric. A
+    :class:`~trio_batchmetrics.abc.SeriesStore` adds up series that its back-end cannot distinguish, and refuses an
+    instrument whose name belongs to another of a different kind or unit.
+
+    By default, instruments are the same if name, kind and unit are equal, and series if the texts of their labels are.
+    Override methods for the rules of a back-end. They are called in Trio's thread, once per instrument or combination
+    of labels as long as that is remembered, and must give the same results each time.
+
+    Example:
+        >>> from trio_batchmetrics import Counter
+        >>> from trio_batchmetrics.abc import Identity, SeriesStore
+        >>> class AnyCase(Identity):
+        ...     def key(self, instrument, labels):
+        ...         return tuple(sorted((name.lower(), value) for name, value in labels.items()))
+        >>> store = SeriesStore(identity=AnyCase())
+        >>> store.merge([Counter("jobs", {"Region": "eu"}, 1), Counter("jobs", {"region": "eu"}, 1)])
+        >>> [(point.labels, point.value) for _, _, point in store.points()]
+        [({'Region': 'eu'}, 2.0)]
     """
 
     def __init__(self, limits: Limits | None = None) -> None:
@@ -28,42 +43,48 @@ class Identity:
             limits: the largest labels that the back-end accepts; None: any.
         """
         self.limits: Limits = limits or Limits()
+        """The largest labels that the back-end accepts; see :meth:`broken_limit`."""
 
-    def names(self, measure: Measure) -> tuple[Hashable, ...]:
-        """Return every name that an instrument occupies; the first is its own."""
-        return ((measure.name, measure.kind, measure.unit),)
+    def names(self, instrument: Measure) -> tuple[Hashable, ...]:
+        """Return every name that an instrument occupies; the first is its own.
 
-    def terms(self, measure: Measure) -> Hashable:
+        If two instruments have a name in common, they are one if their :meth:`terms` are equal; otherwise the later one
+        is refused.
+        """
+        return ((instrument.name, instrument.kind, instrument.unit),)
+
+    def terms(self, instrument: Measure) -> Hashable:
         """Return what instruments with a name in common must agree on to be one."""
-        return (measure.kind, measure.unit)
+        return (instrument.kind, instrument.unit)
 
-    def refusal(self, measure: Measure) -> str | None:
+    def refusal(self, instrument: Measure) -> str | None:
         """Return why the back-end refuses an instrument with this name; None if it accepts it."""
         return None
 
-    def labels(self, family: Family, labels: Mapping[str, str]) -> Mapping[str, str]:
-        """Return the labels with which a series is stored.
+    def labels(self, instrument: Measure, labels: Mapping[str, str]) -> Mapping[str, str]:
+        """Return the labels with which a series is stored (``Point.labels``).
 
         Args:
-            family: its instrument.
-            labels: as text, static ones included.
+            instrument: its instrument, with the bounds that apply.
+            labels: as text, static ones included; see ``typed_labels`` of the store.
         """
         return labels
 
-    def key(self, family: Family, labels: Mapping[str, str]) -> Hashable:
+    def key(self, instrument: Measure, labels: Mapping[str, str]) -> Hashable:
         """Return the key that distinguishes a series from others of its instrument.
 
         Args:
-            family: its instrument.
-            labels: the result of :meth:`labels`.
+            instrument: its instrument.
+            labels: the result of :meth:`labels`. In a store with ``typed_labels=True``, a value that isn't text is
+                wrapped in a :class:`~trio_batchmetrics.abc.LabelValue`, so that ``1``, ``1.0`` and ``True`` differ.
         """
         return tuple(sorted(labels.items()))
 
-    def broken_limit(self, family: Family, labels: Mapping[str, str]) -> str | None:
+    def broken_limit(self, instrument: Measure, labels: Mapping[str, str]) -> str | None:
         """Return a description of the limit that a series exceeds; None if it exceeds none.
 
         Args:
-            family: its instrument.
-            labels: the result of :meth:`labels`.
+            instrument: its instrument.
+            labels: the result of :meth:`labels`, as text.
         """
         return self.limits.broken_by(labels)

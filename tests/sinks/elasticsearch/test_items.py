@@ -2,6 +2,7 @@
 
 import re
 from collections import Counter as Count
+from collections.abc import AsyncIterator
 from typing import Any
 
 import httpx2
@@ -123,3 +124,45 @@ async def test_an_attempt_that_timed_out_is_retried_with_the_same_ids() -> None:
     assert len(cluster.bulks) == 2
     assert len(cluster.documents) == 10
     assert set(cluster.versions.values()) == {1}
+
+
+async def unreadable() -> AsyncIterator[bytes]:
+    """Send something that isn't brotli."""
+    await trio.lowlevel.checkpoint()
+    yield b"whatever"
+
+
+def refusing_later(*firsts: httpx2.Response) -> tuple[FakeCluster, list[int]]:
+    """Return a cluster that stores everything, gives these responses, and then refuses every item; and its requests."""
+    cluster, sizes = FakeCluster(), list[int]()
+    answers = [*firsts]
+
+    async def answer(request: httpx2.Request) -> httpx2.Response:
+        await trio.lowlevel.checkpoint()
+        sizes.append(len(request.content.splitlines()) // 2)
+        bad = {"create": {"status": 400, "error": {"type": "t", "reason": "r"}}}
+        return answers.pop(0) if answers else httpx2.Response(200, json={"errors": True, "items": [bad] * sizes[-1]})
+
+    cluster.client = httpx2.AsyncClient(transport=httpx2.MockTransport(answer))
+    return cluster, sizes
+
+
+@pytest.mark.parametrize(
+    ("first", "rejected", "sizes"),
+    [
+        (httpx2.Response(200, json={"errors": True, "items": [{"create": {"status": 500}}] * 2}), 0, [2, 2]),
+        (httpx2.Response(200, json={"errors": True, "items": [{"create": {"status": 503}}] * 2}), 2, [2, 2]),
+        (httpx2.Response(200, text="<html>It works!</html>"), 0, [2, 2]),
+        (httpx2.Response(200, content=unreadable(), headers={"content-encoding": "br"}), 0, [2, 2]),
+        (httpx2.Response(200, content=b" " * 5_000_000), 0, [2, 1, 1]),
+    ],
+    ids=["500", "503", "another body", "unreadable", "too long"],
+)
+async def test_items_that_may_be_stored_are_not_rejected_when_they_are_refused_later(
+    first: httpx2.Response, rejected: int, sizes: list[int], autojump_clock: MockClock
+) -> None:
+    """They count as failed, unless the server said that it did not carry them out."""
+    cluster, requests = refusing_later(first)
+    account = (await count_up(cluster, 2)).sinks["elasticsearch"]
+    assert requests == sizes
+    assert (account.rejected, account.failed) == (rejected, 2 - rejected)

@@ -52,7 +52,7 @@ async def test_events_that_the_server_names_are_rejected(
     """The other events are sent again at once if the server may have stored none of them."""
     server = FakeServer()
     found = await receipt(answer, events(range(4)), server)
-    assert (found.rejected, found.retry, found.too_large) == (rejected, False, False)
+    assert (found.rejected, found.rest) == (rejected, "delivered")
     left = [line for number, line in enumerate(LINES) if number not in rejected]
     assert [body.splitlines() for body in server.bodies] == [LINES, *([left] if again and left else [])]
 
@@ -75,7 +75,8 @@ async def test_a_response_after_a_refusal_is_about_the_other_events(
     """Only events that the last response reports as stored count as delivered."""
     payload = [*events(range(2), "other"), *events(range(2, 5))]
     found = await receipt([error(400, CONFLICT.format("other", 2)), last], payload)
-    assert (set(found.rejected), found.retry, found.too_large) == (rejected, [2, 3, 4] if retry else False, False)
+    assert (set(found.rejected), found.rest) == (rejected, "retry" if retry else "delivered")
+    assert found.retry == ([2, 3, 4] if retry else None)
 
 
 TODAY = [
@@ -99,7 +100,7 @@ async def test_current_error_messages_name_the_same_events(answer: httpx2.Respon
     """One request suffices: the other events are stored, and not sent again."""
     server = FakeServer()
     found = await receipt(answer, events(range(4)), server)
-    assert (set(found.rejected), found.retry, found.too_large) == (rejected, False, False)
+    assert (set(found.rejected), found.rest) == (rejected, "delivered")
     assert len(server.bodies) == 1
     assert not any("dropped=" in reason for reason in found.rejected.values())
 
@@ -113,7 +114,7 @@ async def test_events_that_measure_nothing_have_no_line() -> None:
     assert balanced(metrics.stats()).sinks["influxdb"].delivered == 1
     payload = [Nothing("x", timestamp=1), *events([1]), Nothing("y", timestamp=2), *events([2, 3], "bad")]
     found = await receipt([error(400, CONFLICT.format("bad", 2))], payload, server)
-    assert (set(found.rejected), found.retry) == ({3, 4}, False)
+    assert (set(found.rejected), found.rest) == ({3, 4}, "delivered")
     assert server.values() == [1]
 
 
@@ -123,7 +124,7 @@ async def test_lines_of_equal_age_are_rejected_only_together() -> None:
     for count, rejected in ((1, set[int]()), (2, {0, 1}), (3, set[int]()), (4, {0, 1, 2, 3})):
         found = await receipt(error(400, f"partial write: points beyond retention policy dropped={count}"), payload)
         assert set(found.rejected) == rejected
-        assert found.too_large == (not rejected)
+        assert found.rest == ("delivered" if rejected else "split")
 
 
 async def test_a_line_that_contains_its_own_terminator_is_found() -> None:

@@ -18,7 +18,7 @@ async def test_a_type_conflict_rejects_the_events_of_its_measurement(status: int
     payload = [*events(range(2), "other"), *events(range(2, 4), 'a, b"c=d'), *events([4]), *events([5, 6], "late")]
     texts = [CONFLICT.format('a, b"c=d', 2), CONFLICT.format("other", 2)]
     found = await receipt([error(status, text) for text in texts], payload, server)
-    assert (set(found.rejected), found.retry) == ({0, 1, 2, 3}, False)
+    assert (set(found.rejected), found.rest) == ({0, 1, 2, 3}, "delivered")
     assert found.rejected[2] == texts[0].removesuffix(" dropped=2")[:300]
     assert [len(body.splitlines()) for body in server.bodies] == [7, 5, 3]
     assert server.values() == [4, 5, 6]
@@ -53,7 +53,7 @@ async def test_conflicts_of_several_measurements_are_resolved_one_by_one() -> No
     payload = [*events(range(3)), *events(range(3, 5), "a"), *events(range(5, 8), "b"), *events([8])]
     answers = [error(400, CONFLICT.format(name, count)) for name, count in (("a", 5), ("a", 2), ("b", 3))]
     found = await receipt(answers, payload, server)
-    assert (set(found.rejected), found.retry, found.too_large) == ({3, 4, 5, 6, 7}, False, False)
+    assert (set(found.rejected), found.rest) == ({3, 4, 5, 6, 7}, "delivered")
     assert [len(body.splitlines()) for body in server.bodies] == [9, 2, 7, 4]
     assert server.values() == [0, 1, 2, 8]
 
@@ -64,7 +64,7 @@ async def test_a_conflict_of_some_lines_of_a_measurement_halves_only_those_lines
     payload = [*events(range(3)), *events(range(3, 6), "a")]
     some = error(400, CONFLICT.format("a", 1))
     found = await receipt([some, some, httpx2.Response(204)], payload, server)
-    assert (found.rejected, found.retry, found.too_large, found.uncertain) == ({}, [3, 4, 5], False, False)
+    assert (found.rejected, found.rest, found.retry, found.in_doubt) == ({}, "retry", [3, 4, 5], False)
     assert server.values() == [0, 1, 2]
 
 
@@ -73,9 +73,9 @@ async def test_a_payload_is_halved_as_a_whole_where_no_part_can_be_identified() 
     payload = [*events(range(3)), *events(range(3, 6), "a")]
     puzzles = [error(400, CONFLICT.format("a", 1)), *[error(400, "partial write: something new")] * 2]
     found = await receipt(puzzles, payload)
-    assert (found.rejected, found.retry, found.too_large) == ({}, False, True)
+    assert (found.rejected, found.rest) == ({}, "split")
     found = await receipt([puzzles[0], httpx2.Response(503)], payload)
-    assert (found.rejected, found.retry, found.too_large) == ({}, True, False)
+    assert (found.rejected, found.rest, found.retry) == ({}, "retry", None)
 
 
 async def test_a_type_conflict_of_one_line_of_an_event_rejects_that_event() -> None:
@@ -92,7 +92,7 @@ async def test_a_type_conflict_of_one_line_of_an_event_rejects_that_event() -> N
     for field, names in (("sum", {2}), ("0.5", {2}), ("+Inf", {2}), ("5", set[int]())):
         found = await receipt(error(400, text.replace('"value"', f'"{field}"')), payload)
         assert set(found.rejected) == names
-        assert found.too_large == (not names)
+        assert found.rest == ("delivered" if names else "split")
 
 
 async def test_each_event_is_settled_as_the_server_reported_it(autojump_clock: trio.testing.MockClock) -> None:

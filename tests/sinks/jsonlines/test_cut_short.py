@@ -78,7 +78,7 @@ async def test_the_rest_of_a_failed_write_is_cut_off_before_anything_else_is_wri
     assert get(path) == encoded[:300]
     again = Payload(Batch(events), (encoded,), "key 1")
     error = f"{path}: the rest of a failed write cannot be cut off"
-    assert await sink.send(again) == Receipt(retry=True, error=error)
+    assert await sink.send(again) == Receipt.retried(error=error)
     assert get(path) == encoded[:300]
     assert await sink.send(again) is None
     await sink.aclose()
@@ -168,7 +168,7 @@ async def test_a_forked_child_leaves_the_file_alone(path: Path) -> None:
                 with trio.fail_after(10):
                     await sink.aclose()
                     receipt = await sink.send(Payload(Batch([]), (b"x",), "key"))
-                os._exit(0 if "before a fork" in receipt.error and not receipt.retry else 1)
+                os._exit(0 if "before a fork" in receipt.error and receipt.rest == "failed" else 1)
             tell(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]))
             record(metrics, 10, 20)
         tell(metrics.stats().processed_events)

@@ -13,11 +13,10 @@ from tests.helpers import interrupted_at
 from tests.sinks.prometheus.pages import client
 from tests.sinks.prometheus_parsing import OPENMETRICS, parsed_registry
 from tests.threads import restless
-from trio_batchmetrics import Counter, Gauge, Histogram, HistogramPoint, MetricEvent
-from trio_batchmetrics._events.validation import valid
-from trio_batchmetrics.abc import SinkContext
+from trio_batchmetrics import Batch, Counter, Gauge, Histogram, HistogramPoint, MetricEvent
+from trio_batchmetrics.abc import SeriesStore, SinkContext
 from trio_batchmetrics.sinks import PrometheusSink
-from trio_batchmetrics.sinks._prometheus.page import Page
+from trio_batchmetrics.sinks._prometheus.families import Lines
 
 BOUNDS = (1.0, 2.0, 4.0)
 VALUES = (1.0, 2.0, 4.0, 8.0)
@@ -47,9 +46,9 @@ def look_at_page(sink: PrometheusSink, accept: str | None) -> None:
     assert set(gauges) <= {"42.0"}
 
 
-def look_at_snapshot(page: Page) -> None:
+def look_at_snapshot(store: SeriesStore) -> None:
     """Check every series of a snapshot."""
-    for metric in page.snapshot():
+    for metric in store.snapshot():
         for point in metric.points:
             if metric.name == "h":
                 buckets = [sum(point.counts[: place + 1]) for place in range(len(point.counts))]
@@ -84,11 +83,11 @@ class Looked:
         self.registry = client.CollectorRegistry()
         self.sink = PrometheusSink(self.registry)
         self.sink.bind(SinkContext(bounds={"h": BOUNDS}, max_series=100_000))
-        self.page = self.sink._page
+        self.store = self.sink.store
         self.ways: list[Callable[[], None]] = [
             lambda: look_at_page(self.sink, None),
             lambda: look_at_page(self.sink, OPENMETRICS),
-            lambda: look_at_snapshot(self.page),
+            lambda: look_at_snapshot(self.store),
             lambda: look_at_registry(self.registry),
         ]
 
@@ -100,10 +99,11 @@ class Looked:
     def assert_nothing_stale(self) -> None:
         """Assert that cached parts of earlier pages don't change the page."""
         pages = [self.sink.render(accept)[0] for accept in (None, OPENMETRICS)]
-        for family, series in self.page.families():
-            vars(family).pop("_written", None)
-            for one in series:
-                one.written = (0, b"", b"")
+        for family in self.store.families():
+            for series in family.series:
+                lines: Lines = series.slot
+                lines.written = (0, b"", b"")
+                vars(lines.family).pop("_written", None)
         assert [self.sink.render(accept)[0] for accept in (None, OPENMETRICS)] == pages
 
 
@@ -117,7 +117,8 @@ def test_reading_at_any_point_of_a_merge_sees_consistent_series() -> None:
         *(Gauge("g", {"n": 1}, 42), Gauge("g", {"n": 2}, 42), Gauge("new", {}, 42)),
         *(Counter("c", {"n": 1}, 1), Counter("c", {"n": 2}, 1), Counter("c", {"n": 1}, 1)),
     ]
-    checked = valid([*second])
+    checked = Batch(second)
+    checked.columns()
     point = passed = 0
     while point <= passed:
         looked = Looked()
@@ -141,7 +142,7 @@ def test_merging_at_any_point_of_a_read_keeps_the_read_consistent(way: int) -> N
 
         def merge(looked: Looked = looked) -> None:
             looked.sink.merge([Histogram("h", {"n": 1}, 1.0), Histogram("h", {"n": 7}, 2.0), Gauge("g", {"n": 7}, 42)])
-            looked.page.expire(looked.page._now - 1)
+            looked.store.expire(looked.store.generation - 1)
             looked.sink.merge([Counter("new", {}, 1), Histogram("h", {"n": 1}, 2.0)])
 
         with interrupted_at(point, merge) as places:
@@ -176,7 +177,7 @@ def test_pages_snapshots_and_collections_are_consistent_while_another_thread_mer
             looked.sink.merge(batch(turns))
             turns += 1
             if turns % 20 == 0:
-                forgotten += looked.page.expire(looked.page._now - 10)
+                forgotten += looked.store.expire(looked.store.generation - 10)
         stopping.set()
         for thread in threads:
             thread.join()

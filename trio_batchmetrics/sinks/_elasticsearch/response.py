@@ -48,25 +48,25 @@ def receipt_of_items(body: bytes, items: int, action: str, scrubbed: Callable[[s
         results = _results(json.loads(body), items)
     except (ValueError, TypeError, RecursionError) as exc:
         words = scrubbed(f"not a _bulk response: {exc}")[:_REASON_MAX_CHARS]
-        return Receipt(retry=True, uncertain=True, error=words)
+        return Receipt.retried(error=words, in_doubt=True)
     again: list[int] = []
     rejected: dict[int, str] = {}
     first = ""
-    uncertain = False
+    in_doubt = False
     for at, (status, error) in enumerate(results):
         if 200 <= status < 300 or (status == 409 and action == "create"):
             continue
         if status == _NO_STATUS or status in _RETRYABLE or status >= 500:
             first = first or scrubbed(_reason(status, error))[:_REASON_MAX_CHARS]
             again.append(at)
-            uncertain = uncertain or status not in _NOT_PROCESSED
+            in_doubt = in_doubt or status not in _NOT_PROCESSED
         else:
             rejected[at] = _reason(status, error)
     rejected = dict(zip(rejected, _scrubbed(rejected.values(), scrubbed), strict=True))
     if not again:
         return Receipt(rejected=rejected)
     words = f"{len(again)} of {items} events to be sent again: {first}"
-    return Receipt(rejected=rejected, retry=again, error=words, uncertain=uncertain)
+    return Receipt.retried(error=words, retry=again, rejected=rejected, in_doubt=in_doubt)
 
 
 def _scrubbed(reasons: Collection[str], scrubbed: Callable[[str], str]) -> Iterable[str]:

@@ -127,7 +127,7 @@ class ElasticsearchSink(HTTPSink, EventSink[bytes]):
         try:
             if self._template_due:
                 receipt = await self._put_template()
-                if receipt.retry:
+                if receipt.rest == "retry":
                     return receipt
                 self._template_due = False
             body = b"".join(payload.parts)
@@ -141,17 +141,17 @@ class ElasticsearchSink(HTTPSink, EventSink[bytes]):
         receipt = receipt_from(answer, self.server)
         # The servers themselves check documents item by item. But a proxy in front of them may refuse a whole request
         # because of one event, and that must not cost the others.
-        return Receipt(too_large=True, error=receipt.error) if answer.status == 400 else receipt
+        return Receipt.split(error=receipt.error) if answer.status == 400 else receipt
 
     def _in_doubt(self, answer: Response, payload: Payload[bytes]) -> Receipt:
         """Return the receipt for a 2xx that leaves every event in doubt. Ids make it safe to send the payload again."""
         error = f"HTTP {answer.status} with {answer.unread}"
         if answer.too_long and len(payload.events) > 1:
-            return Receipt(too_large=True, uncertain=True, error=error)
+            return Receipt.split(error=error, in_doubt=True)
         key, count = self._unreadable
         count = count + 1 if key == payload.key else 1
         self._unreadable = (payload.key, count)
-        return Receipt(error=error) if count >= _UNREADABLE else Receipt(retry=True, uncertain=True, error=error)
+        return Receipt.failed(error) if count >= _UNREADABLE else Receipt.retried(error=error, in_doubt=True)
 
     async def _put_template(self) -> Receipt:
         """Put the template; a permanent refusal is logged, and does not keep events from being written."""
@@ -160,7 +160,7 @@ class ElasticsearchSink(HTTPSink, EventSink[bytes]):
             if answer.status == 400 and b"No handler for type" in answer.body:
                 answer = await self._put(labels)
         receipt = receipt_from(answer, self.server)
-        if receipt.error is not None and not receipt.retry:
+        if receipt.rest in ("split", "failed"):
             message = "metrics: %s refuses the index template; events are written without it: %s"
             _logger.warning(message, self.server.host, receipt.error)
         return receipt

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Hashable, Mapping
 
-from ..._events import Kind, Measure
-from ..._series import Family, Identity
+from ...abc import Identity, Kind, Measure
 from .fields import bucket_names
 from .limits import TagLimits
 from .line_protocol import Dialect, series_key
@@ -37,23 +36,23 @@ class LineIdentity(Identity):
         self.doubts: bool = False
         """Whether a series was refused only because the server may be VictoriaMetrics."""
 
-    def names(self, measure: Measure) -> tuple[Hashable, ...]:
+    def names(self, instrument: Measure) -> tuple[Hashable, ...]:
         """Return the measurement, and whether its lines have buckets."""
-        return ((series_key(measure.name, {}, self._dialect).text, measure.kind is Kind.HISTOGRAM),)
+        return ((series_key(instrument.name, {}, self._dialect).text, instrument.kind is Kind.HISTOGRAM),)
 
-    def terms(self, measure: Measure) -> Hashable:
+    def terms(self, instrument: Measure) -> Hashable:
         """Return kind and unit; a unit that is an annotation (``{event}``) counts as none."""
-        return (measure.kind, "" if measure.unit.startswith("{") else measure.unit)
+        return (instrument.kind, "" if instrument.unit.startswith("{") else instrument.unit)
 
-    def key(self, family: Family, labels: Mapping[str, str]) -> Hashable:
+    def key(self, instrument: Measure, labels: Mapping[str, str]) -> Hashable:
         """Return the tags as they are written; if the server may be VictoriaMetrics, with the label that it adds."""
         if self._database is not None and not labels.get("db"):
             labels = {**labels, "db": self._database}
-        return series_key("", labels, self._dialect, _fields(family)).text
+        return series_key("", labels, self._dialect, _fields(instrument)).text
 
-    def broken_limit(self, family: Family, labels: Mapping[str, str]) -> str | None:
+    def broken_limit(self, instrument: Measure, labels: Mapping[str, str]) -> str | None:
         """Return the limit that a series exceeds, in words: the server's, or VictoriaMetrics' if it may be that."""
-        name, fields = family.measure.name, _fields(family)
+        name, fields = instrument.name, _fields(instrument)
         key = series_key(name, labels, self._dialect or "influxdb", fields).text
         broken = self.tag_limits.broken_by(name, labels, fields, key)
         if broken is None and (broken := self.tag_limits.doubted_by(name, labels, fields)) is not None:
@@ -62,6 +61,8 @@ class LineIdentity(Identity):
         return broken
 
 
-def _fields(family: Family) -> Collection[str]:
+def _fields(instrument: Measure) -> Collection[str]:
     """Return the names of the fields in a line."""
-    return ["count", "sum", *bucket_names(family.bounds)] if family.measure.kind is Kind.HISTOGRAM else ["value"]
+    return (
+        ["count", "sum", *bucket_names(instrument.default_bounds)] if instrument.kind is Kind.HISTOGRAM else ["value"]
+    )

@@ -36,7 +36,7 @@ import attrs
 from ..._http import Endpoint, Response, receipt_from
 from ...abc import MetricEvent, Receipt
 
-__all__ = ["PartialRefusal", "lines_of", "receipt_for"]
+__all__ = ["lines_of", "receipt_for"]
 
 _ABOUT_LINES = re.compile(
     r"partial write|unable to parse|line protocol|dropped=|incorrect influx line|points beyond retention policy"
@@ -54,14 +54,7 @@ _FOR_DATABASE = " for database: "
 _UNPARSED = "unable to parse '"
 _QUOTED = "': "
 _WORDS = 300
-
-
-@attrs.frozen(kw_only=True)
-class PartialRefusal(Receipt):
-    """Some lines are refused. Which ones is unknown, but some of them are among the suspects' lines."""
-
-    suspects: frozenset[int]
-    """The positions of the suspected events: some of the payload's, but not all."""
+_NOBODY = frozenset[int]()
 
 
 @attrs.frozen
@@ -86,10 +79,6 @@ class _Sent:
                 return found
         return []
 
-    def suspects(self, error: str) -> frozenset[int]:
-        """Return the events that have lines named by an error."""
-        return frozenset(self.items[number] for number in self.named(error))
-
     def oldest(self, count: int, *, newest: bool = False) -> list[int] | None:
         """Return the numbers of the ``count`` oldest (or newest) lines; None if a line that remains is just as old."""
         times = [(int(line[line.rindex(" ") :]), number) for number, line in enumerate(self.lines)]
@@ -99,8 +88,10 @@ class _Sent:
         return [number for _, number in times[:count]]
 
 
-def receipt_for(answer: Response, server: Endpoint, body: bytes, events: Sequence[MetricEvent]) -> Receipt:
-    """Return the receipt that a response means.
+def receipt_for(
+    answer: Response, server: Endpoint, body: bytes, events: Sequence[MetricEvent]
+) -> tuple[Receipt, frozenset[int]]:
+    """Return the receipt that a response means, and the events to keep apart from the others in the next requests.
 
     Args:
         answer: the server's response.
@@ -109,39 +100,39 @@ def receipt_for(answer: Response, server: Endpoint, body: bytes, events: Sequenc
         events: the events that they belong to.
 
     Returns:
-        ``rejected`` with ``retry``: the other lines may not have been stored. Resending them is safe.
-        ``too_large`` with ``uncertain``: some lines are refused, others may be stored; which ones is unknown.
+        The receipt. ``split`` with ``in_doubt``: some lines are refused, other lines may be stored. Resending is safe.
+        The positions of the events that the response names, if it leaves open whether other lines are refused, too.
     """
     plain = receipt_from(answer, server)
     if answer.status not in (400, 422) and not (answer.status == 500 and _TOO_OLD.search(answer.words)):
-        return plain
+        return plain, _NOBODY
     try:
         return _about_lines(answer, server, body, events, plain)
     except (ValueError, RecursionError):  # JSON that is nested too deeply, a number that is too long
-        return plain
+        return plain, _NOBODY
 
 
 def _about_lines(
     answer: Response, server: Endpoint, body: bytes, events: Sequence[MetricEvent], plain: Receipt
-) -> Receipt:
+) -> tuple[Receipt, frozenset[int]]:
     error, data = _read(answer)
     if _TOO_BIG.search(error):
-        return Receipt(too_large=True, error=plain.error)
+        return Receipt.split(error=plain.error), _NOBODY
     if not _ABOUT_LINES.search(error) and not _names_lines(data):
-        return plain
+        return plain, _NOBODY
     sent = _sent(body, events)
     found = sent and (_by_number(sent, error, data) or _by_text(sent, error) or _by_count(sent, error))
     if not found:
         if len(events) == 1 and _UNPARSED not in error and (dropped := _dropped(error)) and dropped[1] == 0:
-            return plain  # the event is stored, or in doubt
-        suspects = sent.suspects(error) if sent else frozenset[int]()
-        if 0 < len(suspects) < len(events):
-            return PartialRefusal(too_large=True, uncertain=True, error=plain.error, suspects=suspects)
-        return Receipt(too_large=True, uncertain=True, error=plain.error)
+            return plain, _NOBODY  # the event is stored, or in doubt
+        named = frozenset(sent.items[number] for number in sent.named(error)) if sent else _NOBODY
+        return Receipt.split(error=plain.error, in_doubt=True), named if len(named) < len(events) else _NOBODY
     rejected, others_stored = found
     words = {reason: " ".join(server.scrubbed(reason).split())[:_WORDS] for reason in {*rejected.values()}}
     reasons = {item: words[reason] for item, reason in rejected.items()}
-    return Receipt(rejected=reasons, retry=not others_stored, error=plain.error)
+    if others_stored:
+        return Receipt(rejected=reasons, error=plain.error), _NOBODY
+    return Receipt.split(rejected=reasons, error=plain.error, in_doubt=True), frozenset(reasons)
 
 
 def lines_of(items: Collection[int], body: bytes, events: Sequence[MetricEvent]) -> bytes:

@@ -162,30 +162,24 @@ class InfluxDBSink(InfluxDBServer, EventSink[bytes]):
         if not left:
             return Receipt(rejected=refused)
         receipt = await self._write(body, [events[at] for at in left], [serials[at] for at in left])
-        if receipt.too_large or not (receipt.error is None or receipt.retry or receipt.rejected):
-            return receipt  # it is about the payload as a whole
         rejected = refused | {left[at]: reason for at, reason in receipt.rejected.items()}
-        retry = receipt.retry if isinstance(receipt.retry, bool) else [left[at] for at in receipt.retry]
+        retry = None if receipt.retry is None else [left[at] for at in receipt.retry]
         return attrs.evolve(receipt, rejected=rejected, retry=retry)
 
     async def _write(self, body: bytes, events: Sequence[MetricEvent], serials: Sequence[int]) -> Receipt:
-        receipt = await self._write_lines(body, events)
-        if receipt.too_large or not isinstance(receipt.retry, bool):
-            return self._unless_stored(receipt, serials)
-        return receipt
+        """Write lines, and distinguish the two refusals that may follow a write of which the server stored some lines.
 
-    def _unless_stored(self, receipt: Receipt, serials: Sequence[int]) -> Receipt:
-        """Correct a receipt for refused lines that may be stored.
-
-        An event that the server refuses when it is alone was never stored. One that is too large alone may be, from a
-        write of which the server stored some lines; events are sent in the order of their serial numbers, except those
-        of such writes. If an event is wrongly assumed to be stored, it counts as failed instead of rejected.
+        A line that the server then refuses was not stored. Its event counts as rejected, so the engine must not regard
+        it as in doubt. But an event that is then too large alone may be stored, and counts as failed. Events are sent
+        in the order of their serial numbers, except those of such writes; so the last serial number in such a write
+        tells which events may be stored. If one is wrongly assumed to be, it counts as failed, not as rejected.
         """
-        if not receipt.too_large or receipt.uncertain:
+        receipt = await self._write_lines(body, events)
+        if receipt.retry is not None or (receipt.in_doubt and receipt.rest == "split"):
             self._partly = max(self._partly, serials[-1])
-        elif len(serials) == 1 and serials[0] <= self._partly:
-            return Receipt(error=receipt.error)
-        return Receipt(too_large=True, error=receipt.error) if receipt.too_large else receipt
+        elif receipt.rest == "split" and len(serials) == 1 and serials[0] <= self._partly:
+            return attrs.evolve(receipt, rest="failed")
+        return attrs.evolve(receipt, in_doubt=False) if receipt.rest == "split" else receipt
 
     def _begin(self) -> None:
         """Start a new writer, for the dialect that is known now."""

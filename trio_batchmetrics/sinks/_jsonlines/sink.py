@@ -172,9 +172,10 @@ class JSONLinesSink(EventSink[bytes]):
         try:
             target.write(payload)
         except OSError as exc:
-            return Receipt(retry=exc.errno not in _FOREVER, error=f"{target}: {exc.strerror or exc}")
+            error = f"{target}: {exc.strerror or exc}"
+            return Receipt(rest="failed" if exc.errno in _FOREVER else "retry", error=error)
         except (UnusableError, ValueError) as exc:  # ValueError: a closed stream, or text that a stream cannot encode
-            return Receipt(error=f"{target}: {exc}")
+            return Receipt.failed(f"{target}: {exc}")
         return None
 
 

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Hashable, Mapping
 
-from ..._events import Kind, Limits, Measure
-from ..._series import Family, Identity
+from ...abc import Identity, Kind, Limits, Measure
 from .names import label_set, metric_name, unit_name
 
 __all__ = ["PrometheusIdentity", "base_of", "names_of", "type_of"]
@@ -47,30 +46,30 @@ class PrometheusIdentity(Identity):
         self._reserved = reserved
         self._taken = taken
 
-    def names(self, measure: Measure) -> tuple[Hashable, ...]:
+    def names(self, instrument: Measure) -> tuple[Hashable, ...]:
         """Return every name that an instrument occupies in either format."""
-        return names_of(measure)
+        return names_of(instrument)
 
-    def terms(self, measure: Measure) -> Hashable:
+    def terms(self, instrument: Measure) -> Hashable:
         """Return name, type and unit."""
-        name = metric_name(measure.name, measure.unit, measure.kind)
-        return (name, measure.kind, unit_name(measure.unit))
+        name = metric_name(instrument.name, instrument.unit, instrument.kind)
+        return (name, instrument.kind, unit_name(instrument.unit))
 
-    def refusal(self, measure: Measure) -> str | None:
+    def refusal(self, instrument: Measure) -> str | None:
         """Return why the back-end refuses an instrument with this name: its own metric would replace it."""
-        name = metric_name(measure.name, measure.unit, measure.kind)
+        name = metric_name(instrument.name, instrument.unit, instrument.kind)
         return f"the back-end has its own metric named {name!r}" if name in self._taken else None
 
-    def labels(self, family: Family, labels: Mapping[str, str]) -> Mapping[str, str]:
+    def labels(self, instrument: Measure, labels: Mapping[str, str]) -> Mapping[str, str]:
         """Return the exposed labels, sorted by name."""
-        bucket = {"le"} if family.measure.kind is Kind.HISTOGRAM else frozenset[str]()
+        bucket = {"le"} if instrument.kind is Kind.HISTOGRAM else frozenset[str]()
         return label_set(labels, self._reserved | bucket)
 
-    def key(self, family: Family, labels: Mapping[str, str]) -> Hashable:
+    def key(self, instrument: Measure, labels: Mapping[str, str]) -> Hashable:
         """Return the labels: they are already sorted."""
         return tuple(labels.items())
 
-    def broken_limit(self, family: Family, labels: Mapping[str, str]) -> str | None:
+    def broken_limit(self, instrument: Measure, labels: Mapping[str, str]) -> str | None:
         """Return a description of the limit that a series exceeds; a histogram's buckets have the label ``le``, too."""
-        bucket = {"le": "+Inf"} if family.measure.kind is Kind.HISTOGRAM else {}
+        bucket = {"le": "+Inf"} if instrument.kind is Kind.HISTOGRAM else {}
         return self.limits.broken_by({**labels, **bucket})

@@ -1,23 +1,22 @@
-"""The series on a Prometheus page: a store of series that can be scraped.
+"""The series on a Prometheus page: a store of series, and the text next to each of them.
 
 How this works
 ==============
 
-In Trio's thread, the store decides which series there are: those that Prometheus can distinguish
-(:mod:`trio_batchmetrics.sinks._prometheus.identity`). It announces each series when it begins; from then on the
-series is on every page until the store forgets it. Any thread can write a page, by iterating over families and series.
-Nothing can be on a page twice.
+In Trio's thread, the store decides which series there are: those that Prometheus can distinguish (:mod:`.identity`). It
+announces each series when it begins; its lines are kept next to it until the store forgets it. A page shows every
+series that the store has. It can be written in any thread, or in steps on the run loop: it is an iterator over the
+families and series that there were when they were reached. Nothing can be on a page twice.
 """
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Container, Sequence
+from collections.abc import Callable, Container, Iterator, Mapping, Sequence
 
-from ..._events import Limits, MetricEvent
-from ..._series import Cell, Family, SeriesStore, SinkContext
-from .families import ExposedFamily, Series
-from .identity import PrometheusIdentity
+from ...abc import Limits, Measure, MetricEvent, Series, SeriesFamily, SeriesStore, SinkContext
+from .families import ExposedFamily, Lines
+from .identity import PrometheusIdentity, names_of
 from .lines import exposed
 
 __all__ = ["Page"]
@@ -25,7 +24,29 @@ __all__ = ["Page"]
 _logger = logging.getLogger("trio_batchmetrics")
 
 
-class Page(SeriesStore):
+class _Exposition:
+    """Keeps the lines next to each series; an observer of the store."""
+
+    def __init__(self) -> None:
+        self._families: dict[str, ExposedFamily] = {}
+
+    def added(self, instrument: Measure, labels: Mapping[str, str]) -> Lines:
+        """Return the lines of a new series."""
+        own = names_of(instrument)[0]
+        family = self._families.get(own)
+        if family is None:
+            family = self._families[own] = exposed(instrument)
+        family.count += 1
+        return family.lines_of(labels)
+
+    def removed(self, instrument: Measure, slot: Lines) -> None:
+        """Forget a family with its last series."""
+        slot.family.count -= 1
+        if not slot.family.count:
+            del self._families[names_of(instrument)[0]]
+
+
+class Page:
     """Series, and the pages that show them. Merge in Trio's thread; all else is safe in any thread and never waits."""
 
     def __init__(
@@ -48,41 +69,63 @@ class Page(SeriesStore):
             limits: the largest labels that the back-end accepts.
             taken: names under which the back-end has metrics of its own; events of such an instrument are refused.
         """
-        super().__init__(context, clock=clock, identity=PrometheusIdentity(reserved, limits, taken))
+        identity = PrometheusIdentity(reserved, limits, taken)
+        self.store: SeriesStore = SeriesStore(context, clock=clock, identity=identity, observer=_Exposition())
+        """The series."""
+        self._clock = clock
         self._expire_after = expire_after
-        self._shown: dict[Family, ExposedFamily] = {}
         self._blocked = False
+
+    def __len__(self) -> int:
+        """Return how many series there are."""
+        return len(self.store)
+
+    @property
+    def overflowed(self) -> Mapping[str, int]:
+        """By instrument, the number of events that lost their labels to ``max_series``."""
+        return self.store.overflowed
 
     def merge(self, events: Sequence[MetricEvent]) -> dict[int, str] | None:
         """Forget expired series, then add events; otherwise like :meth:`SeriesStore.merge`."""
         if self._expire_after is not None:
-            self.expire(self._since())
-        return super().merge(events)
+            self.store.expire(self._since())
+        return self.store.merge(events)
 
     def write(self, *, openmetrics: bool) -> bytes:
         """Return the current page, in UTF-8."""
-        self._adopt()
-        settled, since = self._settled, self._since()  # read first: values that are settled now stay so
-        pieces: list[bytes] = []
-        for family in [*self._shown.values()]:
-            lines = family.lines(openmetrics=openmetrics, settled=settled, since=since)
-            if lines:
-                pieces.append(family.head(openmetrics=openmetrics))
-                pieces += lines
-        if openmetrics:
-            pieces.append(b"# EOF\n")
-        return b"".join(pieces)
+        return b"".join(self.pieces(openmetrics=openmetrics))
 
-    def families(self, taken: Container[str] = ()) -> list[tuple[ExposedFamily, list[Series]]]:
-        """Return the families and series on the page.
+    def pieces(self, *, openmetrics: bool) -> Iterator[bytes]:
+        """Yield the page in pieces that each take much less than a millisecond."""
+        families = self.store.families()
+        settled, since = self.store.generation, self._since()  # read first: values that are settled now stay so
+        for family in families:
+            exposed_family = _exposed(family)
+            if exposed_family is None:
+                continue
+            head = exposed_family.head(family.instrument, openmetrics=openmetrics)
+            for piece in exposed_family.pieces(family, openmetrics=openmetrics, settled=settled, since=since):
+                if head:
+                    yield head
+                    head = b""
+                yield piece
+        if openmetrics:
+            yield b"# EOF\n"
+
+    def families(self, taken: Container[str] = ()) -> list[tuple[ExposedFamily, Measure, list[Series]]]:
+        """Return the families on the page, with their instrument and series.
 
         Args:
             taken: names of other metrics; families that need one of them are left out.
         """
-        self._adopt()
         since = self._since()
-        free = [family for family in [*self._shown.values()] if not self._is_blocked(family, taken)]
-        return [(family, [one for one in [*family.series.values()] if one.cell.shown(since)]) for family in free]
+        found: list[tuple[ExposedFamily, Measure, list[Series]]] = []
+        for family in self.store.families():
+            exposed_family = _exposed(family)
+            if exposed_family is not None and not self._is_blocked(exposed_family, taken):
+                shown = [each for each in family.series if each.shown(since)]
+                found.append((exposed_family, family.instrument, shown))
+        return found
 
     def left_out(self, taken: Container[str]) -> int:
         """Return how many series are missing from the families because their names are taken.
@@ -90,7 +133,8 @@ class Page(SeriesStore):
         Args:
             taken: names of other metrics.
         """
-        return sum(len(family.series) for family in [*self._shown.values()] if self._is_blocked(family, taken))
+        pairs = [(_exposed(family), len(family)) for family in self.store.families()]
+        return sum(size for family, size in pairs if family is not None and self._is_blocked(family, taken))
 
     def _is_blocked(self, family: ExposedFamily, taken: Container[str]) -> bool:
         if not any(name in taken for name in family.names):
@@ -107,11 +151,10 @@ class Page(SeriesStore):
         """Return the earliest last update of a series that is shown; at least 1, since 0 means that it has no value."""
         return 1 if self._expire_after is None else max(1, self._clock() - self._expire_after)
 
-    def _begin(self, family: Family, cell: Cell) -> None:
-        place = self._shown.get(family)
-        if place is None:
-            place = self._shown[family] = exposed(family)
-        place.add(cell)
 
-    def _forget(self, family: Family, cell: Cell) -> None:
-        self._shown[family].remove(cell)
+def _exposed(family: SeriesFamily) -> ExposedFamily | None:
+    """Return the page's family of a store's; None if it has no series (any more)."""
+    for series in family.series[:1]:
+        lines: Lines = series.slot
+        return lines.family
+    return None

@@ -14,9 +14,8 @@ from importlib import import_module
 from itertools import accumulate
 from typing import Any, Protocol
 
-from ..._events import Kind
-from ..._exceptions import ConfigError
-from .families import ExposedFamily, Series
+from ...abc import ConfigError, Kind, Measure, Series
+from .families import ExposedFamily, help_of
 from .lines import has_sum
 from .page import Page
 
@@ -133,13 +132,12 @@ class RegistryCollector:
     def collect(self) -> list[Any]:
         """Return the current series as prometheus_client's metric families. Called in any thread."""
         families = [] if self.page is None else self.page.families(self.taken)
-        return [self._family(family, series) for family, series in families if series]
+        return [self._family(family, instrument, series) for family, instrument, series in families if series]
 
-    def _family(self, family: ExposedFamily, series: list[Series]) -> Any:
-        made = self._client.Metric(family.base, family.help, family.type, family.shown_unit)
-        made.samples.extend(
-            self._client.Sample(name, labels, value) for one in series for name, labels, value in _samples(family, one)
-        )
+    def _family(self, family: ExposedFamily, instrument: Measure, series: list[Series]) -> Any:
+        made = self._client.Metric(family.base, help_of(instrument), family.type, family.shown_unit)
+        samples = [sample for each in series for sample in _samples(family, each)]
+        made.samples.extend(self._client.Sample(name, labels, value) for name, labels, value in samples)
         return made
 
 
@@ -148,16 +146,15 @@ def _members(registry: Any) -> list[RegistryCollector]:
     return [one for one in [*getattr(registry, "_collector_to_names", ())] if isinstance(one, RegistryCollector)]
 
 
-def _samples(family: ExposedFamily, one: Series) -> Iterator[tuple[str, dict[str, str], float]]:
-    name, cell = family.name, one.cell
-    counts, value = cell.counts[:], cell.value  # in the order of Cell.point()
-    labels = dict(cell.labels)
+def _samples(family: ExposedFamily, series: Series) -> Iterator[tuple[str, dict[str, str], float]]:
+    point = series.point()
+    name, labels = family.name, dict(point.labels)
     if family.kind is not Kind.HISTOGRAM:
-        yield name, labels, float(value)
+        yield name, labels, float(point.value)
         return
-    totals = [*accumulate(counts)]
-    for bound, total in zip(one.bounds, totals, strict=True):
+    totals = [*accumulate(point.counts)]
+    for bound, total in zip(family.bounds, totals, strict=True):
         yield f"{name}_bucket", {**labels, "le": bound}, float(total)
-    if has_sum(one.bounds, value):
+    if has_sum(family.bounds, point.value):
         yield f"{name}_count", labels, float(totals[-1])
-        yield f"{name}_sum", labels, float(value)
+        yield f"{name}_sum", labels, float(point.value)

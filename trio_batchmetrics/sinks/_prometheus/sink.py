@@ -4,8 +4,8 @@ How this works
 ==============
 
 The flush task merges events in Trio's thread (``page.py`` decides what a series is called, and which series have no
-place). A page is written on request, in any thread, from the current series (``lines.py``); no thread waits for
-another. ``registry.py`` joins a prometheus_client registry, ``asgi.py`` serves the page.
+place). A page is written on request, in any thread or in steps on the run loop, from the current series
+(``lines.py``); no thread waits for another. ``registry.py`` joins a prometheus_client registry, ``asgi.py`` serves the page.
 """
 
 from __future__ import annotations
@@ -18,7 +18,18 @@ from typing import Any
 import trio
 
 from ..._ownership import Hold
-from ...abc import ConfigError, Limits, MetricEvent, Payload, SeriesSink, SinkContext, checked_seconds
+from ...abc import (
+    ConfigError,
+    Limits,
+    MetricEvent,
+    Payload,
+    SeriesSink,
+    SeriesStore,
+    SinkContext,
+    checked_seconds,
+    in_steps,
+    joined,
+)
 from .asgi import MetricsApp, wants_openmetrics
 from .freshness import SharedHandOver
 from .page import Page
@@ -133,6 +144,11 @@ class PrometheusSink(SeriesSink[None]):
         await trio.lowlevel.checkpoint()
 
     @property
+    def store(self) -> SeriesStore:
+        """The series of this block, or of the last one. Read it in any thread; don't merge into it."""
+        return self._page.store
+
+    @property
     def is_open(self) -> bool:
         """Whether its collector is open; if another sink kept it from opening, it isn't."""
         return self._open and self._hold.lasts
@@ -169,7 +185,8 @@ class PrometheusSink(SeriesSink[None]):
         In the collector's Trio run, it collects the bound instruments and hands over all waiting events; if that takes
         too long, it returns the current page. Requests that come while one is being answered, or up to 50 ms later,
         share that work; none fails because another is cancelled. Elsewhere (in another thread or event loop, after the
-        block) it returns what :meth:`render` returns. A checkpoint in any Trio run.
+        block) it returns what :meth:`render` returns. A checkpoint in any Trio run. The page is written in steps of about
+        a millisecond, and events may be merged in between; each series is consistent in itself.
 
         Args:
             accept: an HTTP request's ``Accept`` header, as for :meth:`render`.
@@ -185,17 +202,21 @@ class PrometheusSink(SeriesSink[None]):
         if not seconds >= 0:
             raise ConfigError(f"within must be seconds >= 0 or a timedelta (got {within!r})")
         run = _current_run()
-        if run is not None:
-            if self._open and self._freshness is not None and run is self._run:
-                await self._freshness.wait(seconds)
-            else:
-                await trio.lowlevel.checkpoint()
-        return self.render(accept)
+        if run is None:
+            return self.render(accept)
+        if self._open and self._freshness is not None and run is self._run:
+            await self._freshness.wait(seconds)
+        else:
+            await trio.lowlevel.checkpoint()
+        openmetrics = wants_openmetrics(accept)
+        pieces = await in_steps(self._page.pieces(openmetrics=openmetrics))
+        return await joined(pieces), _OPENMETRICS if openmetrics else _TEXT
 
     def asgi_app(self) -> MetricsApp:
         """Return an ASGI 3 application that answers GET and HEAD, on whatever path it is mounted, with :meth:`page`.
 
-        It compresses with gzip if the client allows it; in a worker thread if the page is large and this is Trio.
+        It compresses with gzip if the client allows it; in a worker thread if the page is large and this is Trio. In a
+        Trio run, it never blocks the loop for much longer than a millisecond.
         """
         return MetricsApp(self.page)
 

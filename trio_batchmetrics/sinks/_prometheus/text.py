@@ -9,8 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 
-from ..._events import Kind
-from ..._series import Family
+from ...abc import Kind, Measure
 
 __all__ = ["bound_text", "bounds_text", "help_text", "labels_text", "number_text"]
 
@@ -33,9 +32,11 @@ def bound_text(bound: float) -> str:
     return f"{'-' * (bound < 0)}{mantissa}e+{len(whole) - 1:02d}"
 
 
-def bounds_text(family: Family) -> tuple[str, ...]:
+def bounds_text(instrument: Measure) -> tuple[str, ...]:
     """Return a histogram's bucket bounds as text, ``+Inf`` included; empty for other instruments."""
-    return tuple(map(bound_text, (*family.bounds, math.inf))) if family.measure.kind is Kind.HISTOGRAM else ()
+    if instrument.kind is not Kind.HISTOGRAM:
+        return ()
+    return tuple(map(bound_text, (*instrument.default_bounds, math.inf)))
 
 
 def labels_text(labels: Mapping[str, str]) -> str:

@@ -171,18 +171,18 @@ class SQLiteSink(EventSink[list[Row]]):
 
     def _attempt(self, parts: Iterable[list[Row]]) -> Receipt | None:
         if self._connection is not None and os.getpid() != self._pid:
-            return Receipt(error="connected before a fork: a child process needs a sink of its own")
+            return Receipt.failed("connected before a fork: a child process needs a sink of its own")
         try:
             for _ in range(_TRIES):
                 if self._write(*self._connected(), parts):
                     return None
         except _UnusableError as exc:
-            return Receipt(error=f"{self._path}: {exc}")
+            return Receipt.failed(f"{self._path}: {exc}")
         except _MovedError as exc:
-            return Receipt(retry=True, error=f"{self._path}: {exc}")
+            return Receipt.retried(error=f"{self._path}: {exc}")
         except sqlite3.Error as exc:
             return self._receipt(exc)
-        return Receipt(retry=True, error=f"{self._path}: it keeps being removed")
+        return Receipt.retried(error=f"{self._path}: it keeps being removed")
 
     def _write(self, connection: sqlite3.Connection, file: DatabaseFile, parts: Iterable[list[Row]]) -> bool:
         """Commit the rows; return whether they are in a file (False: they were removed with it)."""
@@ -258,14 +258,14 @@ class SQLiteSink(EventSink[list[Row]]):
         extended = getattr(error, "sqlite_errorcode", sqlite3.SQLITE_ERROR)
         code = extended & 0xFF  # the low byte is the primary code: sqlite.org/rescode.html
         if code in BUSY:
-            return Receipt(retry=True, error=f"{self._path}: {error}")
+            return Receipt.retried(error=f"{self._path}: {error}")
         self._close()
         if code == sqlite3.SQLITE_TOOBIG:
-            return Receipt(too_large=True, error=str(error))
+            return Receipt.split(error=str(error))
         if code == sqlite3.SQLITE_CANTOPEN and (reason := why_not_opened(self._path)) is not None:
-            return Receipt(error=f"{self._path}: {reason}")
-        moved = extended == sqlite3.SQLITE_READONLY_DBMOVED
-        return Receipt(retry=moved or code not in LASTING, error=f"{self._path}: {error}")
+            return Receipt.failed(f"{self._path}: {reason}")
+        lasting = code in LASTING and extended != sqlite3.SQLITE_READONLY_DBMOVED
+        return Receipt(rest="failed" if lasting else "retry", error=f"{self._path}: {error}")
 
 
 def _insert(connection: sqlite3.Connection, parts: Iterable[list[Row]]) -> None:

@@ -1,0 +1,126 @@
+"""What sinks that store events spend on an event of mixed kinds, and a user's own sink alongside ours."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import trio
+
+from examples.csv_sink import CSVSink
+from trio_batchmetrics import Batch, BatchMetricsCollector, BatchMetricsConfig, MetricEvent, collector
+from trio_batchmetrics._events import numbers
+from trio_batchmetrics.abc import SinkContext
+from trio_batchmetrics.sinks import ElasticsearchSink, InfluxDBSink, JSONLinesSink, SQLiteSink
+
+from .effort import Effort
+from .figures import Figure, Outcome, ratio
+from .recording import check_accepted
+from .series import requests
+from .timing import Contender, compete
+
+__all__ = ["http", "mixed", "run"]
+
+EVENTS = 2000
+"""Encoded per round."""
+
+CHUNK = 500
+"""The most that a sink is given at a time."""
+
+
+def http(metrics: BatchMetricsCollector) -> None:
+    """Record events of one kind."""
+    for request in requests(EVENTS):
+        metrics.record_http_request(*request)
+
+
+def mixed(metrics: BatchMetricsCollector) -> None:
+    """Record events of four kinds in turn."""
+    for number, (method, path, status, duration) in enumerate(requests(EVENTS)):
+        match number % 5:
+            case 0 | 1:
+                metrics.record_http_request(method, path, status, duration)
+            case 2:
+                metrics.record_backend_request("openai", "gpt-4", status == 200, duration)
+            case 3:
+                metrics.record_cache_metric("redis", "hit" if status == 200 else "miss")
+            case _:
+                metrics.record_counter("jobs", {"queue": path, "status": status}, 1)
+
+
+class _Chunks:
+    """What a sink is given to encode, recorded anew before each round, so that timestamps go on rising."""
+
+    def __init__(self, play: Callable[[BatchMetricsCollector], None]) -> None:
+        self.next: list[Batch] = []
+        self._play = play
+
+    async def refill(self) -> None:
+        async def keep(batch: Sequence[MetricEvent]) -> None:
+            assert isinstance(batch, Batch)  # noqa: S101 - what a function is given
+            self.next += [batch[start : start + CHUNK] for start in range(0, len(batch), CHUNK)]
+            await trio.lowlevel.checkpoint()
+
+        self.next.clear()
+        async with collector(BatchMetricsConfig(batch_size=CHUNK, buffer_size=EVENTS), sinks=[keep]) as metrics:
+            self._play(metrics)
+            await metrics.flush()
+            check_accepted(metrics)
+
+
+async def _encoding(sinks: dict[str, tuple[Any, Callable[[BatchMetricsCollector], None]]], seconds: float) -> Any:
+    contenders: list[Contender] = []
+    for name, (sink, play) in sinks.items():
+        chunks = _Chunks(play)
+        await chunks.refill()
+        sink.bind(SinkContext(run_id="0" * 32))
+        names = {"encode": sink.encode, "chunks": chunks.next}
+        loop = "for chunk in chunks"
+        contenders.append(Contender(name, "encode(chunk)", names, calls=EVENTS, loop=loop, after=chunks.refill))
+    return await compete(contenders, seconds)
+
+
+@contextmanager
+def _without_msgspec() -> Iterator[None]:
+    encode, numbers._encode = numbers._encode, None
+    try:
+        yield
+    finally:
+        numbers._encode = encode
+
+
+def _sinks() -> dict[str, tuple[Any, Callable[[BatchMetricsCollector], None]]]:
+    return {
+        "SQLite": (SQLiteSink("unused.sqlite3"), mixed),
+        "JSON lines": (JSONLinesSink("unused.jsonl"), mixed),
+        "CSV": (CSVSink("unused.csv"), mixed),
+        "lines, mixed": (InfluxDBSink("http://localhost:8086", database="d"), mixed),
+        "lines, one kind": (InfluxDBSink("http://localhost:8086", database="d"), http),
+        "NDJSON, mixed": (ElasticsearchSink("http://localhost:9200", index="metrics"), mixed),
+        "NDJSON, one kind": (ElasticsearchSink("http://localhost:9200", index="metrics"), http),
+    }
+
+
+async def _run(effort: Effort) -> Outcome:
+    rounds = await _encoding(_sinks(), effort.seconds)
+    with _without_msgspec():
+        without = await _encoding({name: sink for name, sink in _sinks().items() if name in ("SQLite", "JSON lines")}, 4)
+    targets = {"SQLite": (700, 900), "JSON lines": (900, 1300)}
+    figures = [
+        Figure(f"{name}: an event of mixed kinds encoded, ns{words}", min(found[name]), "", limits[at])
+        for name, limits in targets.items()
+        for at, (words, found) in enumerate((("", rounds), (" (without msgspec)", without)))
+    ]
+    lines, documents = ("lines, mixed", "lines, one kind"), ("NDJSON, mixed", "NDJSON, one kind")
+    figures += [
+        ratio("line protocol, an event of mixed kinds ÷ of one kind", rounds[lines[0]], rounds[lines[1]], 1.15),
+        ratio("NDJSON, an event of mixed kinds ÷ of one kind", rounds[documents[0]], rounds[documents[1]], 1.1),
+        ratio("a user's own sink that writes CSV ÷ the JSON lines sink", rounds["CSV"], rounds["JSON lines"], 1.2),
+    ]
+    return Outcome(figures)
+
+
+def run(effort: Effort) -> Outcome:
+    """Measure."""
+    return trio.run(_run, effort)

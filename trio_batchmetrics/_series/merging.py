@@ -1,0 +1,96 @@
+"""Adds the columns of a batch to series."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from .._events import OVERFLOW, Columns
+from .aggregations import Buckets
+from .columns import Column, ColumnIndex
+from .series import Series
+
+__all__ = ["Merging"]
+
+_OVERFLOWED = (tuple(OVERFLOW.items()),)
+"""The labels of events whose labels were lost already, in a bound instrument."""
+
+
+class Merging:
+    """Adds the columns of a batch to series. In Trio's thread; see :mod:`.store` for other threads."""
+
+    def __init__(self, index: ColumnIndex) -> None:
+        """Begin with nothing added.
+
+        Args:
+            index: where the columns of each class and name go.
+        """
+        self._index = index
+        self.overflowed: dict[str, int] = {}
+        """How many events of an instrument lost their labels to ``max_series``, by its name."""
+
+    def add(self, columns: Columns) -> dict[int, str]:
+        """Add the events of one class; return why some are refused, by position in the columns."""
+        return self._add_named(columns) if columns.schema.named else self._add_declared(columns)
+
+    def _add_declared(self, columns: Columns) -> dict[int, str]:
+        """Add events of a class with declared labels."""
+        timestamps, now = columns.timestamps, self._index.now
+        values = iter(columns.values)
+        refused: dict[int, str] = {}
+        for column in self._index.of_class(columns.schema):
+            series = [*map(column.known.__getitem__, columns.label_sets)]
+            family = column.family
+            family.updated = now
+            if column.measured:
+                family.aggregation.add(series, next(values), timestamps, now)
+            else:
+                family.aggregation.count(series, timestamps, now)
+            if found := self._look_after(column, columns, series):
+                refused |= found
+        return refused
+
+    def _add_named(self, columns: Columns) -> dict[int, str]:
+        """Add events that carry their instrument's name and their labels."""
+        names = columns.labels[0]
+        if names.count(names[0]) == len(names):
+            return self._add_name(columns, names[0])
+        by_name: dict[str, list[int]] = {}
+        for at, name in enumerate(names):
+            by_name.setdefault(name, []).append(at)
+        refused: dict[int, str] = {}
+        for name, places in by_name.items():
+            if found := self._add_name(columns.at(places), name):
+                refused |= {places[at]: reason for at, reason in found.items()}
+        return refused
+
+    def _add_name(self, columns: Columns, name: str) -> dict[int, str]:
+        """Add events of one instrument."""
+        schema, values, now = columns.schema, columns.values, self._index.now
+        column = self._index.of_name(schema, name, values)
+        series = [*map(column.known.__getitem__, columns.label_sets)]
+        family = column.family
+        family.updated = now
+        if schema.buckets and isinstance(family.aggregation, Buckets):
+            family.aggregation.add_counted(series, values, now)
+        else:
+            family.aggregation.add(series, values[0], columns.timestamps, now)
+        return self._look_after(column, columns, series)
+
+    def _look_after(self, column: Column, columns: Columns, series: Sequence[Series]) -> dict[int, str]:
+        """Count what overflowed, and bound what is remembered: label sets beyond the cap, the same in other orders.
+
+        Returns:
+            Which of these events are refused, by position, and why.
+        """
+        known, overflow = column.known, column.family.overflow
+        if overflow is not None and overflow.updated == self._index.now:
+            pairs = zip(columns.label_sets, series, strict=True)
+            count = sum([each is overflow and key[1:2] != _OVERFLOWED for key, each in pairs])
+            if count:
+                self.overflowed[column.name] = self.overflowed.get(column.name, 0) + count
+        refused: dict[int, str] = {}
+        if known.refuses:
+            refused = {at: each.refusal for at, each in enumerate(series) if each.refusal is not None}
+        if len(known) > self._index.remembered.max_each:
+            known.forget()
+        return refused
