@@ -6,6 +6,7 @@ Nothing here asks columns for anything: labels and values come from ``labels_of`
 from __future__ import annotations
 
 import contextlib
+import operator
 from collections.abc import Mapping, Sequence
 from datetime import timedelta
 from decimal import Decimal
@@ -97,7 +98,7 @@ _STAMPS: st.SearchStrategy[Any] = st.one_of(
     st.sampled_from([-1, 0, 1, 999_999_999, 10**9, -(10**9), 10**9 - 1, 1_795_489_500_999_999_999]),
     st.integers(-(2**60), 2**62),
 )
-_TAILS: st.SearchStrategy[Tail] = st.tuples(
+_TAILS: st.SearchStrategy[Any] = st.tuples(
     st.none() | st.dictionaries(st.sampled_from(["a", "k", "cache.type", 1]), _LABEL | st.text(max_size=3), max_size=3),
     st.none() | st.sampled_from([("trace", 1), ("trace", 2)]),
     st.none() | st.sampled_from(["other:1", "other:2", "third:1", "odd"]),
@@ -194,15 +195,16 @@ def known(rows: Sequence[Row], first: int = 0) -> list[Known]:
         tail = row.tail if isinstance(row, UnusualRow) else None
         if not _has_text(tail) or not is_valid(_with_class(row)):
             continue
-        event: Any = event_from(_with_class(row))
-        values = fields_of(event)
+        event = event_from(_with_class(row))
+        schema, values = event.__metric_schema__, fields_of(event)
+        assert schema is not None
         added, exemplar, event_id = tail or (None, None, None)
         found.append(
             Known(
                 type(event),
                 event_id or f"run:{first + len(found)}",
                 event.timestamp,
-                as_text(event.name) if event.__metric_schema__.named else None,
+                as_text(operator.attrgetter("name")(event)) if schema.named else None,
                 {**_texts(added), **labels_of(event)},
                 tuple(values.values()),
                 exemplar,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import tracemalloc
 from collections.abc import Iterator
+from itertools import pairwise
 from typing import Any
 
 import pytest
@@ -54,7 +55,22 @@ def test_lines_of_a_batch_are_those_of_its_events(drawn: list[Any]) -> None:
         assert json_lines(joined) == b"".join(wanted[middle:] + wanted + wanted[:middle])
 
 
-VALUES = [1e-5, 1e16, 1e22, 5e-324, -0.0, 0.0, 1e-4, 9999999999999998.0, 0.1, 1 / 3, -1e-5, -1e16, -123.456, 2**70]
+VALUES: list[Any] = [
+    1e-5,
+    1e16,
+    1e22,
+    5e-324,
+    -0.0,
+    0.0,
+    1e-4,
+    9999999999999998.0,
+    0.1,
+    1 / 3,
+    -1e-5,
+    -1e16,
+    -123.456,
+    2**70,
+]
 
 
 def test_floats_are_written_as_for_each_event() -> None:
@@ -90,7 +106,7 @@ def test_timestamps_are_divided_into_runs_within_a_second() -> None:
         assert [at for _, run in runs for at in range(len(stamps))[run]] == [*range(len(stamps))]
         for second, run in runs:
             assert {stamp // NS for stamp in stamps[run]} == {second}
-        assert all(one[0] != other[0] for one, other in zip(runs, runs[1:], strict=False))
+        assert all(one[0] != other[0] for one, other in pairwise(runs))
 
 
 @pytest.mark.parametrize("stamp", [10**30, -(10**30)])
@@ -165,7 +181,6 @@ def test_the_memory_of_texts_is_bounded_in_bytes(sets: int, text: str) -> None:
             events = [Counter("c", {"id": start + at, "k": text}, 1, timestamp=NOON) for at in range(100)]
             writer.lines(Batch(events))
             sizes.append(len(writer))
-        del events
         held, _ = tracemalloc.get_traced_memory()
     finally:
         tracemalloc.stop()

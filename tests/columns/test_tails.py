@@ -31,9 +31,10 @@ def hit(stamp: int, tail: Tail | None = None) -> Row:
 
 def test_columns_have_the_labels_the_exemplars_and_the_ids_of_tails() -> None:
     """Events without a tail have None in their place, and classes without one have no such column."""
+    labels: dict[Any, Any] = {"k": True, 1: 1.0, "list": [1], "none": None}
     rows: list[Row] = [
-        (CacheMetric, 1, "redis", "hit"),
-        hit(2, ({"k": True, 1: 1.0, "list": [1], "none": None}, ("trace", 1), "other:7")),
+        hit(1),
+        hit(2, (labels, ("trace", 1), "other:7")),
         (HealthCheck, 3, "db", True, 0.5),
         hit(4),
         hit(5, (None, None, "other:8")),
@@ -76,7 +77,8 @@ def test_events_that_differ_only_in_added_labels_have_different_label_sets() -> 
         ({"k": 1.0}, None, None),
         ({"k": "a", "l": "b"}, None, None),
     ]
-    for kind, values in ((CacheMetric, ("redis", "hit")), (Counter, ("c", {}, 1))):
+    some: list[tuple[Any, tuple[Any, ...]]] = [(CacheMetric, ("redis", "hit")), (Counter, ("c", {}, 1))]
+    for kind, values in some:
         rows: list[Row] = [UnusualRow((kind, 1, *values), tail) for tail in tails]
         rows += [UnusualRow((kind, 2, *values), (tail[0] if tail else {}, ("trace",), None)) for tail in tails]
         (columns,) = handed_over(rows).columns()

@@ -127,6 +127,10 @@ POINTS: list[tuple[Any, ...]] = [
     (2, 1.0, (math.nan,), (1, 1)),
     (3, 1.0, (1.0, math.nan), (1, 1, 1)),
     (3, 1.0, (2.0, 1.0), (1, 1, 1)),
+    (3, 1.0, (1.0, 1.0), (1, 1, 1)),
+    (5, 1.0, (1.0, 3.0, 2.0, 4.0), (1, 1, 1, 1, 1)),
+    (4, 1.0, (1.0, math.nan, 2.0), (1, 1, 1, 1)),
+    (3, 1.0, (1.0, 2), (1, 2)),
     (3, 1.0, (1.0,), (1, 1)),
     (1, 1.0, (1.0,), (2, -1)),
     (True, 1.0, (1.0,), (1, 0)),
@@ -155,10 +159,11 @@ async def test_a_large_batch_with_invalid_events_keeps_ids_in_order(autojump_clo
     async def sink(batch: Batch) -> None:
         found.append(batch)
 
-    wanted: list[tuple[type, str, float]] = []
+    wanted: list[tuple[type[MetricEvent], str, float]] = []
     async with collector(BatchMetricsConfig(batch_size=3000, buffer_size=10_000), sinks=[sink]) as metrics:
         for number in range(2345):
             bad = number % 97 in {5, 6} or 1100 <= number < 1180
+            made_of: tuple[type[MetricEvent], str, float]
             match number % 5:
                 case 0:
                     metrics.record_counter("c", {"id": number}, math.nan if bad else number)
@@ -179,7 +184,12 @@ async def test_a_large_batch_with_invalid_events_keeps_ids_in_order(autojump_clo
     run = batch.ids.run_id
     got = of_columns(batch)
     assert [each.id for each in got] == [f"{run}:{at}" for at in range(len(wanted))]
-    identified = {Counter: "id", Gauge: "id", HealthCheck: "backend", HttpRequest: "http.response.status_code"}
+    identified: dict[type[MetricEvent], str] = {
+        Counter: "id",
+        Gauge: "id",
+        HealthCheck: "backend",
+        HttpRequest: "http.response.status_code",
+    }
     assert [(each.kind, each.labels[identified[each.kind]], each.values[0]) for each in got] == wanted
 
 

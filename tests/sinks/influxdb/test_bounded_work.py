@@ -1,6 +1,7 @@
 """Reading a response takes a few milliseconds, and the sink's memory is bounded in bytes."""
 
 import json
+from itertools import chain
 from time import perf_counter, process_time
 from typing import Any
 
@@ -11,6 +12,7 @@ from trio_batchmetrics import Gauge
 from trio_batchmetrics._http import Response
 from trio_batchmetrics.sinks._influxdb.responses import receipt_for
 from trio_batchmetrics.sinks._influxdb.timestamps import Timestamps
+from trio_batchmetrics.sinks._influxdb.writer import LineWriter
 
 
 @pytest.mark.parametrize(
@@ -70,11 +72,12 @@ async def test_a_long_reason_shared_by_many_events_is_read_once() -> None:
 async def test_fewer_series_are_remembered_if_they_are_long() -> None:
     """So memory is bounded in bytes."""
     sink = FakeServer().sink()
+    writer: LineWriter = vars(sink)["_writer"]
     kept: list[int] = []
     for start in range(0, 10_000, 100):
         sink.encode([Gauge("m", {"a": f"{'x' * 8000}{number}"}, 1) for number in range(start, start + 100)])
-        heads: dict[Any, list[Any]] = vars(vars(sink)["_writer"].heads)["_heads"]
-        kept.append(sum(len(known) for of_class in heads.values() for known in of_class))
+        heads: dict[Any, list[Any]] = vars(writer.heads)["_heads"]
+        kept.append(sum(map(len, chain.from_iterable(heads.values()))))
     timestamps: Timestamps = vars(sink)["_timestamps"]
     chunks = vars(timestamps)["_chunks"]
     assert 10_000_000 < sum(len(head) for chunk in chunks for head in chunk.heads) < 21_000_000
