@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from importlib import import_module
 from typing import Any
 
 import trio
 
 from examples.csv_sink import CSVSink
 from trio_batchmetrics import Batch, BatchMetricsCollector, BatchMetricsConfig, MetricEvent, collector
-from trio_batchmetrics._events import numbers
 from trio_batchmetrics.abc import SinkContext
 from trio_batchmetrics.sinks import ElasticsearchSink, InfluxDBSink, JSONLinesSink, SQLiteSink
 
@@ -83,6 +83,7 @@ async def _encoding(sinks: dict[str, tuple[Any, Callable[[BatchMetricsCollector]
 
 @contextmanager
 def _without_msgspec() -> Iterator[None]:
+    numbers: Any = import_module("trio_batchmetrics._events.numbers")  # where a user simply has not installed it
     encode, numbers._encode = numbers._encode, None
     try:
         yield
@@ -105,7 +106,9 @@ def _sinks() -> dict[str, tuple[Any, Callable[[BatchMetricsCollector], None]]]:
 async def _run(effort: Effort) -> Outcome:
     rounds = await _encoding(_sinks(), effort.seconds)
     with _without_msgspec():
-        without = await _encoding({name: sink for name, sink in _sinks().items() if name in ("SQLite", "JSON lines")}, 4)
+        without = await _encoding(
+            {name: sink for name, sink in _sinks().items() if name in ("SQLite", "JSON lines")}, 4
+        )
     targets = {"SQLite": (700, 900), "JSON lines": (900, 1300)}
     figures = [
         Figure(f"{name}: an event of mixed kinds encoded, ns{words}", min(found[name]), "", limits[at])

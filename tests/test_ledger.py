@@ -20,7 +20,7 @@ from trio_batchmetrics._ledger.counters import SinkCounters, Verdict
 from trio_batchmetrics._ledger.ledger import Ledger
 from trio_batchmetrics._ledger.pending_batch import PendingBatch
 from trio_batchmetrics._ledger.stats import FlushReport
-from trio_batchmetrics._ledger.watermarks import FlushWaiter
+from trio_batchmetrics._ledger.flush_waiter import FlushWaiter
 
 EVENT, SERIES = ["e0", "e1", "e2"], ["s0", "s1"]
 

@@ -182,7 +182,6 @@ def test_ids_of_their_own_stay_with_their_events_in_slices_and_joined_slices() -
     assert len({*joined.ids}) == 12
 
 
-@pytest.mark.xfail(strict=True, reason="a slice with a step is read again from its rows, which have no tails")
 @pytest.mark.parametrize("part", [slice(None, None, 2), slice(None, None, -1)], ids=["every other", "reversed"])
 def test_a_slice_with_a_step_keeps_added_labels(part: slice) -> None:
     """They are labels of the event everywhere."""
@@ -234,7 +233,6 @@ def test_a_line_has_the_same_timestamp_whichever_serial_number_its_event_has() -
     assert stamp("even", 24) == 15
 
 
-@pytest.mark.xfail(strict=True, raises=ValueError, reason="the digits are converted to an int")
 def test_an_id_that_ends_in_very_many_digits_has_a_line() -> None:
     """Otherwise one such id makes its event impossible to write."""
     writer = LineWriter("influxdb3", SinkContext(), Timestamps())

@@ -227,7 +227,6 @@ class Posing(MetricEvent):
         return iter((3, 1, "redis", "hit"))
 
 
-@pytest.mark.xfail(strict=True, reason="the flush task iterates over events, and ends with the error")
 @pytest.mark.parametrize(
     "event", [Pair("gpt", 3), Pair([1], 3), Closed("gpt"), Posing("gpt")], ids=["pair", "list", "closed", "posing"]
 )

@@ -20,7 +20,7 @@
     bounds      the user's bucket bounds for histograms
     limits      the largest labels that a back-end accepts
     as_json     labels and measured fields of one event, and its JSON form
-    json_lines  the JSON form of whole batches, by column
+    documents   the JSON form of whole batches, by column
 
 Imports ``_exceptions`` and ``_reprs``. Recorders, series and sinks use it to read events; it does not know where an
 event waits or goes.
@@ -45,9 +45,9 @@ from .builtin import (
 from .columns import Columns, EventIds
 from .compiled import compiled_recorder, event_by_value
 from .declaring import label, measure, metric_event
+from .documents import JSONWriter, by_second, json_lines, json_writer, nanosecond_texts
 from .examining import checked
 from .invalid import InvalidError, InvalidEvents, not_an_event
-from .json_lines import JSONWriter, by_second, json_lines, json_writer, nanosecond_texts
 from .limits import LIMITS, Limits
 from .measured import fault_of, number
 from .numbers import as_float, float_texts, number_texts, padded_texts

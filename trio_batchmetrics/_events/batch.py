@@ -33,7 +33,7 @@ class Origin:
     classes: ClassNumbers = attrs.field(factory=lambda: ClassNumbers(dict(enumerate(BUILTIN))), repr=False)
     """The event classes, by their numbers in rows."""
     writers: dict[Any, Any] = attrs.field(factory=dict[Any, Any], repr=False)
-    """The JSON writers that sinks share, by their limits (:mod:`.json_lines`)."""
+    """The JSON writers that sinks share, by their limits (:mod:`.documents`)."""
 
 
 @tolerant_repr
@@ -135,7 +135,10 @@ class Batch(Sequence[MetricEvent]):
         """Return one event, or a batch of several."""
         if isinstance(index, slice):
             start, stop, step = index.indices(len(self._rows))
-            parts = self._parts_between(start, stop) if step == 1 else ()
+            if step == 1:
+                parts = self._parts_between(start, stop)
+            else:
+                parts = [part for at in range(start, stop, step) for part in self._parts_between(at, at + 1)]
             return Batch(self._rows[index], ids=self._ids[index], origin=self.origin, parts=parts)
         row = self._rows[index]
         if type(row) is tuple or type(row) is UnusualRow:

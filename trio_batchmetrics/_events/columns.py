@@ -25,6 +25,7 @@ Extra = tuple[Mapping[str, Any], Any]
 _NONE_GIVEN: Mapping[int, str] = {}
 
 
+@tolerant_repr
 class EventIds(Sequence[str]):
     """The permanent ids of some events, ``run_id:serial``. They are built on access.
 

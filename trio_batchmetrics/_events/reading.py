@@ -14,7 +14,7 @@ from functools import partial
 from itertools import chain
 from math import isfinite
 from operator import attrgetter
-from typing import Any, cast
+from typing import Any, cast, get_args
 
 import attrs
 
@@ -141,6 +141,8 @@ def reader_of(event_class: type[MetricEvent]) -> ClassReader | None:
 
 def declared_type(annotation: object) -> str:
     """Return which of the plain types a field is annotated with, ``None`` or not; otherwise ``str``."""
+    given = [each for each in get_args(annotation) if each is not type(None)]
+    annotation = given[0] if len(given) == 1 else annotation
     declared = annotation if isinstance(annotation, str) else getattr(annotation, "__name__", "")
     first: str = declared.split(" ")[0]
     return first if first in ("bool", "int") else "str"

@@ -51,10 +51,7 @@ def valid(
         first: the serial number of the first valid event.
         recorded: whether recorders made the rows; then a plain tuple shows that each label has its declared type.
     """
-    try:
-        transposed = [*zip(*rows, strict=False)] if rows and type(rows[0]) is tuple else []
-    except TypeError:  # an event, or an unusual row
-        transposed = []
+    transposed = [*zip(*rows, strict=False)] if {*map(type, rows)} == {tuple} else []
     if transposed:
         numbers = transposed[0]
         if numbers.count(numbers[0]) == len(rows):

@@ -14,7 +14,7 @@ from decimal import Decimal
 from gc import is_tracked
 from typing import Any, Generic, NoReturn, TypeVar, cast
 
-from .._reprs import type_name
+from .._reprs import tolerant_repr, type_name
 
 __all__ = [
     "LARGE",
@@ -66,6 +66,7 @@ LARGE = 1 << 63
 """An int from here on may have no text (``sys.set_int_max_str_digits``), so it is converted when it is validated."""
 
 
+@tolerant_repr
 class LabelValue:
     """A ``bool``, ``int`` or ``float`` among labels that would equal another value with a different text.
 

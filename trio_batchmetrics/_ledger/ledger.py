@@ -23,25 +23,24 @@ forgotten, and it holds even inside a signal handler that interrupts a transitio
 that other threads change is a ``SharedCount`` (:mod:`trio_batchmetrics._concurrency`), which needs no global
 interpreter lock.
 
-Events that were recorded together form a :class:`.PendingBatch`. With two or more event sinks, the batch keeps one byte
-per event, ``3 × (sinks that owe an outcome) + (the worst outcome so far)``, so one ``bytes.translate`` settles a range.
-Once every event sink has settled an event, series sinks may still owe an outcome until a push succeeds. Such events
-become counts in :mod:`.watermarks`: a back-end that is down for a day costs a few numbers, not a byte per event.
+Events that were recorded together form a :class:`.PendingBatch`; :mod:`.settling` settles them, and :mod:`.watermarks`
+counts those for which only series sinks still owe an outcome.
 """
 
 from __future__ import annotations
 
-from collections import Counter as Tally
 from collections import defaultdict
 from collections.abc import Callable, Collection, Sequence
 from datetime import datetime
 from typing import Any
 
-from .counters import DROPPED, FAILED, PROCESSED, SPOOLED, SinkCounters, Verdict
-from .pending_batch import MAX_EVENT_SINKS, NO_SINKS, SETTLING, PendingBatch, PendingBatches
+from .counters import DROPPED, FAILED, PROCESSED, SinkCounters, Verdict
+from .flush_waiter import FlushWaiter
+from .pending_batch import MAX_EVENT_SINKS, PendingBatch, PendingBatches
 from .recorded import Recorded
+from .settling import Settling
 from .stats import BatchMetricsStats, FlushReport
-from .watermarks import NO_GROUPS, FlushWaiter, Watermarks
+from .watermarks import Watermarks
 
 __all__ = ["Ledger"]
 
@@ -59,9 +58,9 @@ class Ledger:
             raise ValueError(f"sinks must include at most {MAX_EVENT_SINKS} event sinks (got {len(self._event_sinks)})")
         self.recorded: Recorded = Recorded()
         self._dropped: defaultdict[str, int] = defaultdict(int)
-        self._settled = [0, 0, 0]
         self.batches: PendingBatches = PendingBatches()
         self._watermarks = Watermarks(tuple(sink for sink in sinks if sink.series))
+        self._settling = Settling(self.batches, self._watermarks)
         self.batch_count: int = 0
         self.last_flush_time: datetime | None = None
 
@@ -169,7 +168,7 @@ class Ledger:
             for at in batch.refused:
                 batch.outcomes[at] += FAILED
         elif event_sinks == 0:
-            self._settle_range(batch, PROCESSED, 0, count)
+            self._settling.settle_all(batch, 0, count, PROCESSED)
 
     # -- handed over
 
@@ -190,63 +189,7 @@ class Ledger:
             sink.delivered += stop - start
         else:
             sink.settle(verdict, stop - start, reason)
-        if batch.outcomes is None:
-            self._settle_range(batch, verdict.outcome, start, stop)
-            return
-        settled = batch.outcomes[start:stop].translate(SETTLING[verdict.outcome])
-        batch.outcomes[start:stop] = settled
-        for at in batch.refused.keys() & range(start, stop) if batch.refused else ():
-            if settled[at - start] == FAILED:
-                settled[at - start] = 3  # counted here, as fewer sinks owe an outcome for it than for the other events
-                self._settle(batch, FAILED, (at,), batch.refused[at])
-        for outcome in (PROCESSED, SPOOLED, FAILED):
-            if count := settled.count(outcome):
-                same = count == stop - start
-                positions = (
-                    range(start, stop) if same else [start + at for at, of in enumerate(settled) if of == outcome]
-                )
-                self._settle(batch, outcome, positions)
-
-    def _settle_range(self, batch: PendingBatch, outcome: int, start: int, stop: int) -> None:
-        """Settle the events ``start:stop``, all of which every event sink has settled with the same outcome."""
-        refused = batch.refused.keys() & range(start, stop) if batch.refused else ()
-        for at in refused:
-            self._settle(batch, FAILED, (at,), batch.refused[at])
-        if len(refused) < stop - start:
-            positions = [at for at in range(start, stop) if at not in refused] if refused else range(start, stop)
-            self._settle(batch, outcome, positions)
-
-    def _settle(
-        self,
-        batch: PendingBatch,
-        outcome: int,
-        positions: Sequence[int],
-        refused_by: frozenset[SinkCounters] = NO_SINKS,
-    ) -> None:
-        """Settle events that every event sink has settled. The outcome is final unless series sinks still owe one."""
-        outcome, count = max(outcome, batch.at_least), len(positions)
-        owing = batch.owing
-        if owing:
-            owing = frozenset([s for s in owing if s.pushed_through < batch.number and s not in refused_by])
-        batch.settled += count
-        if owing and batch.groups:
-            self._owe_by_group(batch, owing, outcome, positions)
-        elif owing:
-            self._watermarks.section_of(batch.number).owe(owing, outcome, count)
-        else:
-            self._settled[outcome] += count
-            self._watermarks.settle(batch.number, outcome, count)
-        if batch.settled == batch.size:
-            self.batches.pending.pop(batch.number, None)
-
-    def _owe_by_group(
-        self, batch: PendingBatch, owing: frozenset[SinkCounters], outcome: int, positions: Sequence[int]
-    ) -> None:
-        columns = [batch.groups[sink] for sink in self._watermarks.by_group(owing)]
-        section = self._watermarks.section_of(batch.number)
-        keys = zip(*([column[at] for at in positions] for column in columns), strict=True)
-        for groups, count in (Tally(keys) if columns else {NO_GROUPS: len(positions)}).items():
-            section.owe(owing, outcome, count, groups)
+        self._settling.settle(batch, start, stop, verdict.outcome)
 
     # -- pushes
 
@@ -270,11 +213,8 @@ class Ledger:
         refused = sum(sink.snapshot_groups[group] for group in rejected)
         sink.delivered += sink.in_snapshot - refused
         sink.rejected += refused
-        if refused:
-            for batch in self._unsettled_in_snapshot(sink):
-                for at, group in enumerate(batch.groups.get(sink, ())):
-                    if group in rejected:
-                        batch.refuse(at, sink)
+        for batch in self.batches.in_snapshot(sink) if refused else ():
+            batch.refuse_groups(sink, rejected)
         self._end_push(sink, self._watermarks.pushed(sink, rejected))
 
     def push_failed(self, sink: SinkCounters, reason: str) -> None:
@@ -285,21 +225,14 @@ class Ledger:
             reason: why they failed.
         """
         sink.settle(Verdict.FAILED, sink.in_snapshot, reason)
-        for batch in self._unsettled_in_snapshot(sink):
-            if sink in batch.owing:
-                batch.at_least = FAILED
+        for batch in self.batches.in_snapshot(sink):
+            batch.at_least = FAILED if sink in batch.owing else batch.at_least
         self._end_push(sink, self._watermarks.pushed(sink, failed=True))
-
-    def _unsettled_in_snapshot(self, sink: SinkCounters) -> list[PendingBatch]:
-        """Return the batches in the last snapshot that event sinks have not settled yet."""
-        covered = range(sink.pushed_through + 1, sink.snapshot_through + 1)
-        return [batch for batch in self.batches.pending.values() if batch.number in covered]
 
     def _end_push(self, sink: SinkCounters, final: Sequence[int]) -> None:
         sink.in_snapshot = 0
         sink.snapshot_groups.clear()
-        for outcome, count in enumerate(final):
-            self._settled[outcome] += count
+        self._settling.finish(final)
         self._watermarks.notify()
 
     # -- flushes
@@ -334,7 +267,7 @@ class Ledger:
         if excess := self.recorded.excess:
             self._dropped["buffer_full"] += excess
             self.recorded.released += excess
-        self._settled[FAILED] += self.pending
+        self._settling.counts[FAILED] += self.pending
         self.batches.clear()
         self.recorded.release_all()
         self._watermarks.fail_rest(self.batches.sealed_events)
@@ -357,7 +290,7 @@ class Ledger:
         """
         # Read against the direction of flow: an event from another thread is never seen at a sink before its recording.
         sinks = {sink.name: sink.snapshot() for sink in self.sinks}
-        processed, spooled, failed = self._settled
+        processed, spooled, failed = self._settling.counts
         recorded, dropped = self.recorded.snapshot(self._dropped)
         return BatchMetricsStats(
             total_events=recorded,

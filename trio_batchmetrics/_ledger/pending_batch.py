@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Any
 
 import trio
@@ -120,6 +120,12 @@ class PendingBatch:
         if self.outcomes is not None and (value := self.outcomes[at]) >= 3:
             self.outcomes[at] = value - value % 3 + FAILED
 
+    def refuse_groups(self, counters: SinkCounters, groups: Collection[int]) -> None:
+        """Note that a series sink's push has refused the events of some groups."""
+        for at, group in enumerate(self.groups.get(counters, ())):
+            if group in groups:
+                self.refuse(at, counters)
+
     def group(self, counters: SinkCounters, groups: Sequence[int]) -> None:
         """Note the groups to which a series sink's events belong."""
         if not self.groups:
@@ -183,6 +189,11 @@ class PendingBatches:
         """Forget a batch once every one of its events is settled."""
         if batch.settled == batch.size and batch.sealed:
             self.pending.pop(batch.number, None)
+
+    def in_snapshot(self, sink: SinkCounters) -> list[PendingBatch]:
+        """Return the batches in a series sink's last snapshot that event sinks have not settled yet."""
+        covered = range(sink.pushed_through + 1, sink.snapshot_through + 1)
+        return [batch for batch in self.pending.values() if batch.number in covered]
 
     def clear(self) -> None:
         """Seal all open batches and forget every batch. Called at the end."""

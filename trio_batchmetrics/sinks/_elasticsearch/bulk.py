@@ -14,6 +14,7 @@ an event costs a look-up, and otherwise steps in C.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from functools import lru_cache
 
@@ -102,5 +103,6 @@ def _document_ids(ids: EventIds) -> list[str]:
     found: list[str] = []
     for event_id in ids:
         run_id, _, serial = event_id.rpartition(":")
-        found.append(f"{run_id}-{int(serial):0{_DIGITS}d}" if serial.isdecimal() else event_id)
+        is_number = serial.isascii() and serial.isdecimal()
+        found.append(json.dumps(f"{run_id}-{serial.zfill(_DIGITS)}" if is_number else event_id)[1:-1])
     return found

@@ -47,6 +47,9 @@ _LINES = 1 << 16
 _OTHER_RUNS = 10_000
 """Maximum number of other runs that are remembered."""
 
+_DIGITS = 19
+"""The most digits of a serial number of another run."""
+
 _RUN = 1 << 64
 """The multiplier of another run's number: the serial numbers of its events are below it."""
 
@@ -193,7 +196,7 @@ class Timestamps:
         if given is None:
             return serial
         run, _, its_serial = given.rpartition(":")
-        if not its_serial.isdecimal():
+        if not (its_serial.isascii() and its_serial.isdecimal() and len(its_serial) <= _DIGITS):
             run, its_serial = given, "0"
         if run not in self._other_runs:
             if len(self._other_runs) >= _OTHER_RUNS:

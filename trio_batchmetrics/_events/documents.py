@@ -157,7 +157,7 @@ class JSONWriter:
         """Return whether to keep a text; count it if so."""
         if len(written) > _KEPT_MAX_TEXT:
             return False
-        self._kept_bytes += 2 * len(written) + _OVERHEAD
+        self._kept_bytes += 2 * (len(written) if written.isascii() else 4 * len(written)) + _OVERHEAD
         return True
 
 
