@@ -150,7 +150,7 @@ def test_all_sinks_of_a_collector_share_what_is_kept() -> None:
     tight = Limits(label_value_bytes=3)
     assert context.json_writer(tight) is context.json_writer(Limits(label_value_bytes=3))
     assert context.json_writer(tight) is not context.json_writer()
-    batch = Batch([Counter("c", {"k": "long"}, 1, timestamp=1)], origin=context.origin)
+    batch = Batch([Counter("c", {"k": "long"}, 1, timestamp=1)], origin=context._origin)
     before = len(context.json_writer())
     assert json_lines(batch) == one_by_one(batch, STATIC)
     assert len(context.json_writer()) > before
@@ -208,4 +208,4 @@ def test_texts_of_labels_and_of_documents_are_bounded_together(monkeypatch: pyte
 
 def test_the_collectors_origin_is_that_of_its_batches() -> None:
     """Static labels are in the lines without being given."""
-    assert handed_over([(CacheMetric, 1, "redis", "hit")]).origin is ORIGIN
+    assert handed_over([(CacheMetric, 1, "redis", "hit")])._origin is ORIGIN

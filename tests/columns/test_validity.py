@@ -42,7 +42,7 @@ def test_exactly_the_invalid_events_are_left_out(first: list[Any], second: list[
     for drawn in (first, second):
         rows = made(drawn)
         notes: list[InvalidError] = []
-        kept, ids, columns = valid([*rows], notes.append, classes=handed_over([]).origin.classes, first=serial)
+        kept, ids, columns = valid([*rows], notes.append, classes=handed_over([])._origin.classes, first=serial)
         wanted = known(rows, serial)
         assert len(kept) == len(wanted)
         assert len(notes) == len(rows) - len(kept)

@@ -17,7 +17,7 @@ from .schema import MetricEvent
 from .validation import columns_of
 from .values import ReadOnlyDict
 
-__all__ = ["Batch", "Origin", "join", "rows_of"]
+__all__ = ["Batch", "Origin", "join", "origin_of", "rows_of"]
 
 _TIMESTAMP = itemgetter(1)
 
@@ -49,7 +49,7 @@ class Batch(Sequence[MetricEvent]):
         (2, {'CacheMetric': 2}, 'miss')
     """
 
-    __slots__ = ("_columns", "_ids", "_parts", "_rows", "_timestamps", "origin")
+    __slots__ = ("_columns", "_ids", "_origin", "_parts", "_rows", "_timestamps")
 
     def __init__(
         self,
@@ -71,9 +71,8 @@ class Batch(Sequence[MetricEvent]):
             parts: the batches, with start and stop, that these events are the slices of. For the library.
         """
         self._rows: list[Row] = events if isinstance(events, list) else list(events)
-        self.origin: Origin = Origin() if origin is None else origin
-        """What all batches of one collector share. For the library."""
-        self._ids: EventIds = EventIds(self.origin.run_id, range(len(self._rows))) if ids is None else ids
+        self._origin: Origin = Origin() if origin is None else origin
+        self._ids: EventIds = EventIds(self._origin.run_id, range(len(self._rows))) if ids is None else ids
         self._columns: Sequence[Columns] | None = columns
         self._parts: Sequence[tuple[Batch, int, int]] = parts
         self._timestamps: Sequence[int] | None = None
@@ -100,7 +99,7 @@ class Batch(Sequence[MetricEvent]):
             if self._parts:
                 self._columns = _columns_of_parts(self._parts, self._ids)
             else:
-                self._columns = columns_of(self._rows, self._ids, self.origin.classes)
+                self._columns = columns_of(self._rows, self._ids, self._origin.classes)
         return self._columns
 
     @property
@@ -139,10 +138,10 @@ class Batch(Sequence[MetricEvent]):
                 parts = self._parts_between(start, stop)
             else:
                 parts = [part for at in range(start, stop, step) for part in self._parts_between(at, at + 1)]
-            return Batch(self._rows[index], ids=self._ids[index], origin=self.origin, parts=parts)
+            return Batch(self._rows[index], ids=self._ids[index], origin=self._origin, parts=parts)
         row = self._rows[index]
         if type(row) is tuple or type(row) is UnusualRow:
-            row = self._rows[index] = event_of(row, self.origin.classes)
+            row = self._rows[index] = event_of(row, self._origin.classes)
         return cast("MetricEvent", row)
 
     def _parts_between(self, start: int, stop: int) -> Sequence[tuple[Batch, int, int]]:
@@ -177,7 +176,7 @@ class Batch(Sequence[MetricEvent]):
 
     def kinds(self) -> dict[str, int]:
         """Count the events by kind: class name to count, sorted by name."""
-        classes = self.origin.classes
+        classes = self._origin.classes
         counts = Counter(class_of(row, classes).__name__ for row in self._rows)
         return dict(sorted(counts.items()))
 
@@ -212,7 +211,7 @@ def join(parts: Sequence[tuple[Batch, int, int]]) -> Batch:
     if len(parts) == 1:
         batch, start, stop = parts[0]
         return batch if start == 0 and stop == len(batch) else batch[start:stop]
-    origin = parts[0][0].origin
+    origin = origin_of(parts[0][0])
     rows = [row for batch, start, stop in parts for row in batch._rows[start:stop]]  # pyright: ignore[reportPrivateUsage]
     ids = [batch.ids[start:stop] for batch, start, stop in parts]
     given = {serial: event_id for each in ids for serial, event_id in each.given.items()}
@@ -223,3 +222,8 @@ def join(parts: Sequence[tuple[Batch, int, int]]) -> Batch:
 def rows_of(batch: Batch) -> list[Row]:
     """Return a batch's rows: its own list, not a copy. For the library."""
     return batch._rows  # pyright: ignore[reportPrivateUsage]
+
+
+def origin_of(batch: Batch) -> Origin:
+    """Return what a batch shares with the others of its collector. For the library."""
+    return batch._origin  # pyright: ignore[reportPrivateUsage]

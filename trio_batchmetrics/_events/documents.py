@@ -10,7 +10,7 @@ A document is ``"@timestamp"``, then a *head* from ``"kind"`` up to where the fi
 
 The head depends only on the class and the labels, so it is kept, by label set. If an event has one field, its name is
 part of the head. Timestamps are written per second. So an event costs a look-up, and otherwise steps in C. All sinks of
-a collector share what is kept (``Batch.origin``), which is bounded by its size.
+a collector share what is kept, which is bounded by its size.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from operator import add
 from typing import Any
 
 from .as_json import compact_json, rfc3339
-from .batch import Batch, Origin
+from .batch import Batch, Origin, origin_of
 from .columns import Columns
 from .limits import Limits
 from .numbers import float_texts, padded_texts
@@ -238,7 +238,7 @@ def json_lines(batch: Batch, limits: Limits | None = None) -> bytes:
         >>> json_lines(Batch([CacheMetric("redis", "hit", timestamp=0)])).decode().split(',"labels"')[0]
         '{"@timestamp":"1970-01-01T00:00:00.000000000Z","kind":"CacheMetric"'
     """
-    return json_writer(batch.origin, limits).lines(batch)
+    return json_writer(origin_of(batch), limits).lines(batch)
 
 
 @lru_cache(maxsize=256)

@@ -15,16 +15,14 @@ from there on is one method here, which moves n events from one state to another
                                         else spooled if any spooled it, else processed
     anything pending at the end → failed                    (:meth:`Ledger.fail_rest`)
 
-Counters only grow, and each transition is one increment of one counter. *Pending* is derived: recorded minus settled.
-The equation ``total == processed + dropped + failed + spooled + pending`` therefore can't break because an update was
-forgotten, and it holds even inside a signal handler that interrupts a transition. The same is true of each sink.
+Counters only grow, and each transition increments one counter. *Pending* is derived: recorded minus settled. Therefore
+no forgotten update can break ``total == processed + dropped + failed + spooled + pending``, which holds even inside a
+signal handler that interrupts a transition. The same is true of each sink.
 (CPython runs signal handlers and switches threads after calls, at function entry and at backward jumps, so
 ``counts[reason] += n`` on a ``defaultdict`` is one step. ``counts[reason] = counts.get(reason, 0) + n`` isn't.) A count
-that other threads change is a ``SharedCount`` (:mod:`trio_batchmetrics._concurrency`), which needs no global
-interpreter lock.
+that other threads change is a ``SharedCount``, which needs no global interpreter lock.
 
-Events that were recorded together form a :class:`.PendingBatch`; :mod:`.settling` settles them, and :mod:`.watermarks`
-counts those for which only series sinks still owe an outcome.
+Events recorded together form a :class:`.PendingBatch`, which :mod:`.settling` settles event by event.
 """
 
 from __future__ import annotations

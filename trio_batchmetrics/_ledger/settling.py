@@ -1,9 +1,9 @@
 """Settles events that were handed over: each gets the worst outcome of all sinks, once all of them have reported it.
 
-With two or more event sinks, a batch keeps one byte per event, ``3 × (sinks that owe an outcome) + (the worst outcome so
-far)``, so one ``bytes.translate`` settles a range. Once every event sink has settled an event, series sinks may still owe
-an outcome until a push succeeds. Such events become counts in :mod:`.watermarks`: a back-end that is down for a day costs
-a few numbers, not a byte per event.
+With two or more event sinks, a batch keeps one byte per event, ``3 × (sinks that owe an outcome) + (the worst outcome
+so far)``, so one ``bytes.translate`` settles a range. Once every event sink has settled an event, series sinks may
+still owe an outcome until a push succeeds. Such events become counts in :mod:`.watermarks`: a back-end that is down for
+a day costs a few numbers, not a byte per event.
 """
 
 from __future__ import annotations

@@ -37,10 +37,9 @@ class SinkContext:
     """Declared instruments by name: their kind, unit, description and bounds. See ``Measure.of_kind``."""
     bound: Sequence[tuple[Measure, Mapping[str, Any]]] = ()
     """The bound instruments created so far, with their labels; it only grows."""
-    origin: Origin = attrs.field(
+    _origin: Origin = attrs.field(
         default=attrs.Factory(lambda self: Origin(self.run_id, self.static_labels), takes_self=True), repr=False
     )
-    """What all batches of the collector share. For the library."""
     hand_over: Callable[[], Awaitable[None]] | None = None
     """Collects the bound instruments, and returns once everything recorded before the call is merged; to be called in
     Trio's thread, while the block is open. None: there is no collector."""
@@ -51,4 +50,4 @@ class SinkContext:
         Args:
             limits: the largest labels that are accepted; events that exceed one make it raise. None: any.
         """
-        return json_writer(self.origin, limits)
+        return json_writer(self._origin, limits)
