@@ -128,12 +128,10 @@ class Ledger:
         """
         sink.merged_through = batch.number
         if count > len(refused):
-            sink.unpushed += count - len(refused)
             batch.owing |= {sink}
             if sink.by_group:
                 batch.group(sink, groups)
-                sink.unpushed_groups.update(groups)
-                sink.unpushed_groups.subtract([groups[at] for at in refused])
+            sink.merge(count - len(refused), [group for at, group in enumerate(groups) if at not in refused])
         if refused:
             self._refuse(sink, batch, refused)
 
@@ -193,12 +191,7 @@ class Ledger:
 
     def begin_push(self, sink: SinkCounters) -> None:
         """Note that a snapshot is being taken, which contains everything the sink has merged."""
-        sink.snapshots += 1
-        sink.in_snapshot += sink.unpushed
-        sink.unpushed = 0
-        if sink.by_group:
-            sink.snapshot_groups.update(sink.unpushed_groups)
-            sink.unpushed_groups.clear()
+        sink.begin_push()
         self._watermarks.begin_push(sink)
 
     def pushed(self, sink: SinkCounters, rejected: Collection[int] = ()) -> None:
