@@ -70,9 +70,8 @@ class Hold:
         self._sink = weakref.ref(sink)
         self._claim = _claim_on(sink)
 
-    @property
-    def lasts(self) -> bool:
-        """Whether the same collector still holds the sink.
+    def still_lasts(self) -> bool:
+        """Return whether the same collector still holds the sink.
 
         It no longer does once its block was left, if it failed to open, or if it was garbage-collected without being
         left.

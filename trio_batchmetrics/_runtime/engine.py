@@ -28,6 +28,7 @@ from .._delivery import EventDelivery, RoomSignal, SeriesDelivery
 from .._events import InvalidEvents, Origin, ReadOnlyDict, text
 from .._ledger import BatchMetricsStats, FlushReport, Ledger, LossReporter, SinkCounters, warn
 from .._recording import Host, Instruments
+from .._ownership import Hold
 from ..abc import EventSink, SinkContext
 from .collection import Collection
 from .flush_task import FlushTask
@@ -106,7 +107,7 @@ class Engine:
         report = self._reporter.notify
         for one, sink in zip(counters, sinks.values(), strict=True):
             if self.config.enabled:
-                sink.bind(context)
+                sink.bind(attrs.evolve(context, is_open=Hold(sink).still_lasts))
             if one.series:
                 self._series_sinks.append(SeriesDelivery(sink, one, self.ledger, run_id=run_id, report=report))
             else:

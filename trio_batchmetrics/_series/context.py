@@ -13,6 +13,10 @@ from .._reprs import tolerant_repr
 __all__ = ["SinkContext"]
 
 
+def _always() -> bool:
+    return True
+
+
 @tolerant_repr
 @attrs.frozen(kw_only=True)
 class SinkContext:
@@ -40,6 +44,9 @@ class SinkContext:
     _origin: Origin = attrs.field(
         default=attrs.Factory(lambda self: Origin(self.run_id, self.static_labels), takes_self=True), repr=False
     )
+    is_open: Callable[[], bool] = _always
+    """Returns whether the sink still belongs to the collector: not once its block was left, or if it failed to open or
+    was garbage-collected. Callable in any thread."""
     hand_over: Callable[[], Awaitable[None]] | None = None
     """Collects the bound instruments, and returns once everything recorded before the call is merged; to be called in
     Trio's thread, while the block is open. None: there is no collector."""

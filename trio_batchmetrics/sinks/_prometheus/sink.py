@@ -17,7 +17,6 @@ from typing import Any
 
 import trio
 
-from ..._ownership import Hold
 from ...abc import (
     ConfigError,
     Limits,
@@ -107,7 +106,7 @@ class PrometheusSink(SeriesSink[None]):
         self._expire_after = None if expire_after is None else _nanoseconds("expire_after", expire_after)
         self._membership: RegistryCollector | None = None
         self._open = False
-        self._hold = Hold(self)
+        self._is_held: Callable[[], bool] = self.context.is_open
         self._page = Page(None, time.monotonic_ns, None)
         self._freshness: SharedHandOver | None = None
         self._run: object = None
@@ -116,7 +115,7 @@ class PrometheusSink(SeriesSink[None]):
         """Start without series, and join the registry, if there is one."""
         page = Page(context, _clock(), self._expire_after, limits=self._limits)
         was_open, self._open = self._open, True
-        self._hold = Hold(self)
+        self._is_held = context.is_open
         if self._registry is not None:
             membership = RegistryCollector.of(self._registry, self._client)
             try:
@@ -151,7 +150,7 @@ class PrometheusSink(SeriesSink[None]):
     @property
     def is_open(self) -> bool:
         """Whether its collector is open; if another sink kept it from opening, it isn't."""
-        return self._open and self._hold.lasts
+        return self._open and self._is_held()
 
     @property
     def left_out(self) -> int:
