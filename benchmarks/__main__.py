@@ -10,6 +10,7 @@ from time import perf_counter
 from rich.console import Console
 
 from . import (
+    blocking,
     bulk,
     clients,
     draining,
@@ -38,6 +39,7 @@ BENCHMARKS: Mapping[str, Callable[[Effort], Outcome]] = {
     "draining": draining.run,
     "series": series.run,
     "scraping": scraping.run,
+    "blocking": blocking.run,
     "line_protocol": line_protocol.run,
     "bulk": bulk.run,
     "encoding": encoding.run,

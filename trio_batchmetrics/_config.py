@@ -136,8 +136,8 @@ class BatchMetricsConfig:
     2000 is the limit of OpenTelemetry's metrics SDK specification ("Cardinality limits")."""
 
     max_instruments: int = attrs.field(default=1000, validator=_whole(1))
-    """The maximum number of instruments in each series sink, and of names of bound instruments. Of further ones, a series
-    sink rejects the events, and updates of bound instruments are dropped (``too_many_instruments``).
+    """The maximum number of instruments in each series sink, and of names of bound instruments. Of further ones, a
+    series sink rejects the events, and updates of bound instruments are dropped (``too_many_instruments``).
 
     Names are meant to be few and fixed: 1000 leaves room for every instrument of a large application, and takes a few
     megabytes."""

@@ -9,11 +9,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
+from types import GeneratorType
 from typing import Any
 
 import trio
 
-from .._concurrency import Turn
+from .._concurrency import Turn, in_steps
 from .._events import Batch
 from .._ledger import Ledger, PendingBatch, SinkCounters
 from ..abc import Payload, Receipt, SeriesSink
@@ -168,12 +169,23 @@ class SeriesDelivery(Delivery):
         key = f"{self._run_id}-{self.counters.name}-{self.counters.snapshots}"
         self._ledger.begin_push(self.counters)
         try:
-            snapshot = self._sink.snapshot()
+            parts = await self._snapshot()
         except Exception as exc:  # noqa: BLE001 - the sink's own failure, handled like a failure of send
             await trio.lowlevel.checkpoint()
             return Receipt.retried(error=f"snapshot: {describe(exc)}")
         items = 0 if self._store is None else self._store.listed
-        return await self._attempts.attempt(Payload(Batch([]), (snapshot,), key), items)
+        return await self._attempts.attempt(Payload(Batch([]), parts, key), items)
+
+    async def _snapshot(self) -> tuple[Any, ...]:
+        """Return the parts of a snapshot. The run loop gets a turn between two of them after a millisecond.
+
+        Events may be merged then; they count with the next push, whether or not this one has them already.
+
+        Raises:
+            Exception: of any kind, from the sink.
+        """
+        snapshot = self._sink.snapshot()
+        return tuple(await in_steps(snapshot)) if isinstance(snapshot, GeneratorType) else (snapshot,)
 
 
 def _positions(refused: Any, start: int, size: int) -> dict[int, str]:

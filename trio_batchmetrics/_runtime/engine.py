@@ -27,8 +27,8 @@ from .._config import BatchMetricsConfig
 from .._delivery import EventDelivery, RoomSignal, SeriesDelivery
 from .._events import InvalidEvents, Origin, ReadOnlyDict, text
 from .._ledger import BatchMetricsStats, FlushReport, Ledger, LossReporter, SinkCounters, warn
-from .._recording import Host, Instruments
 from .._ownership import Hold
+from .._recording import Host, Instruments
 from ..abc import EventSink, SinkContext
 from .collection import Collection
 from .flush_task import FlushTask

@@ -29,7 +29,7 @@ class SinkContext:
     max_series: int = 2000
     """Maximum number of distinct label sets per instrument."""
     max_instruments: int = 1000
-    """Maximum number of instruments in a series sink; events of further ones are rejected (``too_many_instruments``)."""
+    """Maximum number of instruments in a series sink; events of others are rejected (``too_many_instruments``)."""
     bounds: Mapping[str, tuple[float, ...]] = attrs.field(factory=dict[str, tuple[float, ...]])
     """Histogram bucket bounds by instrument name; they override the declared ones."""
     run_id: str = ""

@@ -1,7 +1,7 @@
 """Which events were merged into which series: what a push needs that rejects some series.
 
-Events merged into the same series are one *group*. The ledger counts pending events by group, so if the back-end refuses
-a series, exactly the events of its groups are rejected.
+Events merged into the same series are one *group*. The ledger counts pending events by group, so if the back-end
+refuses a series, exactly the events of its groups are rejected.
 """
 
 from __future__ import annotations

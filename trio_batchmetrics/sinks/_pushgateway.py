@@ -5,15 +5,13 @@ from __future__ import annotations
 import re
 import time
 from base64 import urlsafe_b64encode
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Literal, Unpack
 
 import trio
 
-from .._events import MetricEvent
-from .._exceptions import ConfigError
 from .._http import HTTPSink, NoResponseError, SeriesSettings, push_receipt_from, receipt_from
-from ..abc import Payload, Receipt, SeriesSink, SinkContext
+from ..abc import ConfigError, MetricEvent, Payload, Receipt, SeriesSink, SinkContext, joined
 from ._prometheus.page import Page
 
 __all__ = ["PushgatewaySink"]
@@ -121,14 +119,15 @@ class PushgatewaySink(HTTPSink, SeriesSink[bytes]):
         """Add events to the series; return the reasons for those that are refused, by position."""
         return self._page.merge(events)
 
-    def snapshot(self) -> bytes:
-        """Return a snapshot of every series, in text format 0.0.4, without timestamps: the Pushgateway accepts none."""
-        return self._page.write(openmetrics=False)
+    def snapshot(self) -> Iterator[bytes]:
+        """Yield every series, some at a time, in text format 0.0.4; the Pushgateway accepts no timestamps."""
+        return self._page.pieces(openmetrics=False)
 
     async def send(self, payload: Payload[bytes]) -> Receipt:
         """Push once."""
+        body = await joined(payload.parts)
         try:
-            answer = await self.server.request(self._method, self._path, payload.parts[0], content_type=_CONTENT_TYPE)
+            answer = await self.server.request(self._method, self._path, body, content_type=_CONTENT_TYPE)
         except NoResponseError as exc:
             return exc.receipt
         return push_receipt_from(answer, self.server)

@@ -100,20 +100,6 @@ class HeadMaker:
             known = self._heads[key] = [Heads(self._maker(schema, "", ["count", "sum", *bucket_names(bounds)]))]
         return known[0]
 
-    def series(self, name: str, bounds: tuple[float, ...] | None) -> Heads:
-        """Return the heads of the series of an instrument, by pairs of label and text.
-
-        Args:
-            name: the instrument's name.
-            bounds: a histogram's bucket bounds; None for other kinds.
-        """
-        key = (name, bounds)
-        known = self._heads.get(key)
-        if known is None:
-            fields = ["value"] if bounds is None else ["count", "sum", *bucket_names(bounds)]
-            known = self._heads[key] = [Heads(lambda pairs: self.head(name, pairs, fields))]
-        return known[0]
-
     def forget(self) -> None:
         """Forget all, should there be too much: label sets beyond the cap, the same in other orders, long ones."""
         many = sum(len(heads) for known in self._heads.values() for heads in known) > self._most

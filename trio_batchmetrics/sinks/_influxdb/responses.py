@@ -34,7 +34,7 @@ from typing import Any, cast
 import attrs
 
 from ..._http import Endpoint, Response, receipt_from
-from ...abc import MetricEvent, Receipt
+from ...abc import Receipt, Schema
 
 __all__ = ["lines_of", "receipt_for"]
 
@@ -89,7 +89,7 @@ class _Sent:
 
 
 def receipt_for(
-    answer: Response, server: Endpoint, body: bytes, events: Sequence[MetricEvent]
+    answer: Response, server: Endpoint, body: bytes, events: Sequence[object]
 ) -> tuple[Receipt, frozenset[int]]:
     """Return the receipt that a response means, and the events to keep apart from the others in the next requests.
 
@@ -113,7 +113,7 @@ def receipt_for(
 
 
 def _about_lines(
-    answer: Response, server: Endpoint, body: bytes, events: Sequence[MetricEvent], plain: Receipt
+    answer: Response, server: Endpoint, body: bytes, events: Sequence[object], plain: Receipt
 ) -> tuple[Receipt, frozenset[int]]:
     error, data = _read(answer)
     if _TOO_BIG.search(error):
@@ -135,7 +135,7 @@ def _about_lines(
     return Receipt.split(rejected=reasons, error=plain.error, in_doubt=True), frozenset(reasons)
 
 
-def lines_of(items: Collection[int], body: bytes, events: Sequence[MetricEvent]) -> bytes:
+def lines_of(items: Collection[int], body: bytes, events: Sequence[object]) -> bytes:
     """Return the lines of some events, by position, from a body with the lines of all of them."""
     sent = _sent(body, events) or _Sent((), ())
     chosen = {*items}
@@ -245,11 +245,11 @@ def _dropped(error: str) -> tuple[str, int] | None:
     return (reason.rstrip(" "), int(count)) if mark and count.isascii() and count.isdigit() else None
 
 
-def _sent(body: bytes, events: Sequence[MetricEvent]) -> _Sent | None:
+def _sent(body: bytes, events: Sequence[object]) -> _Sent | None:
     lines = body.decode().split("\n")[:-1]
     items: list[int] = []
     for item, event in enumerate(events):
-        schema = type(event).__metric_schema__
+        schema: Schema | None = getattr(type(event), "__metric_schema__", None)  # None: the point of a series
         items += [item] * (1 if schema is None or schema.named else len(schema.measures))
     return _Sent(lines, items) if len(items) == len(lines) else None
 

@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Literal, Unpack
 
-from ..._events import MetricEvent
 from ..._http import SeriesSettings
-from ...abc import Payload, Receipt, SeriesSink, SeriesStore, SinkContext
+from ...abc import MetricEvent, Payload, Receipt, SeriesSink, SeriesStore, SinkContext, in_steps, joined
 from .identity import LineIdentity
 from .limits import TagLimits
 from .line_protocol import Dialect
-from .series_lines import SeriesLines
-from .server import DoubtfulLines, InfluxDBServer
+from .series_lines import SeriesHeads, SeriesLines
+from .server import InfluxDBServer
 from .target import Target
 
 __all__ = ["InfluxDBSeriesSink"]
@@ -34,8 +33,9 @@ class InfluxDBSeriesSink(InfluxDBServer, SeriesSink[bytes]):
     server: those of VictoriaMetrics (with ``dialect="victoriametrics"``, and while the dialect is unknown), or
     ``limits``.
 
-    If the server refuses a write, even just one line of it, the sink repeats it with the series' state at that time. A
-    sum that overflows a float is left out.
+    If the server refuses single lines, exactly the events of their series are rejected; these series are left out until
+    they change. If it refuses a write as a whole, the sink repeats it with the series' state at that time. A sum that
+    overflows a float is left out.
     """
 
     def __init__(
@@ -82,7 +82,8 @@ class InfluxDBSeriesSink(InfluxDBServer, SeriesSink[bytes]):
 
     def _empty(self) -> None:
         self._identity = LineIdentity(self._dialect, self._tag_limits)
-        self._store = SeriesStore(self.context, identity=self._identity)
+        self._store = SeriesStore(self.context, identity=self._identity, observer=SeriesHeads())
+        self.snapshot_store = self._store
 
     @property
     def overflowed(self) -> Mapping[str, int]:
@@ -93,16 +94,15 @@ class InfluxDBSeriesSink(InfluxDBServer, SeriesSink[bytes]):
         """Add events to the series; return the reasons for those that are refused, by position."""
         return self._store.merge(events)
 
-    def snapshot(self) -> bytes:
-        """Return a line for each series, all with the same time, later than that of any earlier snapshot."""
+    def snapshot(self) -> Iterator[bytes]:
+        """Yield a line for each series, some at a time, all with the same time: later than any earlier snapshot's."""
         self._now = max(time.time_ns(), self._now + 1)
-        lines = self._lines.write(self._store.snapshot(), self._now)
-        return DoubtfulLines(lines) if self._lines.heads.doubts or self._identity.doubts else lines
+        yield from self._lines.write(self._store.points(), self._now)
 
     async def send(self, payload: Payload[bytes]) -> Receipt | None:
         """Make one attempt."""
-        [lines] = payload.parts
-        if isinstance(lines, DoubtfulLines):
+        parts: Sequence[bytes] = payload.parts
+        if self._lines.doubtful or self._identity.doubts:
             if (receipt := await self._find_dialect()) is not None:
                 return receipt
             self._identity.tag_limits = TagLimits(self._dialect or "influxdb", self._limits, self._target.database)
@@ -111,8 +111,17 @@ class InfluxDBSeriesSink(InfluxDBServer, SeriesSink[bytes]):
                 self._store.reconsider()
             if self._dialect is not None:
                 self._begin()
-                lines = self.snapshot()
-        return await self._write_lines(lines, payload.events)
+                parts = await in_steps(self.snapshot())
+        positions = self._lines.positions
+        receipt = await self._write_lines(await joined(parts), range(len(positions)))
+        rejected = {positions[at]: reason for at, reason in receipt.rejected.items()}
+        match receipt.rest:
+            case "delivered":
+                return Receipt(rejected=rejected, error=receipt.error)
+            case "split":
+                return Receipt.split(rejected=rejected, error=receipt.error)
+            case _:  # refused as a whole, or in part with others in doubt: the next push has everything
+                return Receipt.retried(receipt.retry_after, rejected=rejected, error=receipt.error)
 
     def _begin(self) -> None:
         """Start a new writer, for the dialect that is known now."""

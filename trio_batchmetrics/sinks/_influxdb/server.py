@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 import trio
 
 from ..._http import HTTPSettings, HTTPSink, NoResponseError, receipt_from
-from ...abc import ConfigError, MetricEvent, Receipt
+from ...abc import ConfigError, Receipt
 from .heads import Losses
 from .limits import TagLimits
 from .line_protocol import DIALECTS, Dialect
@@ -67,7 +67,7 @@ class InfluxDBServer(HTTPSink):
         """The largest names and labels that the server accepts, as far as the server is known."""
         return TagLimits(self._dialect, self._limits, self._target.database)
 
-    async def _write_lines(self, body: bytes, events: Sequence[MetricEvent]) -> Receipt:
+    async def _write_lines(self, body: bytes, events: Sequence[object]) -> Receipt:
         """Write lines. If a response names some of them and leaves the others open, write both again, separately.
 
         The engine's halves cannot replace this loop, because they don't separate kinds of lines that alternate. If two
@@ -76,7 +76,7 @@ class InfluxDBServer(HTTPSink):
 
         Args:
             body: the lines.
-            events: the events that they belong to.
+            events: the events that they belong to, or the lines' numbers if each line is a series.
 
         Returns:
             The receipt. If it has positions to retry, some of these events may be stored.
@@ -110,7 +110,7 @@ class InfluxDBServer(HTTPSink):
         return Receipt.retried(receipt.retry_after, error=error, retry=left, rejected=rejected, in_doubt=in_doubt)
 
     async def _post(
-        self, body: bytes, events: Sequence[MetricEvent], items: Sequence[int]
+        self, body: bytes, events: Sequence[object], items: Sequence[int]
     ) -> tuple[Receipt, frozenset[int]]:
         """Write the lines of some events once. Returns as ``receipt_for``; positions are those in ``items``."""
         if len(items) < len(events):

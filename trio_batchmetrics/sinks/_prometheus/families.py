@@ -33,7 +33,7 @@ class Lines:
         self.before: str = before
         self.labels: str = labels
         self.written: tuple[int, bytes, bytes] = (0, b"", b"")
-        """A histogram's lines, in text and in OpenMetrics, for this ``updated`` of its series; 0: they are not cached."""
+        """A histogram's lines, in text and in OpenMetrics, for this ``updated`` of its series; 0: not cached."""
 
 
 class ExposedFamily(ABC):

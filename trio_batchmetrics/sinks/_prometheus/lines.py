@@ -101,13 +101,9 @@ class Histograms(ExposedFamily):
     def pieces(self, family: SeriesFamily, *, openmetrics: bool, settled: int, since: int) -> Iterator[bytes]:
         """Yield the lines of some histograms at a time."""
         series = family.series
-        format_ = 2 if openmetrics else 1
         for start in range(0, len(series), _HISTOGRAMS):
-            written = [
-                self._current(each, settled)[format_]
-                for each in series[start : start + _HISTOGRAMS]
-                if each.shown(since)
-            ]
+            shown = [each for each in series[start : start + _HISTOGRAMS] if each.shown(since)]
+            written = [self._current(each, settled)[1:][openmetrics] for each in shown]
             if written:
                 yield b"".join(written)
 

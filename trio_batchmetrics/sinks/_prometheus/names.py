@@ -14,7 +14,7 @@ import re
 from collections.abc import Container, Mapping
 from functools import lru_cache
 
-from ..._events import Kind
+from ...abc import Kind
 
 __all__ = ["label_name", "label_set", "metric_name", "unit_name"]
 

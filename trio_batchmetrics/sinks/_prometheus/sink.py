@@ -5,7 +5,8 @@ How this works
 
 The flush task merges events in Trio's thread (``page.py`` decides what a series is called, and which series have no
 place). A page is written on request, in any thread or in steps on the run loop, from the current series
-(``lines.py``); no thread waits for another. ``registry.py`` joins a prometheus_client registry, ``asgi.py`` serves the page.
+(``lines.py``); no thread waits for another. ``registry.py`` joins a prometheus_client registry, ``asgi.py`` serves the
+page.
 """
 
 from __future__ import annotations
@@ -184,8 +185,8 @@ class PrometheusSink(SeriesSink[None]):
         In the collector's Trio run, it collects the bound instruments and hands over all waiting events; if that takes
         too long, it returns the current page. Requests that come while one is being answered, or up to 50 ms later,
         share that work; none fails because another is cancelled. Elsewhere (in another thread or event loop, after the
-        block) it returns what :meth:`render` returns. A checkpoint in any Trio run. The page is written in steps of about
-        a millisecond, and events may be merged in between; each series is consistent in itself.
+        block) it returns what :meth:`render` returns. A checkpoint in any Trio run. The page is written in steps of
+        about a millisecond, and events may be merged in between; each series is consistent in itself.
 
         Args:
             accept: an HTTP request's ``Accept`` header, as for :meth:`render`.
