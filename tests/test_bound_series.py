@@ -91,7 +91,7 @@ def test_a_gauge_that_was_set_once_is_in_every_write_of_series() -> None:
     sink = InfluxDBSeriesSink("http://127.0.0.1:1", database="db")
     sink.bind(SinkContext(bound=[(GAUGE, {}), (COUNTER, {})]))
     sink.merge([Gauge("depth", {}, 4)])
-    writes = [sink.snapshot().decode().splitlines() for _ in range(3)]
+    writes = [b"".join(sink.snapshot()).decode().splitlines() for _ in range(3)]
     assert [sorted(line.rpartition(" ")[0] for line in lines) for lines in writes] == [
         ["depth value=4.0", "jobs value=0.0"]
     ] * 3

@@ -255,7 +255,9 @@ def test_instruments_can_be_created_in_the_middle_of_opening_collecting_and_leav
                 made.one_of_each()
 
         with interrupted_at(point, interrupt) as passed:
-            async with collector(BatchMetricsConfig(flush_interval=1, max_instruments=100_000), sinks=[sink]) as metrics:
+            async with collector(
+                BatchMetricsConfig(flush_interval=1, max_instruments=100_000), sinks=[sink]
+            ) as metrics:
                 made = Made(metrics)
                 made.one_of_each()
                 await trio.sleep(1.5)

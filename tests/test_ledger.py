@@ -17,10 +17,10 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 from tests.helpers import balanced, examples
 from trio_batchmetrics import collector
 from trio_batchmetrics._ledger.counters import SinkCounters, Verdict
+from trio_batchmetrics._ledger.flush_waiter import FlushWaiter
 from trio_batchmetrics._ledger.ledger import Ledger
 from trio_batchmetrics._ledger.pending_batch import PendingBatch
 from trio_batchmetrics._ledger.stats import FlushReport
-from trio_batchmetrics._ledger.flush_waiter import FlushWaiter
 
 EVENT, SERIES = ["e0", "e1", "e2"], ["s0", "s1"]
 

@@ -168,9 +168,8 @@ class SeriesStore:
     def points(self, since: int = 0) -> Iterator[tuple[Measure, Any, Point]]:
         """Return an iterator over the series that have changed, in a stable order: as instruments and series began.
 
-        It can be consumed in steps, with merges in between. Each series is consistent in itself, as it stands when it
-        is reached. A series that begins after its instrument was reached isn't included, nor is one that is forgotten
-        in the meantime. Safe in any thread.
+        It can be consumed in steps, with merges in between: each series is consistent in itself, as it stands when it
+        is reached. Series that begin or are forgotten in the meantime may be missing. Safe in any thread.
 
         Args:
             since: a :attr:`generation`; series that have not changed after it are left out. 0: all.
@@ -218,7 +217,7 @@ class SeriesStore:
     # -- refusals by series, for the library
 
     def track_groups(self) -> None:
-        """Note from now on which events are merged into the same series, so that a push can reject some series."""
+        """Note from now on which events are merged into the same series, so that a push can reject series."""
         self._merging.groups = self._merging.groups or Groups()
 
     @property
@@ -232,19 +231,11 @@ class SeriesStore:
         return len(self._listing.series)
 
     def leave_out(self, positions: Iterable[int]) -> None:
-        """Leave series out of :meth:`points` until they change, because the back-end has refused them.
-
-        Args:
-            positions: their positions among the series that the last :meth:`points` has given.
-        """
+        """Leave series out until they change; given as positions among those that the last :meth:`points` gave."""
         self._listing.leave_out(positions)
 
     def refused_groups(self, positions: Iterable[int]) -> frozenset[int]:
-        """Return the groups that a push of the last :meth:`points` did not deliver.
-
-        Args:
-            positions: the positions of the series that the back-end has refused. Those left out are refused, too.
-        """
+        """Return the groups that a push of the last :meth:`points` didn't deliver: refused there, or left out."""
         refused = self._listing.refused(positions)
         return self._merging.groups.having(refused) if refused and self._merging.groups is not None else frozenset()
 

@@ -28,13 +28,15 @@ def test_series_of_a_snapshot_share_one_rising_timestamp() -> None:
     sink.merge([event for event, _ in SAMPLES])
     stamps = list[int]()
     for _ in range(100):
-        lines = PARSERS["influxdb"](sink.snapshot().decode())
+        lines = PARSERS["influxdb"](b"".join(sink.snapshot()).decode())
         [stamp] = {line.timestamp for line in lines}
         stamps.append(stamp)
     assert stamps == sorted(set(stamps))
     ahead = vars(sink)["_now"] = stamps[-1] + 10**15  # the clock was set back
-    assert [sink.snapshot().rpartition(b" ")[2] for _ in range(2)] == [b"%d\n" % (ahead + more) for more in (1, 2)]
-    lines = PARSERS["influxdb"](sink.snapshot().decode())
+    assert [b"".join(sink.snapshot()).rpartition(b" ")[2] for _ in range(2)] == [
+        b"%d\n" % (ahead + more) for more in (1, 2)
+    ]
+    lines = PARSERS["influxdb"](b"".join(sink.snapshot()).decode())
     found = {line.measurement: line.fields for line in lines}
     assert found["jobs"] == {"value": 42.0}
     assert found["depth"] == {"value": 0.0}
@@ -55,7 +57,7 @@ def test_an_unwritable_series_is_refused_and_a_sum_beyond_any_float_is_left_out(
     long = Counter("long", {"a": "x" * 70_000}, 1)
     assert sink.merge([*huge, long, Counter("fine", {}, 1), long]) == {2: "limits", 4: "limits"}
     for _ in range(2):
-        assert [line.measurement for line in PARSERS["influxdb"](sink.snapshot().decode())] == ["fine"]
+        assert [line.measurement for line in PARSERS["influxdb"](b"".join(sink.snapshot()).decode())] == ["fine"]
     [message] = caplog.messages
     assert message == (
         "metrics: events of 'long' are rejected: name and labels must have at most 65535 bytes together (got 70016); "
@@ -79,6 +81,25 @@ async def test_a_backslash_in_a_series_is_written_as_the_server_reads_it(dialect
     ]
     assert (server.pings, sink.dialect) == (1, dialect)
     assert sink.replacements == (0 if tail == "\\" else 3)
+
+
+async def test_a_conflict_of_one_series_rejects_exactly_its_events(autojump_clock: trio.testing.MockClock) -> None:
+    """The other series are delivered, and the refused one is left out until it changes."""
+    server = FakeServer(error(400, CONFLICT.format("m", 1)), dialect="victoriametrics")
+    sink = InfluxDBSeriesSink(URL, database="db", client=server.client, refresh=None)
+    async with collector(sinks=[sink]) as metrics:
+        for name in ("k", "m", "m", "n"):
+            metrics.record_counter(name, {}, 1)
+        report = await metrics.flush()
+        assert (report.processed, report.failed, report.pending) == (2, 2, 0)
+        metrics.record_counter("k", {}, 1)
+        assert (await metrics.flush()).ok
+        assert {line.measurement for line in server.stored} == {"k", "n"}
+        metrics.record_counter("m", {}, 1)
+        assert (await metrics.flush()).ok
+    assert [line.fields["value"] for line in server.stored if line.measurement == "m"][:1] == [3.0]
+    account = metrics.stats().sinks["influxdbseries"]
+    assert (account.delivered, account.rejected, account.failed) == (4, 2, 0)
 
 
 async def test_a_refused_push_of_series_is_retried(autojump_clock: trio.testing.MockClock) -> None:

@@ -33,9 +33,9 @@ class InfluxDBSeriesSink(InfluxDBServer, SeriesSink[bytes]):
     server: those of VictoriaMetrics (with ``dialect="victoriametrics"``, and while the dialect is unknown), or
     ``limits``.
 
-    If the server refuses single lines, exactly the events of their series are rejected; these series are left out until
-    they change. If it refuses a write as a whole, the sink repeats it with the series' state at that time. A sum that
-    overflows a float is left out.
+    If the server refuses some lines and accepts others, exactly the events of the refused series are rejected, and
+    these series are left out until they change. If it refuses a write as a whole, the sink repeats it with the series'
+    state at that time. A sum that overflows a float is left out.
     """
 
     def __init__(
@@ -115,8 +115,10 @@ class InfluxDBSeriesSink(InfluxDBServer, SeriesSink[bytes]):
         positions = self._lines.positions
         receipt = await self._write_lines(await joined(parts), range(len(positions)))
         rejected = {positions[at]: reason for at, reason in receipt.rejected.items()}
+        if len(rejected) == len(positions):  # then it isn't about single series
+            rejected = {}
         match receipt.rest:
-            case "delivered":
+            case "delivered" if rejected or not receipt.rejected:
                 return Receipt(rejected=rejected, error=receipt.error)
             case "split":
                 return Receipt.split(rejected=rejected, error=receipt.error)
