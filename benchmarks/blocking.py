@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import gc
 import multiprocessing
-import socket
+import socketserver
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
 from time import perf_counter
@@ -44,22 +44,25 @@ class Subject(NamedTuple):
     show: Show
 
 
+class _Handler(socketserver.StreamRequestHandler):
+    """Answers each request of a connection with 204."""
+
+    def handle(self) -> None:
+        while line := self.rfile.readline():
+            size = 0
+            while line not in (b"\r\n", b""):
+                name, _, value = line.partition(b":")
+                size = int(value) if name.lower() == b"content-length" else size
+                line = self.rfile.readline()
+            self.rfile.read(size)
+            self.wfile.write(b"HTTP/1.1 204 No Content\r\n\r\n")
+
+
 def _serve(port: Any) -> None:
-    """Answer requests with 204, one after the other, until the process is ended."""
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        port.send(server.getsockname()[1])
-        while True:
-            client, _ = server.accept()
-            with client, client.makefile("rb", buffering=1_000_000) as lines:
-                while line := lines.readline():
-                    size = 0
-                    while line not in (b"\r\n", b""):
-                        name, _, value = line.partition(b":")
-                        size = int(value) if name.lower() == b"content-length" else size
-                        line = lines.readline()
-                    while size > 0:
-                        size -= len(lines.read(min(size, 1_000_000)))
-                    client.sendall(b"HTTP/1.1 204 No Content\r\n\r\n")
+    """Answer requests until the process is ended; each sink keeps a connection of its own."""
+    with socketserver.ThreadingTCPServer(("127.0.0.1", 0), _Handler) as server:
+        port.send(server.server_address[1])
+        server.serve_forever()
 
 
 @contextmanager
