@@ -30,21 +30,29 @@ class Turn:
     has run meanwhile. Trio's clock isn't used either: it may be a test's clock.
     """
 
-    def __init__(self, clock: Callable[[], float] = time.perf_counter, work: Callable[[], float] = work_clock) -> None:
+    def __init__(
+        self,
+        clock: Callable[[], float] = time.perf_counter,
+        work: Callable[[], float] = work_clock,
+        *,
+        shortest: float = _SHORTEST,
+    ) -> None:
         """Begin a turn.
 
         Args:
             clock: returns the time, in seconds.
             work: returns the CPU time of this thread, in seconds.
+            shortest: the seconds that a turn may always take.
         """
         self._clock = clock
         self._work = work
+        self._shortest = shortest
         self._waited_since: float | None = None
         self.extended: bool = False
         """Whether the turn is longer than a millisecond, because the run loop is busy."""
         self._looked = work()
         """The CPU time when :attr:`over` was last read, or the turn began."""
-        self._until = self._looked + _SHORTEST
+        self._until = self._looked + shortest
         self._collected = False
         """Whether one very long step has already been excluded from the turn."""
 
@@ -57,9 +65,9 @@ class Turn:
         """Begin a turn after a wait for work."""
         since, self._waited_since = self._waited_since, None
         waited = 0.0 if since is None else self._clock() - since
-        self.extended = _SHARE * waited > _SHORTEST
+        self.extended = _SHARE * waited > self._shortest
         self._looked = self._work()
-        self._until = self._looked + max(_SHORTEST, _SHARE * waited)
+        self._until = self._looked + max(self._shortest, _SHARE * waited)
         self._collected = False
 
     @property
@@ -83,6 +91,6 @@ class Turn:
         self._waited_since = self._clock()
         await trio.lowlevel.checkpoint()
         self.begin()
-        if left > _SHORTEST:  # keep the time that a long wait has earned, however soon the run loop came round now
+        if left > self._shortest:  # keep the time that a long wait has earned, however soon the run loop came round now
             self.extended = True
             self._until = max(self._until, self._work() + left)

@@ -42,7 +42,7 @@ from .builtin import (
     HistogramPoint,
     HttpRequest,
 )
-from .columns import Columns, EventIds
+from .columns import Columns, EventIds, pick
 from .compiled import compiled_recorder, event_by_value
 from .declaring import label, measure, metric_event
 from .documents import JSONWriter, by_second, json_lines, json_writer, nanosecond_texts
@@ -117,6 +117,7 @@ __all__ = [
     "number",
     "number_texts",
     "padded_texts",
+    "pick",
     "plain_label",
     "rfc3339",
     "rows_of",

@@ -143,22 +143,6 @@ class Columns:
         """
         return LabelSets(self)
 
-    def at(self, places: Sequence[int]) -> Columns:
-        """Return the columns of some of the events.
-
-        Args:
-            places: their places in the columns, rising.
-        """
-        return Columns(
-            self.schema,
-            pick(self.positions, places),
-            self.ids.at(places),
-            pick(self.timestamps, places),
-            tuple([pick(column, places) for column in self.labels]),
-            tuple([pick(column, places) for column in self.values]),
-            None if self.extra is None else pick(self.extra, places),
-        )
-
     def between(self, start: int, stop: int) -> Columns | None:
         """Return the columns of the events at the batch's positions ``start:stop``; None if there are none."""
         first, last = bisect_left(self.positions, start), bisect_left(self.positions, stop)

@@ -9,6 +9,7 @@
     responses    Response, NoResponseError (its absence), and what either means for the payload
     bodies       reading a response's body: decoded, bounded, and never more important than the status
     redirects    where a redirect points, and whether it is followed
+    uploads      sending large request bodies in pieces
     compression  compressing request bodies, in a worker thread if they are large
     credentials  the headers and the authentication of every request
     tls          which certificates are trusted

@@ -31,6 +31,7 @@ from .redirects import MAX_HOPS, redirect_of
 from .responses import NoResponseError, Response
 from .scrubbing import Scrubber, client_secrets, own_secrets, proxy_secrets, request_secrets
 from .tls import checked_verify, tls_context
+from .uploads import upload_of
 from .url import parsed_url
 
 __all__ = ["Endpoint"]
@@ -218,12 +219,19 @@ class Endpoint:
     ) -> tuple[int, Mapping[str, str], Body]:
         auth = {} if self._credentials.auth is None else {"auth": self._credentials.auth}
         ours = self._client is not self._given
+        content, more = upload_of(body)
         if not ours:
             self._given_used_by = os.getpid()
         try:
             with self._quiet.request() if ours else nullcontext():
                 async with self._client.stream(
-                    method, url, params=params, headers=headers, content=body, follow_redirects=False, **auth
+                    method,
+                    url,
+                    params=params,
+                    headers={**headers, **more},
+                    content=content,
+                    follow_redirects=False,
+                    **auth,
                 ) as response:
                     self._note(*(one.request for one in response.history), response.request)
                     return response.status_code, response.headers, await read_body(response)

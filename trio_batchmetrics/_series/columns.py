@@ -99,7 +99,9 @@ class ColumnIndex:
     ) -> Column:
         family = self._families.of(measure)
         members = self._members
-        known = KnownSeries(lambda key: members.find(family, schema.label_pairs(key), self.now), self.remembered)
+        kept = family.refusal != TOO_MANY_INSTRUMENTS  # else, the column is only used once, and so are its label sets
+        remembered = self.remembered if kept else Remembered(0)
+        known = KnownSeries(lambda key: members.find(family, schema.label_pairs(key), self.now), remembered)
         return Column(name or measure.name, family, measure.field is not None, known, declared)
 
     def forget(self) -> None:

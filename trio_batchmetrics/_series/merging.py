@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from typing import Any
 
-from .._events import OVERFLOW, Columns
+from .._events import OVERFLOW, Columns, pick
 from .aggregations import Buckets
 from .columns import Column, ColumnIndex
 from .groups import Groups
@@ -50,7 +51,7 @@ class Merging:
                 family.aggregation.add(series, next(values), timestamps, now)
             else:
                 family.aggregation.count(series, timestamps, now)
-            if found := self._look_after(column, columns, series):
+            if found := self._look_after(column, columns.label_sets, series):
                 refused |= found
         if self.groups is not None and added:
             self.groups.note(columns.positions, added)
@@ -58,34 +59,43 @@ class Merging:
 
     def _add_named(self, columns: Columns) -> dict[int, str]:
         """Add events that carry their instrument's name and their labels."""
-        names = columns.labels[0]
+        names, positions, timestamps = columns.labels[0], columns.positions, columns.timestamps
         if names.count(names[0]) == len(names):
-            return self._add_name(columns, names[0])
+            return self._add_name(names[0], columns, columns.label_sets, columns.values, timestamps, positions)
         by_name: dict[str, list[int]] = {}
         for at, name in enumerate(names):
             by_name.setdefault(name, []).append(at)
-        refused: dict[int, str] = {}
+        keys, refused = [*columns.label_sets], dict[int, str]()
         for name, places in by_name.items():
-            if found := self._add_name(columns.at(places), name):
+            parts = [pick(column, places) for column in (keys, timestamps, positions, *columns.values)]
+            if found := self._add_name(name, columns, parts[0], parts[3:], parts[1], parts[2]):
                 refused |= {places[at]: reason for at, reason in found.items()}
         return refused
 
-    def _add_name(self, columns: Columns, name: str) -> dict[int, str]:
+    def _add_name(
+        self,
+        name: str,
+        columns: Columns,
+        keys: Sequence[Any],
+        values: Sequence[Sequence[Any]],
+        timestamps: Sequence[int],
+        positions: Sequence[int],
+    ) -> dict[int, str]:
         """Add events of one instrument."""
-        schema, values, now = columns.schema, columns.values, self._index.now
-        column = self._index.of_name(schema, name, values)
-        series = [*map(column.known.__getitem__, columns.label_sets)]
+        now = self._index.now
+        column = self._index.of_name(columns.schema, name, values)
+        series = [*map(column.known.__getitem__, keys)]
         family = column.family
         family.updated = now
-        if schema.buckets and isinstance(family.aggregation, Buckets):
+        if columns.schema.buckets and isinstance(family.aggregation, Buckets):
             family.aggregation.add_counted(series, values, now)
         else:
-            family.aggregation.add(series, values[0], columns.timestamps, now)
+            family.aggregation.add(series, values[0], timestamps, now)
         if self.groups is not None:
-            self.groups.note(columns.positions, [series])
-        return self._look_after(column, columns, series)
+            self.groups.note(positions, [series])
+        return self._look_after(column, keys, series)
 
-    def _look_after(self, column: Column, columns: Columns, series: Sequence[Series]) -> dict[int, str]:
+    def _look_after(self, column: Column, keys: Iterable[Any], series: Sequence[Series]) -> dict[int, str]:
         """Count what overflowed, and bound what is remembered: label sets beyond the cap, the same in other orders.
 
         Returns:
@@ -93,7 +103,7 @@ class Merging:
         """
         known, overflow = column.known, column.family.overflow
         if overflow is not None and overflow.updated == self._index.now:
-            pairs = zip(columns.label_sets, series, strict=True)
+            pairs = zip(keys, series, strict=True)
             count = sum([each is overflow and key[1:2] != _OVERFLOWED for key, each in pairs])
             if count:
                 self.overflowed[column.name] = self.overflowed.get(column.name, 0) + count
