@@ -265,7 +265,7 @@ def _members(public: type) -> Iterator[str]:
             if not name.startswith("_") and name not in INTERNAL and not own_use:
                 yield name
     if attrs.has(public):
-        yield from (field.name for field in attrs.fields(public))
+        yield from (field.name for field in attrs.fields(public) if not field.name.startswith("_"))
 
 
 @pytest.mark.parametrize("module", PUBLIC, ids=lambda module: str(module.__name__))

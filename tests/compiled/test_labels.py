@@ -56,9 +56,9 @@ def test_labels_in_a_column_are_equal_only_where_their_texts_are(drawn: list[tup
             if not schema.named:
                 names = {schema.fields.index(each.field): each.name for each in schema.labels}
                 given_labels = {names[place]: value for place, value in given_labels.items()}
-            wanted = {as_text(name): as_text(value) for name, value in given_labels.items() if value is not None}
+            wanted = {as_text(name) or "": as_text(value) for name, value in given_labels.items() if value is not None}
             pairs = schema.label_pairs(key)
-            assert {as_text(name): as_text(value) for name, value in pairs if value is not None} == wanted
+            assert {as_text(name) or "": as_text(value) for name, value in pairs if value is not None} == wanted
         if schema.named:
             instruments, sets = columns.labels
             assert all(isinstance(name, str) and name for name in instruments)
