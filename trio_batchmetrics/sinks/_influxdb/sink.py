@@ -4,7 +4,7 @@ How this works
 ==============
 
 ``writer.py`` turns events into lines, ``timestamps.py`` ensures that none overwrites another, ``line_protocol.py``
-escapes, ``server.py`` writes the lines, ``answers.py`` interprets the responses. This module combines them.
+escapes, ``server.py`` writes the lines, ``responses.py`` interprets the responses. This module combines them.
 
 A backslash has a different meaning in VictoriaMetrics and InfluxDB 3 than in InfluxDB 1 and 2. Lines are written for
 the latter. At the first payload with a backslash (or a tab) in a name or label, the sink asks the server for its
