@@ -11,7 +11,7 @@ from __future__ import annotations
 import gc
 import multiprocessing
 import socketserver
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable, Generator
 from contextlib import contextmanager
 from time import perf_counter
 from typing import Any, NamedTuple
@@ -66,7 +66,7 @@ def _serve(port: Any) -> None:
 
 
 @contextmanager
-def _server() -> Iterator[str]:
+def _server() -> Generator[str]:
     """Run a server in another process, and give its URL."""
     ours, theirs = multiprocessing.Pipe()
     process = multiprocessing.get_context("spawn").Process(target=_serve, args=(theirs,), daemon=True)
@@ -95,7 +95,7 @@ def _page() -> Subject:
     return Subject("a Prometheus page by `asgi_app`", sink, show)
 
 
-def _push(name: str, sink: SeriesSink[Any]) -> Subject:
+def _push(name: str, sink: PushgatewaySink | InfluxDBSeriesSink) -> Subject:
     async def show() -> None:
         parts = await in_steps(sink.snapshot())  # as the delivery engine does
         receipt = await sink.send(Payload(Batch([]), tuple(parts), "key"))
@@ -112,7 +112,9 @@ def _changes(instruments: int) -> list[Batch]:
         name = f"requests.{number}.duration"
         for start in range(0, SERIES, 500):
             points = [
-                HistogramPoint(name, {"http.route": f"/api/{n}", "method": "GET", "status": 200}, 2, 12.5, BOUNDS, COUNTS)
+                HistogramPoint(
+                    name, {"http.route": f"/api/{n}", "method": "GET", "status": 200}, 2, 12.5, BOUNDS, COUNTS
+                )
                 for n in range(start, start + 500)
             ]
             batches.append(Batch(points))
@@ -160,10 +162,11 @@ async def _measured(subjects: list[Subject], instruments: int, effort: Effort) -
     for subject in subjects:
         await subject.sink.aclose()
     what = f"{SERIES:_} changed histograms".replace("_", " ")
+    with_gc = ", garbage collector on"
     what = what if instruments == 1 else f"{instruments} instruments of {what}"
     return [
         Figure(
-            f"longest time that the loop is blocked by {name} of {what}{', garbage collector on' if collecting else ''}",
+            f"longest time that the loop is blocked by {name} of {what}{with_gc if collecting else ''}",
             min(times),
             "ms",
             None if collecting else TARGET_MS,

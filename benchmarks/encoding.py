@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from contextlib import contextmanager
 from importlib import import_module
 from typing import Any
@@ -82,7 +82,7 @@ async def _encoding(sinks: dict[str, tuple[Any, Callable[[BatchMetricsCollector]
 
 
 @contextmanager
-def _without_msgspec() -> Iterator[None]:
+def _without_msgspec() -> Generator[None]:
     numbers: Any = import_module("trio_batchmetrics._events.numbers")  # where a user simply has not installed it
     encode, numbers._encode = numbers._encode, None
     try:

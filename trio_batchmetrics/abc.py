@@ -170,7 +170,7 @@ class EventSink(Sink, ABC, Generic[PartT]):
             self.max_payload_bytes = max_payload_bytes
         check_settings(self)
 
-    def encode(self, events: Sequence[MetricEvent]) -> PartT | None:
+    def encode(self, events: Batch) -> PartT | None:
         """Encode events as one part of a payload.
 
         Synchronous and pure: it may be called again for the same events. It gets at most 500 events per call, with

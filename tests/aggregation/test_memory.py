@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import gc
 import tracemalloc
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from contextlib import contextmanager
 
 import pytest
@@ -19,7 +19,7 @@ MB = 1_000_000
 
 
 @contextmanager
-def retaining_at_most(limit: int) -> Iterator[None]:
+def retaining_at_most(limit: int) -> Generator[None]:
     """Assert that the block retains at most so many bytes."""
     gc.collect()
     tracemalloc.start()
@@ -121,7 +121,7 @@ def test_names_do_not_fill_the_caches_of_event_sinks() -> None:
     """Line protocol and JSON keep text per label set, with the name in it; both caches are bounded."""
     influxdb = InfluxDBSink("http://127.0.0.1:8086", database="app", dialect="influxdb")
     influxdb.bind(SinkContext())
-    origin = Batch([])._origin  # noqa: SLF001 - what all batches of a collector share
+    origin = Batch([])._origin
     with retaining_at_most(20 * MB):
         for events in names(NAMES):
             influxdb.encode(Batch(events))

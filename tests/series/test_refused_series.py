@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import pytest
@@ -71,7 +71,7 @@ class Refusing(SeriesSink[list[Key]]):
         self._settle(lambda event: "delivered" if keys_of(event) <= accepted else "rejected")
         return Receipt(rejected=refused)
 
-    def _settle(self, verdict: Any) -> None:
+    def _settle(self, verdict: Callable[[Any], str]) -> None:
         for at in range(self.in_snapshot):
             if at not in self.settled:
                 self.settled[at] = verdict(self.merged[at])

@@ -27,8 +27,8 @@ async def in_steps(parts: Iterable[T]) -> list[T]:
     """Return the values of an iterable, and give the run loop a turn whenever half a millisecond has passed.
 
     For work that would block the loop if it were done at once: written as a generator, it is interrupted between two
-    values. A checkpoint only if it takes half a millisecond or longer. In a busy run loop, a turn lasts for up to a tenth of
-    the time that the others took. If it is cancelled, a generator is closed.
+    values. A checkpoint only if it takes half a millisecond or longer. In a busy run loop, a turn lasts for up to a
+    tenth of the time that the others took. If it is cancelled, a generator is closed.
 
     Args:
         parts: each value should take much less than a millisecond.

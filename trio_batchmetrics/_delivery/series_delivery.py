@@ -8,9 +8,9 @@ every ``refresh`` seconds and at the end, because the back-end may have lost its
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from types import GeneratorType
-from typing import Any
+from typing import Any, cast
 
 import trio
 
@@ -185,7 +185,9 @@ class SeriesDelivery(Delivery):
             Exception: of any kind, from the sink.
         """
         snapshot = self._sink.snapshot()
-        return tuple(await in_steps(snapshot)) if isinstance(snapshot, GeneratorType) else (snapshot,)
+        if isinstance(snapshot, GeneratorType):
+            return tuple(await in_steps(cast("Iterator[Any]", snapshot)))
+        return (snapshot,)
 
 
 def _positions(refused: Any, start: int, size: int) -> dict[int, str]:

@@ -133,7 +133,8 @@ class _Sorting:
     ) -> None:
         self._classes = classes
         self._recorded = recorded
-        self._given = self._rows = rows
+        self._given: list[Row] = rows
+        self._rows: list[Row] = rows
         self._note = note
         self._groups: dict[type[MetricEvent], _Group] = {}
         self.bad: list[int] = []

@@ -219,19 +219,13 @@ class Endpoint:
     ) -> tuple[int, Mapping[str, str], Body]:
         auth = {} if self._credentials.auth is None else {"auth": self._credentials.auth}
         ours = self._client is not self._given
-        content, more = upload_of(body)
+        content, headers = upload_of(body, headers)
         if not ours:
             self._given_used_by = os.getpid()
         try:
             with self._quiet.request() if ours else nullcontext():
                 async with self._client.stream(
-                    method,
-                    url,
-                    params=params,
-                    headers={**headers, **more},
-                    content=content,
-                    follow_redirects=False,
-                    **auth,
+                    method, url, params=params, headers=headers, content=content, follow_redirects=False, **auth
                 ) as response:
                     self._note(*(one.request for one in response.history), response.request)
                     return response.status_code, response.headers, await read_body(response)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 
 __all__ = ["Upload", "upload_of"]
 
@@ -40,8 +40,8 @@ class _Pieces:
         return self._body[start : self._at]
 
 
-def upload_of(body: bytes | None) -> tuple[bytes | Upload | None, dict[str, str]]:
-    """Return what to send for a body, and the headers that it needs."""
+def upload_of(body: bytes | None, headers: Mapping[str, str]) -> tuple[bytes | Upload | None, Mapping[str, str]]:
+    """Return what to send for a body, and the request's headers with those that it needs."""
     if body is None or len(body) <= _PIECE_BYTES:
-        return body, {}
-    return Upload(body), {"content-length": str(len(body))}
+        return body, headers
+    return Upload(body), {**headers, "content-length": str(len(body))}

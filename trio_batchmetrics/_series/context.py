@@ -42,7 +42,9 @@ class SinkContext:
     bound: Sequence[tuple[Measure, Mapping[str, Any]]] = ()
     """The bound instruments created so far, with their labels; it only grows."""
     _origin: Origin = attrs.field(
-        default=attrs.Factory(lambda self: Origin(self.run_id, self.static_labels), takes_self=True), repr=False
+        default=attrs.Factory(lambda self: Origin(self.run_id, self.static_labels), takes_self=True),
+        repr=False,
+        alias="origin",
     )
     is_open: Callable[[], bool] = _always
     """Returns whether the sink still belongs to the collector: not once its block was left, or if it failed to open or

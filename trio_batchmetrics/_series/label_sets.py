@@ -9,7 +9,7 @@ them costs little. Any other large one isn't remembered, and is worked out each 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, cast
 
 from .._events import LabelValue, plain_label, text
 from .series import Series
@@ -25,6 +25,10 @@ _LARGE_BYTES = 20_000
 _SPARE_BYTES = 1_000_000
 """The bytes of label sets between these sizes, and of those without a series, beyond which all are forgotten: about
 5 000 usual label sets."""
+
+
+_KEPT_TYPES = frozenset({bool, int, float})
+"""The types that labels keep in a store with typed labels; an int beyond 64 bits is text."""
 
 
 class Remembered:
@@ -101,14 +105,15 @@ def bytes_of(key: object) -> int:
     if isinstance(key, str):
         return 50 + (len(key) if key.isascii() else 4 * len(key))
     if isinstance(key, tuple):
-        items: tuple[object, ...] = key
-        return 50 + sum(map(bytes_of, items))
+        return 50 + sum(map(bytes_of, cast("tuple[object, ...]", key)))
     return 50
 
 
 def typed(value: object) -> Any:
     """Return a label value as it is kept in a store with typed labels: text, or a plain bool, int or float."""
-    plain = plain_label(value)
+    if isinstance(value, LabelValue):
+        return value.value
+    plain = plain_label(value) if type(value) in _KEPT_TYPES else text(value)
     return plain.value if isinstance(plain, LabelValue) else plain
 
 

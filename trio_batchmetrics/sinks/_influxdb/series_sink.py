@@ -83,7 +83,7 @@ class InfluxDBSeriesSink(InfluxDBServer, SeriesSink[bytes]):
     def _empty(self) -> None:
         self._identity = LineIdentity(self._dialect, self._tag_limits)
         self._store = SeriesStore(self.context, identity=self._identity, observer=SeriesHeads())
-        self.snapshot_store = self._store
+        self.snapshot_store: SeriesStore | None = self._store
 
     @property
     def overflowed(self) -> Mapping[str, int]:
