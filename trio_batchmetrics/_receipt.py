@@ -33,14 +33,16 @@ class Receipt:
     * ``Receipt.failed("401")``: nothing is delivered and a retry is useless.
     * ``Receipt(error="2 of 7 points were dropped")``: delivered, and the error is shown as ``last_error``.
 
-    A series sink's push is delivered or repeated as a whole: everything but ``rest="delivered"`` repeats it.
+    For a series sink's push, ``rejected`` names series, by their position in the snapshot
+    (``SeriesSink.snapshot_store``). ``"retry"`` pushes a fresh snapshot, ``"split"`` does so in smaller parts, and
+    ``"failed"`` fails the events that the snapshot contained and goes on with those merged since.
 
     Raises:
         ConfigError: (a ``ValueError``) the fields contradict each other.
     """
 
     rejected: Mapping[int, str] = attrs.field(factory=dict[int, str])
-    """The permanently refused events: position to reason."""
+    """The permanently refused events (of a series sink, series): position to reason."""
     rest: Literal["delivered", "retry", "split", "failed"] = "delivered"
     """The outcome of the others. ``"split"``: halve them and try again, because the payload is too large or one event
     spoils the others. ``"failed"``: nothing arrived, and a retry is useless."""

@@ -10,6 +10,8 @@ thread.
   ``Exception``, such as ``SystemExit``, leaves the collector's block, unwrapped.
 * :func:`labels_of`, :func:`fields_of`, :func:`json_form` and :func:`json_line` read any event, including user-defined
   ones.
+* :meth:`Batch.columns` has the events of a batch by column, read once for all sinks, and :func:`json_lines` writes
+  them: with these, a sink is as fast as the library's own.
 * :class:`SeriesStore` aggregates events into series, for a sink that needs them. A :class:`SeriesObserver` keeps an
   object of the sink's next to each series; an :class:`Identity` decides which series are the same to the back-end.
 * :func:`in_steps` lets a sink do lengthy work without blocking the run loop.
@@ -173,9 +175,10 @@ class EventSink(Sink, ABC, Generic[PartT]):
     def encode(self, events: Batch) -> PartT | None:
         """Encode events as one part of a payload.
 
-        Synchronous and pure: it may be called again for the same events. It gets at most 500 events per call, with
-        checkpoints between calls. An event for which it raises an ``Exception`` is rejected; the others aren't. If it
-        isn't overridden, payloads have no parts, and ``send`` reads ``payload.events``.
+        Synchronous and pure: it may be called again for the same events. It gets a :class:`Batch` of at most 500 events
+        per call, with checkpoints between calls; :meth:`Batch.columns` reads them without creating event objects, and
+        :meth:`Batch.of` has that type for type checkers. An event for which it raises an ``Exception`` is rejected; the
+        others aren't. If it isn't overridden, payloads have no parts, and ``send`` reads ``payload.events``.
         """
         raise NotImplementedError  # never called: the library detects that it isn't overridden
 
@@ -209,8 +212,9 @@ class SeriesSink(Sink, ABC, Generic[PartT]):
     """True: the back-end scrapes the series. Merged events count as delivered, and ``send`` is never called."""
     snapshot_store: SeriesStore | None = None
     """The store whose :meth:`SeriesStore.points` the snapshot gives, if the back-end may refuse single series: then
-    ``rejected`` in a receipt names their positions there. Such a series is left out of ``points()`` until it changes,
-    and exactly the events merged into it since the last successful push are rejected. Set it in ``bind``."""
+    ``rejected`` in a receipt names their positions there. Such a series is left out of ``points()`` until it changes.
+    Once a push succeeds, exactly the events merged into it since the last successful push are rejected. Set it in
+    ``bind``. None: a receipt that names positions is invalid, and the push is repeated."""
     points_per_part: int = 2000
     """How many series to put into one part at most, for a sink that sends each part by itself. Halved by
     ``Receipt.split``."""
@@ -280,5 +284,7 @@ class SeriesSink(Sink, ABC, Generic[PartT]):
     async def send(self, payload: Payload[PartT]) -> Receipt | None:
         """Make one attempt to push ``payload.parts``: the snapshot, or what it yielded.
 
-        Return as in :meth:`EventSink.send`.
+        Return as in :meth:`EventSink.send`, except that ``rejected`` names series (see ``snapshot_store``). A push that
+        is to be retried or split is repeated with a fresh snapshot. After ``Receipt.failed``, the events in the
+        snapshot have failed, and the sink goes on with those merged since.
         """

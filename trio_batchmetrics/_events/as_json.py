@@ -52,7 +52,11 @@ def fields_of(event: MetricEvent) -> dict[str, Any]:
 
 
 def rfc3339(timestamp: int) -> str:
-    """Return nanoseconds since 1970 as ``2026-11-24T03:05:00.123456789Z`` (RFC 3339, all nine digits)."""
+    """Return nanoseconds since 1970 as ``2026-11-24T03:05:00.123456789Z`` (RFC 3339, all nine digits).
+
+    Raises:
+        OverflowError: the time is beyond the calendar; some such raise an ``OSError``.
+    """
     seconds, nanoseconds = divmod(timestamp, _NS)
     moment = time.gmtime(seconds)
     date = f"{moment.tm_year:04d}-{moment.tm_mon:02d}-{moment.tm_mday:02d}"

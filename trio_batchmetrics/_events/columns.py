@@ -115,10 +115,10 @@ class Columns:
     ids: EventIds
     """The permanent id of each event."""
     timestamps: Sequence[int]
-    """Wall-clock nanoseconds since 1970 (UTC)."""
+    """Wall-clock nanoseconds since 1970 (UTC), one per event."""
     labels: tuple[Sequence[Any], ...]
     """One column for each of ``schema.labels``. For named events (``schema.named``), two columns: the names of the
-    instruments, and the labels, each as a tuple of pairs of name and value."""
+    instruments, and the labels, each as a tuple of pairs of name and value. Static labels aren't included."""
     values: tuple[Sequence[Any], ...]
     """One column of floats for each measured field (``schema.measured``). The fields of a ``HistogramPoint`` are as
     they are."""
@@ -137,9 +137,9 @@ class Columns:
     def label_sets(self) -> Sequence[tuple[Any, ...]]:
         """For each event, a hashable key of its labels (for named events, of name and labels).
 
-        Equal only if the texts of all labels are. Sinks look up what they keep for a series by it:
-        ``map(kept.__getitem__, columns.label_sets)``. The keys are built on iteration and not kept: that is cheaper
-        than to keep them. :meth:`Schema.label_pairs` turns one back into names and values.
+        Within a class, keys are equal only if the texts of all labels are. Sinks look up what they keep for a series by
+        key: ``map(kept.__getitem__, columns.label_sets)``, with one mapping per class. The keys are built on each
+        iteration, which is cheaper than keeping them. :meth:`Schema.label_pairs` turns one into names and values.
         """
         return LabelSets(self)
 

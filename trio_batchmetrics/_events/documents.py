@@ -72,7 +72,12 @@ class JSONWriter:
         return self._kept_bytes
 
     def lines(self, batch: Batch) -> bytes:
-        """Return the JSON form of each event as one line, in UTF-8. See :func:`json_lines`."""
+        """Return the JSON form of each event as one line, in UTF-8: see :func:`json_lines`.
+
+        Raises:
+            ValueError: an event is invalid, or labels exceed a limit.
+            OverflowError: a timestamp is beyond the calendar; some such raise an ``OSError``.
+        """
         timestamps = batch.timestamps
         bodies = self.bodies(batch)
         written: list[str] = []
@@ -113,7 +118,12 @@ class JSONWriter:
         return self._look_up(self._labels, _labels, columns)
 
     def fields(self, columns: Columns, numbers: Numbers = float_texts) -> list[str]:
-        """Return the measured fields of each event as a JSON object, without its braces."""
+        """Return the measured fields of each event as a JSON object, without its braces.
+
+        Args:
+            columns: the events.
+            numbers: converts numbers to text.
+        """
         if columns.schema.buckets:
             return [*map(_point, *columns.values)]
         form = ",".join(f"{compact_json(measure.field)}:%s" for measure in columns.schema.measured)
@@ -154,7 +164,7 @@ class JSONWriter:
         return labels
 
     def keep(self, written: str) -> bool:
-        """Return whether to keep a text; count it if so."""
+        """Return whether to keep a text; count it if so. For the library's own use."""
         if len(written) > _KEPT_MAX_TEXT:
             return False
         self._kept_bytes += 2 * (len(written) if written.isascii() else 4 * len(written)) + _OVERHEAD
@@ -222,7 +232,7 @@ def json_writer(origin: Origin, limits: Limits | None = None) -> JSONWriter:
 def json_lines(batch: Batch, limits: Limits | None = None) -> bytes:
     r"""Return the JSON form of a batch's events, one line per event, in UTF-8.
 
-    Each line is what :func:`json_line` returns, static labels included, at a tenth of the cost.
+    Each line is what :func:`json_line` returns, static labels included, in less than a tenth of the time.
 
     Args:
         batch: the events.
@@ -230,7 +240,7 @@ def json_lines(batch: Batch, limits: Limits | None = None) -> bytes:
 
     Raises:
         ValueError: an event is invalid, or labels exceed a limit.
-        OverflowError: a timestamp is beyond the calendar.
+        OverflowError: a timestamp is beyond the calendar; some such raise an ``OSError``.
 
     Example:
         >>> from trio_batchmetrics import Batch, CacheMetric
@@ -259,7 +269,11 @@ def nanosecond_texts(timestamps: Sequence[int], second: int) -> list[str]:
 
 
 def by_second(timestamps: Sequence[int]) -> Iterator[tuple[int, slice]]:
-    """Yield each run of timestamps within one second: the second, and where the run is."""
+    """Yield each run of timestamps within one second: the second since 1970, and where the run is.
+
+    Args:
+        timestamps: nanoseconds since 1970, in any order.
+    """
     if not timestamps:
         return
     second = min(timestamps) // _NS

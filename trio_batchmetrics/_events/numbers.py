@@ -57,7 +57,10 @@ def float_texts(numbers: Sequence[float]) -> list[str]:
 
 
 def padded_texts(numbers: Sequence[int], digits: int) -> list[str]:
-    """Return ints from 0 on as text, with zeros before them up to a number of digits (at most 18)."""
+    """Return ints from 0 on as text, with zeros before them up to a number of digits (at most 18).
+
+    A number with more digits keeps all of them.
+    """
     limit = 10**digits
     if _encode is None or not numbers or max(numbers) >= limit:
         return [*map(f"%0{digits}d".__mod__, numbers)]
