@@ -6,7 +6,7 @@ import pytest
 import trio
 from trio.testing import MockClock
 
-from tests.helpers import balanced
+from tests.helpers import balanced, interrupted_at
 from tests.threads import in_threads
 from trio_batchmetrics import BatchMetricsConfig, Counter, Gauge, collector
 from trio_batchmetrics.sinks import PrometheusSink
@@ -101,3 +101,20 @@ async def test_series_sinks_reject_events_of_further_names(
     assert prometheus.render()[0].count(b"# TYPE") == 2
     [line] = [message for message in caplog.messages if "max_instruments=2" in message]
     assert "'c.2'" in line
+
+
+async def test_a_name_that_two_callers_create_at_once_takes_one_place(autojump_clock: MockClock) -> None:
+    """A signal handler creates the same name at every point of its creation; a second name still has its place."""
+    point = passed = 0
+    while point <= passed:
+        async with collector(BatchMetricsConfig(max_instruments=2), sinks=[]) as metrics:
+            with interrupted_at(point, lambda metrics=metrics: metrics.counter("a")) as places:  # type: ignore[misc]
+                first = metrics.counter("a")
+            first.add()
+            metrics.counter("b").add()
+            assert metrics.counter("a") is first
+            assert metrics.stats().dropped == {}
+            metrics.counter("c").add()
+            assert metrics.stats().dropped == {"too_many_instruments": 1}
+        passed, point = places[0], point + 1
+    assert passed > 20

@@ -69,7 +69,7 @@ class BatchMetricsStats:
     time_since_last_flush: float | None = None
     """Seconds since then, by Trio's clock."""
     dropped: Mapping[str, int] = attrs.field(factory=dict[str, int])
-    """Dropped events by reason: ``buffer_full``, ``closed``, ``invalid``."""
+    """Dropped events by reason: ``buffer_full``, ``closed``, ``invalid``, ``too_many_instruments``."""
     overflowed: Mapping[str, int] = attrs.field(factory=dict[str, int])
     """Events or updates that lost their labels to ``max_series``, by instrument; they are processed nevertheless."""
     sinks: Mapping[str, SinkStats] = attrs.field(factory=dict[str, SinkStats])

@@ -74,7 +74,8 @@ class BatchMetricsCollector(Recorder):
         Works in any thread, in a signal handler, in ``__del__`` and in a logging handler. Never a checkpoint; waits for
         no lock. Two label values are the same if they are equal and of the same type: 1, 1.0, True and "1" are four
         different values. Beyond ``max_series`` label sets per name, the rest share one instrument, labelled
-        ``otel.metric.overflow="true"``.
+        ``otel.metric.overflow="true"``. Beyond ``max_instruments`` names, an instrument drops its updates
+        (``too_many_instruments``).
 
         Args:
             name: the instrument's name, not empty.

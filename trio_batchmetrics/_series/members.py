@@ -125,7 +125,7 @@ class Members:
             family.overflow = None
             self._forget(family, overflow)
             gone += 1
-        if not len(family) and not family.pinned:
+        if not len(family):  # a bound instrument has a series that does not expire, if only the shared one
             self._families.forget(family)
         return gone
 
