@@ -11,7 +11,7 @@ import trio
 from trio.testing import MockClock
 
 from tests.helpers import balanced, report_balanced
-from trio_batchmetrics import BatchMetricsConfig, Counter, HealthCheck, MetricEvent, collector
+from trio_batchmetrics import BatchMetricsCollector, BatchMetricsConfig, Counter, HealthCheck, MetricEvent, collector
 from trio_batchmetrics.abc import EventSink, Payload, Receipt, SeriesSink, SeriesStore, SinkContext
 
 Key = tuple[str, str]
@@ -134,6 +134,49 @@ async def test_a_series_that_is_refused_in_a_push_to_be_repeated_is_left_out_of_
     assert (account.delivered, account.rejected, account.retries) == (1, 1, 1)
 
 
+async def test_whoever_reads_the_store_during_a_push_does_not_change_what_the_receipt_refuses(
+    autojump_clock: MockClock,
+) -> None:
+    """Positions in a receipt are those in the snapshot that was pushed, not in what was read last."""
+    sink = Refusing(name="memory", refresh=None)
+    sink.refuse = {("c", "1")}
+    async with collector(sinks=[sink]) as metrics:
+        count(metrics, "c", 0)
+        assert (await metrics.flush()).ok
+        seen = sink.store.generation
+        count(metrics, "c", 1)
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(metrics.flush)
+            await trio.sleep(0.25)  # in the middle of the push
+            assert [point.labels["id"] for *_, point in sink.store.points(since=seen)] == ["1"]
+        count(metrics, "c", 0)
+        await metrics.flush()
+        assert sink.pushed[-1] == [("c", "0")]
+    account = balanced(metrics.stats()).sinks["memory"]
+    assert (account.delivered, account.rejected, account.failed, account.retries) == (2, 1, 0, 0)
+
+
+async def test_a_push_cancelled_at_any_moment_leaves_the_ledger_balanced(autojump_clock: MockClock) -> None:
+    """Nothing is delivered or rejected that no receipt has reported; the rest has failed."""
+    for tenth in range(12):
+        sink = Refusing(name="memory", refresh=None)
+        sink.refuse, sink.script = {("c", "2")}, ["delivered", "retry"]
+        opened: list[BatchMetricsCollector] = []
+        with trio.move_on_after(tenth / 10):
+            async with collector(BatchMetricsConfig(flush_interval=0.1), sinks=[sink]) as metrics:
+                opened.append(metrics)
+                for label in (1, 2, 3):
+                    count(metrics, "c", label)
+                await trio.sleep(0.3)
+                balanced(metrics.stats())
+                count(metrics, "c", 2)
+                await trio.sleep_forever()
+        account = balanced(opened[0].stats()).sinks["memory"]
+        told = [*sink.settled.values()]
+        assert (account.delivered, account.rejected) == (told.count("delivered"), told.count("rejected"))
+        assert account.total == account.delivered + account.rejected + account.failed
+
+
 async def test_a_sink_without_a_store_cannot_refuse_single_series(autojump_clock: MockClock) -> None:
     """Nobody could tell which events to reject: the receipt is invalid, and the push is repeated."""
 
@@ -222,3 +265,34 @@ async def test_refusals_by_series_account_as_a_model_does_event_by_event(seed: i
         assert len(mine) == total
         for verdict in ("delivered", "rejected", "failed"):
             assert getattr(account, verdict) == mine.count(verdict), verdict
+
+
+async def test_whoever_reads_the_store_between_two_steps_of_a_snapshot_changes_nothing(
+    autojump_clock: MockClock,
+) -> None:
+    """The positions are those of the snapshot's own points, from its first step on."""
+
+    class InSteps(SeriesSink[list[Key]]):
+        def bind(self, context: SinkContext) -> None:
+            super().bind(context)
+            self.store = self.snapshot_store = SeriesStore(context)
+
+        def merge(self, events: Sequence[MetricEvent]) -> dict[int, str] | None:
+            return self.store.merge(events)
+
+        def snapshot(self) -> Iterator[list[Key]]:
+            for measure, _, point in self.store.points():
+                yield [(measure.name, point.labels["id"])]
+                assert [*self.store.points(since=self.store.generation)] == []  # as another task may, after any step
+
+        async def send(self, payload: Payload[list[Key]]) -> Receipt:
+            return Receipt(rejected={at: "no" for at, [key] in enumerate(payload.parts) if key == ("c", "2")})
+
+    sink = InSteps(name="memory", refresh=None)
+    async with collector(sinks=[sink]) as metrics:
+        for label in (1, 2, 3):
+            count(metrics, "c", label)
+        with trio.fail_after(60):
+            await metrics.flush()
+    account = balanced(metrics.stats()).sinks["memory"]
+    assert (account.delivered, account.rejected, account.failed, account.retries) == (2, 1, 0, 0)

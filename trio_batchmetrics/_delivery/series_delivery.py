@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from itertools import islice
 from types import GeneratorType
 from typing import Any, cast
 
@@ -17,6 +18,7 @@ import trio
 from .._concurrency import Turn, in_steps
 from .._events import Batch
 from .._ledger import Ledger, PendingBatch, SinkCounters
+from .._series import Listing
 from ..abc import Payload, Receipt, SeriesSink
 from .base import Delivery
 from .receipts import describe
@@ -48,9 +50,10 @@ class SeriesDelivery(Delivery):
         super().__init__(sink, counters, ledger, run_id=run_id, report=report)
         self._sink = sink
         self._store = None if sink.scraped else sink.snapshot_store
-        if self._store is not None:
-            self._store.track_groups()
-            counters.by_group = True
+        self._groups = None if self._store is None else self._store.track_groups()
+        counters.by_group = self._groups is not None
+        self._listing = Listing()
+        """The series in the snapshot of the last attempt; empty unless the sink's pushes may reject series."""
         self._merged = False
         """Whether anything was ever merged."""
         self._leaving = False
@@ -79,7 +82,7 @@ class SeriesDelivery(Delivery):
                 found = self._sink.merge(chunk)
                 if found is not None:
                     refused |= _positions(found, start, len(chunk))
-                groups += self._groups(len(chunk))
+                groups += self._groups_of_last_merge(len(chunk))
             except Exception as exc:  # noqa: BLE001 - the sink's own failure: its events count as failed
                 self._ledger.merge_failed(self.counters, batch, count)
                 self._attempts.note(f"merge: {describe(exc)}")
@@ -95,9 +98,9 @@ class SeriesDelivery(Delivery):
             reason = next(iter(refused.values()))
             self._attempts.note(f"{len(refused)} of {count} events refused: {reason}")
 
-    def _groups(self, size: int) -> Sequence[int]:
+    def _groups_of_last_merge(self, size: int) -> Sequence[int]:
         """Return the group of each event merged last. Events that went past the store are in group 0."""
-        groups = () if self._store is None else self._store.groups
+        groups = () if self._groups is None else self._groups.of_last_merge
         return groups if len(groups) == size else [0] * size
 
     def wake(self) -> None:
@@ -136,8 +139,8 @@ class SeriesDelivery(Delivery):
         while True:
             self._last_push_begun = self._leaving
             receipt = await self._attempt()
-            if receipt.rejected and self._store is not None:
-                self._store.leave_out(receipt.rejected)
+            if receipt.rejected:
+                self._listing.leave_out(receipt.rejected)
                 reason = next(iter(receipt.rejected.values()))
                 self._attempts.note(f"{len(receipt.rejected)} series refused: {reason}")
             match receipt.rest:
@@ -163,7 +166,8 @@ class SeriesDelivery(Delivery):
 
     def _refused(self, receipt: Receipt) -> frozenset[int]:
         """Return the groups of events that a push didn't deliver, although it succeeded."""
-        return frozenset() if self._store is None else self._store.refused_groups(receipt.rejected)
+        refused = self._listing.refused(receipt.rejected)
+        return self._groups.having(refused) if refused and self._groups is not None else frozenset()
 
     async def _attempt(self) -> Receipt:
         key = f"{self._run_id}-{self.counters.name}-{self.counters.snapshots}"
@@ -173,8 +177,7 @@ class SeriesDelivery(Delivery):
         except Exception as exc:  # noqa: BLE001 - the sink's own failure, handled like a failure of send
             await trio.lowlevel.checkpoint()
             return Receipt.retried(error=f"snapshot: {describe(exc)}")
-        items = 0 if self._store is None else self._store.listed
-        return await self._attempts.attempt(Payload(Batch([]), parts, key), items)
+        return await self._attempts.attempt(Payload(Batch([]), parts, key), len(self._listing))
 
     async def _snapshot(self) -> tuple[Any, ...]:
         """Return the parts of a snapshot. The run loop gets a turn between two of them after a millisecond.
@@ -185,9 +188,11 @@ class SeriesDelivery(Delivery):
             Exception: of any kind, from the sink.
         """
         snapshot = self._sink.snapshot()
-        if isinstance(snapshot, GeneratorType):
-            return tuple(await in_steps(cast("Iterator[Any]", snapshot)))
-        return (snapshot,)
+        steps = cast("Iterator[Any]", snapshot) if isinstance(snapshot, GeneratorType) else iter((snapshot,))
+        parts = [*islice(steps, 1)]
+        if self._store is not None:
+            self._listing = self._store.listing  # at once, as anybody may call points() during the next steps
+        return (*parts, *await in_steps(steps))
 
 
 def _positions(refused: Any, start: int, size: int) -> dict[int, str]:

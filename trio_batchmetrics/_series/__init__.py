@@ -9,6 +9,7 @@
     members       finds the series of labels: known, new, shared or refused
     families      the instruments that there are, up to a limit
     family        the series of one instrument
+    groups        which events were merged into which series, for pushes that reject some
     aggregations  how values are added: sum, last value, explicit buckets
     series        one series, live
     points        Point, Metric: the snapshots that sinks read
@@ -24,6 +25,7 @@ from __future__ import annotations
 from .context import SinkContext
 from .families import TOO_MANY_INSTRUMENTS
 from .family import SeriesFamily
+from .groups import Groups, Listing
 from .identity import Identity
 from .observer import SeriesObserver
 from .points import Metric, Point
@@ -32,7 +34,9 @@ from .store import SeriesStore
 
 __all__ = [
     "TOO_MANY_INSTRUMENTS",
+    "Groups",
     "Identity",
+    "Listing",
     "Metric",
     "Point",
     "Series",

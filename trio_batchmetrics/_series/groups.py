@@ -55,34 +55,36 @@ class Groups(dict[tuple[Series, ...], int]):
 
 
 class Listing:
-    """The series that a snapshot has, and those that it leaves out."""
+    """The series that one call of :meth:`~.store.SeriesStore.points` has given, and those that it left out."""
 
     def __init__(self) -> None:
         """Begin without series."""
-        self.series: list[tuple[Series, int]] = []
-        """The series in the snapshot, each with its :attr:`Series.updated` there."""
-        self.left_out: set[Series] = set()
-        """The series that are left out, because the back-end has refused them and they have not changed since."""
+        self._series: list[tuple[Series, int]] = []
+        self._left_out: set[Series] = set()
+
+    def __len__(self) -> int:
+        """Return how many series it has given so far."""
+        return len(self._series)
 
     def takes(self, series: Series) -> bool:
-        """Return whether the snapshot has a series; note it."""
+        """Return whether to give a series; note it. One that was refused is left out until it changes."""
         updated = series.updated
         if series.left_out_at == updated:
-            self.left_out.add(series)
+            self._left_out.add(series)
             return False
-        self.series.append((series, updated))
+        self._series.append((series, updated))
         return True
 
     def leave_out(self, positions: Iterable[int]) -> None:
-        """Leave series out of later snapshots until they change.
+        """Leave series out of later listings until they change.
 
         Args:
             positions: their positions in this one.
         """
         for at in positions:
-            series, updated = self.series[at]
+            series, updated = self._series[at]
             series.left_out_at = updated
 
     def refused(self, positions: Iterable[int]) -> set[Series]:
-        """Return the series that a push of this snapshot did not deliver: those left out, and those at positions."""
-        return self.left_out | {self.series[at][0] for at in positions}
+        """Return the series that a push of this listing did not deliver: those left out, and those at positions."""
+        return self._left_out | {self._series[at][0] for at in positions}

@@ -31,7 +31,7 @@ there yet. A signal handler may look at the series too, in the middle of a merge
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from threading import get_ident
 from typing import Any
 
@@ -102,7 +102,6 @@ class SeriesStore:
         self.overflowed: dict[str, int] = self._merging.overflowed
         """How many events of an instrument lost their labels to ``max_series``, by its name."""
         self._listing = Listing()
-        """The series that the last :meth:`points` has given so far."""
         self._now = 0
         self._generation = 0
         self._taken = 0
@@ -216,28 +215,15 @@ class SeriesStore:
 
     # -- refusals by series, for the library
 
-    def track_groups(self) -> None:
-        """Note from now on which events are merged into the same series, so that a push can reject series."""
-        self._merging.groups = self._merging.groups or Groups()
+    def track_groups(self) -> Groups:
+        """Note from now on which events are merged into the same series. For the library's own use."""
+        groups = self._merging.groups = self._merging.groups or Groups()
+        return groups
 
     @property
-    def groups(self) -> Sequence[int]:
-        """The group of each event of the last merge: events merged into the same series are one group."""
-        return [] if self._merging.groups is None else self._merging.groups.of_last_merge
-
-    @property
-    def listed(self) -> int:
-        """How many series the last :meth:`points` has given so far."""
-        return len(self._listing.series)
-
-    def leave_out(self, positions: Iterable[int]) -> None:
-        """Leave series out until they change; given as positions among those that the last :meth:`points` gave."""
-        self._listing.leave_out(positions)
-
-    def refused_groups(self, positions: Iterable[int]) -> frozenset[int]:
-        """Return the groups that a push of the last :meth:`points` didn't deliver: refused there, or left out."""
-        refused = self._listing.refused(positions)
-        return self._merging.groups.having(refused) if refused and self._merging.groups is not None else frozenset()
+    def listing(self) -> Listing:
+        """What the last :meth:`points` has given so far. For the library's own use."""
+        return self._listing
 
     # -- forgetting
 
