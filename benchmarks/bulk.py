@@ -14,15 +14,12 @@ from trio_batchmetrics.abc import EventSink, Payload, SinkContext
 from trio_batchmetrics.sinks import ElasticsearchSink
 
 from .effort import Effort
+from .encoding import EVENTS, http, mixed
 from .figures import Figure, Outcome, ratio
 from .recording import check_accepted
-from .series import requests
 from .timing import Contender, compete, floor
 
 __all__ = ["run"]
-
-EVENTS = 2000
-"""Encoded a round."""
 
 
 class _Chunks(EventSink[None]):
@@ -38,24 +35,6 @@ class _Chunks(EventSink[None]):
 
     async def send(self, payload: Payload[None]) -> None:
         """Do nothing."""
-
-
-def _http(metrics: BatchMetricsCollector) -> None:
-    for request in requests(EVENTS):
-        metrics.record_http_request(*request)
-
-
-def _mixed(metrics: BatchMetricsCollector) -> None:
-    for number, (method, path, status, duration) in enumerate(requests(EVENTS)):
-        match number % 5:
-            case 0 | 1:
-                metrics.record_http_request(method, path, status, duration)
-            case 2:
-                metrics.record_backend_request("openai", "gpt-4", status == 200, duration)
-            case 3:
-                metrics.record_cache_metric("redis", "hit" if status == 200 else "miss")
-            case _:
-                metrics.record_counter("jobs", {"queue": path, "status": status}, 1)
 
 
 async def _chunks(play: Callable[[BatchMetricsCollector], None]) -> list[Sequence[MetricEvent]]:
@@ -126,11 +105,11 @@ async def _alongside(name: str, play: Callable[[BatchMetricsCollector], None], e
 
 
 async def _run(effort: Effort) -> Outcome:
-    http, mixed = (
-        await _alongside("an HTTP event", _http, effort),
-        await _alongside("an event of four kinds", _mixed, effort),
+    one_kind, four_kinds = (
+        await _alongside("an HTTP event", http, effort),
+        await _alongside("an event of four kinds", mixed, effort),
     )
-    return Outcome([*http.figures, *mixed.figures])
+    return Outcome([*one_kind.figures, *four_kinds.figures])
 
 
 def run(effort: Effort) -> Outcome:

@@ -20,7 +20,7 @@ from .recording import check_accepted
 from .series import requests
 from .timing import Contender, compete
 
-__all__ = ["http", "mixed", "run"]
+__all__ = ["EVENTS", "http", "mixed", "run"]
 
 EVENTS = 2000
 """Encoded per round."""

@@ -24,6 +24,7 @@ from tests.bad_values import (
     Unprintable,
     shown,
 )
+from tests.compiled.rows import checked
 from tests.helpers import stable_id
 from trio_batchmetrics import (
     BackendRequest,
@@ -41,7 +42,6 @@ from trio_batchmetrics import (
     metric_event,
 )
 from trio_batchmetrics._events.as_json import fields_of
-from trio_batchmetrics._events.examining import checked
 from trio_batchmetrics._events.measured import number
 from trio_batchmetrics._events.rows import event_of
 from trio_batchmetrics._events.schema import Kind, Measure

@@ -32,7 +32,8 @@ from trio_batchmetrics import (
 from trio_batchmetrics._events.batch import Origin
 from trio_batchmetrics._events.columns import Columns
 from trio_batchmetrics._events.compiled import compiled_recorder
-from trio_batchmetrics._events.examining import checked
+from trio_batchmetrics._events.examining import examined
+from trio_batchmetrics._events.invalid import InvalidError
 from trio_batchmetrics._events.rows import Row, UnusualRow, class_of, event_of
 from trio_batchmetrics._events.validation import valid
 
@@ -55,6 +56,7 @@ __all__ = [
     "Wordy",
     "as_recorded",
     "batch_from",
+    "checked",
     "class_from",
     "event_from",
     "is_valid",
@@ -183,6 +185,12 @@ FIELDS: dict[type[MetricEvent], list[st.SearchStrategy[Any]]] = {
     Plain: [VALUE] * 8,
     Empty: [],
 }
+
+
+def checked(row: Row) -> Row | None:
+    """Return the row with plain numbers, its durations in seconds; None if the event is invalid."""
+    found = examined(row)
+    return None if isinstance(found, InvalidError) else found
 
 
 def one_row(kind: type[MetricEvent]) -> st.SearchStrategy[tuple[Any, ...]]:

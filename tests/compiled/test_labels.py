@@ -16,6 +16,7 @@ from tests.compiled.rows import (
     STRANGE,
     as_recorded,
     batch_from,
+    checked,
     event_from,
     kept_of,
     labels_in,
@@ -26,7 +27,6 @@ from tests.compiled.rows import (
 from tests.helpers import examples
 from tests.tally import as_text
 from trio_batchmetrics import CacheMetric, Counter, HistogramPoint, HttpRequest
-from trio_batchmetrics._events.examining import checked
 from trio_batchmetrics._events.rows import Row
 from trio_batchmetrics.abc import SeriesStore, labels_of
 

@@ -10,6 +10,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
+from tests.compiled.rows import checked
 from tests.sinks.contract import AWKWARD, SAMPLES, LLMCall
 from tests.test_events import EVENTS, LABELS, STAMPS
 from trio_batchmetrics import (
@@ -28,7 +29,6 @@ from trio_batchmetrics import (
     metric_event,
 )
 from trio_batchmetrics._events.as_json import json_line
-from trio_batchmetrics._events.examining import checked
 from trio_batchmetrics.abc import EventIds, JSONWriter, Receipt, SinkContext
 from trio_batchmetrics.sinks._elasticsearch.bulk import BulkBody
 from trio_batchmetrics.sinks._elasticsearch.response import receipt_of_items

@@ -46,7 +46,6 @@ from .columns import Columns, EventIds, pick
 from .compiled import compiled_recorder, event_by_value
 from .declaring import label, measure, metric_event
 from .documents import JSONWriter, by_second, json_lines, json_writer, nanosecond_texts
-from .examining import checked
 from .invalid import InvalidError, InvalidEvents, not_an_event
 from .limits import LIMITS, Limits
 from .measured import fault_of, number
@@ -94,7 +93,6 @@ __all__ = [
     "by_second",
     "by_value",
     "captured",
-    "checked",
     "checked_bounds",
     "compact_json",
     "compiled_recorder",

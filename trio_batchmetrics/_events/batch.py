@@ -11,7 +11,7 @@ import attrs
 
 from .._reprs import tolerant_repr
 from .builtin import BUILTIN
-from .columns import Columns, EventIds, concatenated, joined
+from .columns import Columns, EventIds, concatenated, join_columns
 from .rows import ClassNumbers, Row, UnusualRow, class_of, event_of
 from .schema import MetricEvent
 from .validation import columns_of
@@ -199,7 +199,7 @@ def _columns_of_parts(parts: Sequence[tuple[Batch, int, int]], ids: EventIds) ->
             part = [cut for columns in part if (cut := columns.between(start, stop)) is not None]
         found.append((position, part))
         position += stop - start
-    return found[0][1] if len(found) == 1 else joined(found, ids)
+    return found[0][1] if len(found) == 1 else join_columns(found, ids)
 
 
 def join(parts: Sequence[tuple[Batch, int, int]]) -> Batch:

@@ -17,7 +17,7 @@ import attrs
 from .._reprs import tolerant_repr
 from .schema import Schema
 
-__all__ = ["Columns", "EventIds", "Extra", "concatenated", "joined", "pick"]
+__all__ = ["Columns", "EventIds", "Extra", "concatenated", "join_columns", "pick"]
 
 Extra = tuple[Mapping[str, Any], Any]
 """Labels that a recorder has added to an event, and its exemplar (None: there is none)."""
@@ -199,7 +199,7 @@ def _with_extra(key: tuple[Any, ...], extra: Extra | None) -> tuple[Any, ...]:
     return (*key, *extra[0].items()) if extra else key
 
 
-def joined(parts: Iterable[tuple[int, Sequence[Columns]]], ids: EventIds) -> list[Columns]:
+def join_columns(parts: Iterable[tuple[int, Sequence[Columns]]], ids: EventIds) -> list[Columns]:
     """Return the columns of several batches, one after the other.
 
     Args:
@@ -210,10 +210,10 @@ def joined(parts: Iterable[tuple[int, Sequence[Columns]]], ids: EventIds) -> lis
     for start, batch in parts:
         for columns in batch:
             by_class.setdefault(id(columns.schema), []).append((start, columns))
-    return [_joined(same, ids) for same in by_class.values()]
+    return [_join_same(same, ids) for same in by_class.values()]
 
 
-def _joined(parts: list[tuple[int, Columns]], ids: EventIds) -> Columns:
+def _join_same(parts: list[tuple[int, Columns]], ids: EventIds) -> Columns:
     if len(parts) == 1 and parts[0][0] == 0:
         return parts[0][1]
     every = [columns for _, columns in parts]

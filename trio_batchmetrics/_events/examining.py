@@ -14,19 +14,16 @@ from .._reprs import type_name
 from .invalid import InvalidError
 from .measured import NO_NUMBER, fault_of, number
 from .reading import declared_bools, plain_labels, reader_of
-from .rows import Row, UnusualRow
+from .rows import Row, UnusualRow, class_of
 from .schema import Kind, Measure, MetricEvent, Schema
 from .values import Unreadable, plain_label, text
 
-__all__ = ["checked", "examined", "is_count", "plain_row", "unreadable"]
+__all__ = ["examined", "is_count", "plain_row", "unreadable"]
 
 _PLAIN = frozenset({str, float, bool, type(None)})
 
-
-def checked(row: Row) -> Row | None:
-    """Return the row with plain numbers, its durations in seconds; None if the event is invalid."""
-    found = examined(row)
-    return None if isinstance(found, InvalidError) else found
+_NO_NUMBERS: Mapping[Any, type[MetricEvent]] = {}
+"""Rows that are examined have their class, not a number in its place."""
 
 
 def examined(row: Row) -> Row | InvalidError:
@@ -49,13 +46,6 @@ def unreadable(row: Row, error: Exception) -> InvalidError:
     return InvalidError(_kind_of(row), "", "must be an event that can be read", Unreadable(row, error))
 
 
-def _class_of(row: Row) -> type[MetricEvent]:
-    """Return the class of a row that has its class, not a number in its place."""
-    if type(row) is UnusualRow:
-        row = row.row
-    return cast("type[MetricEvent]", row[0] if type(row) is tuple else type(row))
-
-
 def _kind_of(row: Row) -> str:
     return row[0].__name__ if type(row) is tuple else type_name(row)
 
@@ -63,7 +53,7 @@ def _kind_of(row: Row) -> str:
 def _examined(row: Row) -> Row:
     if type(row) is UnusualRow:
         row = row.row
-    kind, schema = _kind_of(row), getattr(_class_of(row), "__metric_schema__", None)
+    kind, schema = _kind_of(row), getattr(class_of(row, _NO_NUMBERS), "__metric_schema__", None)
     if type(row) is tuple:
         timestamp: object = row[1]
         values = list(row[2:])
@@ -141,7 +131,7 @@ def plain_row(row: Row) -> tuple[Any, ...]:
     Raises:
         Exception: of any kind, if the application's own objects now behave differently than when they were examined.
     """
-    event_class = _class_of(row)
+    event_class = class_of(row, _NO_NUMBERS)
     reader = reader_of(event_class)
     if reader is None:
         raise ValueError(f"{event_class.__name__} must be declared with @metric_event")
