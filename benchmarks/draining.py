@@ -38,8 +38,8 @@ async def _run(effort: Effort) -> Outcome:
         check_accepted(metrics, in_large)
     name = "an event recorded, checked and handed to a sink that does nothing"
     figures = [
-        ratio(f"{name} ÷ A", rounds["100"], rounds[FLOOR], 12),
-        ratio(f"{name}, in batches of 1000 ÷ A", rounds["1000"], rounds[FLOOR], 12),
+        ratio(f"{name} ÷ A", rounds["100"], rounds[FLOOR], 9),
+        ratio(f"{name}, in batches of 1000 ÷ A", rounds["1000"], rounds[FLOOR], 7),
     ]
     return Outcome(figures, rounds.costs())
 

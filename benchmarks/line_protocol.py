@@ -61,7 +61,7 @@ class Chunks:
 
 
 async def _alongside_a_peer(
-    name: str, of: list[Request], static: dict[str, str], effort: Effort, target: float | None = 0.05
+    name: str, of: list[Request], static: dict[str, str], effort: Effort, target: float | None = 0.04
 ) -> Outcome:
     client: Any = import_module("influxdb_client")
     sink = InfluxDBSink("http://localhost:8086", database="d")
