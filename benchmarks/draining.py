@@ -21,9 +21,20 @@ async def nothing(batch: Batch) -> None:
     """Be a sink that does nothing."""
 
 
+async def reading(batch: Batch) -> None:
+    """Be a sink that reads each column, and the key of each event's labels."""
+    for columns in batch.columns():
+        _ = [*columns.label_sets], columns.timestamps, columns.values, columns.ids
+
+
 async def _run(effort: Effort) -> Outcome:
     large = BatchMetricsConfig(buffer_size=ROOM.buffer_size, batch_size=1000)
-    async with collector(ROOM, sinks=[nothing]) as metrics, collector(large, sinks=[nothing]) as in_large:
+    async with (
+        collector(ROOM, sinks=[nothing]) as metrics,
+        collector(large, sinks=[nothing]) as in_large,
+        collector(ROOM, sinks=[reading]) as read,
+        collector(large, sinks=[reading]) as read_in_large,
+    ):
 
         def contender(name: str, metrics: BatchMetricsCollector, client: str) -> Contender:
             names = {"metrics": metrics}
@@ -33,13 +44,18 @@ async def _run(effort: Effort) -> Outcome:
             floor(calls=EVENTS),
             contender("100", metrics, "ours, up to a sink"),
             contender("1000", in_large, ""),
+            contender("read", read, ""),
+            contender("read in 1000", read_in_large, ""),
         ]
         rounds = await compete(contenders, effort.seconds)
-        check_accepted(metrics, in_large)
+        check_accepted(metrics, in_large, read, read_in_large)
     name = "an event recorded, checked and handed to a sink that does nothing"
+    read_by = "the same with a sink that reads the columns"
     figures = [
         ratio(f"{name} ÷ A", rounds["100"], rounds[FLOOR], 9),
         ratio(f"{name}, in batches of 1000 ÷ A", rounds["1000"], rounds[FLOOR], 7),
+        ratio(f"{read_by} ÷ A", rounds["read"], rounds[FLOOR], 11),
+        ratio(f"{read_by}, in batches of 1000 ÷ A", rounds["read in 1000"], rounds[FLOOR], 9),
     ]
     return Outcome(figures, rounds.costs())
 
