@@ -21,7 +21,7 @@ async def nothing(batch: Batch) -> None:
     """Be a sink that does nothing."""
 
 
-async def reading(batch: Batch) -> None:
+async def reading(batch: Batch) -> None:  # noqa: ASYNC124 - a sink is asynchronous
     """Be a sink that reads each column, and the key of each event's labels."""
     for columns in batch.columns():
         _ = [*columns.label_sets], columns.timestamps, columns.values, columns.ids
