@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
-
-from .turns import work_clock
 
 __all__ = ["Pace"]
 
@@ -14,7 +13,7 @@ _MAX_STEP = 500
 _MIN_STEP = 5
 
 _LONG = 0.001
-"""The seconds of CPU time above which a step was too long."""
+"""The seconds above which a step was too long."""
 
 _WANTED = 0.0005
 """The seconds that the steps after it should take."""
@@ -24,15 +23,16 @@ class Pace:
     """How many events to process between two checkpoints.
 
     Events with new labels take ten times as long as others, and nobody knows how long a user's own sink takes. After
-    two steps that were too long, the next ones are shorter; from then on they grow again. (A single long step is more
-    likely to be the garbage collector's.)
+    two steps that were too long, the next ones are shorter; from then on they grow again. A single long step is more
+    likely to be the garbage collector's, or another process ran meanwhile. (CPU time would show the latter, but reading
+    it costs ten times as much, and a step may be as short as that.)
     """
 
-    def __init__(self, clock: Callable[[], float] = work_clock) -> None:
+    def __init__(self, clock: Callable[[], float] = time.perf_counter) -> None:
         """Begin with long steps.
 
         Args:
-            clock: returns the CPU time of this thread, in seconds.
+            clock: returns the time, in seconds.
         """
         self._clock = clock
         self._began = 0.0

@@ -94,6 +94,10 @@ class EventDelivery(Delivery):
             room += min(queued, self._capacity, self._sink.max_events or self._capacity)
         return room
 
+    def has_room_for(self, count: int) -> bool:
+        """Return whether so many more events fit into the queue."""
+        return self._queue.count + self._aside.count + count <= self._capacity or count <= self.room
+
     @property
     def about_to_take(self) -> bool:
         """Whether the task has been woken for queued events, but hasn't taken any yet."""
@@ -101,8 +105,9 @@ class EventDelivery(Delivery):
 
     def offer(self, batch: PendingBatch) -> None:
         """Queue a batch that was handed over. If it doesn't fit, the oldest events fail as ``queue_full``."""
-        excess = len(batch.events) - self.room
-        if excess > 0:
+        count = len(batch.events)
+        if not self.has_room_for(count):
+            excess = count - self.room
             oldest = self._aside.pop(excess)  # events set aside are older than all queued events
             oldest.extend(self._queue.pop(excess - oldest.count))
             oldest.settle(self._ledger, self.counters, Verdict.FAILED, "queue_full")

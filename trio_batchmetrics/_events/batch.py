@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
+from itertools import chain
 from operator import itemgetter
 from typing import Any, ClassVar, cast, overload
 
@@ -49,11 +50,11 @@ class Batch(Sequence[MetricEvent]):
         (2, {'CacheMetric': 2}, 'miss')
     """
 
-    __slots__ = ("_columns", "_ids", "_origin", "_parts", "_rows", "_timestamps")
+    __slots__ = ("_columns", "_copied", "_count", "_ids", "_origin", "_parts", "_timestamps")
 
     def __init__(
         self,
-        events: Sequence[Row],
+        events: Sequence[Row] = (),
         *,
         ids: EventIds | None = None,
         origin: Origin | None = None,
@@ -68,11 +69,13 @@ class Batch(Sequence[MetricEvent]):
             ids: the events' ids; by default, their serial numbers count from 0. For the library.
             origin: what the batch shares with the others of its collector. For the library.
             columns: the events by class and column, if they have been read. For the library.
-            parts: the batches, with start and stop, that these events are the slices of. For the library.
+            parts: the batches, with start and stop, whose slices these events are, one after the other; their rows and
+                ids are copied on access. For the library.
         """
-        self._rows: list[Row] = events if isinstance(events, list) else list(events)
+        self._copied: list[Row] | None = None if parts else events if isinstance(events, list) else list(events)
+        self._count: int = sum([stop - start for _, start, stop in parts]) if parts else len(events)
         self._origin: Origin = Origin() if origin is None else origin
-        self._ids: EventIds = EventIds(self._origin.run_id, range(len(self._rows))) if ids is None else ids
+        self._ids: EventIds | None = ids
         self._columns: Sequence[Columns] | None = columns
         self._parts: Sequence[tuple[Batch, int, int]] = parts
         self._timestamps: Sequence[int] | None = None
@@ -85,7 +88,23 @@ class Batch(Sequence[MetricEvent]):
     @property
     def ids(self) -> EventIds:
         """The permanent id of each event, ``run_id:serial``: the same in each attempt and for every sink."""
+        if self._ids is None:
+            self._ids = self._ids_in_order()
         return self._ids
+
+    def _ids_in_order(self) -> EventIds:
+        run_id = self._origin.run_id
+        if not self._parts:
+            return EventIds(run_id, range(self._count))
+        ids = [batch.ids[start:stop] for batch, start, stop in self._parts]
+        given = {serial: event_id for each in ids for serial, event_id in each.given.items()}
+        return EventIds(run_id, concatenated([each.serials for each in ids]), given)
+
+    @property
+    def _rows(self) -> list[Row]:
+        if self._copied is None:
+            self._copied = [*chain.from_iterable([batch._rows[start:stop] for batch, start, stop in self._parts])]
+        return self._copied
 
     def columns(self) -> Sequence[Columns]:
         """Return the events by class and column, validated and reduced to plain values; see :class:`Columns`.
@@ -97,9 +116,9 @@ class Batch(Sequence[MetricEvent]):
         """
         if self._columns is None:
             if self._parts:
-                self._columns = _columns_of_parts(self._parts, self._ids)
+                self._columns = _columns_of_parts(self._parts, self.ids)
             else:
-                self._columns = columns_of(self._rows, self._ids, self._origin.classes)
+                self._columns = columns_of(self._rows, self.ids, self._origin.classes)
         return self._columns
 
     @property
@@ -124,7 +143,7 @@ class Batch(Sequence[MetricEvent]):
 
     def __len__(self) -> int:
         """Return the number of events."""
-        return len(self._rows)
+        return self._count
 
     @overload
     def __getitem__(self, index: int) -> MetricEvent: ...
@@ -133,12 +152,14 @@ class Batch(Sequence[MetricEvent]):
     def __getitem__(self, index: int | slice) -> MetricEvent | Batch:
         """Return one event, or a batch of several."""
         if isinstance(index, slice):
-            start, stop, step = index.indices(len(self._rows))
+            start, stop, step = index.indices(self._count)
             if step == 1:
                 parts = self._parts_between(start, stop)
             else:
                 parts = [part for at in range(start, stop, step) for part in self._parts_between(at, at + 1)]
-            return Batch(self._rows[index], ids=self._ids[index], origin=self._origin, parts=parts)
+            if parts:
+                return Batch(parts=parts, origin=self._origin)
+            return Batch(self._rows[index], ids=self.ids[index], origin=self._origin)
         row = self._rows[index]
         if type(row) is tuple or type(row) is UnusualRow:
             row = self._rows[index] = event_of(row, self._origin.classes)
@@ -159,7 +180,7 @@ class Batch(Sequence[MetricEvent]):
 
     def __iter__(self) -> Iterator[MetricEvent]:
         """Yield the events in recording order."""
-        return map(self.__getitem__, range(len(self._rows)))
+        return map(self.__getitem__, range(self._count))
 
     def __eq__(self, other: object) -> bool:
         """Compare with another sequence of events; a list or tuple is fine."""
@@ -211,12 +232,7 @@ def join(parts: Sequence[tuple[Batch, int, int]]) -> Batch:
     if len(parts) == 1:
         batch, start, stop = parts[0]
         return batch if start == 0 and stop == len(batch) else batch[start:stop]
-    origin = origin_of(parts[0][0])
-    rows = [row for batch, start, stop in parts for row in batch._rows[start:stop]]  # pyright: ignore[reportPrivateUsage]
-    ids = [batch.ids[start:stop] for batch, start, stop in parts]
-    given = {serial: event_id for each in ids for serial, event_id in each.given.items()}
-    serials = concatenated([each.serials for each in ids])
-    return Batch(rows, ids=EventIds(origin.run_id, serials, given), origin=origin, parts=parts)
+    return Batch(parts=parts, origin=origin_of(parts[0][0]))
 
 
 def rows_of(batch: Batch) -> list[Row]:

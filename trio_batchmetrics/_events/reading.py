@@ -8,7 +8,7 @@ fails, :mod:`.validation` looks at each row.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from datetime import timedelta
 from functools import partial
 from itertools import chain
@@ -37,6 +37,7 @@ _AMONG_BOOLS = frozenset({bool, str, type(None)})
 _AMONG_INTS = frozenset({int, str, type(None)})
 _TEXTS = frozenset({str, type(None)})
 _DICTS = frozenset({dict, ReadOnlyDict})
+_FLOATS = frozenset({float})
 _NUMBERS = frozenset({int, float})
 _BOOLS_TOO = frozenset({int, float, bool})
 _DURATIONS = frozenset({int, float, timedelta})
@@ -57,6 +58,8 @@ class _ValueColumn:
     measure: Measure
     types: frozenset[type]
     """Types whose values are converted without a closer look."""
+    negative: bool
+    """Whether a value below 0 is valid."""
 
 
 class ClassReader:
@@ -74,7 +77,8 @@ class ClassReader:
             for each in schema.labels
         ]
         self._values = [
-            _ValueColumn(place[measure.field or ""], measure, _types_of(measure)) for measure in schema.measured
+            _ValueColumn(place[measure.field or ""], measure, _types_of(measure), measure.negative)
+            for measure in schema.measured
         ]
         self._row: Callable[[Any], Any] = attrgetter("timestamp", *schema.fields) if schema.fields else _timestamp_alone
 
@@ -192,9 +196,10 @@ def _plain_column(of: _LabelColumn, column: Sequence[Any], trusted: bool) -> Seq
 
 def _in_range(column: Sequence[Any], *, optional: bool) -> bool:
     """Return whether all ints of a column have a text."""
+    values: Collection[Any] = {*column}  # few, nearly always
     if optional:
-        column = [value for value in {*column} if type(value) is int] or (0,)
-    return bool(min(column) > -LARGE and max(column) < LARGE)
+        values = [value for value in values if type(value) is int] or (0,)
+    return bool(min(values) > -LARGE and max(values) < LARGE)
 
 
 def _named(names: Sequence[Any], labels: Sequence[Any]) -> tuple[Sequence[Any], ...] | None:
@@ -217,16 +222,15 @@ def _named(names: Sequence[Any], labels: Sequence[Any]) -> tuple[Sequence[Any], 
 def _numbers(of: _ValueColumn, column: Sequence[Any]) -> Sequence[float] | None:
     """Return a measured column as floats; None if one isn't valid as it is."""
     types = {*map(type, column)}
-    measure = of.measure
-    if types != {float}:
+    if types != _FLOATS:
         if not types <= of.types:
             return None
         if timedelta in types:
-            numbers = [number(value, measure) for value in column]
+            numbers = [number(value, of.measure) for value in column]
             if None in numbers:
                 return None
             column = cast("list[float]", numbers)
         column = (*map(float, column),)
     if not isfinite(sum(column)) and not all(map(isfinite, column)):  # the sum of finite numbers may overflow
         return None
-    return None if not measure.negative and min(column) < 0 else column
+    return None if not of.negative and min(column) < 0 else column

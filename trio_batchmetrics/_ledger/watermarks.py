@@ -191,18 +191,24 @@ class Watermarks:
 
     def _notify_first(self) -> bool:
         """Finish the flushes of the first section that has any, if all its events have settled; return whether so."""
-        at = next((at for at, section in enumerate(self._sections) if section.waiters), None)
-        if at is None:
-            return False
+        total = sum(self._before)
+        for at, section in enumerate(self._sections):
+            total += sum(section.settled)
+            if section.waiters:
+                if total < section.waiters[0].target:
+                    return False
+                self._finish(at)
+                return True
+        return False
+
+    def _finish(self, at: int) -> None:
+        """Finish the flushes of a section whose events, and those of all earlier sections, have settled."""
         section = self._sections[at]
         settled = self._settled_through(section.through)
-        if sum(settled) < section.waiters[0].target:
-            return False
         for waiter in section.waiters:
             waiter.finish(settled)  # idempotent, as an exception from a signal handler may end the loop early
         self._before = settled  # no call from here on; nothing in these sections is pending or owed any more
         del self._sections[: at + 1]
-        return True
 
     def fail_rest(self, target: int) -> None:
         """Count everything that is still pending as failed.

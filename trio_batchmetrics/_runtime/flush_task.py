@@ -99,7 +99,7 @@ class FlushTask:
             if not batch.sealed:
                 buffer.seal(batch)
             for sink in self._event_sinks:
-                if sink.room < batch.size - batch.evicted:
+                if not sink.has_room_for(batch.size - batch.evicted):
                     await self._wait_for_room(batch)
                     break
             await self._hand_over(batch)
@@ -114,11 +114,11 @@ class FlushTask:
 
         With a series sink, which always has room, wait only for sinks that are about to take their events.
         """
-        while any(sink.about_to_take and batch.waiting > sink.room for sink in self._event_sinks):
+        while any(sink.about_to_take and not sink.has_room_for(batch.waiting) for sink in self._event_sinks):
             # The sink hasn't had a chance to take its events, so don't give any up yet.
             await self._turn.yield_to_others()
         while self._event_sinks and not self._series_sinks and batch.waiting:
-            if any(batch.waiting <= sink.room for sink in self._event_sinks):
+            if any(sink.has_room_for(batch.waiting) for sink in self._event_sinks):
                 return
             await self._room.wait()
 
