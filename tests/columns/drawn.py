@@ -224,8 +224,8 @@ def _with_class(row: Row) -> Any:
 
 def handed_over(rows: Sequence[Row], first: int = 0) -> Batch:
     """Return the valid events among some rows as the flush task hands them over."""
-    kept, ids, columns = valid([*rows], classes=ORIGIN.classes, run_id="run", first=first)
-    return Batch(kept, ids=ids, origin=ORIGIN, columns=columns)
+    kept, ids, columns, timestamps = valid([*rows], classes=ORIGIN.classes, run_id="run", first=first)
+    return Batch(kept, ids=ids, origin=ORIGIN, columns=columns, timestamps=timestamps)
 
 
 def of_columns(batch: Batch) -> list[Known]:
@@ -270,6 +270,7 @@ def of_columns(batch: Batch) -> list[Known]:
                 _texts(extra[0]) if extra is not None else {},
             )
     assert None not in found
+    assert [*batch.timestamps] == [each.timestamp for each in found]
     return found
 
 

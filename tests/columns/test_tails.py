@@ -141,7 +141,7 @@ def test_an_added_label_without_text_makes_only_its_own_event_invalid(labels: An
     assert isinstance(bad, UnusualRow)
     rows[place] = UnusualRow(bad.row, (labels, None, "bad:1"))
     notes: list[InvalidError] = []
-    kept, ids, columns = valid([*rows], notes.append, classes=ORIGIN.classes, run_id="run")
+    kept, ids, columns, _ = valid([*rows], notes.append, classes=ORIGIN.classes, run_id="run")
     batch = Batch(kept, ids=ids, origin=ORIGIN, columns=columns)
     assert of_columns(batch) == wanted
     assert [str(note).split(" (")[0] for note in notes] == [

@@ -42,10 +42,13 @@ def test_exactly_the_invalid_events_are_left_out(first: list[Any], second: list[
     for drawn in (first, second):
         rows = made(drawn)
         notes: list[InvalidError] = []
-        kept, ids, columns = valid([*rows], notes.append, classes=handed_over([])._origin.classes, first=serial)
+        kept, ids, columns, timestamps = valid(
+            [*rows], notes.append, classes=handed_over([])._origin.classes, first=serial
+        )
         wanted = known(rows, serial)
         assert len(kept) == len(wanted)
         assert len(notes) == len(rows) - len(kept)
+        assert timestamps is None or len(timestamps) == len(kept)
         assert [*ids.serials] == [*range(serial, serial + len(kept))]
         assert sorted(at for each in columns for at in each.positions) == [*range(len(kept))]
         assert of_columns(handed_over(rows, serial)) == wanted

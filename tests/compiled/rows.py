@@ -244,13 +244,13 @@ def rows_of(drawn: list[tuple[Any, ...]], *, numbers: bool = False) -> list[Row]
 
 def batch_from(rows: list[Row]) -> Batch:
     """Return the valid ones among some rows as the batch that the flush task makes of them."""
-    kept, ids, columns = valid([*rows], classes=_ORIGIN.classes, run_id="run")
-    return Batch(kept, ids=ids, origin=_ORIGIN, columns=columns)
+    kept, ids, columns, timestamps = valid([*rows], classes=_ORIGIN.classes, run_id="run")
+    return Batch(kept, ids=ids, origin=_ORIGIN, columns=columns, timestamps=timestamps)
 
 
 def kept_of(rows: list[Row]) -> tuple[list[Row], Sequence[Columns]]:
     """Return the valid ones among some rows, and their columns."""
-    kept, _, columns = valid([*rows], classes=_ORIGIN.classes)
+    kept, _, columns, _ = valid([*rows], classes=_ORIGIN.classes)
     return kept, columns
 
 

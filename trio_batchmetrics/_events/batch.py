@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import chain
-from operator import itemgetter
 from typing import Any, ClassVar, cast, overload
 
 import attrs
@@ -19,8 +18,6 @@ from .validation import columns_of
 from .values import ReadOnlyDict
 
 __all__ = ["Batch", "Origin", "join", "origin_of", "rows_of"]
-
-_TIMESTAMP = itemgetter(1)
 
 
 @attrs.define(eq=False)
@@ -59,6 +56,7 @@ class Batch(Sequence[MetricEvent]):
         ids: EventIds | None = None,
         origin: Origin | None = None,
         columns: Sequence[Columns] | None = None,
+        timestamps: Sequence[int] | None = None,
         parts: Sequence[tuple[Batch, int, int]] = (),
     ) -> None:
         """Create a batch of events.
@@ -69,6 +67,7 @@ class Batch(Sequence[MetricEvent]):
             ids: the events' ids; by default, their serial numbers count from 0. For the library.
             origin: what the batch shares with the others of its collector. For the library.
             columns: the events by class and column, if they have been read. For the library.
+            timestamps: their timestamps, if these have been read. For the library.
             parts: the batches, with start and stop, whose slices these events are, one after the other; their rows and
                 ids are copied on access. For the library.
         """
@@ -78,7 +77,7 @@ class Batch(Sequence[MetricEvent]):
         self._ids: EventIds | None = ids
         self._columns: Sequence[Columns] | None = columns
         self._parts: Sequence[tuple[Batch, int, int]] = parts
-        self._timestamps: Sequence[int] | None = None
+        self._timestamps: Sequence[int] | None = timestamps
 
     @staticmethod
     def of(events: Sequence[MetricEvent]) -> Batch:
@@ -136,10 +135,7 @@ class Batch(Sequence[MetricEvent]):
         if self._parts:
             return concatenated([batch.timestamps[start:stop] for batch, start, stop in self._parts])
         found = self.columns()
-        if len(found) == 1:
-            return found[0].timestamps
-        rows: list[Any] = self._rows
-        return [*map(_TIMESTAMP, rows)] if {*map(type, rows)} == {tuple} else _in_order(found, len(self))
+        return found[0].timestamps if len(found) == 1 else _in_order(found, self._count)
 
     def __len__(self) -> int:
         """Return the number of events."""

@@ -24,6 +24,9 @@ __all__ = ["columns_of", "valid", "valid_columns"]
 
 _CLASSES: Mapping[Any, type[MetricEvent]] = dict(enumerate(BUILTIN))
 
+Valid = tuple[list[Row], EventIds, Sequence[Columns], Sequence[int] | None]
+"""The rows of valid events, their ids, their columns, and their timestamps, if these are known by now."""
+
 _FEW = 8
 """So few rows are examined one by one: reading them by column costs as much as that."""
 
@@ -40,8 +43,8 @@ def valid(
     run_id: str = "",
     first: int = 0,
     recorded: bool = True,
-) -> tuple[list[Row], EventIds, Sequence[Columns]]:
-    """Return the valid rows in order, their ids, and their columns.
+) -> Valid:
+    """Return the valid rows in order, with their ids, their columns and their timestamps.
 
     Args:
         rows: at most a few hundred; the list is returned itself if all of them are plain and valid.
@@ -59,13 +62,14 @@ def valid(
             plain = None if reader is None else reader.read(transposed, trusted=recorded)
             if reader is not None and plain is not None:
                 ids = EventIds(run_id, range(first, first + len(rows)))
-                return rows, ids, [Columns(reader.schema, range(len(rows)), ids, *plain)]
+                return rows, ids, [Columns(reader.schema, range(len(rows)), ids, *plain)], transposed[1]
     sorting = _Sorting(rows, note, classes, recorded)
     if transposed:
         sorting.sort_tuples(transposed[0])
     else:
         sorting.sort()
-    return sorting.result(run_id, first)
+    found = sorting.result(run_id, first)
+    return *found, transposed[1] if transposed and not sorting.replaced and not sorting.bad else None
 
 
 def columns_of(rows: list[Row], ids: EventIds, classes: Mapping[Any, type[MetricEvent]]) -> Sequence[Columns]:
@@ -75,7 +79,7 @@ def columns_of(rows: list[Row], ids: EventIds, classes: Mapping[Any, type[Metric
         ValueError: an event is invalid.
     """
     faults: list[str] = []
-    _, _, found = valid([*rows], lambda fault: faults.append(str(fault)), classes=classes, recorded=False)
+    _, _, found, _ = valid([*rows], lambda fault: faults.append(str(fault)), classes=classes, recorded=False)
     if faults:
         raise ValueError(f"invalid event: {faults[0]}")
     for columns in found:
@@ -139,6 +143,11 @@ class _Sorting:
         self._groups: dict[type[MetricEvent], _Group] = {}
         self.bad: list[int] = []
         """The positions of invalid events."""
+
+    @property
+    def replaced(self) -> bool:
+        """Whether any row was replaced."""
+        return self._rows is not self._given
 
     def sort_tuples(self, numbers: Sequence[Any]) -> None:
         """Sort rows that are all plain.
@@ -250,7 +259,7 @@ class _Sorting:
             middle = (part.start + part.stop) // 2
             first = self._pieces(reader, group, slice(part.start, middle))
             return first + self._pieces(reader, group, slice(middle, part.stop))
-        if self._rows is self._given:
+        if not self.replaced:
             self._rows = [*self._rows]  # rows are replaced in a copy
         examined_rows = [(at, made) for at in positions if (made := self._examine(at)) is not None]
         if reader is None or not examined_rows:

@@ -150,7 +150,7 @@ class FlushTask:
             part = rows if whole else rows[start : start + pace.size]
             start += len(part)
             pace.begin()
-            good, ids, columns = valid(
+            good, ids, columns, timestamps = valid(
                 part,
                 self._invalid.note,
                 classes=self._origin.classes,
@@ -161,7 +161,7 @@ class FlushTask:
             if good:
                 bad -= len(good)
                 self._serial += len(good)
-                chunks.append(Batch(good, ids=ids, origin=self._origin, columns=columns))
+                chunks.append(Batch(good, ids=ids, origin=self._origin, columns=columns, timestamps=timestamps))
             self._invalid.log()
         if bad:
             self._ledger.invalid(batch, bad)
