@@ -20,7 +20,9 @@ from trio_batchmetrics import Counter, collector
 from trio_batchmetrics._buffer.buffer import Buffer
 from trio_batchmetrics._concurrency.turns import Turn
 from trio_batchmetrics._config import BatchMetricsConfig
+from trio_batchmetrics._events.compiled import row_of_event
 from trio_batchmetrics._events.invalid import InvalidEvents
+from trio_batchmetrics._events.rows import UnusualRow
 from trio_batchmetrics._ledger.ledger import Ledger
 from trio_batchmetrics._ledger.pending_batch import PendingBatch
 from trio_batchmetrics._ledger.reporting import LossReporter
@@ -90,7 +92,7 @@ class BufferMachine(RuleBasedStateMachine):
 
     def put_one(self) -> None:
         """Record from Trio's thread."""
-        self.buffer.put(Counter("c", {"id": self._expect()}, 1))
+        self.buffer.put(row_of_event(Counter("c", {"id": self._expect()}, 1)))
 
     @rule(count=st.integers(1, 9))
     def record(self, count: int) -> None:
@@ -120,7 +122,7 @@ class BufferMachine(RuleBasedStateMachine):
 
         def put() -> None:
             for event in events:
-                self.buffer.put(event)
+                self.buffer.put(row_of_event(event))
 
         thread = threading.Thread(target=put)
         thread.start()
@@ -140,7 +142,7 @@ class BufferMachine(RuleBasedStateMachine):
         assert self.hand is not None
         self.buffer.seal(self.hand)
         rows = self.buffer.take(self.hand)
-        taken = [row.labels["id"] for row in rows if isinstance(row, Counter)]
+        taken = [row.row.labels["id"] for row in rows if isinstance(row, UnusualRow) and isinstance(row.row, Counter)]
         assert taken == self.kept[: len(taken)], "first in, first out"
         assert len(taken) <= min(self.config.batch_size, self.config.buffer_size)
         del self.kept[: len(taken)]

@@ -241,9 +241,11 @@ async def test_an_event_that_can_be_iterated_over_is_like_any_other(
     async with collector(sinks=[sink]) as metrics:
         metrics.record_cache_metric("redis", "hit")
         metrics.record(event)
+        await metrics.arecord(event)
+        metrics.from_thread().record(event)
         metrics.record_cache_metric("redis", "miss")
-    assert balanced(metrics.stats()).processed_events == 3
-    assert [type(each) for each in sink.events] == [CacheMetric, type(event), CacheMetric]
+    assert balanced(metrics.stats()).processed_events == 5
+    assert [type(each) for each in sink.events] == [CacheMetric, *[type(event)] * 3, CacheMetric]
     assert [type(event) for event in sink.batches[0]] == [each.kind for each in of_columns(sink.batches[0])]
 
 

@@ -35,7 +35,7 @@ from threading import get_ident
 
 import trio
 
-from .._events import Row
+from .._events import RecordedRow, Row
 from .._exceptions import WrongThreadError
 from .._ledger import FlushWaiter, PendingBatch
 from .batching import Batching
@@ -50,7 +50,7 @@ class Buffer(Batching):
 
     # -- recorders
 
-    def put(self, row: Row) -> None:
+    def put(self, row: RecordedRow) -> None:
         """Record a row, or refuse and count it. Callable from any thread; never a checkpoint; re-entrant."""
         if self.gate:
             rows = self.rows
@@ -70,7 +70,7 @@ class Buffer(Batching):
             self._reporter.notify()
         return False
 
-    def put_slowly(self, row: Row) -> None:
+    def put_slowly(self, row: RecordedRow) -> None:
         """Record a row, or refuse and count it: the slow path of :meth:`put`. From any thread."""
         here = get_ident() == self._thread
         if here:
@@ -93,7 +93,7 @@ class Buffer(Batching):
             self._recorded.refuse(reason)
             self._reporter.notify()
 
-    async def put_when_room(self, row: Row) -> None:
+    async def put_when_room(self, row: RecordedRow) -> None:
         """Record a row as soon as there is room. This implements the guarantee of ``arecord``."""
         self.check_thread()
         await trio.lowlevel.checkpoint_if_cancelled()

@@ -82,7 +82,9 @@ class SeriesDelivery(Delivery):
                 found = self._sink.merge(chunk)
                 if found is not None:
                     refused |= _positions(found, start, len(chunk))
-                groups += self._groups_of_last_merge(len(chunk))
+                if self._groups is not None:
+                    of_last_merge = self._groups.of_last_merge  # shorter if events went past the store: in group 0
+                    groups += of_last_merge if len(of_last_merge) == len(chunk) else [0] * len(chunk)
             except Exception as exc:  # noqa: BLE001 - the sink's own failure: its events count as failed
                 self._ledger.merge_failed(self.counters, batch, count)
                 self._attempts.note(f"merge: {describe(exc)}")
@@ -97,11 +99,6 @@ class SeriesDelivery(Delivery):
         if refused:
             reason = next(iter(refused.values()))
             self._attempts.note(f"{len(refused)} of {count} events refused: {reason}")
-
-    def _groups_of_last_merge(self, size: int) -> Sequence[int]:
-        """Return the group of each event merged last. Events that went past the store are in group 0."""
-        groups = () if self._groups is None else self._groups.of_last_merge
-        return groups if len(groups) == size else [0] * size
 
     def wake(self) -> None:
         """Wake the task to push the events that were merged and handed over."""

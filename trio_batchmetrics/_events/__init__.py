@@ -8,6 +8,7 @@
     compiled    the recorder of an event class, compiled from its declaration
     rows        what recorders leave for the flush task
     validation  the valid events among some rows, and their columns
+    sorting     the same, where a row is unusual or invalid
     reading     checks the rows of one class by column
     examining   checks one row by itself, and finds its fault
     invalid     why an event is invalid, and its log line
@@ -43,14 +44,14 @@ from .builtin import (
     HttpRequest,
 )
 from .columns import Columns, EventIds, pick
-from .compiled import compiled_recorder, event_by_value
+from .compiled import compiled_recorder, row_of_event
 from .declaring import label, measure, metric_event
 from .documents import JSONWriter, by_second, json_lines, json_writer, nanosecond_texts
 from .invalid import InvalidError, InvalidEvents, not_an_event
 from .limits import LIMITS, Limits
 from .measured import fault_of, number
 from .numbers import as_float, float_texts, number_texts, padded_texts
-from .rows import ClassNumbers, Row, UnusualRow
+from .rows import ClassNumbers, RecordedRow, Row, UnusualRow
 from .schema import COUNTER, GAUGE, HISTOGRAM, OVERFLOW, Kind, LabelField, Measure, MetricEvent, Schema, is_event
 from .validation import valid, valid_columns
 from .values import LabelValue, ReadOnlyDict, Unreadable, by_value, captured, plain_label, text
@@ -85,6 +86,7 @@ __all__ = [
     "MetricEvent",
     "Origin",
     "ReadOnlyDict",
+    "RecordedRow",
     "Row",
     "Schema",
     "Unreadable",
@@ -96,7 +98,6 @@ __all__ = [
     "checked_bounds",
     "compact_json",
     "compiled_recorder",
-    "event_by_value",
     "fault_of",
     "fields_of",
     "float_texts",
@@ -118,6 +119,7 @@ __all__ = [
     "pick",
     "plain_label",
     "rfc3339",
+    "row_of_event",
     "rows_of",
     "text",
     "valid",

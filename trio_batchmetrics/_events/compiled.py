@@ -22,7 +22,7 @@ from .rows import UnusualRow
 from .schema import MetricEvent, Schema
 from .values import UNCHANGING, by_value, captured, read_only
 
-__all__ = ["compiled_recorder", "event_by_value"]
+__all__ = ["compiled_recorder", "row_of_event"]
 
 _RECORDER = """\
 def record(self, {parameters}):
@@ -118,7 +118,12 @@ def _recorded_row(schema: Schema, fields: dict[str, Any]) -> str:
     )
 
 
-def event_by_value(event: MetricEvent) -> MetricEvent:
+def row_of_event(event: MetricEvent) -> UnusualRow:
+    """Return the row of an event, whose labels can no longer change. Never raises."""
+    return UnusualRow(_event_by_value(event))
+
+
+def _event_by_value(event: MetricEvent) -> MetricEvent:
     """Return an event whose labels can no longer change: the event itself if it is one. Never raises."""
     try:
         if _unchanging_of(type(event))(event):

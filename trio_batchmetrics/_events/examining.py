@@ -136,9 +136,9 @@ def plain_row(row: Row) -> tuple[Any, ...]:
     if reader is None:
         raise ValueError(f"{event_class.__name__} must be declared with @metric_event")
     schema = reader.schema
-    if isinstance(row, MetricEvent):
-        row = reader.row(row)
-    _, timestamp, *given = row.row if isinstance(row, UnusualRow) else row
+    if isinstance(row, UnusualRow):
+        row = row.row
+    _, timestamp, *given = row if isinstance(row, tuple) else reader.row(row)
     values = dict(zip(schema.fields, given, strict=True))
     bools = declared_bools(event_class)
     for item in schema.labels:

@@ -37,7 +37,7 @@ _AMONG_BOOLS = frozenset({bool, str, type(None)})
 _AMONG_INTS = frozenset({int, str, type(None)})
 _TEXTS = frozenset({str, type(None)})
 _DICTS = frozenset({dict, ReadOnlyDict})
-_FLOATS = frozenset({float})
+_FLOATS = {float}
 _NUMBERS = frozenset({int, float})
 _BOOLS_TOO = frozenset({int, float, bool})
 _DURATIONS = frozenset({int, float, timedelta})
@@ -65,7 +65,7 @@ class _ValueColumn:
 class ClassReader:
     """Reads the rows of one event class."""
 
-    __slots__ = ("_labels", "_row", "_values", "schema")
+    __slots__ = ("_ints", "_labels", "_places", "_row", "_values", "schema")
 
     def __init__(self, event_class: type[MetricEvent], schema: Schema) -> None:
         """Prepare to read the rows of a class with this schema."""
@@ -76,6 +76,8 @@ class ClassReader:
             _LabelColumn(place[each.field], declared_type(fields[each.field].type), fields[each.field].default is None)
             for each in schema.labels
         ]
+        self._places = [each.place for each in self._labels]
+        self._ints = [each for each in self._labels if each.declared == "int"]
         self._values = [
             _ValueColumn(place[measure.field or ""], measure, _types_of(measure), measure.negative)
             for measure in schema.measured
@@ -103,18 +105,24 @@ class ClassReader:
         try:
             if self.schema.named:
                 labels = _named(columns[_FIRST], columns[_FIRST + 1])
+                if labels is None:
+                    return None
+            elif trusted and all(_in_range(columns[each.place], optional=each.optional) for each in self._ints):
+                labels = tuple([columns[place] for place in self._places])
             else:
-                labels = tuple([_plain_column(each, columns[each.place], trusted) for each in self._labels])
-            if labels is None:
-                return None
+                labels = tuple([_plain_column(each, columns[each.place]) for each in self._labels])
             if self.schema.buckets:
                 values = tuple(columns[_FIRST + 2 : _FIRST + 6])
                 return (timestamps, labels, values) if points_are_plain(values) else None
-            numbers = [_numbers(each, columns[each.place]) for each in self._values]
+            numbers: list[Sequence[float]] = []
+            for each in self._values:
+                found = _numbers(each, columns[each.place])
+                if found is None:
+                    return None
+                numbers.append(found)
         except Exception:  # noqa: BLE001 - values may run any code: each row is then looked at by itself
             return None
-        plain = tuple([column for column in numbers if column is not None])
-        return (timestamps, labels, plain) if len(plain) == len(numbers) else None
+        return timestamps, labels, tuple(numbers)
 
     def split(self, timestamps: Sequence[int], columns: Sequence[Sequence[Any]]) -> Plain:
         """Return the columns of plain rows.
@@ -177,20 +185,16 @@ def _timestamp_alone(event: MetricEvent) -> tuple[int]:
     return (event.timestamp,)
 
 
-def _plain_column(of: _LabelColumn, column: Sequence[Any], trusted: bool) -> Sequence[Any]:
-    """Return a column of label values, each plain.
+def _plain_column(of: _LabelColumn, column: Sequence[Any]) -> Sequence[Any]:
+    """Return a column of label values of any type, each plain.
 
     Raises:
         Exception: of any kind, if a value has no text.
     """
     bools = of.declared == "bool"
-    if trusted:
-        if of.declared != "int" or _in_range(column, optional=of.optional):
-            return column
-    else:
-        types = {*map(type, column)}
-        if types <= (_AMONG_BOOLS if bools else _AMONG_INTS) and (int not in types or _in_range(column, optional=True)):
-            return column
+    types = {*map(type, column)}
+    if types <= (_AMONG_BOOLS if bools else _AMONG_INTS) and (int not in types or _in_range(column, optional=True)):
+        return column
     return tuple(map(partial(plain_label, among_bools=bools), column))
 
 

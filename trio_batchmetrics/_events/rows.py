@@ -13,33 +13,37 @@ from typing import Any, cast
 
 from .schema import MetricEvent
 
-__all__ = ["ClassNumbers", "Row", "Tail", "UnusualRow", "class_of", "event_of"]
+__all__ = ["ClassNumbers", "RecordedRow", "Row", "Tail", "UnusualRow", "class_of", "event_of"]
 
 Tail = tuple[Mapping[str, Any] | None, Any, str | None]
 """``(labels, exemplar, id)``: what a row carries beyond the event. A given id takes the place of the event's own."""
 
 
 class UnusualRow:
-    """A row with an explicit timestamp, a label of another type than declared, or a tail. Validation unwraps it.
+    """A row with an explicit timestamp, a label of another type than declared, or a tail; or an event.
 
-    It isn't a tuple, so that rows which need a closer look can't be transposed with the others by mistake.
+    It can't be iterated, so that rows which need a closer look can't be transposed with the others by mistake, whatever
+    an event's class can do. Validation unwraps it.
     """
 
     __slots__ = ("row", "tail")
 
-    def __init__(self, row: tuple[Any, ...], tail: Tail | None = None) -> None:
+    def __init__(self, row: tuple[Any, ...] | MetricEvent, tail: Tail | None = None) -> None:
         """Wrap a row.
 
         Args:
-            row: ``(class, timestamp, *fields)``.
+            row: ``(class, timestamp, *fields)``, or an event that the application built.
             tail: labels beyond the event's fields, an exemplar and an id; each may be None.
         """
-        self.row: tuple[Any, ...] = row
+        self.row: tuple[Any, ...] | MetricEvent = row
         self.tail: Tail | None = tail
 
 
-Row = tuple[Any, ...] | UnusualRow | MetricEvent
-"""A recorder's output: ``(class, timestamp, *fields)``, plain or unusual, or an event that the application built."""
+RecordedRow = tuple[Any, ...] | UnusualRow
+"""A recorder's output: ``(class, timestamp, *fields)``, plain or unusual; an event is wrapped as unusual."""
+
+Row = RecordedRow | MetricEvent
+"""A row in a batch: as it was recorded, or the event that was built from it."""
 
 
 class ClassNumbers(dict[Any, type[MetricEvent]]):

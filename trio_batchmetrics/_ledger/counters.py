@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import enum
 from collections import Counter, defaultdict
-from collections.abc import Iterable
 from datetime import datetime
 
 from .stats import SinkStats
@@ -79,11 +78,6 @@ class SinkCounters:
     def pending(self) -> int:
         """Events that have reached the sink and aren't settled yet."""
         return self.total - self.delivered - self.rejected - self.failed - self.spooled
-
-    def merge(self, count: int, groups: Iterable[int]) -> None:
-        """Count events that a series sink has merged, and their groups, if a push may reject some of them."""
-        self.unpushed += count
-        self.unpushed_groups.update(groups)
 
     def begin_push(self) -> None:
         """Count everything merged so far as contained in a new snapshot."""

@@ -129,9 +129,10 @@ class Ledger:
         sink.merged_through = batch.number
         if count > len(refused):
             batch.owing |= {sink}
+            sink.unpushed += count - len(refused)
             if sink.by_group:
                 batch.group(sink, groups)
-            sink.merge(count - len(refused), [group for at, group in enumerate(groups) if at not in refused])
+                sink.unpushed_groups.update([group for at, group in enumerate(groups) if at not in refused])
         if refused:
             self._refuse(sink, batch, refused)
 

@@ -17,14 +17,14 @@ from .._events import (
     BUILTIN,
     InvalidError,
     MetricEvent,
-    Row,
+    RecordedRow,
     UnusualRow,
     by_value,
     captured,
     compiled_recorder,
-    event_by_value,
     is_event,
     not_an_event,
+    row_of_event,
 )
 from .host import Host
 
@@ -58,7 +58,7 @@ class Recorder:
             event: any :class:`MetricEvent`; anything else counts as ``invalid``.
         """
         if is_event(event):
-            self._buffer.put(event_by_value(event))
+            self._buffer.put(row_of_event(event))
         else:
             self._host.refuse("invalid", not_an_event(event))
 
@@ -106,7 +106,7 @@ class Recorder:
             except Exception as exc:  # noqa: BLE001 - from the class's validator: the event counts as invalid
                 self._host.refuse("invalid", InvalidError(event_class.__name__, "", "must accept its fields", exc))
             else:
-                self._buffer.put(event_by_value(event))
+                self._buffer.put(row_of_event(event))
 
         return record
 
@@ -124,7 +124,7 @@ class Recorder:
         if not (buffer.gate or buffer.admits()):
             return
         if type(method) is str and type(path) is str and type(status_code) is int:
-            row: Row = (_HTTP_REQUEST, time_ns(), method, path, status_code, duration)
+            row: RecordedRow = (_HTTP_REQUEST, time_ns(), method, path, status_code, duration)
         else:
             labels = by_value(method), by_value(path), by_value(status_code)
             row = UnusualRow((_HTTP_REQUEST, time_ns(), *labels, duration))
@@ -158,7 +158,7 @@ class Recorder:
             and type(success) is bool
             and (error_type is None or type(error_type) is str)
         ):
-            row: Row = (_BACKEND_REQUEST, time_ns(), provider, model, success, latency, error_type)
+            row: RecordedRow = (_BACKEND_REQUEST, time_ns(), provider, model, success, latency, error_type)
         else:
             labels = by_value(provider), by_value(model), by_value(success)
             row = UnusualRow((_BACKEND_REQUEST, time_ns(), *labels, latency, by_value(error_type)))
@@ -183,7 +183,7 @@ class Recorder:
         if not (buffer.gate or buffer.admits()):
             return
         if type(backend) is str:
-            row: Row = (_HEALTH_CHECK, time_ns(), backend, healthy, duration)
+            row: RecordedRow = (_HEALTH_CHECK, time_ns(), backend, healthy, duration)
         else:
             row = UnusualRow((_HEALTH_CHECK, time_ns(), by_value(backend), healthy, duration))
         if buffer.gate:
@@ -206,7 +206,7 @@ class Recorder:
         if not (buffer.gate or buffer.admits()):
             return
         if type(cache_type) is str and type(operation) is str:
-            row: Row = (_CACHE_METRIC, time_ns(), cache_type, operation)
+            row: RecordedRow = (_CACHE_METRIC, time_ns(), cache_type, operation)
         else:
             row = UnusualRow((_CACHE_METRIC, time_ns(), by_value(cache_type), by_value(operation)))
         if buffer.gate:
@@ -232,7 +232,7 @@ class Recorder:
         copied: Any = (  # pyright: ignore[reportUnknownVariableType]
             labels.copy() if type(labels) is dict and not is_tracked(labels) else captured(labels)
         )
-        row: Row = (_COUNTER, time_ns(), name, copied, value)
+        row: RecordedRow = (_COUNTER, time_ns(), name, copied, value)
         if buffer.gate:
             rows = buffer.rows
             rows.append(row)
@@ -256,7 +256,7 @@ class Recorder:
         copied: Any = (  # pyright: ignore[reportUnknownVariableType]
             labels.copy() if type(labels) is dict and not is_tracked(labels) else captured(labels)
         )
-        row: Row = (_HISTOGRAM, time_ns(), name, copied, value)
+        row: RecordedRow = (_HISTOGRAM, time_ns(), name, copied, value)
         if buffer.gate:
             rows = buffer.rows
             rows.append(row)
@@ -280,7 +280,7 @@ class Recorder:
         copied: Any = (  # pyright: ignore[reportUnknownVariableType]
             labels.copy() if type(labels) is dict and not is_tracked(labels) else captured(labels)
         )
-        row: Row = (_GAUGE, time_ns(), name, copied, value)
+        row: RecordedRow = (_GAUGE, time_ns(), name, copied, value)
         if buffer.gate:
             rows = buffer.rows
             rows.append(row)

@@ -126,7 +126,7 @@ class FlushTask:
         chunks = await self._take(batch)
         if not chunks:
             return
-        batch.events = join([(chunk, 0, len(chunk)) for chunk in chunks])
+        batch.events = chunks[0] if len(chunks) == 1 else join([(chunk, 0, len(chunk)) for chunk in chunks])
         count = len(batch.events)
         for series_sink in self._series_sinks:
             await series_sink.merge(batch, chunks, count, self._turn)

@@ -7,7 +7,7 @@ from typing import Any
 
 import trio
 
-from .._events import MetricEvent, event_by_value, is_event
+from .._events import MetricEvent, is_event, row_of_event
 from .._ledger import BatchMetricsStats, FlushReport
 from .._recording import (
     BoundCounter,
@@ -55,7 +55,7 @@ class BatchMetricsCollector(Recorder):
             WrongThreadError: called outside Trio's thread.
         """
         if self._engine.config.enabled and is_event(event):
-            await self._engine.buffer.put_when_room(event_by_value(event))
+            await self._engine.buffer.put_when_room(row_of_event(event))
             return
         await trio.lowlevel.checkpoint_if_cancelled()
         self.record(event)

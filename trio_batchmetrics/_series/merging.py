@@ -38,12 +38,12 @@ class Merging:
 
     def _add_declared(self, columns: Columns) -> dict[int, str]:
         """Add events of a class with declared labels."""
-        timestamps, now = columns.timestamps, self._index.now
+        timestamps, keys, now = columns.timestamps, columns.label_sets, self._index.now
         values = iter(columns.values)
         refused: dict[int, str] = {}
         added: list[Sequence[Series]] = []
         for column in self._index.of_class(columns.schema):
-            series = [*map(column.known.__getitem__, columns.label_sets)]
+            series = [*map(column.known.__getitem__, keys)]
             added.append(series)
             family = column.family
             family.updated = now
@@ -51,7 +51,7 @@ class Merging:
                 family.aggregation.add(series, next(values), timestamps, now)
             else:
                 family.aggregation.count(series, timestamps, now)
-            if found := self._look_after(column, columns.label_sets, series):
+            if found := self._look_after(column, keys, series):
                 refused |= found
         if self.groups is not None and added:
             self.groups.note(columns.positions, added)
