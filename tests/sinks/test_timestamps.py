@@ -3,7 +3,7 @@
 import random
 from collections.abc import Sequence
 from itertools import pairwise
-from time import perf_counter
+from time import process_time
 
 import pytest
 from hypothesis import given
@@ -176,7 +176,7 @@ def test_lines_of_one_event_get_distinct_timestamps() -> None:
 def test_many_colliding_timestamps_are_resolved_quickly(own: list[int]) -> None:
     """Taken timestamps are skipped at once: this takes a fiftieth of a second, and a search would take a minute."""
     timestamps = Timestamps()
-    start = perf_counter()
+    start = process_time()
     found = [
         stamp
         for at in range(0, len(own), 500)
@@ -184,7 +184,7 @@ def test_many_colliding_timestamps_are_resolved_quickly(own: list[int]) -> None:
     ]
     assert len(set(found)) == len(own)
     assert max(found) - min(found) == len(own) - 1
-    assert perf_counter() - start < 5
+    assert process_time() - start < 5
 
 
 def test_an_event_far_in_the_future_does_not_disturb_other_events() -> None:

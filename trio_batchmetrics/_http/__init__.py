@@ -17,8 +17,8 @@
     unescaping   finding a secret that a text shows escaped
     quiet        keeping our requests out of the HTTP client's own log
 
-Imports ``abc``, ``_events`` and ``_exceptions``. ``sinks._elasticsearch``, ``sinks._influxdb`` and
-``sinks._pushgateway`` build on it; nothing else imports it.
+Imports ``abc``, ``_events`` and ``_exceptions``. ``sinks._elasticsearch``, ``sinks._influxdb``,
+``sinks._otlp`` and ``sinks._pushgateway`` build on it; nothing else imports it.
 """
 
 from __future__ import annotations

@@ -10,6 +10,7 @@ from ._elasticsearch import ElasticsearchSink
 from ._influxdb import InfluxDBSeriesSink, InfluxDBSink
 from ._jsonlines.sink import JSONLinesSink
 from ._logging import LoggingSink
+from ._otlp import OTLPSink
 from ._prometheus import PrometheusSink
 from ._pushgateway import PushgatewaySink
 from ._sqlite.sink import SQLiteSink
@@ -20,6 +21,7 @@ __all__ = [
     "InfluxDBSink",
     "JSONLinesSink",
     "LoggingSink",
+    "OTLPSink",
     "PrometheusSink",
     "PushgatewaySink",
     "SQLiteSink",

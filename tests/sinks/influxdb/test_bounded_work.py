@@ -2,7 +2,7 @@
 
 import json
 from itertools import chain
-from time import perf_counter, process_time
+from time import process_time
 from typing import Any
 
 import pytest
@@ -29,9 +29,9 @@ from trio_batchmetrics.sinks._influxdb.writer import LineWriter
 )
 async def test_every_response_is_read_quickly(text: str) -> None:
     """Each is read in a few milliseconds; a regular expression took seconds to hours."""
-    start = perf_counter()
+    start = process_time()
     await receipt(error(400, text), events(range(4)))
-    assert perf_counter() - start < 1
+    assert process_time() - start < 1
 
 
 async def test_many_named_lines_are_found_quickly() -> None:
@@ -41,9 +41,9 @@ async def test_many_named_lines_are_found_quickly() -> None:
     payload += [Gauge("m", {}, 1, timestamp=int("1" * length)) for length in range(1, 19)]
     lines = FakeServer().sink().encode(payload).decode().splitlines()
     text = "\n".join(f"unable to parse '{line}': no {number}" for number, line in enumerate(lines))
-    start = perf_counter()
+    start = process_time()
     found = await receipt(error(400, f"partial write: {text} dropped=0"), payload)
-    assert perf_counter() - start < 2
+    assert process_time() - start < 2
     assert found.rejected == {number: f"unable to parse: no {number}" for number in range(len(payload))}
 
 
@@ -63,9 +63,9 @@ async def test_long_labels_do_not_slow_down_reading_a_conflict(measurement: str)
 
 async def test_a_long_reason_shared_by_many_events_is_read_once() -> None:
     """All dropped events share it."""
-    start = perf_counter()
+    start = process_time()
     found = await receipt(error(400, f"partial write: {'x y ' * 100_000}dropped=2000"), events(range(2000)))
-    assert perf_counter() - start < 1
+    assert process_time() - start < 1
     assert (len(found.rejected), len(found.rejected[0])) == (2000, 300)
 
 
