@@ -20,8 +20,8 @@ from tests.servers.cache import SERVERS, cache_folder
 __all__ = ["RECIPES", "RecipeFailedError", "clean_up", "has_archive", "make_archive"]
 
 LONGEST = 1200
-"""The maximum seconds for a command: the slowest, a build in Go, takes two to four minutes of CPU time on two cores,
-while others run, and downloads up to a gigabyte before."""
+"""The maximum seconds for a command: the slowest, the build of Prometheus 3, downloads a gigabyte and took 532 s on two
+busy cores."""
 
 LONGEST_BUILD = 3000
 """Maximum seconds for a build of the current InfluxDB: 13 minutes on two idle cores, mostly for its Rust library."""

@@ -1,6 +1,7 @@
 // The OpenTelemetry Collector for the tests: OTLP in; a file, or OTLP to another server, out.
 //
-// Each further component makes the build longer. go.sum isn't kept: the build makes it, and asks Go's checksum database.
+// Each further component makes the build longer. The build writes go.sum, so it isn't kept. After a change here, remove
+// the installed server from the cache: its folder is named after the version alone.
 package main
 
 import (
