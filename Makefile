@@ -3,7 +3,7 @@
 #
 #   make demo         the example gateway on real HTTP traffic, about 20 s; leaves demo.sqlite3
 #   make test         the tests, on the wheel as built     (PYTEST_ARGS="-k ledger -x" to choose)
-#   make servers      the servers that tests need, into a cache outside this folder: once, a minute or two
+#   make servers      the servers that tests need, into a cache outside this folder: once, some minutes
 #   make test-servers the tests of today's InfluxDB 1.13 and 2.7, which take a quarter of an hour to build, once
 #   make check        every static check
 #   make coverage     the tests again, with branch coverage; fails below `fail_under` in pyproject.toml

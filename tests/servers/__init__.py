@@ -6,7 +6,8 @@
     client          a free port, and requests over HTTP
     base            what all servers share: start, stop, kill, restart
     guard           kills the servers of a test run that was killed
-    prometheus      Prometheus, Pushgateway, promtool
+    prometheus      Prometheus 2.42 and 3.16, Pushgateway, promtool
+    opentelemetry   the OpenTelemetry Collector; the folder `otelcol` has its program in Go
     influxdb        InfluxDB 1.6, 1.8, 1.13 and 2.7
     victoriametrics VictoriaMetrics
     search          OpenSearch, Elasticsearch

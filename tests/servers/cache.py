@@ -32,6 +32,8 @@ SERVERS = {
     "influxdb18": "1.8.3",  # the last 1.x that is a plain Go program; the first with the 2.x write path is 1.8
     "influxdb113": "1.13.2",  # the newest 1.x
     "influxdb27": "2.7.12",
+    "otelcol": "0.162.0",  # the last whose file exporter can be had; `otelcol/go.mod` has it too
+    "prometheus3": "3.16.0",  # the newest 3.x
     "opensearch": "2.19.1",  # later ones of 2.19 lack the HTTP module among their jars
     "elasticsearch": "7.17.29",  # the last that has its HTTP module among its jars
 }

@@ -19,7 +19,8 @@ import pytest
 from tests.servers.base import AnyServer, NewServer, Server
 from tests.servers.cache import SERVERS, is_installed, must_be_installed, wanted_servers
 from tests.servers.influxdb import InfluxDB, InfluxDB18, InfluxDB27, InfluxDB113
-from tests.servers.prometheus import Prometheus, Pushgateway
+from tests.servers.opentelemetry import OTelCollector
+from tests.servers.prometheus import Prometheus, Prometheus3, Pushgateway
 from tests.servers.search import Elasticsearch, OpenSearch
 from tests.servers.victoriametrics import VictoriaMetrics, VictoriaMetrics151
 
@@ -106,6 +107,20 @@ def _scraped_ports(prometheus: Prometheus) -> "itertools.cycle[int]":
 def scraped_port(_scraped_ports: "itertools.cycle[int]") -> int:
     """A port that the shared Prometheus scrapes every half second, with the label `instance="127.0.0.1:PORT"`."""
     return next(_scraped_ports)
+
+
+@pytest.fixture(scope="session")
+def prometheus3(servers_folder: Path) -> Generator[Prometheus3, None, None]:
+    """Prometheus 3, shared; it scrapes nothing."""
+    with Prometheus3(servers_folder / "prometheus3") as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def otelcol(servers_folder: Path) -> Generator[OTelCollector, None, None]:
+    """The OpenTelemetry Collector, shared."""
+    with OTelCollector(servers_folder / "otelcol") as server:
+        yield server
 
 
 @pytest.fixture(scope="session")

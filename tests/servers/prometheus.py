@@ -2,7 +2,7 @@
 
 import json
 import subprocess
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
@@ -11,11 +11,11 @@ from tests.servers.base import Server
 from tests.servers.cache import server_folder
 from tests.servers.client import HOST, free_port
 
-__all__ = ["Prometheus", "Pushgateway", "Verdict", "check_metrics"]
+__all__ = ["Prometheus", "Prometheus3", "Pushgateway", "Verdict", "check_metrics"]
 
 
 class Prometheus(Server):
-    """Prometheus: scrapes every half second, accepts remote writes at `/api/v1/write`.
+    """Prometheus 2: scrapes every half second, accepts remote writes at `/api/v1/write`.
 
     It looks for new targets only every 5 s. So it scrapes some ports from the start, even if nothing listens there: a
     page that a test serves on one of `scraped_ports` is read within half a second.
@@ -24,15 +24,27 @@ class Prometheus(Server):
         folder: the folder for its files.
         scraped_ports: the number of local ports to scrape from the start.
         flags: further flags of the command.
+        sections: further sections of the configuration, such as `{"storage": {"tsdb": {…}}}`.
     """
 
     kind: ClassVar[str] = "prometheus"
     ready_path: ClassVar[str] = "/-/ready"
 
-    def __init__(self, folder: Path, *, scraped_ports: int = 0, flags: Sequence[str] = ()) -> None:
+    own_flags: ClassVar[Sequence[str]] = ("--enable-feature=native-histograms,exemplar-storage",)
+    """What differs between the versions."""
+
+    def __init__(
+        self,
+        folder: Path,
+        *,
+        scraped_ports: int = 0,
+        flags: Sequence[str] = (),
+        sections: Mapping[str, object] | None = None,
+    ) -> None:
         super().__init__(folder)
         self.scraped_ports = [free_port() for _ in range(scraped_ports)]
         self._flags = flags
+        self._sections = sections or {}
         self._targets = [f"{HOST}:{port}" for port in self.scraped_ports]
         self._interval = "500ms"
         self._metrics_path = "/metrics"
@@ -48,7 +60,7 @@ class Prometheus(Server):
             "--web.enable-remote-write-receiver",
             "--web.enable-lifecycle",
             "--web.enable-admin-api",
-            "--enable-feature=native-histograms,exemplar-storage",
+            *self.own_flags,
             *self._flags,
         ]
 
@@ -64,7 +76,7 @@ class Prometheus(Server):
         }
         times = {"scrape_interval": self._interval, "scrape_timeout": self._interval}
         # JSON is YAML too.
-        self._configuration.write_text(json.dumps({"global": times, "scrape_configs": [job]}))
+        self._configuration.write_text(json.dumps({"global": times, "scrape_configs": [job], **self._sections}))
 
     def scrape(self, targets: Iterable[str], *, interval: str = "500ms", metrics_path: str = "/metrics") -> None:
         """Scrape other targets from now on; the first scrape happens within about 6 s.
@@ -117,6 +129,17 @@ class Prometheus(Server):
         found: dict[str, list[dict[str, str]]]
         found = self.ask("GET", "/api/v1/metadata", query={"metric": name}).json()["data"]
         return found.get(name, [])
+
+
+class Prometheus3(Prometheus):
+    """Prometheus 3.16: also accepts OTLP at `/api/v1/otlp/v1/metrics`, and remote writes in version 2.0.
+
+    The section `otlp` of its configuration has `translation_strategy` and `promote_resource_attributes`. It always
+    stores native histograms, but scrapes them only where the configuration says `scrape_native_histograms`.
+    """
+
+    kind: ClassVar[str] = "prometheus3"
+    own_flags: ClassVar[Sequence[str]] = ("--web.enable-otlp-receiver", "--enable-feature=exemplar-storage")
 
 
 class Pushgateway(Server):

@@ -12,7 +12,8 @@ import trio
 from tests.servers.base import NewServer, Server, eventually
 from tests.servers.client import HOST, ServerFailedError, free_port
 from tests.servers.influxdb import InfluxDB, InfluxDB18, InfluxDB27, InfluxDB113
-from tests.servers.prometheus import Prometheus, Pushgateway, check_metrics
+from tests.servers.prometheus import Prometheus, Prometheus3, Pushgateway, check_metrics
+from tests.servers.protobuf import fixed64, integer, message, varint
 from tests.servers.search import Elasticsearch, OpenSearch, SearchServer
 from tests.servers.victoriametrics import VictoriaMetrics, VictoriaMetrics151
 
@@ -72,10 +73,12 @@ def test_a_search_server_keeps_documents_over_stop_and_kill(new_server: NewServe
     assert sorted(document["n"] for document in server.documents("i")) == [0, 1]
 
 
-@pytest.mark.server("prometheus")
-def test_prometheus_keeps_remote_writes_over_stop_and_kill(new_server: NewServer) -> None:
+@pytest.mark.parametrize(
+    "kind", [pytest.param(kind, marks=pytest.mark.server(kind.kind)) for kind in (Prometheus, Prometheus3)]
+)
+def test_prometheus_keeps_remote_writes_over_stop_and_kill(new_server: NewServer, kind: type[Prometheus]) -> None:
     """An acknowledged sample is still there after a restart."""
-    server = new_server(Prometheus)
+    server = new_server(kind)
     now = time.time()
     for number, end in enumerate((server.stop, server.kill)):
         server.ask("POST", "/api/v1/write", body=_remote_write(f"m{number}", number + 0.5, int(now * 1000)))
@@ -284,16 +287,8 @@ async def test_eventually_returns_the_first_true_result_or_the_last_one() -> Non
 
 def _remote_write(name: str, value: float, milliseconds: int) -> bytes:
     """Return a WriteRequest of one sample, in Snappy's block format without compression."""
-    import struct
-
-    def varint(number: int) -> bytes:
-        return bytes([number & 0x7F | 0x80]) + varint(number >> 7) if number > 0x7F else bytes([number])
-
-    def message(tag: int, data: bytes) -> bytes:
-        return bytes([tag << 3 | 2]) + varint(len(data)) + data
-
-    label = message(1, b"__name__") + message(2, name.encode())
-    sample = b"\x09" + struct.pack("<d", value) + b"\x10" + varint(milliseconds)
+    label = message(1, "__name__") + message(2, name)
+    sample = fixed64(1, value) + integer(2, milliseconds)
     request = message(1, message(1, label) + message(2, sample))
     assert len(request) <= 60, "the length of a single literal must fit into six bits"
     return varint(len(request)) + bytes([(len(request) - 1) << 2]) + request
