@@ -11,6 +11,9 @@ from tests.servers.client import Client, free_port
 
 __all__ = ["OTelCollector"]
 
+_BEGIN = b'{"resourceMetrics":'
+"""The text that each stored request begins with."""
+
 Options = Mapping[str, object]
 
 
@@ -87,8 +90,9 @@ class OTelCollector(Server):
         """
         if not self._file.exists():
             return []
-        lines = self._file.read_bytes().split(b"\n")
-        return [json.loads(line) for line in lines[:-1]]  # a part after the last newline is still being written
+        lines = self._file.read_bytes().split(b"\n")[:-1]  # a part after the last newline is still being written
+        # Before the request there may be the part of another that was being written when the server was killed.
+        return [json.loads(line[line.rindex(_BEGIN) :]) for line in lines]
 
     def named(self, name: str) -> list[dict[str, Any]]:
         """Return the stored metrics of a name, in the order of arrival.

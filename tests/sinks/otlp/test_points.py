@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import struct
 import time
 from bisect import bisect_left
@@ -73,10 +74,19 @@ def messages(sink: OTLPSink, max_points: int = 2000, max_bytes: int = 4_000_000)
     ]
 
 
+KINDS = {bool: "bool_value", int: "int_value", float: "double_value", str: "string_value"}
+
+
 def typed(labels: dict[str, Any]) -> Attributes:
     """Return labels as attributes."""
-    kinds = {bool: "bool_value", int: "int_value", float: "double_value", str: "string_value"}
-    return frozenset((name, kinds[type(value)], value) for name, value in labels.items() if value is not None)
+    return frozenset((name, KINDS[type(value)], value) for name, value in labels.items())
+
+
+def as_texts(key: tuple[str, str, str, Attributes]) -> Any:
+    """Return what tells a series from others: attributes count by their texts, and empty ones don't count."""
+    name, unit, kind, attributes = key
+    texts = ((label, json.dumps(value) if kind == "bool_value" else str(value)) for label, kind, value in attributes)
+    return name, unit, kind, frozenset((label, text) for label, text in texts if text)
 
 
 def measured(event: MetricEvent) -> list[tuple[tuple[str, str, str, Attributes], float, Sequence[float]]]:
@@ -114,26 +124,28 @@ def test_points_are_what_the_events_add_up_to(events: list[Any], batch_size: int
     """Values, counts, bounds and attributes with their types; each series once, over any number of requests."""
     sink = sink_for()
     before = time.time_ns()
-    wanted: dict[Any, tuple[list[float], Sequence[float]]] = {}
+    wanted: dict[Any, tuple[list[float], Sequence[float], Attributes]] = {}
     for start in range(0, len(events), batch_size):
         assert sink.merge(Batch(events[start : start + batch_size])) is None
     for event in events:
         for key, value, bounds in measured(event):
-            wanted.setdefault(key, ([], bounds))[0].append(value)
+            wanted.setdefault(as_texts(key), ([], bounds, key[3]))[0].append(value)
     found: dict[Any, Any] = {}
     for message in messages(sink, max_points):
         points = points_of(message)
         assert 0 < len(points) <= max_points
-        assert points.keys().isdisjoint(found)
-        found |= points
+        for key, point in points.items():
+            assert as_texts(key) not in found
+            found[as_texts(key)] = key[3], point
         for metric in message.resource_metrics[0].scope_metrics[0].metrics:
             kind: Any = metric.WhichOneof("data")
             data = getattr(metric, kind)
             assert kind == "gauge" or data.aggregation_temporality == AGGREGATION_TEMPORALITY_CUMULATIVE
             assert kind != "sum" or data.is_monotonic
     assert found.keys() == wanted.keys()
-    for key, (values, bounds) in wanted.items():
-        point = found[key]
+    for key, (values, bounds, first) in wanted.items():
+        attributes, point = found[key]
+        assert attributes == first, "the types of the first event"
         assert point.time_unix_nano == sink._now
         if key[2] == "gauge":
             assert (point.as_double, point.start_time_unix_nano) == (values[-1], 0)
@@ -178,20 +190,19 @@ def test_a_point_of_a_bound_histogram_keeps_its_own_buckets() -> None:
 
 
 def test_awkward_labels() -> None:
-    """No name, no value, an int beyond 64 bits, a lone surrogate, 1 next to True next to 1.0 next to "1"."""
+    """No name, no value, an empty one, an int beyond 64 bits, a lone surrogate, 1 next to True, 1.0 and "1"."""
     sink = sink_for()
-    values = [2**63, "\ud800", 1, True, 1.0, "1"]
+    values = [2**63, "\ud800", 1, True, 1.0, "1", "", "true"]
     labels: list[Any] = [{"": "x", "n": None}, *({"n": value} for value in values)]
     sink.merge(Batch([Counter("c", each, number + 1) for number, each in enumerate(labels)]))
     found = {attributes: point.as_double for (_, _, _, attributes), point in points_of(messages(sink)[0]).items()}
     assert found == {
-        frozenset(): 1.0,
+        frozenset(): 1.0 + 8.0,
         frozenset({("n", "string_value", str(2**63))}): 2.0,
         frozenset({("n", "string_value", "\ufffd")}): 3.0,
-        frozenset({("n", "int_value", 1)}): 4.0,
-        frozenset({("n", "bool_value", True)}): 5.0,
+        frozenset({("n", "int_value", 1)}): 4.0 + 7.0,
+        frozenset({("n", "bool_value", True)}): 5.0 + 9.0,
         frozenset({("n", "double_value", 1.0)}): 6.0,
-        frozenset({("n", "string_value", "1")}): 7.0,
     }
 
 

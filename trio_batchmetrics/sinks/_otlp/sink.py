@@ -13,7 +13,7 @@ from ...abc import ConfigError, MetricEvent, Payload, Receipt, SeriesSink, Serie
 from .environment import Environment
 from .points import Piece, SeriesSlots, pieces
 from .requests import Request, requests_of
-from .resource import ResourceIdentity, encoded_resource, encoded_scope, resource_attributes
+from .resource import OTLPIdentity, encoded_resource, encoded_scope, resource_attributes
 from .response import outcome_of, partial_success
 
 __all__ = ["OTLPSink"]
@@ -119,7 +119,7 @@ class OTLPSink(HTTPSink, SeriesSink[Piece]):
         self._resource = encoded_resource(resource_attributes(self.context, self._given))
         self._store = SeriesStore(
             self.context,
-            identity=ResourceIdentity(self.context.static_labels, self._limits),
+            identity=OTLPIdentity(self.context.static_labels, self._limits),
             observer=SeriesSlots(),
             typed_labels=True,
         )
