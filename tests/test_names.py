@@ -27,6 +27,7 @@ from trio_batchmetrics.sinks import (
     InfluxDBSeriesSink,
     InfluxDBSink,
     JSONLinesSink,
+    OTLPSink,
     PrometheusSink,
     PushgatewaySink,
     SQLiteSink,
@@ -98,6 +99,7 @@ async def test_no_sink_loses_an_event_because_of_its_names(what: str, tmp_path: 
         ElasticsearchSink("http://localhost:1", index="i"),
         InfluxDBSink("http://localhost:1", database="d"),
         InfluxDBSeriesSink("http://localhost:1", database="d"),
+        OTLPSink("http://localhost:1"),
         PushgatewaySink("http://localhost:1", job="j"),
     ]
     encoding = [*map(Encoding, http)]

@@ -13,13 +13,14 @@ from tests.helpers import balanced
 from tests.test_fork import forked, forked_on
 from trio_batchmetrics import BatchMetricsConfig, collector
 from trio_batchmetrics.abc import EventSink, Payload, SinkContext
-from trio_batchmetrics.sinks import JSONLinesSink, LoggingSink, PrometheusSink, PushgatewaySink, SQLiteSink
+from trio_batchmetrics.sinks import JSONLinesSink, LoggingSink, OTLPSink, PrometheusSink, PushgatewaySink, SQLiteSink
 from trio_batchmetrics.testing import RecordingSink, StuckSink
 
 SINKS: dict[str, Callable[[Any], Any]] = {
     "recording": lambda _: RecordingSink(),
     "logging": lambda _: LoggingSink(),
     "prometheus": lambda _: PrometheusSink(),
+    "otlp": lambda _: OTLPSink("http://127.0.0.1:1"),
     "pushgateway": lambda _: PushgatewaySink("http://127.0.0.1:1", job="j"),
     "sqlite": lambda folder: SQLiteSink(folder / "events.sqlite3"),
     "jsonlines": lambda folder: JSONLinesSink(folder / "events.jsonl"),

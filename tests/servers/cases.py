@@ -9,12 +9,12 @@ import trio
 from tests.helpers import balanced
 from tests.servers.base import Server
 from tests.servers.influxdb import InfluxDB
-from tests.servers.prometheus import Pushgateway
+from tests.servers.prometheus import Prometheus3, Pushgateway
 from tests.servers.search import OpenSearch
 from tests.servers.victoriametrics import VictoriaMetrics
 from trio_batchmetrics import BatchMetricsCollector, BatchMetricsConfig, BatchMetricsStats, SinkStats
 from trio_batchmetrics.abc import Sink
-from trio_batchmetrics.sinks import ElasticsearchSink, InfluxDBSeriesSink, InfluxDBSink, PushgatewaySink
+from trio_batchmetrics.sinks import ElasticsearchSink, InfluxDBSeriesSink, InfluxDBSink, OTLPSink, PushgatewaySink
 
 __all__ = [
     "EAGER",
@@ -26,6 +26,7 @@ __all__ = [
     "Case",
     "InfluxDBCase",
     "InfluxDBSeriesCase",
+    "OTLPCase",
     "OpenSearchCase",
     "PushgatewayCase",
     "VictoriaMetricsCase",
@@ -74,6 +75,10 @@ class Case(ABC):
     """The class of the server."""
     sends_events: ClassVar[bool] = True
     """Whether a payload consists of events; otherwise it is a snapshot of series."""
+    gives_up: ClassVar[frozenset[int]] = frozenset()
+    """Statuses that others retry, and this protocol doesn't."""
+    repeats_refused: ClassVar[bool] = False
+    """Whether a push that was refused for good is repeated, so that nothing has failed if a later one is accepted."""
     may_repeat: ClassVar[bool] = False
     """Whether the server stores an event twice that it was sent twice."""
     survives_kill: ClassVar[bool] = True
@@ -121,6 +126,7 @@ class PushgatewayCase(Case):
     kind = Pushgateway
 
     sends_events = False
+    repeats_refused = True
 
     def sink(self, url: str, **settings: Any) -> Sink:
         """Make the sink."""
@@ -155,6 +161,7 @@ class InfluxDBSeriesCase(InfluxDBCase):
     """Series in InfluxDB."""
 
     sends_events = False
+    repeats_refused = True
 
     def sink(self, url: str, **settings: Any) -> Sink:
         """Make the sink."""
@@ -198,13 +205,33 @@ class VictoriaMetricsSeriesCase(VictoriaMetricsCase):
         return float(sum(max(zip(series["timestamps"], series["values"], strict=True))[1] for series in found))
 
 
+class OTLPCase(Case):
+    """Series in Prometheus 3, over OTLP."""
+
+    kind = Prometheus3
+    sends_events = False
+    gives_up = frozenset({408, 500})
+
+    def sink(self, url: str, **settings: Any) -> Sink:
+        """Make the sink."""
+        return OTLPSink(f"{url}/api/v1/otlp", resource={"service.name": self.namespace}, **settings)
+
+    def arrived(self) -> float:
+        """Read the counters."""
+        return float(sum(self.server.values(f'c_total{{job="{self.namespace}"}}')))
+
+
 def case_parameter(made: type[Case], name: str) -> Any:
     """Return a test parameter for a case, with the mark for its server."""
     return pytest.param(made, id=name, marks=pytest.mark.server(made.kind.kind))
 
 
 EVENT_CASES = [case_parameter(InfluxDBCase, "influxdb"), case_parameter(OpenSearchCase, "opensearch")]
-SERIES_CASES = [case_parameter(PushgatewayCase, "pushgateway"), case_parameter(InfluxDBSeriesCase, "influxdb series")]
+SERIES_CASES = [
+    case_parameter(PushgatewayCase, "pushgateway"),
+    case_parameter(InfluxDBSeriesCase, "influxdb series"),
+    case_parameter(OTLPCase, "otlp"),
+]
 
 
 def made(request: pytest.FixtureRequest, namespace: str) -> Case:

@@ -5,6 +5,7 @@ are the traffic's own (:mod:`tests.servers.expected`).
 """
 
 import json
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
@@ -13,11 +14,12 @@ import pytest
 from tests.helpers import balanced
 from tests.servers.base import NewServer, eventually
 from tests.servers.expected import Instrument, Labels, Series
+from tests.servers.hostile import CASES, Case, record_cases
 from tests.servers.opentelemetry import OTelCollector
 from tests.servers.player import assert_all_delivered, record_all
 from tests.servers.prometheus import Prometheus3
 from tests.servers.proxy import Proxy
-from tests.servers.test_arrival_prometheus import expected_samples, stored_samples
+from tests.servers.test_arrival_prometheus import expected_samples, stored_cases, stored_samples
 from tests.servers.traffic import Traffic, all_series, streams
 from tests.servers.trouble import trouble
 from tests.servers.victoriametrics import VictoriaMetrics151
@@ -205,3 +207,69 @@ async def test_labels_keep_their_types(kind: str, request: pytest.FixtureRequest
         return True
 
     await eventually(told, within=10)
+
+
+def labels_of(case: Case) -> list[tuple[str, str]]:
+    """Return the labels of a hostile event."""
+    return [*case.labels.items(), ("case", case.key)]
+
+
+def carried(text: str) -> str:
+    """Return a text as UTF-8 can carry it."""
+    return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+
+
+async def test_the_collector_reads_hostile_texts_unchanged(otelcol: OTelCollector, namespace: str) -> None:
+    """Protocol Buffers carry everything but attributes without a name."""
+    config = BatchMetricsConfig(static_labels={"service.name": namespace})
+    async with collector(config, sinks=[OTLPSink(otelcol.url, **QUICK)]) as metrics:
+        record_cases(metrics)
+        await metrics.flush()
+        account = balanced(metrics.stats())
+        assert account.processed_events == account.total_events == len(CASES)
+    own = {"key": "service.name", "value": {"stringValue": namespace}}
+
+    def told() -> bool:
+        requests = [
+            resource_metrics
+            for request in otelcol.metrics()
+            for resource_metrics in request["resourceMetrics"]
+            if own in resource_metrics["resource"]["attributes"]
+        ]
+        assert requests
+        found: dict[str, tuple[str, dict[str, str]]] = {}
+        for metric in requests[-1]["scopeMetrics"][0]["metrics"]:
+            for point in metric["sum"]["dataPoints"]:
+                labels = {each["key"]: each["value"].get("stringValue", "") for each in point["attributes"]}
+                assert point["asDouble"] == 1
+                assert labels["case"] not in found
+                found[labels["case"]] = metric["name"], labels
+        assert found == {
+            case.key: (carried(case.name), {carried(name): carried(text) for name, text in labels_of(case) if name})
+            for case in CASES
+        }
+        return True
+
+    await eventually(told, within=10)
+
+
+async def test_prometheus_reads_hostile_texts_unchanged(prometheus3: Prometheus3, namespace: str) -> None:
+    """Values arrive byte for byte; names follow its own rules, by which it replaces or drops some labels."""
+    config = BatchMetricsConfig(static_labels={"service.name": namespace})
+    async with collector(config, sinks=[OTLPSink(f"{prometheus3.url}/api/v1/otlp", **QUICK)]) as metrics:
+        record_cases(metrics)
+        await metrics.flush()
+        account = balanced(metrics.stats())
+        assert account.processed_events == account.total_events == len(CASES), account
+    found = stored_cases(prometheus3.query(f'{{job="{namespace}", case=~".+"}}'), ["job", "instance"])
+    expected = {case.key: case.in_prometheus() for case in CASES}
+    assert found.keys() == expected.keys()
+    others = {key for key, (_, labels) in expected.items() if any(OF_OUR_PAGE.search(name) for name in labels)}
+    assert {key: found[key] for key in found.keys() - others} == {
+        key: expected[key] for key in expected.keys() - others
+    }
+    assert len(others) < 10
+
+
+OF_OUR_PAGE = re.compile("^exported_|__")
+"""Labels that our own page for Prometheus renames, and that Prometheus drops or renames in another way over OTLP."""

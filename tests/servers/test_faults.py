@@ -96,10 +96,13 @@ async def test_temporary_faults_cost_no_event(case: Case, fault: str) -> None:
                 before = len(proxy.requests)
                 record(metrics, 150)
                 assert len(proxy.requests) == before
-                assert (await metrics.flush()).ok
+                report = await metrics.flush()
+                assert report.ok or (fault.isdigit() and int(fault) in case.gives_up), report
                 assert len(proxy.requests) > before
         sink = only(metrics.stats())
-    assert metrics.stats().processed_events == sink.delivered == case.arrived() == 300
+    failed = 300 if fault.isdigit() and int(fault) in case.gives_up else 0
+    assert (metrics.stats().processed_events, sink.delivered, sink.failed) == (300 - failed, 300 - failed, failed)
+    assert case.arrived() == 300
 
 
 async def asked_again(case: Case, header: str) -> tuple[float, SinkStats]:
@@ -143,14 +146,17 @@ REFUSING["a redirection"] = partial(Proxy.answer, status=307, headers={"Location
 
 @pytest.mark.parametrize("fault", REFUSING.values(), ids=REFUSING.keys())
 async def test_permanently_refused_events_are_counted(case: Case, fault: Fault) -> None:
-    """Events are given up with the server's message; series are pushed again, because the next push may be accepted."""
+    """Events are given up with the server's message; most sinks push series again, as the next push may be accepted.
+
+    Over OTLP, the events of a refused push have failed, but the next push has the values of their series.
+    """
     async with Proxy(case.server.host, case.server.port) as proxy:
         async with collector(EAGER, sinks=[case.sink(proxy.url, **PATIENT)]) as metrics:
             record(metrics, 40)
             assert (await metrics.flush()).ok
             fault(proxy)
             record(metrics, 20)
-            if case.sends_events:
+            if not case.repeats_refused:
                 report = await metrics.flush()
                 assert (report.processed, report.failed) == (0, 20)
             else:
@@ -159,7 +165,8 @@ async def test_permanently_refused_events_are_counted(case: Case, fault: Fault) 
             record(metrics, 40)
             assert (await metrics.flush()).ok
         sink = only(metrics.stats())
-    assert sink.delivered == case.arrived() == (80 if case.sends_events else 100)
+    assert sink.delivered == (100 if case.repeats_refused else 80)
+    assert case.arrived() == (80 if case.sends_events else 100)
     assert sink.failed + sink.rejected == 100 - sink.delivered
     assert "no, and you know why" in str(sink.last_error) or "307" in str(sink.last_error)
 
@@ -215,7 +222,7 @@ async def test_events_given_up_after_their_retry_budget_are_counted(case: Case) 
     settings = {**PATIENT, **({"retry_budget": 0.2} if case.sends_events else {})}
     async with Proxy(case.server.host, case.server.port) as proxy:
         async with collector(EAGER, sinks=[case.sink(proxy.url, **settings)]) as metrics:
-            proxy.answer(500)
+            proxy.answer(503)
             record(metrics, 100)
             if case.sends_events:
                 assert (await metrics.flush()).failed == 100

@@ -18,7 +18,7 @@ from tests.sinks.test_http import LinesSink, Server, record
 from tests.sinks.test_http_connections import AUTHORITY, deliver, serving
 from trio_batchmetrics import BatchMetricsConfig, collector
 from trio_batchmetrics.abc import EventSink, Payload, Sink
-from trio_batchmetrics.sinks import ElasticsearchSink, InfluxDBSeriesSink, InfluxDBSink, PushgatewaySink
+from trio_batchmetrics.sinks import ElasticsearchSink, InfluxDBSeriesSink, InfluxDBSink, OTLPSink, PushgatewaySink
 
 URL = "https://metrics.example"
 
@@ -33,7 +33,13 @@ def _with(made: Any, **usual: Any) -> Callable[..., Sink]:
     return make
 
 
+def _otlp(*, url: Any = URL, **settings: Any) -> Sink:
+    endpoint: Any = b"" if url is None else url  # None would mean something else
+    return OTLPSink(endpoint, **settings)
+
+
 SINKS: dict[str, Callable[..., Sink]] = {
+    "otlp": _otlp,
     "pushgateway": _with(PushgatewaySink, job="j"),
     "elasticsearch": _with(ElasticsearchSink, index="i"),
     "influxdb": _with(InfluxDBSink, database="d"),
@@ -72,7 +78,7 @@ ODD: tuple[Any, ...] = (True, 0, -1, 1.5, math.nan, b"s3cret", "s3cret\n", ["s3c
 )
 def test_an_invalid_url_is_refused_and_not_shown(sink: str, url: Any) -> None:
     """The constructor refuses it."""
-    with pytest.raises(ValueError, match=r"^url must be") as caught:
+    with pytest.raises(ValueError, match=r"^(url|endpoint) must be") as caught:
         SINKS[sink](url=url)
     assert "s3" not in str(caught.value)
 
