@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator
 from itertools import islice, repeat
 from typing import Any
 
-from .._concurrency import has_room
+from .._concurrency import stack_has_room
 from .._events import Row
 from .._ledger import Recorded
 
@@ -57,7 +57,7 @@ class HandedIn:
             self.rows.clear()  # the row counts as closed, and no task moves it any more
             return
         try:
-            if len(self.rows) > self._capacity and has_room():
+            if len(self.rows) > self._capacity and stack_has_room():
                 self._evict()
             self.request_move()
         except RecursionError:

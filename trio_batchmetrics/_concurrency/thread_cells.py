@@ -57,10 +57,10 @@ class Cells(Generic[_CellT]):
         try:
             lease: _Lease[_CellT] = self._local.lease
         except AttributeError:
-            lease = self._local.lease = _Lease(self._unused(), self._free)
+            lease = self._local.lease = _Lease(self._acquire(), self._free)
         return lease.cell
 
-    def _unused(self) -> _CellT:
+    def _acquire(self) -> _CellT:
         try:
             return self._free.popleft()
         except IndexError:
@@ -87,7 +87,7 @@ class Count:
         return self
 
 
-class CountByThread:
+class CountPerThread:
     """A count that any thread may change without a global interpreter lock."""
 
     __slots__ = ("_cells",)
@@ -106,10 +106,10 @@ class CountByThread:
         return self._cells.mine()
 
 
-SharedCount = Count | CountByThread
+SharedCount = Count | CountPerThread
 """A count that any thread may change: ``cell = shared.mine()``, then ``cell.count += 1``."""
 
 
 def shared_count() -> SharedCount:
     """Return a new count that starts at 0, of the kind this interpreter needs."""
-    return Count() if gil_enabled() else CountByThread()
+    return Count() if gil_enabled() else CountPerThread()
