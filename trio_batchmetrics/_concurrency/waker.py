@@ -172,7 +172,7 @@ class Waker:
         self.close()
 
     def close(self) -> None:
-        """Drop all requests, and ignore further ones. A forked child does this too, since the sockets are the parent's."""
+        """Drop all requests, and ignore further ones. A forked child does this too: the sockets are the parent's."""
         self._socketpair = None
         self._requested_calls.clear()
 

@@ -134,7 +134,7 @@ class ElasticsearchSink(HTTPSink, EventSink[bytes]):
             answer = await self.server.request("POST", "/_bulk", body, params=self._params, content_type=_NDJSON)
         except NoResponseError as exc:
             return exc.receipt
-        if 200 <= answer.status < 300 and answer.unread is not None:
+        if 200 <= answer.status < 300 and answer.incomplete_reason is not None:
             return self._in_doubt(answer, payload)
         if 200 <= answer.status < 300:
             return receipt_of_items(answer.body, len(payload.events), self._action, self.server.scrubbed)
@@ -145,7 +145,7 @@ class ElasticsearchSink(HTTPSink, EventSink[bytes]):
 
     def _in_doubt(self, answer: Response, payload: Payload[bytes]) -> Receipt:
         """Return the receipt for a 2xx that leaves every event in doubt. Ids make it safe to send the payload again."""
-        error = f"HTTP {answer.status} with {answer.unread}"
+        error = f"HTTP {answer.status} with {answer.incomplete_reason}"
         if answer.too_long and len(payload.events) > 1:
             return Receipt.split(error=error, in_doubt=True)
         key, count = self._unreadable
