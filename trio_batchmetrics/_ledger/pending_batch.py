@@ -49,12 +49,12 @@ class PendingBatch:
 
     __slots__ = (
         "_signal",
-        "at_least",
         "due",
         "events",
         "evicted",
         "groups",
         "number",
+        "outcome_floor",
         "outcomes",
         "owing",
         "points",
@@ -92,7 +92,7 @@ class PendingBatch:
         """Events that every event sink has settled, or that were dropped."""
         self.events: Any = None
         """The ``Batch`` of the valid events, from the hand-over on."""
-        self.at_least: int = PROCESSED
+        self.outcome_floor: int = PROCESSED
         """The best outcome that the batch's events can still get; any sink may report a worse one."""
         self.outcomes: bytearray | None = None
         """One byte per event handed over: ``3 × (event sinks that owe an outcome) + (the worst outcome so far)``. None

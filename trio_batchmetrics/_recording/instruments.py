@@ -62,7 +62,7 @@ class Instruments:
         """The instruments by name, with their effective bounds and descriptions."""
         self.bound: list[tuple[Measure, Mapping[str, Any]]] = []
         """Each bound instrument with its labels, in order of creation."""
-        self.first_beyond: str | None = None
+        self.first_over_limit: str | None = None
         """The first name that had no place among ``max_instruments``."""
         self.first: trio.Event = trio.Event()
         """Set once there is an instrument."""
@@ -185,8 +185,8 @@ class Instruments:
         if place is None:  # perhaps because another thread has just created this very family
             new.kept = False
             known = self._families.get(name)
-            if known is None and self.first_beyond is None:
-                self.first_beyond = name
+            if known is None and self.first_over_limit is None:
+                self.first_over_limit = name
                 self._host.report()
             return known or new
         family = self._families.setdefault(name, new)
