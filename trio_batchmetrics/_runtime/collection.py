@@ -36,7 +36,7 @@ class Collection:
     async def run(self) -> None:
         """Collect at every interval from the creation of the first instrument on, until cancelled."""
         self._waker.woken.add(trio.lowlevel.current_task())
-        await self._instruments.first.wait()
+        await self._instruments.first_created.wait()
         due = trio.current_time()
         while True:
             due = max(due + self._interval, trio.current_time())

@@ -185,7 +185,7 @@ class Engine:
 
     async def leave(self) -> BaseException | None:
         """Close and flush within the deadline. Returns an exception that must leave the block, or None."""
-        self.instruments.stop_reading()
+        self.instruments.stop_callbacks()
         interrupt_to_raise = await _deferred_interrupt()
         if self._forked:
             self._scope.cancel()
