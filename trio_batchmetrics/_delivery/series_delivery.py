@@ -164,7 +164,7 @@ class SeriesDelivery(Delivery):
     def _refused_groups(self, receipt: Receipt) -> frozenset[int]:
         """Return the groups of events that a push didn't deliver, although it succeeded."""
         refused = self._listing.refused(receipt.rejected)
-        return self._groups.having(refused) if refused and self._groups is not None else frozenset()
+        return self._groups.containing_any(refused) if refused and self._groups is not None else frozenset()
 
     async def _attempt(self) -> Receipt:
         key = f"{self._run_id}-{self.counters.name}-{self.counters.snapshots}"
