@@ -101,7 +101,7 @@ class Batching:
         self._recorded = ledger.recorded
         if self._drop_oldest:
             self._recorded.capacity = config.buffer_size
-        full = self._recorded.refusals("buffer_full").mine()  # looked up now, as the stack may be nearly full later
+        full = self._recorded.refusals("buffer_full").local_cell()  # now, as the stack may be nearly full later
         self._full_refusals: Count | None = full if self._has_gil and not self._drop_oldest else None
         self._refusals: Count | None = self._full_refusals
         """Counts the rows refused while the gate is shut. None: only ``put_slowly()`` can decide on a refusal."""
@@ -283,7 +283,7 @@ class Batching:
 
     def _refuse_newest(self) -> bool:
         """Refuse the newest row, although it was appended; return whether there was one."""
-        refusals = self._recorded.refusals("closed" if self.closed else "buffer_full").mine()
+        refusals = self._recorded.refusals("closed" if self.closed else "buffer_full").local_cell()
         if len(self.rows) > (self._arecord_row is not None):
             refusals.count += 1  # no call before the deletion: the event is always counted exactly once
             del self.rows[-2 if self.rows[-1] is self._arecord_row else -1]

@@ -219,7 +219,7 @@ class Buffer(Batching):
         self.signal.close()
 
     def _mark_closed(self) -> None:
-        self._refusals = self._recorded.refusals("closed").mine()
+        self._refusals = self._recorded.refusals("closed").local_cell()
         self.closed = True
         self.gate = False
 

@@ -52,7 +52,7 @@ class Cells(Generic[_CellT]):
         self._all: list[_CellT] = []
         self._free: deque[_CellT] = deque()
 
-    def mine(self) -> _CellT:
+    def local_cell(self) -> _CellT:
         """Return the calling thread's cell."""
         try:
             lease: _Lease[_CellT] = self._local.lease
@@ -82,7 +82,7 @@ class Count:
         """Start at 0."""
         self.count: int = 0
 
-    def mine(self) -> Count:
+    def local_cell(self) -> Count:
         """Return the cell that the calling thread may change."""
         return self
 
@@ -101,13 +101,13 @@ class CountPerThread:
         """The sum over all threads."""
         return sum([cell.count for cell in self._cells.all()])
 
-    def mine(self) -> Count:
+    def local_cell(self) -> Count:
         """Return the cell that the calling thread may change."""
-        return self._cells.mine()
+        return self._cells.local_cell()
 
 
 SharedCount = Count | CountPerThread
-"""A count that any thread may change: ``cell = shared.mine()``, then ``cell.count += 1``."""
+"""A count that any thread may change: ``cell = shared.local_cell()``, then ``cell.count += 1``."""
 
 
 def shared_count() -> SharedCount:

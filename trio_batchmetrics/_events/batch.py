@@ -1,4 +1,4 @@
-"""Batches: events on their way to a sink, with their permanent ids and, read once for all sinks, their columns."""
+"""Batches: events on their way to a sink, with their permanent ids, and their columns, read once for all sinks."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ __all__ = ["Batch", "Origin", "join", "origin_of", "rows_of"]
 
 @attrs.define(eq=False)
 class Origin:
-    """What all batches of one collector's run share."""
+    """The data that all batches of one collector's run share."""
 
     run_id: str = ""
     """The prefix of their events' ids."""
@@ -65,7 +65,7 @@ class Batch(Sequence[MetricEvent]):
             events: the events, in recording order. For the library, also rows, which become events on access; it keeps
                 a list, and copies any other sequence.
             ids: the events' ids; by default, their serial numbers count from 0. For the library.
-            origin: what the batch shares with the others of its collector. For the library.
+            origin: the data that the batch shares with others of its collector. For the library.
             columns: the events by class and column, if they have been read. For the library.
             timestamps: their timestamps, if these have been read. For the library.
             parts: the batches, with start and stop, whose slices these events are, one after the other; their rows and
@@ -81,7 +81,7 @@ class Batch(Sequence[MetricEvent]):
 
     @staticmethod
     def of(events: Sequence[MetricEvent]) -> Batch:
-        """Return events as a batch: themselves, if they are one."""
+        """Return events as a batch; a batch is returned unchanged."""
         return events if isinstance(events, Batch) else Batch([*events])
 
     @property
@@ -162,7 +162,7 @@ class Batch(Sequence[MetricEvent]):
         return cast("MetricEvent", row)
 
     def _parts_between(self, start: int, stop: int) -> Sequence[tuple[Batch, int, int]]:
-        """Return the slices of batches whose columns, one after the other, are those of a slice; none if not read."""
+        """Return the parts of batches that together make up a slice and its columns; none if they weren't read."""
         if self._columns is not None:
             return ((self, start, stop),) if start < stop else ()
         parts: list[tuple[Batch, int, int]] = []
@@ -237,5 +237,5 @@ def rows_of(batch: Batch) -> list[Row]:
 
 
 def origin_of(batch: Batch) -> Origin:
-    """Return what a batch shares with the others of its collector. For the library."""
+    """Return the data that a batch shares with others of its collector. For the library."""
     return batch._origin  # pyright: ignore[reportPrivateUsage]

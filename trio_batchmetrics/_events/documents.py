@@ -220,7 +220,7 @@ def json_writer(origin: Origin, limits: Limits | None = None) -> JSONWriter:
     """Return the writer that all sinks of a collector share.
 
     Args:
-        origin: what the collector's batches share.
+        origin: the data that the collector's batches share.
         limits: the largest labels that are accepted; None: any.
     """
     writer: JSONWriter | None = origin.writers.get(limits)

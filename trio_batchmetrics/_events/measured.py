@@ -15,7 +15,7 @@ NOT_A_NUMBER = "must be a number"
 
 
 def fault_of(kind: str, field: str, value: object, measure: Measure, instrument: str = "") -> InvalidError | None:
-    """Return what makes a measured value invalid; None if it is valid.
+    """Return the fault of a measured value; None if it is valid.
 
     Args:
         kind: the name of the event's class.

@@ -16,7 +16,7 @@ from .schema import MetricEvent
 __all__ = ["ClassNumbers", "RecordedRow", "Row", "Tail", "UnusualRow", "class_of", "event_of"]
 
 Tail = tuple[Mapping[str, Any] | None, Any, str | None]
-"""``(labels, exemplar, id)``: what a row carries beyond the event. A given id takes the place of the event's own."""
+"""``(labels, exemplar, id)``: the data of a row beyond the event. A given id replaces the event's own."""
 
 
 class UnusualRow:

@@ -1,4 +1,4 @@
-"""Responses, and what they mean for a payload.
+"""Responses, and their meaning for a payload.
 
 ===============================================  =========================================
 2xx                                              delivered, whatever its body is

@@ -131,7 +131,7 @@ class Ledger:
             batch.owing |= {sink}
             sink.unpushed += count - len(refused)
             if sink.by_group:
-                batch.group(sink, groups)
+                batch.set_groups(sink, groups)
                 sink.unpushed_groups.update([group for at, group in enumerate(groups) if at not in refused])
         if refused:
             self._refuse(sink, batch, refused)

@@ -91,7 +91,7 @@ class Recorded:
 
     def evict_in_queue(self) -> None:
         """Count the eviction of an event that another thread handed in and that isn't in a batch yet."""
-        cell = self.evicted_in_queue.mine()
+        cell = self.evicted_in_queue.local_cell()
         cell.count += 1
 
     # -- refused
@@ -102,7 +102,7 @@ class Recorded:
 
     def refuse(self, reason: str, count: int = 1) -> None:
         """Count refused events as both recorded and dropped. From any thread."""
-        cell = self.refusals(reason).mine()
+        cell = self.refusals(reason).local_cell()
         cell.count += count
 
     @property

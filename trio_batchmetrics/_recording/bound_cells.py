@@ -112,7 +112,7 @@ class _CellAdder:
 
     def _try_add(self, valid: float) -> bool:
         """Add, if the instrument is open and the sum fits a float; return whether that was the case."""
-        cell = self._cells.mine()
+        cell = self._cells.local_cell()
         cell.writing += 1  # no calls from here on
         accepted = False
         if type(valid) is int and -FAST_INT <= valid <= FAST_INT:
@@ -189,7 +189,7 @@ class CellGauge(_CellAdder, BoundGauge):
         valid = value if type(value) is int and 0 <= value <= FAST_INT else self._checked(value)
         if valid is None:
             return
-        cell, changes = self._cells.mine(), self._changes()
+        cell, changes = self._cells.local_cell(), self._changes()
         if self._open:
             self._last_set = (valid, *changes)
             cell.updates += 1
@@ -243,7 +243,7 @@ class CellHistogram(BoundHistogram):
         if valid is None:
             return
         bucket = bisect_left(self.bounds, valid)
-        cell = self._cells.mine()
+        cell = self._cells.local_cell()
         cell.writing += 1  # no calls from here on
         total = cell.sum + valid
         accepted = False

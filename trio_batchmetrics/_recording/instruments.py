@@ -97,7 +97,7 @@ class Instruments:
         return observable
 
     def describe(self, name: str, unit: str, description: str, bounds: Iterable[float] | None) -> None:
-        """Declare what a name means."""
+        """Declare the meaning of a name."""
         self._family(None, name, unit, description, bounds)
 
     @property

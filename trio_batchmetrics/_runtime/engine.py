@@ -27,7 +27,7 @@ from .._config import BatchMetricsConfig
 from .._delivery import EventDelivery, RoomSignal, SeriesDelivery
 from .._events import InvalidEvents, Origin, ReadOnlyDict, text
 from .._ledger import BatchMetricsStats, FlushReport, Ledger, LossReporter, SinkCounters, warn
-from .._ownership import Hold
+from .._ownership import Holder
 from .._recording import Host, Instruments
 from ..abc import EventSink, SinkContext
 from .collection import Collection
@@ -107,7 +107,7 @@ class Engine:
         report = self._reporter.notify
         for one, sink in zip(counters, sinks.values(), strict=True):
             if self.config.enabled:
-                sink.bind(attrs.evolve(context, is_open=Hold(sink).still_lasts))
+                sink.bind(attrs.evolve(context, is_open=Holder(sink).still_holds))
             if one.series:
                 self._series_sinks.append(SeriesDelivery(sink, one, self.ledger, run_id=run_id, report=report))
             else:

@@ -45,7 +45,7 @@ class FlushTask:
             turn: limits how long the task works before it yields to others.
             room: signals that a sink's queue has become shorter.
             invalid: records why events are invalid.
-            origin: what all batches have in common.
+            origin: the data that all batches share.
         """
         self._turn = turn
         self._buffer = buffer

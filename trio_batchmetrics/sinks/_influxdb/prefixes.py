@@ -12,7 +12,7 @@ from .line_protocol import Dialect, series_key
 
 __all__ = ["LinePrefixes", "PrefixBuilder", "ReplacementCounter"]
 
-_KEPT_MAX_CHARS = 8_000_000
+_CACHE_MAX_CHARS = 8_000_000
 """Maximum number of characters of all cached prefixes; their labels have as many again."""
 
 
@@ -109,7 +109,7 @@ class PrefixBuilder:
     def forget(self) -> None:
         """Clear the cache if it is too large: label sets beyond the cap, in other orders, or with long labels."""
         too_many = sum(len(prefixes) for known in self._prefixes.values() for prefixes in known) > self._max_prefixes
-        if too_many or self.chars_built - self._chars_forgotten > _KEPT_MAX_CHARS:
+        if too_many or self.chars_built - self._chars_forgotten > _CACHE_MAX_CHARS:
             self._chars_forgotten = self.chars_built
             self._prefixes = {}
             self.dialect_dependent.clear()

@@ -31,7 +31,7 @@ EARLIEST, LATEST = -(2**63) + 2, 2**63 - 2
 WINDOW = 50_000
 """The number of lines remembered: ten payloads of the default ``max_events``; 2.5 MB, 15 MB if indexed."""
 
-_TEXT_MAX_CHARS = 20_000_000
+_PREFIXES_MAX_CHARS = 20_000_000
 """Maximum number of characters built for the remembered lines: 400 per line, if every line is of a new series."""
 
 _SMALL_CHUNK_LINES = 50
@@ -237,7 +237,7 @@ class Timestamps:
             self._chunks.append(chunk)
         self._lines += count
         self._prefix_chars += chunk.prefix_chars
-        while (self._lines > self._window or self._prefix_chars > _TEXT_MAX_CHARS) and len(self._chunks) > 1:
+        while (self._lines > self._window or self._prefix_chars > _PREFIXES_MAX_CHARS) and len(self._chunks) > 1:
             oldest = self._chunks.popleft()
             self._lines -= len(oldest.prefixes)
             self._prefix_chars -= oldest.prefix_chars
