@@ -199,9 +199,8 @@ class Batching:
         self._form_batches()
         length = len(self.rows)  # read before the room: re-entry in between makes the next call early, never late
         known_room, self._room = self._room, 0
-        if (
-            length and known_room >= self._batch_size and self.gate and not self._interrupted
-        ):  # the room can only have grown
+        # The known room can only have grown.
+        if length and known_room >= self._batch_size and self.gate and not self._interrupted:
             self.limit = self._batch_size
             return
         room = self._buffer_size - self._recorded.waiting

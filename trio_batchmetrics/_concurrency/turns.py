@@ -98,8 +98,6 @@ class Turn:
         self._waited_since = self._clock()
         await trio.lowlevel.checkpoint()
         self.begin()
-        if (
-            left > self._min_seconds
-        ):  # keep the time that a long wait has earned, however soon the run loop came round now
+        if left > self._min_seconds:  # keep the time earned by a long wait, however soon the run loop came round now
             self.extended = True
             self._ends_at = max(self._ends_at, self._cpu_clock() + left)

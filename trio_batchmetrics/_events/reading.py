@@ -148,9 +148,7 @@ def reader_of(event_class: type[MetricEvent]) -> ClassReader | None:
     if not issubclass(event_class, MetricEvent):
         return None
     reader: Any = event_class.__metric_reader__
-    if (
-        reader is None or reader.schema.event_class is not event_class
-    ):  # until it has its own, a subclass has its base's
+    if reader is None or reader.schema.event_class is not event_class:  # it may be a base class's
         schema = schema_of(event_class)
         if schema is None:
             return None
