@@ -49,11 +49,11 @@ BENCHMARKS: Mapping[str, Callable[[Effort], Outcome]] = {
     "memory": memory.run,
     "idling": idling.run,
 }
-"""In the order in which they run and are shown."""
+"""The benchmarks, in the order in which they run and are shown."""
 
 
 def main() -> None:
-    """Run benchmarks and show what they found."""
+    """Run benchmarks and show the results."""
     parser = argparse.ArgumentParser(
         prog="python -m benchmarks", description="What recording costs, alongside other clients."
     )

@@ -1,9 +1,9 @@
-"""How long the run loop is blocked while a page is written, or a push is made, of thousands of changed series.
+"""Measures how long a page or a push of thousands of changed series blocks the run loop.
 
-A task alongside makes one checkpoint after another; its longest wait, beyond its own work, is how long the loop was
-blocked. Each round changes every series first. A push does what the delivery engine does for an attempt, to a server in
-another process that answers at once. CPython's garbage collector is off, since its longest pauses depend on everything
-that the application keeps; figures with it have no target.
+A concurrent task makes one checkpoint after another. Its longest wait, beyond its own work, is the time for which the
+loop was blocked. Each round first changes every series. A push does the same as the delivery engine in an attempt, to a
+server in another process that responds at once. CPython's garbage collector is off, because its longest pauses depend
+on everything that the application keeps; figures with it have no target.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ class Subject(NamedTuple):
 
 
 class _Handler(socketserver.StreamRequestHandler):
-    """Answers each request of a connection with 204."""
+    """Responds with 204 to each request of a connection."""
 
     def handle(self) -> None:
         while line := self.rfile.readline():
@@ -59,7 +59,7 @@ class _Handler(socketserver.StreamRequestHandler):
 
 
 def _serve(port: Any) -> None:
-    """Answer requests until the process is ended; each sink keeps a connection of its own."""
+    """Respond to requests until the process is terminated; each sink keeps its own connection."""
     with socketserver.ThreadingTCPServer(("127.0.0.1", 0), _Handler) as server:
         port.send(server.server_address[1])
         server.serve_forever()
@@ -67,7 +67,7 @@ def _serve(port: Any) -> None:
 
 @contextmanager
 def _server() -> Generator[str]:
-    """Run a server in another process, and give its URL."""
+    """Run a server in another process; yield its URL."""
     ours, theirs = multiprocessing.Pipe()
     process = multiprocessing.get_context("spawn").Process(target=_serve, args=(theirs,), daemon=True)
     process.start()
@@ -97,7 +97,7 @@ def _page() -> Subject:
 
 def _push(name: str, sink: PushgatewaySink | InfluxDBSeriesSink) -> Subject:
     async def show() -> None:
-        parts = await in_steps(sink.snapshot())  # as the delivery engine does
+        parts = await in_steps(sink.snapshot())  # like the delivery engine
         receipt = await sink.send(Payload(Batch([]), tuple(parts), "key"))
         if receipt is not None and receipt.error is not None:
             raise AssertionError(receipt.error)
@@ -122,7 +122,7 @@ def _changes(instruments: int) -> list[Batch]:
 
 
 async def _blocked(show: Show) -> float:
-    """Return the longest time between two turns of another task, in milliseconds."""
+    """Return the longest time between two steps of another task, in milliseconds."""
     longest = 0.0
 
     async def probe() -> None:
@@ -177,7 +177,7 @@ async def _measured(subjects: list[Subject], instruments: int, effort: Effort) -
 
 
 def run(effort: Effort) -> Outcome:
-    """Measure."""
+    """Run the benchmark."""
     figures: list[Figure] = []
     with _server() as url:
         for instruments in INSTRUMENTS:

@@ -1,4 +1,4 @@
-"""Events to the body of a ``_bulk`` request, alongside the helpers of elasticsearch-py on equal documents."""
+"""Compares encoding events as a ``_bulk`` request's body with elasticsearch-py's helpers, on equal documents."""
 
 from __future__ import annotations
 
@@ -23,31 +23,31 @@ __all__ = ["run"]
 
 
 class _Chunks(EventSink[None]):
-    """Keeps what the library gives a sink to encode: at most 500 events at a time."""
+    """Keeps the chunks that the library passes to ``encode``, of at most 500 events each."""
 
     def __init__(self) -> None:
         super().__init__()
         self.chunks: list[Sequence[MetricEvent]] = []
 
     def encode(self, events: Sequence[MetricEvent]) -> None:
-        """Keep them."""
+        """Keep the events."""
         self.chunks.append(events)
 
     async def send(self, payload: Payload[None]) -> None:
         """Do nothing."""
 
 
-async def _chunks(play: Callable[[BatchMetricsCollector], None]) -> list[Sequence[MetricEvent]]:
+async def _chunks(record: Callable[[BatchMetricsCollector], None]) -> list[Sequence[MetricEvent]]:
     sink = _Chunks()
     async with collector(BatchMetricsConfig(batch_size=EVENTS, buffer_size=EVENTS), sinks=[sink]) as metrics:
-        play(metrics)
+        record(metrics)
         await metrics.flush()
         check_accepted(metrics)
     return sink.chunks
 
 
-def _theirs() -> Callable[[list[dict[str, Any]]], bytes]:
-    """Return what ``helpers.bulk`` and the client do until there is a body, with a chunk for each of ours."""
+def _peer_encoder() -> Callable[[list[dict[str, Any]]], bytes]:
+    """Return the steps of ``helpers.bulk`` and the client up to the body, with one chunk per chunk of ours."""
     actions: Any = import_module("elasticsearch.helpers.actions")
     serializer: Any = import_module("elasticsearch.serializer")
     documents, lines = serializer.JsonSerializer(), serializer.NdjsonSerializer()
@@ -61,8 +61,8 @@ def _theirs() -> Callable[[list[dict[str, Any]]], bytes]:
     return body
 
 
-def _actions(body: bytes) -> list[dict[str, Any]]:
-    """Return what a body says as a user gives it to the helpers."""
+def _actions_of(body: bytes) -> list[dict[str, Any]]:
+    """Return a body's contents as the actions that a user passes to the helpers."""
     lines = [json.loads(line) for line in body.split(b"\n")[:-1]]
     return [
         {"_op_type": "create", **action["create"], "_source": document}
@@ -70,14 +70,14 @@ def _actions(body: bytes) -> list[dict[str, Any]]:
     ]
 
 
-async def _alongside(name: str, play: Callable[[BatchMetricsCollector], None], effort: Effort) -> Outcome:
+async def _alongside(name: str, record: Callable[[BatchMetricsCollector], None], effort: Effort) -> Outcome:
     sink = ElasticsearchSink("http://127.0.0.1:9200", index="metrics")
     sink.bind(SinkContext(run_id="0" * 32))
-    chunks = await _chunks(play)
-    theirs = _theirs()
-    given = [_actions(sink.encode(chunk)) for chunk in chunks]
-    for chunk, actions in zip(chunks, given, strict=True):
-        if _actions(theirs(actions)) != _actions(sink.encode(chunk)):
+    chunks = await _chunks(record)
+    theirs = _peer_encoder()
+    peer_actions = [_actions_of(sink.encode(chunk)) for chunk in chunks]
+    for chunk, actions in zip(chunks, peer_actions, strict=True):
+        if _actions_of(theirs(actions)) != _actions_of(sink.encode(chunk)):
             raise RuntimeError("the two do not write the same documents")
     contenders = [
         floor(calls=EVENTS),
@@ -91,7 +91,7 @@ async def _alongside(name: str, play: Callable[[BatchMetricsCollector], None], e
         Contender(
             "theirs",
             "body(actions)",
-            {"body": theirs, "given": given},
+            {"body": theirs, "given": peer_actions},
             calls=EVENTS,
             loop="for actions in given",
         ),
@@ -113,5 +113,5 @@ async def _run(effort: Effort) -> Outcome:
 
 
 def run(effort: Effort) -> Outcome:
-    """Measure."""
+    """Run the benchmark."""
     return trio.run(_run, effort)

@@ -1,4 +1,4 @@
-"""The chart on the page: what one call costs, whosever it is. Readable on a light and on a dark background."""
+"""Draws the chart on the page: the cost of one call per client, readable on light and dark backgrounds."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
-from .figures import Cost, shown
+from .figures import Cost, formatted
 from .report import Results
 from .timing import FLOOR
 
@@ -17,7 +17,7 @@ INK = "#7c8490"
 """A grey with the same contrast on white and on a nearly black background."""
 COLOURS = {"this library": "#2f9e6e", "other clients": "#8a94a6", "the floor, A": "#c08a2b"}
 SETTINGS = {
-    "svg.hashsalt": "benchmarks",  # else each run names its parts anew
+    "svg.hashsalt": "benchmarks",  # otherwise, each run would name its parts differently
     "svg.fonttype": "none",  # text as text: small, and sharp at any size
     "font.family": "sans-serif",
     "font.size": 10,
@@ -26,7 +26,7 @@ SETTINGS = {
 
 
 def draw(results: Results, file: Path) -> None:
-    """Draw horizontal bars, the cheapest call on top, on a logarithmic scale, as SVG."""
+    """Draw horizontal bars on a logarithmic scale, as SVG, with the cheapest call on top."""
     matplotlib: Any = import_module("matplotlib")
     matplotlib.use("svg")
     matplotlib.rcParams.update(SETTINGS)
@@ -34,10 +34,10 @@ def draw(results: Results, file: Path) -> None:
     costs = results.costs
     places = range(len(costs))
     figure, axes = plots.subplots(figsize=(10, 0.34 * len(costs) + 1), layout="constrained")
-    axes.barh(places, [cost.floors for cost in costs], color=[COLOURS[_whose(cost)] for cost in costs], height=0.64)
+    axes.barh(places, [cost.floors for cost in costs], color=[COLOURS[_category(cost)] for cost in costs], height=0.64)
     for place, cost in enumerate(costs):
-        axes.text(cost.floors * 1.06, place, shown(cost.floors), va="center")
-    axes.set_yticks(places, [f"{_chain(ast.parse(cost.call, mode='eval').body)} · {cost.client}" for cost in costs])
+        axes.text(cost.floors * 1.06, place, formatted(cost.floors), va="center")
+    axes.set_yticks(places, [f"{_call_text(ast.parse(cost.call, mode='eval').body)} · {cost.client}" for cost in costs])
     axes.invert_yaxis()
     axes.margins(y=0.02)
     axes.set_xscale("log")
@@ -56,17 +56,17 @@ def draw(results: Results, file: Path) -> None:
     plots.close(figure)
 
 
-def _whose(cost: Cost) -> str:
-    """Return the name of the cost's colour."""
+def _category(cost: Cost) -> str:
+    """Return the category that determines the colour."""
     if cost.client == FLOOR:
         return "the floor, A"
     return "this library" if cost.client.startswith("ours") else "other clients"
 
 
-def _chain(node: ast.expr) -> str:
-    """Return a call without its arguments, which the table has."""
+def _call_text(node: ast.expr) -> str:
+    """Return a call as text without its arguments, which are in the table."""
     if isinstance(node, ast.Call):
-        return f"{_chain(node.func)}({'…' if node.args or node.keywords else ''})"
+        return f"{_call_text(node.func)}({'…' if node.args or node.keywords else ''})"
     if isinstance(node, ast.Attribute):
-        return f"{_chain(node.value)}.{node.attr}"
+        return f"{_call_text(node.value)}.{node.attr}"
     return ast.unparse(node)

@@ -1,4 +1,4 @@
-"""One call of each client, for the same thing: a request was answered, so fast."""
+"""Times one call of each client that records the duration of a request."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ __all__ = ["run"]
 
 
 async def _in_memory(effort: Effort) -> Outcome:
-    """Clients that aggregate in place and send nothing while they are timed."""
+    """Time clients that aggregate in place and send nothing meanwhile."""
     client = prometheus()
     attributes = {"http.request.method": "GET", "http.route": "/api/data", "http.response.status_code": 200}
     async with collector(ROOM, sinks=[]) as metrics:
@@ -55,11 +55,11 @@ async def _in_memory(effort: Effort) -> Outcome:
 
 
 async def _sending(effort: Effort) -> Outcome:
-    """Clients that buffer what a task or a thread of theirs then sends, to sockets of this process."""
+    """Time clients that buffer, while their task or thread sends to sockets of this process."""
     tags = ["method:GET", "path:/api/data", "status:200"]
     point = 'point("http").tag("method", "GET").tag("path", "/api/data").tag("status", 200).field("duration", 0.15)'
     with statsd_pipeline() as pipeline, dogstatsd() as statsd, influx() as influxdb:
-        written = partial(influxdb.settled, 100)
+        written = partial(influxdb.wait_arrived, 100)
         names = {"writer": influxdb.writer, "point": influxdb.point}
         names["line"] = "http,method=GET,path=/api/data,status=200 duration=0.15"
         contenders = [
@@ -96,6 +96,6 @@ async def _sending(effort: Effort) -> Outcome:
 
 
 def run(effort: Effort) -> Outcome:
-    """Measure."""
+    """Run the benchmark."""
     memory, sending = trio.run(_in_memory, effort), trio.run(_sending, effort)
     return Outcome(memory.figures, [*memory.costs, *sending.costs])

@@ -1,4 +1,4 @@
-"""The tables on the page, between two markers."""
+"""Writes the tables on the page, between two markers."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from .chart import draw
-from .figures import Figure, shown
+from .figures import Figure, formatted
 from .report import Results
 
 __all__ = ["PAGE", "write_page"]
@@ -18,11 +18,11 @@ BEGIN, END = "<!-- benchmarks: begin -->", "<!-- benchmarks: end -->"
 
 def _row(figure: Figure) -> str:
     spread = figure.spread
-    quartiles = "" if spread is None else " · ".join(map(shown, (spread.low, spread.median, spread.high)))
+    quartiles = "" if spread is None else " · ".join(map(formatted, (spread.low, spread.median, spread.high)))
     unit = figure.unit if figure.unit in {"", "×"} else f" {figure.unit}"
-    target = "" if figure.target is None else f"{shown(figure.target)}{unit}"
+    target = "" if figure.target is None else f"{formatted(figure.target)}{unit}"
     holds = {None: "", True: "yes", False: "**no**"}[figure.holds]
-    return f"| {figure.name} | {shown(figure.value)}{unit} | {target} | {holds} | {quartiles} |"
+    return f"| {figure.name} | {formatted(figure.value)}{unit} | {target} | {holds} | {quartiles} |"
 
 
 def _lines(results: Results) -> Iterator[str]:
@@ -35,11 +35,11 @@ def _lines(results: Results) -> Iterator[str]:
     yield "| call | whose | ÷ A | ns |"
     yield "| --- | --- | ---: | ---: |"
     for cost in results.costs:
-        yield f"| `{cost.call}` | {cost.client} | {shown(cost.floors)} | {shown(cost.nanoseconds)} |"
+        yield f"| `{cost.call}` | {cost.client} | {formatted(cost.floors)} | {formatted(cost.nanoseconds)} |"
 
 
 def write_page(results: Results) -> None:
-    """Replace what is between the markers, and the chart alongside the page."""
+    """Replace the text between the markers, and the chart next to the page."""
     text = PAGE.read_text(encoding="utf-8")
     inside = "\n".join([BEGIN, "", *_lines(results), "", END])
     replaced = re.sub(f"{BEGIN}.*{END}", lambda _: inside, text, flags=re.DOTALL)

@@ -1,4 +1,4 @@
-"""Recording, and what the flush task does then, up to a sink that takes the events and does nothing."""
+"""Times recording and the flush task's work, up to a sink that takes the events and does nothing."""
 
 from __future__ import annotations
 
@@ -11,18 +11,18 @@ from .figures import Outcome, ratio
 from .recording import CALL, ROOM, check_accepted
 from .timing import FLOOR, Contender, compete, floor
 
-__all__ = ["EVENTS", "nothing", "run"]
+__all__ = ["EVENTS", "discard", "run"]
 
 EVENTS = 5000
-"""Recorded before each flush, so that what a call of ``flush()`` costs by itself is spread over many events."""
+"""The number of events before each flush, over which the cost of ``flush()`` itself is spread."""
 
 
-async def nothing(batch: Batch) -> None:
-    """Be a sink that does nothing."""
+async def discard(batch: Batch) -> None:
+    """Do nothing with a batch; a sink."""
 
 
-async def reading(batch: Batch) -> None:  # noqa: ASYNC124 - a sink is asynchronous
-    """Be a sink that reads each column, and the key of each event's labels."""
+async def read_columns(batch: Batch) -> None:  # noqa: ASYNC124 - a sink is asynchronous
+    """Read each column, and the key of each event's labels; a sink."""
     for columns in batch.columns():
         _ = [*columns.label_sets], columns.timestamps, columns.values, columns.ids
 
@@ -30,10 +30,10 @@ async def reading(batch: Batch) -> None:  # noqa: ASYNC124 - a sink is asynchron
 async def _run(effort: Effort) -> Outcome:
     large = BatchMetricsConfig(buffer_size=ROOM.buffer_size, batch_size=1000)
     async with (
-        collector(ROOM, sinks=[nothing]) as metrics,
-        collector(large, sinks=[nothing]) as in_large,
-        collector(ROOM, sinks=[reading]) as read,
-        collector(large, sinks=[reading]) as read_in_large,
+        collector(ROOM, sinks=[discard]) as metrics,
+        collector(large, sinks=[discard]) as in_large,
+        collector(ROOM, sinks=[read_columns]) as read,
+        collector(large, sinks=[read_columns]) as read_in_large,
     ):
 
         def contender(name: str, metrics: BatchMetricsCollector, client: str) -> Contender:
@@ -61,5 +61,5 @@ async def _run(effort: Effort) -> Outcome:
 
 
 def run(effort: Effort) -> Outcome:
-    """Measure."""
+    """Run the benchmark."""
     return trio.run(_run, effort)

@@ -1,4 +1,4 @@
-"""How much work a run does."""
+"""The amount of work per run."""
 
 from __future__ import annotations
 
@@ -9,19 +9,19 @@ __all__ = ["FULL", "QUICK", "Effort"]
 
 @attrs.frozen(kw_only=True)
 class Effort:
-    """How long each measurement takes, how often it is repeated, how much it records."""
+    """The duration, the repetitions and the number of events of each measurement."""
 
     seconds: float
-    """For a competition."""
+    """The duration of a competition."""
     processes: int
-    """How often each program of its own is started."""
+    """How often each separate program is started."""
     windows: int
-    """How many windows of time each of them measures."""
+    """The number of time windows that each program measures."""
     events: int
-    """Where a figure is about many events: how many."""
+    """The number of events, for figures about many events."""
 
 
 FULL = Effort(seconds=12, processes=12, windows=3, events=1_000_000)
 """About five minutes in all."""
 QUICK = Effort(seconds=1.5, processes=2, windows=2, events=300_000)
-"""Under a minute; its figures are rougher."""
+"""Under a minute, with rougher figures."""

@@ -1,4 +1,4 @@
-"""What sinks that store events spend on an event of mixed kinds, and a user's own sink alongside ours."""
+"""Times the encoding of mixed events by sinks that store them, and by a user's own sink."""
 
 from __future__ import annotations
 
@@ -23,10 +23,10 @@ from .timing import Contender, compete
 __all__ = ["EVENTS", "http", "mixed", "run"]
 
 EVENTS = 2000
-"""Encoded per round."""
+"""The number of events encoded per round."""
 
 CHUNK = 500
-"""The most that a sink is given at a time."""
+"""The maximum number of events that a sink gets at a time."""
 
 
 def http(metrics: BatchMetricsCollector) -> None:
@@ -50,29 +50,29 @@ def mixed(metrics: BatchMetricsCollector) -> None:
 
 
 class _Chunks:
-    """What a sink is given to encode, recorded anew before each round, so that timestamps go on rising."""
+    """The chunks for a sink to encode. They are recorded again before each round, so that timestamps increase."""
 
-    def __init__(self, play: Callable[[BatchMetricsCollector], None]) -> None:
+    def __init__(self, record: Callable[[BatchMetricsCollector], None]) -> None:
         self.next: list[Batch] = []
-        self._play = play
+        self._record = record
 
     async def refill(self) -> None:
         async def keep(batch: Sequence[MetricEvent]) -> None:
-            assert isinstance(batch, Batch)  # noqa: S101 - what a function is given
+            assert isinstance(batch, Batch)  # noqa: S101 - a function gets a batch
             self.next += [batch[start : start + CHUNK] for start in range(0, len(batch), CHUNK)]
             await trio.lowlevel.checkpoint()
 
         self.next.clear()
         async with collector(BatchMetricsConfig(batch_size=CHUNK, buffer_size=EVENTS), sinks=[keep]) as metrics:
-            self._play(metrics)
+            self._record(metrics)
             await metrics.flush()
             check_accepted(metrics)
 
 
-async def _encoding(sinks: _Sinks, seconds: float) -> Any:
+async def _encoding_rounds(sinks: _Sinks, seconds: float) -> Any:
     contenders: list[Contender] = []
-    for name, (sink, play) in sinks.items():
-        chunks = _Chunks(play)
+    for name, (sink, record) in sinks.items():
+        chunks = _Chunks(record)
         await chunks.refill()
         sink.bind(SinkContext(run_id="0" * 32))
         names = {"encode": sink.encode, "chunks": chunks.next}
@@ -83,7 +83,7 @@ async def _encoding(sinks: _Sinks, seconds: float) -> Any:
 
 @contextmanager
 def _without_msgspec() -> Generator[None]:
-    numbers: Any = import_module("trio_batchmetrics._events.numbers")  # where a user simply has not installed it
+    numbers: Any = import_module("trio_batchmetrics._events.numbers")  # as if msgspec weren't installed
     encode, numbers._encode = numbers._encode, None
     try:
         yield
@@ -94,23 +94,25 @@ def _without_msgspec() -> Generator[None]:
 _Sinks = dict[str, tuple[Any, Callable[[BatchMetricsCollector], None]]]
 
 
-def _json() -> _Sinks:
+def _json_sinks() -> _Sinks:
     return {"SQLite": (SQLiteSink("unused.sqlite3"), mixed), "JSON lines": (JSONLinesSink("unused.jsonl"), mixed)}
 
 
-def _both(make: Callable[[], Any]) -> _Sinks:
+def _mixed_and_uniform(make: Callable[[], Any]) -> _Sinks:
     return {"mixed": (make(), mixed), "one kind": (make(), http)}
 
 
 async def _run(effort: Effort) -> Outcome:
-    rounds = await _encoding(_json() | {"CSV": (CSVSink("unused.csv"), mixed)}, effort.seconds / 3)
-    # Each pair by itself: in a row of sinks, the second of a pair would find the first one's code in the cache.
-    lines = await _encoding(_both(lambda: InfluxDBSink("http://localhost:8086", database="d")), effort.seconds / 3)
-    documents = await _encoding(
-        _both(lambda: ElasticsearchSink("http://localhost:9200", index="metrics")), effort.seconds / 3
+    rounds = await _encoding_rounds(_json_sinks() | {"CSV": (CSVSink("unused.csv"), mixed)}, effort.seconds / 3)
+    # Each pair runs by itself: among other sinks, the second of a pair would find the first one's code in the cache.
+    lines = await _encoding_rounds(
+        _mixed_and_uniform(lambda: InfluxDBSink("http://localhost:8086", database="d")), effort.seconds / 3
+    )
+    documents = await _encoding_rounds(
+        _mixed_and_uniform(lambda: ElasticsearchSink("http://localhost:9200", index="metrics")), effort.seconds / 3
     )
     with _without_msgspec():
-        without = await _encoding(_json(), effort.seconds / 3)
+        without = await _encoding_rounds(_json_sinks(), effort.seconds / 3)
     targets = {"SQLite": (700, 900), "JSON lines": (900, 1300)}
     figures = [
         Figure(f"{name}: an event of mixed kinds encoded, ns{words}", min(found[name]), "", limits[at])
@@ -126,5 +128,5 @@ async def _run(effort: Effort) -> Outcome:
 
 
 def run(effort: Effort) -> Outcome:
-    """Measure."""
+    """Run the benchmark."""
     return trio.run(_run, effort)

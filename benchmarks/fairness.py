@@ -1,7 +1,7 @@
-"""Events lost in a run loop that is busy: many runnable tasks that record, and bursts between two checkpoints.
+"""Counts events lost in a busy run loop: with many runnable tasks that record, and bursts between checkpoints.
 
-The sink does nothing, so nothing but the library could lose an event. A task alongside sleeps for a millisecond again
-and again, with and without recording: how late it wakes is the cost.
+The sink does nothing, so only the library could lose an event. A concurrent task sleeps for a millisecond again and
+again, with and without recording. The cost is the delay of its wake-ups.
 """
 
 from __future__ import annotations
@@ -19,22 +19,22 @@ from .figures import Figure, Outcome
 __all__ = ["run"]
 
 TASKS = (300, 1_000, 5_000)
-"""How many tasks are runnable, each with 20 µs of work and one record in each pass of the run loop."""
+"""The numbers of runnable tasks, each with 20 µs of work and one record per pass of the run loop."""
 WORK = 20e-6
 BURSTS = (200, 3_000)
-"""How many events one task records between two checkpoints."""
-NAP = 0.001
+"""The numbers of events that one task records between two checkpoints."""
+SLEEP_SECONDS = 0.001
 
 
 async def _nothing(batch: Batch) -> None:
-    """Take a batch."""
+    """Do nothing with a batch; a sink."""
 
 
-async def _sleep(taken: list[float]) -> None:
+async def _sleep(durations: list[float]) -> None:
     while True:
         start = perf_counter()
-        await trio.sleep(NAP)
-        taken.append(perf_counter() - start)
+        await trio.sleep(SLEEP_SECONDS)
+        durations.append(perf_counter() - start)
 
 
 async def _work(metrics: BatchMetricsCollector | None) -> None:
@@ -56,7 +56,7 @@ async def _burst(metrics: BatchMetricsCollector, count: int) -> None:
 
 
 async def _tasks(count: int, seconds: float, *, recording: bool) -> tuple[int, float]:
-    """Return how many events were dropped, and the 99th percentile of the naps."""
+    """Return the number of lost events, and the 99th percentile of the sleeps."""
     naps: list[float] = []
     async with collector(sinks=[_nothing]) as metrics, trio.open_nursery() as nursery:
         for _ in range(count):
@@ -81,9 +81,9 @@ def _lost(metrics: BatchMetricsCollector) -> int:
 
 
 def run(effort: Effort) -> Outcome:
-    """Measure."""
+    """Run the benchmark."""
     figures: list[Figure] = []
-    seconds = max(1.5, effort.seconds / 4)  # of passes that may take 0.1 s each
+    seconds = max(1.5, effort.seconds / 4)  # a pass may take 0.1 s
     for count in TASKS:
         lost, late = trio.run(partial(_tasks, count, seconds, recording=True))
         _, alone = trio.run(partial(_tasks, count, seconds, recording=False))

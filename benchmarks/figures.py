@@ -1,4 +1,4 @@
-"""What a benchmark finds: figures, some with a target, and what single calls cost."""
+"""The results of a benchmark: figures, some with a target, and the costs of single calls."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ __all__ = ["Cost", "Figure", "Outcome", "Spread", "ratio"]
 
 @attrs.frozen
 class Spread:
-    """How far the single rounds lie apart."""
+    """The quartiles of the rounds."""
 
     low: float
     """A quarter of the rounds are below."""
@@ -23,7 +23,7 @@ class Spread:
 
     @classmethod
     def of(cls, values: Sequence[float]) -> Spread | None:
-        """Return the quartiles of some values; None of fewer than two."""
+        """Return the quartiles of some values; None for fewer than two."""
         if len(values) < 2:
             return None
         return cls(*statistics.quantiles(values, n=4, method="inclusive"))
@@ -34,45 +34,45 @@ class Figure:
     """One line of the table."""
 
     name: str
-    """What was measured, in words."""
+    """The description of what was measured."""
     value: float
     unit: str = "×"
-    """What it is counted in; a ratio has ``×``."""
+    """The unit; ``×`` for a ratio."""
     target: float | None = None
-    """The most it may be; None: it is only shown."""
+    """The maximum; None: the figure has no target."""
     spread: Spread | None = None
-    """Of the same figure taken from each round by itself."""
+    """The quartiles of this figure over single rounds."""
 
     @property
     def holds(self) -> bool | None:
-        """Whether the target is met; None without one. The value decides as it is shown, rounded."""
-        return None if self.target is None else float(shown(self.value)) <= self.target
+        """Whether the rounded value meets the target; None without a target."""
+        return None if self.target is None else float(formatted(self.value)) <= self.target
 
 
 @attrs.frozen
 class Cost:
-    """What one call costs."""
+    """The cost of one call."""
 
     client: str
-    """Whose call it is."""
+    """The client."""
     call: str
     """The code that was timed."""
     floors: float
-    """How many times the floor of the same rounds."""
+    """The cost as a multiple of the floor in the same rounds."""
     nanoseconds: float
-    """The same in time, which is this machine's in its best moment."""
+    """The minimum time on this machine."""
 
 
 @attrs.frozen
 class Outcome:
-    """All that one benchmark found."""
+    """All results of one benchmark."""
 
     figures: list[Figure] = attrs.field(factory=list[Figure])
     costs: list[Cost] = attrs.field(factory=list[Cost])
 
 
-def shown(value: float) -> str:
-    """Return a value as tables show it: three digits, and none after the point beyond them."""
+def formatted(value: float) -> str:
+    """Return a value as shown in tables, with three significant digits or as an integer."""
     return f"{value:.0f}" if abs(value) >= 100 else f"{float(f'{value:.3g}'):g}"
 
 
@@ -80,10 +80,10 @@ def ratio(name: str, ours: Sequence[float], theirs: Sequence[float], target: flo
     """Return the ratio of two contenders' minima, and the spread of the ratios of single rounds.
 
     Args:
-        name: what it is, in words.
-        ours: a time a round.
-        theirs: the other contender's, of the same rounds.
-        target: the most the ratio may be.
+        name: the description of the ratio.
+        ours: one time per round.
+        theirs: the other contender's times in the same rounds.
+        target: the maximum of the ratio.
     """
     rounds = [mine / other for mine, other in zip(ours, theirs, strict=True)]
     return Figure(name, min(ours) / min(theirs), target=target, spread=Spread.of(rounds))

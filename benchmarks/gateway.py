@@ -1,4 +1,4 @@
-"""A process that records at a rate, and says how much of a core it took.
+"""A process that records at a rate, and reports its share of a core.
 
 ``python -m benchmarks.gateway CLIENT RATE WINDOWS`` prints a :class:`Report` as JSON.
 """
@@ -18,32 +18,32 @@ import trio
 
 from trio_batchmetrics import BatchMetricsCollector, collector
 
-from .draining import nothing
-from .pacing import Recorder, paced
+from .draining import discard
+from .pacing import Recorder, record_at_rate
 from .peers import opentelemetry
 
 __all__ = ["CLIENTS", "Report", "recording_with"]
 
 CLIENTS = ("nothing", "ours", "prometheus_client", "opentelemetry-sdk")
-"""Who may record; ``nothing`` is the same program without. The first two are measured most often."""
+"""The clients; with ``nothing``, the same program runs without one. The first two are measured most often."""
 WARM_UP = 0.3
-"""Seconds that do not count."""
+"""Seconds that don't count."""
 WINDOW = 0.5
-"""Seconds in which CPU time is measured at a time."""
+"""The length of a measured window, in seconds."""
 
 
 @attrs.frozen
 class Report:
-    """What such a process found."""
+    """The results of such a process."""
 
     shares: list[float]
-    """CPU seconds a second, in each window."""
+    """CPU seconds per second, in each window."""
     dropped: int
-    """Events that were not recorded, over all."""
+    """The total number of events that were not recorded."""
 
 
 def with_ours(metrics: BatchMetricsCollector) -> Recorder:
-    """Record with this library."""
+    """Return a recorder of this library."""
 
     def recorder(kind: str, duration: float) -> tuple[Any, tuple[Any, ...]]:
         return {
@@ -57,7 +57,7 @@ def with_ours(metrics: BatchMetricsCollector) -> Recorder:
 
 
 def with_prometheus() -> Recorder:
-    """Record with prometheus_client, as most do: the labels at each call."""
+    """Return a recorder of prometheus_client, used in the common way: with the labels at each call."""
     client: Any = import_module("prometheus_client")
     registry = client.CollectorRegistry()
     http = client.Histogram("http_seconds", "Requests.", ["method", "route", "status"], registry=registry)
@@ -65,28 +65,28 @@ def with_prometheus() -> Recorder:
     cache = client.Counter("cache_operations", "Operations.", ["type", "operation"], registry=registry)
     health = client.Histogram("health_seconds", "Health checks.", ["backend", "healthy"], registry=registry)
 
-    def answered(duration: float) -> None:
+    def record_http(duration: float) -> None:
         http.labels("POST", "/v1/chat/completions", 200).observe(duration)
 
-    def asked(duration: float) -> None:
+    def record_backend(duration: float) -> None:
         backend.labels("openai", "gpt-4", True).observe(duration)
 
-    def hit() -> None:
+    def record_cache() -> None:
         cache.labels("redis", "hit").inc()
 
-    def checked(duration: float) -> None:
+    def record_health(duration: float) -> None:
         health.labels("backend-1", True).observe(duration)
 
     def recorder(kind: str, duration: float) -> tuple[Any, tuple[Any, ...]]:
         if kind == "cache":
-            return hit, ()
-        return {"http": answered, "backend": asked, "health": checked}[kind], (duration,)
+            return record_cache, ()
+        return {"http": record_http, "backend": record_backend, "health": record_health}[kind], (duration,)
 
     return recorder
 
 
 def with_opentelemetry(histogram: Any) -> Recorder:
-    """Record with a histogram of the OpenTelemetry SDK."""
+    """Return a recorder with a histogram of the OpenTelemetry SDK."""
     attributes = {
         "http": {"method": "POST", "route": "/v1/chat/completions", "status": 200},
         "backend": {"provider": "openai", "model": "gpt-4", "success": True},
@@ -102,9 +102,9 @@ def with_opentelemetry(histogram: Any) -> Recorder:
 
 @asynccontextmanager
 async def recording_with(client: str) -> AsyncGenerator[tuple[Recorder | None, BatchMetricsCollector | None], None]:
-    """Give the recorder of a client, and the collector if it is this library's."""
+    """Yield the recorder of a client, and the collector if the client is this library."""
     if client == "ours":
-        async with collector(sinks=[nothing]) as metrics:
+        async with collector(sinks=[discard]) as metrics:
             yield with_ours(metrics), metrics
     elif client == "opentelemetry-sdk":
         with opentelemetry() as histogram:
@@ -113,11 +113,11 @@ async def recording_with(client: str) -> AsyncGenerator[tuple[Recorder | None, B
         yield with_prometheus() if client == "prometheus_client" else None, None
 
 
-async def measured(client: str, rate: int, windows: int) -> Report:
-    """Record, and see what the process uses meanwhile."""
+async def measure(client: str, rate: int, windows: int) -> Report:
+    """Record at a rate, and measure the CPU time of the process."""
     shares: list[float] = []
     async with recording_with(client) as (recorder, metrics), trio.open_nursery() as nursery:
-        nursery.start_soon(paced, recorder, rate)
+        nursery.start_soon(record_at_rate, recorder, rate)
         await trio.sleep(WARM_UP)
         for _ in range(windows):
             used, start = time.process_time(), time.perf_counter()
@@ -128,9 +128,9 @@ async def measured(client: str, rate: int, windows: int) -> Report:
 
 
 def main() -> None:
-    """Run one measurement and print what it found."""
+    """Run one measurement and print its results."""
     client, rate, windows = sys.argv[1:]
-    print(json.dumps(attrs.asdict(trio.run(measured, client, int(rate), int(windows)))))
+    print(json.dumps(attrs.asdict(trio.run(measure, client, int(rate), int(windows)))))
 
 
 if __name__ == "__main__":

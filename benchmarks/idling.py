@@ -1,4 +1,4 @@
-"""Wake-ups while nothing is recorded, counted in virtual time: exactly, and in no time."""
+"""Counts wake-ups while nothing is recorded, in virtual time: exactly and quickly."""
 
 from __future__ import annotations
 
@@ -13,19 +13,19 @@ from .figures import Figure, Outcome
 __all__ = ["run"]
 
 INTERVALS = 1000
-"""How many flush intervals nothing is recorded for."""
+"""The number of flush intervals without a record."""
 
 
 class _Steps(trio.abc.Instrument):
-    """Counts the steps of all tasks but the application's, Trio's own included."""
+    """Counts the steps of all tasks except the application's, including those of Trio's own tasks."""
 
     def __init__(self) -> None:
-        self.taken = 0
+        self.count = 0
         self._application = trio.lowlevel.current_task()
 
     def before_task_step(self, task: trio.lowlevel.Task) -> None:
-        """Count one."""
-        self.taken += task is not self._application
+        """Count a step."""
+        self.count += task is not self._application
 
 
 async def _steps(bound: bool) -> int:
@@ -33,16 +33,16 @@ async def _steps(bound: bool) -> int:
     async with collector(sinks=[]) as metrics:
         if bound:
             metrics.counter("requests").add(1)
-        await trio.sleep(1.5 * interval)  # what there is to do in the beginning is done
+        await trio.sleep(1.5 * interval)  # the initial work is done by then
         steps = _Steps()
         trio.lowlevel.add_instrument(steps)
         await trio.sleep(INTERVALS * interval)
         trio.lowlevel.remove_instrument(steps)
-    return steps.taken
+    return steps.count
 
 
 def run(_: Effort) -> Outcome:
-    """Measure."""
+    """Run the benchmark."""
     without = trio.run(_steps, False, clock=MockClock(autojump_threshold=0))
     bound = trio.run(_steps, True, clock=MockClock(autojump_threshold=0))
     seconds = INTERVALS * BatchMetricsConfig().flush_interval

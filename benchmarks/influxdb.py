@@ -1,4 +1,4 @@
-"""Events into a real InfluxDB: what a process needs for each, from the call to the server's confirmation."""
+"""Measures the CPU time per event into a real InfluxDB, from the call to the server's confirmation."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from tests.servers.influxdb import InfluxDB18
 from .effort import Effort
 from .figures import Figure, Outcome, ratio
 from .influxdb_writer import CLIENTS
-from .processes import program
+from .processes import run_program
 
 __all__ = ["run"]
 
 
 def run(effort: Effort) -> Outcome:
-    """Measure, in turns, on one server; each must have written every event."""
+    """Run the clients in turns on one server. Each must have written every event."""
     if not is_installed(InfluxDB18.kind):
         print("influxdb: left out, there is no server (make servers)")
         return Outcome()
@@ -27,7 +27,7 @@ def run(effort: Effort) -> Outcome:
         for turn in range(max(3, effort.processes // 3)):
             for number, client in enumerate(CLIENTS):
                 database = server.create_database(f"turn{turn}x{number}")
-                seconds[client].append(program("influxdb_writer", client, server.url, database, events))
+                seconds[client].append(run_program("influxdb_writer", client, server.url, database, events))
                 [series] = server.query('SELECT count("value") FROM "http.server.request.duration"', database=database)
                 if series["values"][0][1] != events:
                     raise AssertionError(f"{client} wrote {series['values'][0][1]} of {events} events")

@@ -1,7 +1,7 @@
-"""A process that writes to an InfluxDB, and says what that took.
+"""A process that writes to InfluxDB, and reports its CPU time.
 
 ``python -m benchmarks.influxdb_writer CLIENT URL DATABASE EVENTS`` prints the CPU seconds of the whole process, from
-the first event on until the last is confirmed.
+the first event until the last one is confirmed.
 """
 
 from __future__ import annotations
@@ -22,13 +22,13 @@ from trio_batchmetrics.sinks import InfluxDBSink
 __all__ = ["CLIENTS"]
 
 BATCH = 5_000
-"""Points a request, for both: what InfluxData recommends."""
+"""Points per request for both clients, as InfluxData recommends."""
 SLICE = 100
-"""Events that are recorded before the application waits, as one that does something else would."""
+"""Events recorded between two checkpoints, as in an application with other work."""
 
 
 def requests(events: int) -> Iterator[tuple[str, str, int, float]]:
-    """Yield the same requests to every client: some hundred series, durations with many digits."""
+    """Yield the same requests for every client: some hundred series, durations with many digits."""
     for number in range(events):
         yield "GET", f"/api/items/{number % 97}", 200 if number % 13 else 503, (number % 1009) / 7
 
@@ -43,7 +43,7 @@ async def with_ours(url: str, database: str, events: int) -> None:
             if number % SLICE == 0:
                 await trio.lowlevel.checkpoint()
         report = await metrics.flush()
-    assert report.ok  # noqa: S101 - a figure of lost events would be none
+    assert report.ok  # noqa: S101 - lost events would make the figure meaningless
     assert metrics.stats().processed_events == events  # noqa: S101
 
 
@@ -72,14 +72,14 @@ def ours(url: str, database: str, events: int) -> None:
 
 
 CLIENTS = {"ours": ours, "influxdb-client": with_influxdb_client}
-"""Who may write."""
+"""The clients."""
 
 
 def main() -> None:
-    """Write, and print what it took."""
+    """Write the events, and print the CPU seconds."""
     client, url, database, events = sys.argv[1:]
     for module in ("httpx2", "influxdb_client"):
-        import_module(module)  # a process does that once
+        import_module(module)  # imported before the measurement: a process does this once
     start = time.process_time()
     CLIENTS[client](url, database, int(events))
     print(json.dumps(time.process_time() - start))

@@ -1,4 +1,4 @@
-"""One update of a bound instrument."""
+"""Times one update of a bound instrument."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ __all__ = ["durations", "run"]
 
 
 def durations(number: int) -> list[float]:
-    """Return durations as requests have them, the same ones each time: most near 0.15 s, with a long tail."""
+    """Return typical request durations, always the same: most are near 0.15 s, with a long tail."""
     chance = random.Random(1)
     return [chance.lognormvariate(math.log(0.15), 1) for _ in range(number)]
 
@@ -67,5 +67,5 @@ async def _run(effort: Effort) -> Outcome:
 
 
 def run(effort: Effort) -> Outcome:
-    """Measure."""
+    """Run the benchmark."""
     return trio.run(_run, effort)

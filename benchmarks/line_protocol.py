@@ -1,4 +1,4 @@
-"""An event as a line of InfluxDB's line protocol, alongside influxdb-client's points, on equal data."""
+"""Compares encoding events in InfluxDB's line protocol with influxdb-client's points, on equal data."""
 
 from __future__ import annotations
 
@@ -20,53 +20,53 @@ from .timing import Contender, compete, floor
 __all__ = ["run"]
 
 CHUNK = 500
-"""Events that a sink is given at a time."""
+"""The number of events that a sink gets at a time."""
 CHUNKS = 10
-"""How many of them a round writes, so that it takes about as long as the peer's."""
+"""The number of chunks per round, which takes about as long as the peer's round."""
 POINT = (
     'Point("http.server.request.duration").tag("http.request.method", method).tag("http.route", path)'
     '.tag("http.response.status_code", status)'
 )
 STATIC = {"service.name": "gateway", "instance": "host-1:4711"}
-"""What nearly every deployment adds to tell its processes apart."""
+"""Labels that nearly every deployment adds to distinguish its processes."""
 
 Request = tuple[str, str, int, float]
 
 
 class Chunks:
-    """Batches of the same requests, recorded just before they are written: their timestamps go on."""
+    """Batches of the same requests, recorded just before they are written, so that timestamps keep increasing."""
 
-    def __init__(self, of: Sequence[Request]) -> None:
-        """Have none yet.
+    def __init__(self, requests: Sequence[Request]) -> None:
+        """Create an empty list of batches.
 
         Args:
-            of: what to record.
+            requests: the requests to record.
         """
         self.next: list[Batch] = []
-        self._of = of
+        self._requests = requests
 
     async def refill(self) -> None:
-        """Record others."""
+        """Record the requests again."""
 
         async def keep(batch: Sequence[MetricEvent]) -> None:
-            assert isinstance(batch, Batch)  # noqa: S101 - what a function is given
+            assert isinstance(batch, Batch)  # noqa: S101 - a function gets a batch
             self.next += [batch[start : start + CHUNK] for start in range(0, len(batch), CHUNK)]
             await trio.lowlevel.checkpoint()
 
         self.next.clear()
         async with collector(BatchMetricsConfig(batch_size=CHUNK * CHUNKS), sinks=[keep]) as metrics:
             for _ in range(CHUNKS):
-                for request in self._of:
+                for request in self._requests:
                     metrics.record_http_request(*request)
 
 
 async def _alongside_a_peer(
-    name: str, of: list[Request], static: dict[str, str], effort: Effort, target: float | None = 0.04
+    name: str, sample: list[Request], static: dict[str, str], effort: Effort, target: float | None = 0.04
 ) -> Outcome:
     client: Any = import_module("influxdb_client")
     sink = InfluxDBSink("http://localhost:8086", database="d")
     sink.bind(SinkContext(static_labels=static))
-    chunks = Chunks(of)
+    chunks = Chunks(sample)
     await chunks.refill()
     tags = "".join(f'.tag("{label}", "{text}")' for label, text in static.items())
     point = f'{POINT}{tags}.field("value", duration).time(now + number).to_line_protocol()'
@@ -85,9 +85,9 @@ async def _alongside_a_peer(
         Contender(
             "theirs",
             point,
-            {"Point": client.Point, "of": of, "now": now},
+            {"Point": client.Point, "sample": sample, "now": now},
             calls=CHUNK,
-            loop="for number, (method, path, status, duration) in enumerate(of)",
+            loop="for number, (method, path, status, duration) in enumerate(sample)",
             client="influxdb-client, a point as a line",
         ),
     ]
@@ -97,14 +97,14 @@ async def _alongside_a_peer(
 
 
 async def _run(effort: Effort) -> Outcome:
-    of = requests(CHUNK)
-    rounded = [(method, path, status, round(duration, 3)) for method, path, status, duration in of]
+    sample = requests(CHUNK)
+    rounded = [(method, path, status, round(duration, 3)) for method, path, status, duration in sample]
     short = await _alongside_a_peer("3 labels and 2 static ones, milliseconds", rounded, STATIC, effort)
-    exact = await _alongside_a_peer("3 labels and 2 static ones, all 17 digits", of, STATIC, effort)
-    bare = await _alongside_a_peer("3 labels and no more, all 17 digits", of, {}, effort, None)
+    exact = await _alongside_a_peer("3 labels and 2 static ones, all 17 digits", sample, STATIC, effort)
+    bare = await _alongside_a_peer("3 labels and no more, all 17 digits", sample, {}, effort, None)
     return Outcome([*short.figures, *exact.figures, *bare.figures], short.costs)
 
 
 def run(effort: Effort) -> Outcome:
-    """Measure."""
+    """Run the benchmark."""
     return trio.run(_run, effort)

@@ -1,4 +1,4 @@
-"""What it was measured on."""
+"""Describes the machine and the measured packages."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from pathlib import Path
 __all__ = ["PEERS", "description"]
 
 PEERS = ("prometheus_client", "opentelemetry-sdk", "statsd", "datadog", "influxdb-client", "elasticsearch")
-"""The clients that it is measured alongside."""
+"""The clients that the library is compared with."""
 
 
 def _cpu() -> str:
-    """Return the processor's name, where the system tells it."""
+    """Return the processor's name, if the system provides it."""
     try:
         lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
     except OSError:
@@ -24,7 +24,7 @@ def _cpu() -> str:
 
 
 def description() -> dict[str, str]:
-    """Return the processor, how busy it is, the interpreter, and the version of all that is measured."""
+    """Return the processor, its load, the interpreter, and the versions of all measured packages."""
     packages = ("trio-batchmetrics", "trio", "attrs", *PEERS)
     return {
         "CPU": f"{_cpu()}, {os.cpu_count()} cores",

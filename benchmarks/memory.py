@@ -1,7 +1,7 @@
-"""Bytes a buffered event takes, whether memory grows, and how long the garbage collector stops the program.
+"""Measures the bytes per buffered event, the growth of memory, and the pauses of the garbage collector.
 
-Measured in a process of its own, ``python -m benchmarks.memory EVENTS``, which prints JSON: what other benchmarks
-import would be the collector's work too.
+It runs in a separate process, ``python -m benchmarks.memory EVENTS``, which prints JSON: the imports of other
+benchmarks would add to the garbage collector's work.
 """
 
 from __future__ import annotations
@@ -19,69 +19,69 @@ import trio
 
 from trio_batchmetrics import BatchMetricsConfig, collector
 
-from .draining import nothing
+from .draining import discard
 from .effort import Effort
 from .figures import Figure, Outcome
-from .processes import program
+from .processes import run_program
 from .recording import ROOM
 
 __all__ = ["run"]
 
 BUFFERED = 50_000
-"""Events in the buffer while their bytes are counted."""
+"""The number of events in the buffer while their bytes are counted."""
 PIECE = 1000
-"""Events recorded between two flushes."""
+"""The number of events between two flushes."""
 
 
 async def _bytes_an_event() -> float:
-    """With a float and a time of its own each; the labels are the same objects."""
+    """Return the bytes per buffered event. Each has its own float and time; the labels are the same objects."""
     async with collector(ROOM, sinks=[]) as metrics:
         metrics.record_http_request("GET", "/api/data", 200, random.random())
         tracemalloc.start()
         before = tracemalloc.get_traced_memory()[0]
         for _ in range(BUFFERED):
             metrics.record_http_request("GET", "/api/data", 200, random.random())
-        taken = tracemalloc.get_traced_memory()[0] - before
+        traced = tracemalloc.get_traced_memory()[0] - before
         tracemalloc.stop()
-        return taken / BUFFERED
+        return traced / BUFFERED
 
 
 async def _growth(events: int) -> float:
-    """Record and drain; return by how many bytes the second half took more than the first, its first tenth left out.
+    """Record and drain; return how many more bytes the second half took than the first, without the first tenth.
 
-    The least of each, since Trio keeps the deadlines of scopes that were left and sweeps them now and then.
+    The minimum of each counts, because Trio keeps the deadlines of exited scopes and removes them only now and then.
     """
     pieces = events // PIECE
-    taken = array("Q", [0] * pieces)  # made before, so that it is no growth
-    async with collector(sinks=[nothing]) as metrics:
+    traced = array("Q", [0] * pieces)  # created before, so that it doesn't count as growth
+    async with collector(sinks=[discard]) as metrics:
         tracemalloc.start()
         for piece in range(pieces):
             for _ in range(PIECE):
                 metrics.record_http_request("GET", "/api/data", 200, random.random())
             await metrics.flush()
-            taken[piece] = tracemalloc.get_traced_memory()[0]
+            traced[piece] = tracemalloc.get_traced_memory()[0]
         tracemalloc.stop()
-    return min(taken[pieces // 2 :]) - min(taken[pieces // 10 : pieces // 2])
+    return min(traced[pieces // 2 :]) - min(traced[pieces // 10 : pieces // 2])
 
 
 class _Pauses:
-    """How long the garbage collector ran, each time, in nanoseconds."""
+    """Records the duration of each garbage collection, in nanoseconds."""
 
     def __init__(self) -> None:
-        self.taken: list[int] = []
+        self.durations: list[int] = []
         self._start = 0
 
     def __call__(self, phase: str, _: dict[str, int]) -> None:
         if phase == "start":
             self._start = perf_counter_ns()
         else:
-            self.taken.append(perf_counter_ns() - self._start)
+            self.durations.append(perf_counter_ns() - self._start)
 
 
 async def _pauses() -> dict[str, float]:
-    """Fill the buffer and drain it, again and again; collect all garbage while it is empty, and while it is full.
+    """Fill and drain the buffer repeatedly; collect all garbage while it is empty and while it is full.
 
-    Twice in a row, as the first collection finds what was thrown away since the last.
+    Each collection runs twice in a row, because the first one finds the garbage since the last.
     """
     size = BatchMetricsConfig().buffer_size
     pauses = _Pauses()
@@ -89,34 +89,34 @@ async def _pauses() -> dict[str, float]:
     empty: list[int] = []
     full: list[int] = []
     gc.callbacks.append(pauses)
-    async with collector(sinks=[nothing]) as metrics:
+    async with collector(sinks=[discard]) as metrics:
         for _ in range(20):
             gc.collect()
             gc.collect()
-            empty.append(pauses.taken[-1])
-            pauses.taken.clear()
+            empty.append(pauses.durations[-1])
+            pauses.durations.clear()
             for _ in range(size):
                 metrics.record_http_request("GET", "/api/data", 200, random.random())
-            natural += pauses.taken
+            natural += pauses.durations
             gc.collect()
             gc.collect()
-            full.append(pauses.taken[-1])
-            pauses.taken.clear()
+            full.append(pauses.durations[-1])
+            pauses.durations.clear()
             await metrics.flush()
-            natural += pauses.taken
+            natural += pauses.durations
     gc.callbacks.remove(pauses)
     return {"natural": max(natural) / 1e6, "empty": min(empty) / 1e6, "full": min(full) / 1e6}
 
 
 def main() -> None:
-    """Measure all and print it."""
+    """Measure everything and print it."""
     pauses = trio.run(_pauses)
     print(json.dumps({"bytes": trio.run(_bytes_an_event), "grown": trio.run(_growth, int(sys.argv[1])), **pauses}))
 
 
 def run(effort: Effort) -> Outcome:
-    """Measure."""
-    found: dict[str, Any] = program("memory", effort.events)
+    """Run the benchmark."""
+    found: dict[str, Any] = run_program("memory", effort.events)
     events = f"{effort.events:_}".replace("_", " ")
     return Outcome(
         [

@@ -1,4 +1,4 @@
-"""Recording at a given rate, as a gateway does: mostly requests, and what goes with them."""
+"""Records at a given rate, like a gateway: mostly requests, with the events that accompany them."""
 
 from __future__ import annotations
 
@@ -10,30 +10,30 @@ import trio
 
 from .instruments import durations
 
-__all__ = ["MIX", "PERIOD", "Recorder", "paced"]
+__all__ = ["MIX", "PERIOD", "Recorder", "record_at_rate"]
 
 PERIOD = 0.005
-"""Seconds between two wake-ups of the task that records, whether it is late or not: so traffic arrives."""
+"""Seconds between two wake-ups of the recording task, on a fixed schedule, as real traffic arrives."""
 
 MIX = ("http",) * 14 + ("backend",) * 4 + ("cache", "health")
 """The kinds of twenty events."""
 
 Recorder = Callable[[str, float], tuple[Callable[..., object], tuple[Any, ...]]]
-"""For a kind and a duration: what to call, and with what."""
+"""Returns the function to call for a kind and a duration, and its arguments."""
 
 
 def calls_of(recorder: Recorder) -> Sequence[tuple[Callable[..., object], tuple[Any, ...]]]:
-    """Return a thousand calls to be made in turn."""
+    """Return a thousand calls to make in turn."""
     values = durations(1000)
     return [recorder(kind, value) for kind, value in zip(cycle(MIX), values, strict=False)]
 
 
-async def paced(recorder: Recorder | None, rate: int) -> NoReturn:
+async def record_at_rate(recorder: Recorder | None, rate: int) -> NoReturn:
     """Record at a rate, until cancelled.
 
     Args:
-        recorder: what to call for an event; None: the same loop, but nothing is called.
-        rate: events a second.
+        recorder: returns the call for an event; None: the same loop without calls.
+        rate: events per second.
     """
     calls: Iterator[tuple[Callable[..., object], tuple[Any, ...]]]
     calls = cycle(calls_of(recorder or (lambda _kind, _duration: (print, ()))))

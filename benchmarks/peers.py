@@ -1,7 +1,7 @@
-"""Other clients, set up as their manuals say.
+"""Other clients, set up according to their manuals.
 
 They are imported by name, as ``Any``: they are installed only where benchmarks run, not where types are checked, and
-what is timed of them is text.
+their timed calls are text.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ __all__ = ["Influx", "Prometheus", "dogstatsd", "influx", "opentelemetry", "prom
 
 
 class Prometheus(NamedTuple):
-    """What prometheus_client has for the same purpose, in a registry of its own."""
+    """The corresponding instruments of prometheus_client, in a separate registry."""
 
     counter: Any
     counter_child: Any
@@ -28,7 +28,7 @@ class Prometheus(NamedTuple):
 
 
 def prometheus() -> Prometheus:
-    """Make instruments with the same three labels; the default buckets are those of this library too."""
+    """Create instruments with the same three labels. The default buckets are the same as this library's."""
     client: Any = import_module("prometheus_client")
     registry = client.CollectorRegistry()
     names = ["method", "path", "status"]
@@ -40,7 +40,7 @@ def prometheus() -> Prometheus:
 
 @contextmanager
 def opentelemetry() -> Generator[Any, None, None]:
-    """Give a histogram of the OpenTelemetry SDK, with a reader that keeps all in memory."""
+    """Yield a histogram of the OpenTelemetry SDK, with a reader that keeps everything in memory."""
     metrics: Any = import_module("opentelemetry.sdk.metrics")
     export: Any = import_module("opentelemetry.sdk.metrics.export")
     provider = metrics.MeterProvider(metric_readers=[export.InMemoryMetricReader()], shutdown_on_exit=False)
@@ -52,7 +52,7 @@ def opentelemetry() -> Generator[Any, None, None]:
 
 @contextmanager
 def statsd_pipeline() -> Generator[Any, None, None]:
-    """Give a pipeline of statsd, which gathers until it is told to send."""
+    """Yield a pipeline of statsd, which buffers until ``send()`` is called."""
     client: Any = import_module("statsd")
     with datagrams() as port:
         pipeline = client.StatsClient(HOST, port).pipeline()
@@ -62,7 +62,7 @@ def statsd_pipeline() -> Generator[Any, None, None]:
 
 @contextmanager
 def dogstatsd() -> Generator[Any, None, None]:
-    """Give a client of datadog that buffers and aggregates."""
+    """Yield a client of datadog that buffers and aggregates."""
     base: Any = import_module("datadog.dogstatsd.base")
     with datagrams() as port:
         client = base.DogStatsd(HOST, port, disable_buffering=False, disable_aggregation=False, disable_telemetry=True)
@@ -71,30 +71,30 @@ def dogstatsd() -> Generator[Any, None, None]:
 
 
 class Influx(NamedTuple):
-    """What influxdb-client has."""
+    """The parts of influxdb-client that are used."""
 
     writer: Any
-    """Its batching writer."""
+    """The batching writer."""
     point: Any
-    """Its class of points."""
-    settled: Callable[[int], Awaitable[None]]
-    """Waits until so many more lines that were written have arrived, but for what may still gather for a batch."""
+    """The class of points."""
+    wait_arrived: Callable[[int], Awaitable[None]]
+    """Waits until this many more written lines have arrived, except those that may still wait for a full batch."""
 
 
 @contextmanager
 def influx() -> Generator[Influx, None, None]:
-    """Give a batching writer of influxdb-client, with its default options."""
+    """Yield a batching writer of influxdb-client, with its default options."""
     client: Any = import_module("influxdb_client")
     written = 0
     with line_server() as server, client.InfluxDBClient(server.url, token="", org="benchmarks") as connection:
         batch_size = client.WriteOptions().batch_size
 
-        async def settled(lines: int) -> None:
+        async def wait_arrived(lines: int) -> None:
             nonlocal written
             written += lines
             with trio.fail_after(30):
-                while written - server.lines >= batch_size:  # noqa: ASYNC110 - what changes it is a thread
+                while written - server.lines >= batch_size:  # noqa: ASYNC110 - a thread changes it
                     await trio.sleep(0.001)
 
         with connection.write_api() as writer:
-            yield Influx(writer, client.Point, settled)
+            yield Influx(writer, client.Point, wait_arrived)

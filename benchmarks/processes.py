@@ -1,4 +1,4 @@
-"""Programs of this folder in a process of their own, where nothing but what they need is imported."""
+"""Runs programs of this folder in separate processes, which import only what they need."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ import sys
 from pathlib import Path
 from typing import Any
 
-__all__ = ["program"]
+__all__ = ["run_program"]
 
 
-def program(name: str, *arguments: object) -> Any:
-    """Run a module of this folder; return the JSON it prints.
+def run_program(name: str, *arguments: object) -> Any:
+    """Run a module of this folder; return the JSON that it prints.
 
     Raises:
-        subprocess.CalledProcessError: it failed.
+        subprocess.CalledProcessError: the program failed.
     """
     command = [sys.executable, "-m", f"benchmarks.{name}", *map(str, arguments)]
     root = Path(__file__).resolve().parent.parent

@@ -1,4 +1,4 @@
-"""One call of a recorder: built-in, with labels as a mapping, refused, and of a user's own event."""
+"""Times one call of a recorder: of a built-in event, with labels as a mapping, refused, and of a user's own event."""
 
 from __future__ import annotations
 
@@ -23,14 +23,14 @@ from .timing import FLOOR, Contender, compete, floor
 __all__ = ["CALL", "ROOM", "check_accepted", "run"]
 
 CALL = 'metrics.record_http_request("GET", "/api/data", 200, 0.15)'
-"""The call that most figures are about."""
+"""The call that most figures measure."""
 ROOM = BatchMetricsConfig(buffer_size=100_000)
-"""The default configuration, but with room for a whole round, since nothing is taken out of the buffer during one."""
+"""The default configuration with room for a whole round, because nothing leaves the buffer during a round."""
 
 
 @metric_event
 class LLMCall:
-    """An event of a user's own, with as many fields as a built-in HTTP request has."""
+    """A user's own event, with as many fields as a built-in HTTP request."""
 
     provider: str = label("gen_ai.provider.name")
     model: str = label("gen_ai.request.model")
@@ -39,10 +39,10 @@ class LLMCall:
 
 
 def check_accepted(*collectors: BatchMetricsCollector) -> None:
-    """See that what was timed is what it is called.
+    """Check that the timed calls have recorded their events.
 
     Raises:
-        RuntimeError: events were dropped, which costs less than to accept them.
+        RuntimeError: events were dropped, which costs less than accepting them.
     """
     for metrics in collectors:
         if metrics.stats().dropped_events:
@@ -88,6 +88,6 @@ async def _run(effort: Effort) -> Outcome:
 
 
 def run(effort: Effort) -> Outcome:
-    """Measure."""
+    """Run the benchmark."""
     logging.getLogger("trio_batchmetrics").setLevel(logging.ERROR)  # events are refused on purpose
     return trio.run(_run, effort)

@@ -1,4 +1,4 @@
-"""The report on the terminal, and as JSON."""
+"""Reports the results on the terminal and as JSON."""
 
 from __future__ import annotations
 
@@ -11,34 +11,34 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from .figures import Cost, Figure, Outcome, shown
+from .figures import Cost, Figure, Outcome, formatted
 
 __all__ = ["Results", "print_outcome", "print_summary", "write_json"]
 
 
 @attrs.frozen
 class Results:
-    """All that a run found."""
+    """All results of a run."""
 
     machine: Mapping[str, str]
     quick: bool
     outcomes: Mapping[str, Outcome]
-    """By benchmark."""
+    """The outcomes by benchmark."""
 
     @property
     def figures(self) -> list[Figure]:
-        """Of all benchmarks, in order."""
+        """The figures of all benchmarks, in order."""
         return [figure for outcome in self.outcomes.values() for figure in outcome.figures]
 
     @property
     def costs(self) -> list[Cost]:
-        """Of all benchmarks, the cheapest first."""
+        """The costs of all benchmarks, the cheapest first."""
         costs = [cost for outcome in self.outcomes.values() for cost in outcome.costs]
         return sorted(costs, key=lambda cost: cost.floors)
 
 
 def print_outcome(console: Console, name: str, outcome: Outcome) -> None:
-    """Show what one benchmark found."""
+    """Show the results of one benchmark."""
     figures = Table(title=name, title_justify="left", title_style="bold")
     figures.add_column("figure", ratio=1)
     for column in ("value", "at most", "holds", "quartiles of the rounds"):
@@ -47,10 +47,10 @@ def print_outcome(console: Console, name: str, outcome: Outcome) -> None:
         spread = figure.spread
         figures.add_row(
             Text(figure.name.replace("`", "")),
-            f"{shown(figure.value)} {figure.unit}",
-            "" if figure.target is None else shown(figure.target),
+            f"{formatted(figure.value)} {figure.unit}",
+            "" if figure.target is None else formatted(figure.target),
             {None: "", True: "[green]yes", False: "[bold red]NO"}[figure.holds],
-            "" if spread is None else " · ".join(map(shown, (spread.low, spread.median, spread.high))),
+            "" if spread is None else " · ".join(map(formatted, (spread.low, spread.median, spread.high))),
         )
     if outcome.figures:
         console.print(figures)
@@ -59,25 +59,25 @@ def print_outcome(console: Console, name: str, outcome: Outcome) -> None:
     for column in ("whose", "÷ A", "ns"):
         costs.add_column(column, justify="left" if column == "whose" else "right", no_wrap=True)
     for cost in outcome.costs:
-        costs.add_row(Text(cost.call), cost.client, shown(cost.floors), shown(cost.nanoseconds))
+        costs.add_row(Text(cost.call), cost.client, formatted(cost.floors), formatted(cost.nanoseconds))
     if outcome.costs:
         console.print(costs)
 
 
 def print_summary(console: Console, results: Results, seconds: float) -> None:
-    """Show what was measured, and what does not hold."""
+    """Show the machine and the missed targets."""
     console.print(", ".join(f"{name} {value}" for name, value in results.machine.items()), highlight=False)
     aims = [figure for figure in results.figures if figure.holds is not None]
     missed = [figure for figure in aims if not figure.holds]
     console.print(f"{len(aims) - len(missed)} of {len(aims)} targets hold; {seconds:.0f} s", highlight=False)
     for figure in missed:
         assert figure.target is not None  # noqa: S101 - it is missed
-        text = f"missed: {figure.name.replace('`', '')}: {shown(figure.value)}, at most {shown(figure.target)}"
+        text = f"missed: {figure.name.replace('`', '')}: {formatted(figure.value)}, at most {formatted(figure.target)}"
         console.print(Text(text, style="red"))
 
 
 def write_json(results: Results, file: Path) -> None:
-    """Write everything."""
+    """Write all results as JSON."""
 
     def plain(figure: Figure) -> dict[str, object]:
         return {**attrs.asdict(figure), "holds": figure.holds}

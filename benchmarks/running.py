@@ -1,4 +1,4 @@
-"""What an application that records feels: a share of a core, and a task that wakes later."""
+"""Measures the effect of recording on an application: the share of a core, and the delay of another task."""
 
 from __future__ import annotations
 
@@ -10,21 +10,21 @@ import trio
 from .effort import Effort
 from .figures import Figure, Outcome, Spread, ratio
 from .gateway import CLIENTS, Report, recording_with
-from .pacing import paced
-from .processes import program
+from .pacing import record_at_rate
+from .processes import run_program
 
 __all__ = ["run"]
 
 RATES = {10_000: 2.5, 100_000: 25.0}
-"""Events a second, and the most that recording them may take of a core, in per cent."""
+"""Events per second, and the maximum share of a core that recording them may take, in per cent."""
 NAP = 0.001
-"""Seconds that the task alongside sleeps each time."""
+"""Seconds that the concurrent task sleeps each time."""
 ROUND = 0.5
-"""Seconds that it does so in a round: several hundred sleeps, and short enough to be left alone sometimes."""
+"""Seconds per round: enough for several hundred sleeps, and short enough that some rounds are undisturbed."""
 
 
 def _shares(rate: int, target: float, effort: Effort) -> list[Figure]:
-    """Return what recording at a rate takes of a core, beyond what the same program takes without.
+    """Return the share of a core that recording at a rate takes, beyond that of the same program without recording.
 
     The peers take part in every other turn.
     """
@@ -32,7 +32,7 @@ def _shares(rate: int, target: float, effort: Effort) -> list[Figure]:
     dropped = 0
     for turn in range(effort.processes):
         for client in CLIENTS[: 2 if turn % 2 else None]:
-            report = Report(**program("gateway", client, rate, effort.windows))
+            report = Report(**run_program("gateway", client, rate, effort.windows))
             found[client][turn] = 100 * min(report.shares)
             dropped += report.dropped
     idle = found.pop("nothing")
@@ -50,25 +50,25 @@ def _shares(rate: int, target: float, effort: Effort) -> list[Figure]:
 
 
 async def _sleeps() -> list[float]:
-    """Sleep, again and again; return how long each time took."""
-    taken: list[float] = []
+    """Sleep repeatedly; return the duration of each sleep."""
+    durations: list[float] = []
     end = perf_counter() + ROUND
     while (start := perf_counter()) < end:
         await trio.sleep(NAP)
-        taken.append(perf_counter() - start)
-    return taken
+        durations.append(perf_counter() - start)
+    return durations
 
 
 async def _p99(client: str) -> float:
     async with recording_with(client) as (recorder, _), trio.open_nursery() as nursery:
-        nursery.start_soon(paced, recorder, 10_000)
-        taken = await _sleeps()
+        nursery.start_soon(record_at_rate, recorder, 10_000)
+        durations = await _sleeps()
         nursery.cancel_scope.cancel()
-    return statistics.quantiles(taken, n=100)[98]
+    return statistics.quantiles(durations, n=100)[98]
 
 
 async def _alongside(effort: Effort) -> list[Figure]:
-    """Return how much longer a short sleep takes in a program that records."""
+    """Return figures on how much longer a short sleep takes in a program that records."""
     idle: list[float] = []
     busy: list[float] = []
     for _ in range(2 * max(3, effort.processes)):
@@ -84,6 +84,6 @@ async def _alongside(effort: Effort) -> list[Figure]:
 
 
 def run(effort: Effort) -> Outcome:
-    """Measure."""
+    """Run the benchmark."""
     shares = [figure for rate, target in RATES.items() for figure in _shares(rate, target, effort)]
     return Outcome([*shares, *trio.run(_alongside, effort)])

@@ -1,4 +1,4 @@
-"""A page for Prometheus to scrape, alongside the one that prometheus_client writes of the same series."""
+"""Compares writing a page for Prometheus with prometheus_client's page of the same series."""
 
 from __future__ import annotations
 
@@ -24,18 +24,18 @@ ONCE = "for _ in (None,)"
 
 
 class Subject(NamedTuple):
-    """What the page is about."""
+    """The series on the page."""
 
     name: str
     events: Sequence[MetricEvent]
-    """One for each series."""
+    """One event per series."""
     registry: Any
-    """The same series in a registry of prometheus_client's."""
+    """A prometheus_client registry with the same series."""
 
 
 def _client() -> Any:
     client: Any = import_module("prometheus_client")
-    client.disable_created_metrics()  # ours has no such samples either
+    client.disable_created_metrics()  # our page has no such samples either
     return client
 
 
@@ -64,8 +64,8 @@ def _histograms(number: int) -> Subject:
     return Subject(f"{number:_} histograms of 14 bounds".replace("_", " "), events, registry)
 
 
-def _filled(subject: Subject) -> tuple[PrometheusSink, Callable[[], None]]:
-    """Return a sink with the same series, and what adds to every one of them."""
+def _sink_with_series(subject: Subject) -> tuple[PrometheusSink, Callable[[], None]]:
+    """Return a sink with the same series, and a function that adds to each of them."""
     sink = PrometheusSink()
     sink.bind(SinkContext(max_series=len(subject.events)))
 
@@ -74,12 +74,12 @@ def _filled(subject: Subject) -> tuple[PrometheusSink, Callable[[], None]]:
 
     change()
     lines = _client().generate_latest(subject.registry).splitlines()
-    assert len(lines) == len(sink.render()[0].splitlines())  # noqa: S101 - else it would not be the same work
+    assert len(lines) == len(sink.render()[0].splitlines())  # noqa: S101 - otherwise, the work would differ
     return sink, change
 
 
 async def _alongside(subject: Subject, effort: Effort) -> list[Figure]:
-    sink, change = _filled(subject)
+    sink, change = _sink_with_series(subject)
     ours = {"sink": sink}
     theirs = {"generate_latest": _client().generate_latest, "registry": subject.registry}
     contenders = [
@@ -102,5 +102,5 @@ async def _run(effort: Effort) -> Outcome:
 
 
 def run(effort: Effort) -> Outcome:
-    """Measure."""
+    """Run the benchmark."""
     return trio.run(_run, effort)

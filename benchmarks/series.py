@@ -1,4 +1,4 @@
-"""Recording, and adding to series: what a scraped sink costs, now and after a million events."""
+"""Times recording and adding to series, with a scraped sink, at first and after a million events."""
 
 from __future__ import annotations
 
@@ -22,45 +22,45 @@ from .timing import Contender, compete, floor
 __all__ = ["Cumulative", "requests", "run"]
 
 PIECE = 1000
-"""Events recorded before each flush, where a figure is about how many there were so far."""
+"""Events recorded before each flush, for the figure about the number of earlier events."""
 LOOP = "for method, path, status, duration in requests"
 CALL = "metrics.record_http_request(method, path, status, duration)"
 
 
 class Cumulative(SeriesSink[None]):
-    """Cumulative series, as a sink that is scraped keeps them."""
+    """Keeps cumulative series, like a scraped sink."""
 
     scraped = True
 
     def bind(self, context: SinkContext) -> None:
-        """Make the series."""
+        """Create the store."""
         super().bind(context)
         self.store = SeriesStore(context)
 
     def merge(self, events: Sequence[MetricEvent]) -> None:
-        """Add events to them."""
+        """Add events to the series."""
         self.store.merge(events)
 
     async def send(self, payload: Payload[None]) -> None:
-        """Do nothing: it is scraped."""
+        """Do nothing: the series are scraped."""
 
 
 def requests(number: int) -> list[tuple[str, str, int, float]]:
-    """Return requests to a service with 15 routes: 60 sets of labels in turn."""
+    """Return requests to a service with 15 routes: 60 label sets in turn."""
     routes = [f"/api/{number}" for number in range(15)]
     kinds = [(method, route, status) for route in routes for method in ("GET", "POST") for status in (200, 500)]
     return [(*kinds[index * 7 % len(kinds)], duration) for index, duration in enumerate(durations(number))]
 
 
-def _ours(name: str, metrics: BatchMetricsCollector, of: list[tuple[str, str, int, float]]) -> Contender:
-    names = {"requests": of, "metrics": metrics}
+def _ours(name: str, metrics: BatchMetricsCollector, sample: list[tuple[str, str, int, float]]) -> Contender:
+    names = {"requests": sample, "metrics": metrics}
     finish = "await metrics.flush()"
-    return Contender(name, CALL, names, calls=len(of), loop=LOOP, finish=finish, client="ours, up to series")
+    return Contender(name, CALL, names, calls=len(sample), loop=LOOP, finish=finish, client="ours, up to series")
 
 
 async def _alongside_a_peer(effort: Effort) -> Outcome:
-    of = requests(EVENTS)
-    theirs: dict[str, Any] = {"requests": of, "histogram": prometheus().histogram}
+    sample = requests(EVENTS)
+    theirs: dict[str, Any] = {"requests": sample, "histogram": prometheus().histogram}
     statement = "histogram.labels(method, path, status).observe(duration)"
     large = attrs.evolve(ROOM, batch_size=1000)
     async with (
@@ -69,8 +69,8 @@ async def _alongside_a_peer(effort: Effort) -> Outcome:
     ):
         contenders = [
             floor(calls=EVENTS),
-            _ours("ours", metrics, of),
-            attrs.evolve(_ours("in large batches", in_large_batches, of), client=""),
+            _ours("ours", metrics, sample),
+            attrs.evolve(_ours("in large batches", in_large_batches, sample), client=""),
             Contender("theirs", statement, theirs, calls=EVENTS, loop=LOOP),
         ]
         rounds = await compete(contenders, effort.seconds)
@@ -85,16 +85,16 @@ async def _alongside_a_peer(effort: Effort) -> Outcome:
 
 
 async def _at_length(effort: Effort) -> Outcome:
-    of = requests(PIECE)
+    sample = requests(PIECE)
     old_times: list[int] = []
     new_times: list[int] = []
     async with collector(ROOM, sinks=[Cumulative()]) as old:
-        record_old = _ours("old", old, of).compiled()
+        record_old = _ours("old", old, sample).compiled()
         for _ in range(effort.events // PIECE):
             await record_old()
         for _ in range(max(30, effort.events // PIECE // 5)):
             async with collector(ROOM, sinks=[Cumulative()]) as new:
-                record_new = _ours("new", new, of).compiled()
+                record_new = _ours("new", new, sample).compiled()
                 await record_new()
                 new_times.append(await record_new())
             old_times.append(await record_old())
@@ -109,5 +109,5 @@ async def _run(effort: Effort) -> Outcome:
 
 
 def run(effort: Effort) -> Outcome:
-    """Measure."""
+    """Run the benchmark."""
     return trio.run(_run, effort)

@@ -1,18 +1,18 @@
-"""Contenders in turns: floor, ours, a peer, floor, ours, a peer, … in short rounds, many times.
+"""Times contenders in turns (floor, ours, a peer, floor, ours, a peer, …) in many short rounds.
 
 How this works
 ==============
 
-A contender is a statement, as a user writes it. It is compiled into the body of a loop, with the same loop around it
-for all contenders and every name a local variable::
+A contender is a statement as a user writes it. It is compiled into the body of a loop. All contenders have the same
+loop, and every name is a local variable::
 
     start = perf_counter_ns()
     for _ in repeat(None, calls):
         metrics.record_http_request("GET", "/api/data", 200, 0.15)
     return perf_counter_ns() - start
 
-The figure is the minimum over the rounds: whatever else a machine does can only make a round longer. A round takes
-about a millisecond, so that some rounds of each contender are left alone, and in the same minute.
+The figure is the minimum over the rounds, because other work of the machine can only make a round longer. A round
+takes about a millisecond, so that some rounds of each contender are undisturbed, in the same minute.
 """
 
 from __future__ import annotations
@@ -32,36 +32,36 @@ from .figures import Cost
 __all__ = ["FLOOR", "Contender", "Rounds", "compete", "floor"]
 
 WARM_UP = 3
-"""Rounds that do not count: the interpreter adapts its bytecode to what it meets."""
+"""Rounds that don't count: the interpreter adapts its bytecode during them."""
 
 FLOOR = "A"
-"""The floor's name: the least that keeping an event can cost in Python."""
+"""The floor's name. The floor is the minimum cost of keeping an event in Python."""
 
 
 @attrs.frozen
 class Contender:
-    """Something to be timed."""
+    """A statement to time."""
 
     name: str
     statement: str
     """The code of one call; it may await."""
     names: Mapping[str, Any]
-    """What its names stand for."""
+    """The values of the names in the code."""
     calls: int = 1000
-    """Calls a round; with another loop, how many that one makes."""
+    """The number of calls per round; with another loop, the number that this loop makes."""
     loop: str = "for _ in repeat(None, calls)"
-    """The loop around it."""
+    """The loop around the statement."""
     finish: str = "pass"
-    """A statement after the loop, within the time; it may await."""
+    """A statement after the loop, included in the time; it may await."""
     before: Callable[[], object] = lambda: None
-    """Called before each round, outside the time."""
+    """Called before each round; not included in the time."""
     after: Callable[[], object] = lambda: None
-    """Called after each round, and awaited if there is something to await, outside the time."""
+    """Called after each round, and awaited if it returns an awaitable; not included in the time."""
     client: str = ""
-    """Whose call it is, if its cost is to be shown."""
+    """The client's name; empty if the cost isn't shown."""
 
     def compiled(self) -> Callable[[], Any]:
-        """Return a function that makes one round and returns, or comes to return, its nanoseconds."""
+        """Return a function that runs one round and returns its nanoseconds, or an awaitable of them."""
         fixed = {"calls": self.calls, "repeat": repeat, "perf_counter_ns": perf_counter_ns}
         names = {**fixed, **self.names}
         asynchronous = "await " in self.statement + self.finish
@@ -73,21 +73,22 @@ class Contender:
             f"    {self.finish}\n"
             f"    return perf_counter_ns() - start\n"
         )
-        made: dict[str, Any] = {}
-        exec(compile(source, f"<{self.name}>", "exec"), made)  # noqa: S102 - the statements stand in this folder
-        function, values = made["timed"], tuple(names.values())
+        namespace: dict[str, Any] = {}
+        exec(compile(source, f"<{self.name}>", "exec"), namespace)  # noqa: S102 - the statements are in this folder
+        function, values = namespace["timed"], tuple(names.values())
         return lambda: function(*values)
 
 
 def floor(duration: str = "0.15", client: str = "", **changes: Any) -> Contender:
     """Return the floor: a tuple with the time, appended to a deque.
 
-    The deque's bound keeps memory from growing; with as few as a default batch has, it stays in the processor's cache.
+    The deque is bounded, so that memory doesn't grow. With the size of a default batch, it stays in the processor's
+    cache.
 
     Args:
         duration: the code of the last value.
-        client: as what its cost is shown.
-        **changes: other fields of the contender; ``names`` are added.
+        client: the client's name in the table of costs.
+        **changes: other fields of the contender; ``names`` are added to the floor's.
     """
     names = {"events": deque[Any](maxlen=100), "time": time, **changes.pop("names", {})}
     names |= {"method": "GET", "path": "/api/data", "status": 200}
@@ -101,24 +102,24 @@ class Rounds:
 
     contenders: Mapping[str, Contender]
     times: Mapping[str, list[float]]
-    """By contender: nanoseconds a call, one figure a round; all of the same length."""
+    """Nanoseconds per call by contender, one value per round; all lists have the same length."""
 
     def __getitem__(self, name: str) -> list[float]:
         """Return a contender's times."""
         return self.times[name]
 
     def costs(self) -> list[Cost]:
-        """Return what the calls of contenders with a client cost."""
-        least = min(self.times[FLOOR])
+        """Return the costs of the contenders that have a client."""
+        floor_time = min(self.times[FLOOR])
         return [
-            Cost(each.client, each.statement, min(self.times[name]) / least, min(self.times[name]))
+            Cost(each.client, each.statement, min(self.times[name]) / floor_time, min(self.times[name]))
             for name, each in self.contenders.items()
             if each.client
         ]
 
 
 async def _awaited(value: Any) -> Any:
-    """Return a value, or what comes of one that is to be awaited."""
+    """Return a value, or the result of an awaitable."""
     return await value if inspect.isawaitable(value) else value
 
 
@@ -127,19 +128,19 @@ async def compete(contenders: Sequence[Contender], seconds: float) -> Rounds:
 
     Args:
         contenders: in the order of their turns.
-        seconds: how long it may take; at least 8 rounds are made.
+        seconds: the time limit; at least 8 rounds are run.
     """
     timed = [(each, each.compiled()) for each in contenders]
     times: dict[str, list[float]] = {each.name: [] for each in contenders}
     end = perf_counter() + seconds
-    made = 0
-    while made < WARM_UP + 8 or perf_counter() < end:
+    rounds_done = 0
+    while rounds_done < WARM_UP + 8 or perf_counter() < end:
         for contender, function in timed:
             contender.before()
-            taken = await _awaited(function())
-            if made >= WARM_UP:
-                times[contender.name].append(taken / contender.calls)
+            nanoseconds = await _awaited(function())
+            if rounds_done >= WARM_UP:
+                times[contender.name].append(nanoseconds / contender.calls)
             await _awaited(contender.after())
             await trio.lowlevel.checkpoint()
-        made += 1
+        rounds_done += 1
     return Rounds({each.name: each for each in contenders}, times)

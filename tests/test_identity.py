@@ -29,7 +29,7 @@ from trio_batchmetrics import (
 )
 from trio_batchmetrics.abc import Limits, Payload, SeriesSink, SeriesStore, SinkContext
 from trio_batchmetrics.sinks import InfluxDBSeriesSink, PrometheusSink, PushgatewaySink
-from trio_batchmetrics.sinks._influxdb.line_protocol import DIALECTS, LOST, Dialect, series_key
+from trio_batchmetrics.sinks._influxdb.line_protocol import DIALECTS, REPLACEMENT, Dialect, series_key
 
 # -- a plain store
 
@@ -167,14 +167,16 @@ def test_lines_that_would_overwrite_each_other_become_one() -> None:
     assert sink.merge([Counter("hits", {"user": None}, 7), Counter("hits", {"user": ""}, 2)]) is None
     assert lines(sink) == ["hits value=9.0"]
     sink.merge([Counter("hits", {"time": 1}, 1), Counter("hits", {"time_": "1"}, 2), Counter("hits", {"b": True}, 4)])
-    sink.merge([Counter("a\n", {"x\\": "y\n"}, 1), Counter(f"a{LOST}", {f"x{LOST}": f"y{LOST}"}, 2)])
+    sink.merge(
+        [Counter("a\n", {"x\\": "y\n"}, 1), Counter(f"a{REPLACEMENT}", {f"x{REPLACEMENT}": f"y{REPLACEMENT}"}, 2)]
+    )
     sink.merge([Gauge("g", {"a": "", "b": 1}, 1, timestamp=1), Gauge("g", {"b": 1}, 2, timestamp=2)])
     sink.merge([Histogram("h", {"sum": 1}, 1), Histogram("h", {"sum_": 1}, 1)])
     assert [line for line in lines(sink) if not line.startswith("h,")] == [
         "hits value=9.0",
         "hits,time_=1 value=3.0",
         "hits,b=true value=4.0",
-        f"a{LOST},x{LOST}=y{LOST} value=3.0",
+        f"a{REPLACEMENT},x{REPLACEMENT}=y{REPLACEMENT} value=3.0",
         "g,b=1 value=2.0",
     ]
     assert sum(line.startswith("h,sum_=1 count=2,sum=2.0,") for line in lines(sink)) == 1
@@ -213,7 +215,7 @@ def test_no_line_is_written_twice_and_nothing_is_lost(
     sink = made(dialect if known else None)
     assert sink.merge([Counter(name, labels, value) for name, labels, value in series]) is None
     sink._dialect = dialect
-    sink._begin()
+    sink._start_writer()
     found = PARSERS[dialect](b"".join(sink.snapshot()).decode())
     assert len({(line.measurement, *sorted(line.tags.items())) for line in found}) == len(found)
     assert sum(line.fields["value"] for line in found) == sum(value for *_, value in series)

@@ -274,7 +274,7 @@ class LedgerMachine(RuleBasedStateMachine):
             for name in event.reached:
                 if not event.dropped:
                     event.settled.setdefault(name, "failed")
-        self.ledger.fail_rest("shutdown")
+        self.ledger.fail_pending("shutdown")
         self.groups.clear()
         self.open_group = None
         self.merged = {name: [] for name in SERIES}
@@ -320,7 +320,7 @@ class LedgerMachine(RuleBasedStateMachine):
             empty = [g for g in self.groups if g.stage == "waiting"]
             sections = 1 + len(self.series) + len(self.watches)
             owed = sections * (2 ** len(self.series) - 1)
-            assert self.ledger.held <= len(unsettled) + len(empty) + sections + owed
+            assert self.ledger.retained <= len(unsettled) + len(empty) + sections + owed
 
 
 TestLedgerMachine = LedgerMachine.TestCase

@@ -15,7 +15,7 @@ from trio.testing import MockClock
 from tests.helpers import Policy, assert_goes_on, balanced, ids, interrupted_at, run_at_every_point
 from tests.threads import record_numbered
 from trio_batchmetrics import BatchMetricsConfig, collector
-from trio_batchmetrics._concurrency.waker import NEEDED, has_room
+from trio_batchmetrics._concurrency.waker import NEEDED_FRAMES, stack_has_room
 from trio_batchmetrics.testing import RecordingSink
 
 LIMIT = 400
@@ -80,7 +80,7 @@ def test_a_record_with_hardly_any_stack_left_breaks_neither_the_run_nor_the_ledg
             assert stats.dropped_events == (1 if before == 5 else 0)
         assert 99 in arrived
 
-    for frames in range(1, NEEDED + 30):
+    for frames in range(1, NEEDED_FRAMES + 30):
         trio.run(play, frames, clock=MockClock(autojump_threshold=0))
 
 
@@ -165,7 +165,9 @@ def test_a_call_that_finds_no_stack_left_breaks_nothing(policy: Policy, before: 
 
 def test_the_room_left_on_the_stack_is_detected() -> None:
     """The check fails where as many nested calls would fail."""
-    seen = [call_near_the_limit(frames, lambda: None if has_room() else 1 / 0) for frames in (NEEDED + 50,)]
+    seen = [
+        call_near_the_limit(frames, lambda: None if stack_has_room() else 1 / 0) for frames in (NEEDED_FRAMES + 50,)
+    ]
     assert seen == [True]
     with pytest.raises(ZeroDivisionError):
-        call_near_the_limit(NEEDED - 5, lambda: None if has_room() else 1 / 0)
+        call_near_the_limit(NEEDED_FRAMES - 5, lambda: None if stack_has_room() else 1 / 0)

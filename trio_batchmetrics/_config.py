@@ -17,7 +17,7 @@ from ._reprs import tolerant_repr, type_name
 __all__ = ["BatchMetricsConfig"]
 
 
-def _whole(minimum: int) -> Callable[[object, attrs.Attribute[int], object], None]:
+def _min_int_validator(minimum: int) -> Callable[[object, attrs.Attribute[int], object], None]:
     def check(_: object, field: attrs.Attribute[int], value: object) -> None:
         if isinstance(value, bool) or not isinstance(value, int) or value < minimum:
             raise bad_setting(field.name, f"an int >= {minimum}", value)
@@ -29,7 +29,7 @@ def _seconds(value: float | timedelta) -> float:
     return value.total_seconds() if isinstance(value, timedelta) else value
 
 
-def _duration(*, zero: bool) -> Callable[[object, attrs.Attribute[float], object], None]:
+def _duration_validator(*, zero: bool) -> Callable[[object, attrs.Attribute[float], object], None]:
     rule = f"a finite number of seconds {'>=' if zero else '>'} 0, or a timedelta"
 
     def check(_: object, field: attrs.Attribute[float], value: object) -> None:
@@ -40,12 +40,12 @@ def _duration(*, zero: bool) -> Callable[[object, attrs.Attribute[float], object
     return check
 
 
-def _flag(_: object, field: attrs.Attribute[bool], value: object) -> None:
+def _validate_flag(_: object, field: attrs.Attribute[bool], value: object) -> None:
     if not isinstance(value, bool):
         raise bad_setting(field.name, "True or False", value)
 
 
-def _policy(_: object, field: attrs.Attribute[Any], value: object) -> None:
+def _validate_policy(_: object, field: attrs.Attribute[Any], value: object) -> None:
     if value not in ("drop_newest", "drop_oldest"):
         raise bad_setting(field.name, "'drop_newest' or 'drop_oldest'", value)
 
@@ -54,7 +54,7 @@ _NAMED_LABELS = "a mapping of non-empty str names to label values"
 _NAMED_BOUNDS = "a mapping of instrument names to bucket bounds"
 
 
-def _read(field: str, rule: str, value: Any) -> dict[str, Any]:
+def _copied_mapping(field: str, rule: str, value: Any) -> dict[str, Any]:
     """Return a copy of a mapping, after checking that its keys are non-empty names.
 
     Raises:
@@ -75,7 +75,7 @@ def _read(field: str, rule: str, value: Any) -> dict[str, Any]:
 
 
 def _static_labels(value: object) -> Mapping[str, object]:
-    labels = {name: by_value(given) for name, given in _read("static_labels", _NAMED_LABELS, value).items()}
+    labels = {name: by_value(given) for name, given in _copied_mapping("static_labels", _NAMED_LABELS, value).items()}
     for name, given in labels.items():
         try:
             text(given)
@@ -86,7 +86,7 @@ def _static_labels(value: object) -> Mapping[str, object]:
 
 
 def _named_bounds(value: object) -> Mapping[str, tuple[float, ...]]:
-    named = _read("bounds", _NAMED_BOUNDS, value)
+    named = _copied_mapping("bounds", _NAMED_BOUNDS, value)
     return ReadOnlyDict({name: checked_bounds(f"bounds[{name!r}]", bounds) for name, bounds in named.items()})
 
 
@@ -111,31 +111,31 @@ class BatchMetricsConfig:
         trio_batchmetrics._exceptions.ConfigError: batch_size must be an int >= 1 (got 0)
     """
 
-    batch_size: int = attrs.field(default=100, validator=_whole(1))
+    batch_size: int = attrs.field(default=100, validator=_min_int_validator(1))
     """The number of events in a full batch; a batch is full at ``min(batch_size, buffer_size)`` events."""
 
-    flush_interval: float = attrs.field(default=5.0, converter=_seconds, validator=_duration(zero=False))
+    flush_interval: float = attrs.field(default=5.0, converter=_seconds, validator=_duration_validator(zero=False))
     """The maximum time from a batch's first event to its hand-over, in seconds. Instruments are collected as often."""
 
-    buffer_size: int = attrs.field(default=10_000, validator=_whole(1))
+    buffer_size: int = attrs.field(default=10_000, validator=_min_int_validator(1))
     """The maximum number of events that wait for the flush task, including the open batch; also the size of each event
     sink's queue."""
 
-    enable_compression: bool = attrs.field(default=False, validator=_flag)
+    enable_compression: bool = attrs.field(default=False, validator=_validate_flag)
     """Whether to compress payloads, with each sink's codec, above the size from which compression pays off."""
 
-    shutdown_timeout: float = attrs.field(default=10.0, converter=_seconds, validator=_duration(zero=True))
+    shutdown_timeout: float = attrs.field(default=10.0, converter=_seconds, validator=_duration_validator(zero=True))
     """The maximum time for leaving the block, in seconds; events still pending then count as failed. 0 is allowed."""
 
-    on_full: Literal["drop_newest", "drop_oldest"] = attrs.field(default="drop_newest", validator=_policy)
+    on_full: Literal["drop_newest", "drop_oldest"] = attrs.field(default="drop_newest", validator=_validate_policy)
     """The policy of a full buffer: refuse the new event, or evict the oldest waiting one."""
 
-    max_series: int = attrs.field(default=2000, validator=_whole(1))
+    max_series: int = attrs.field(default=2000, validator=_min_int_validator(1))
     """The maximum number of label sets per instrument; the rest share one labelled ``otel.metric.overflow="true"``.
 
     2000 is the limit of OpenTelemetry's metrics SDK specification ("Cardinality limits")."""
 
-    max_instruments: int = attrs.field(default=1000, validator=_whole(1))
+    max_instruments: int = attrs.field(default=1000, validator=_min_int_validator(1))
     """The maximum number of instruments in each series sink, and of names of bound instruments. Of further ones, a
     series sink rejects the events, and updates of bound instruments are dropped (``too_many_instruments``).
 
@@ -149,7 +149,7 @@ class BatchMetricsConfig:
     bounds: Mapping[str, tuple[float, ...]] = attrs.field(factory=dict[str, tuple[float, ...]], converter=_named_bounds)
     """Histogram bucket bounds by instrument name; they take precedence over declared bounds. Read-only."""
 
-    enabled: bool = attrs.field(default=True, validator=_flag)
+    enabled: bool = attrs.field(default=True, validator=_validate_flag)
     """False: every call is accepted and does nothing, nothing is counted, and no task runs."""
 
     @classmethod
@@ -184,11 +184,13 @@ class BatchMetricsConfig:
         found.pop(f"{prefix}SINKS", None)
         if unknown := sorted(found.keys() - known.keys()):
             raise ConfigError(unknown_variables(prefix, unknown, [*known, f"{prefix}SINKS"]))
-        values: dict[str, Any] = {known[name]: cls._value(name, known[name], string) for name, string in found.items()}
+        values: dict[str, Any] = {
+            known[name]: cls._parsed_value(name, known[name], string) for name, string in found.items()
+        }
         return cls(**{**defaults, **values})
 
     @classmethod
-    def _value(cls, variable: str, field: str, string: str) -> Any:
+    def _parsed_value(cls, variable: str, field: str, string: str) -> Any:
         """Parse a variable's text into the value of a field, and check that value by itself.
 
         Raises:

@@ -12,7 +12,7 @@ from collections.abc import Iterable, Mapping
 
 from .abc import Sink
 
-__all__ = ["Hold", "claim", "release"]
+__all__ = ["Holder", "claim", "release"]
 
 _MARK = "_claimed_by"
 """The key of the claim in the sink's own ``__dict__``, so that no subclass needs to know about it."""
@@ -62,7 +62,7 @@ def release(sinks: Iterable[Sink], owner: object) -> None:
             del vars(sink)[_MARK]
 
 
-class Hold:
+class Holder:
     """Remembers which collector holds a sink now, and checks later whether it still does."""
 
     def __init__(self, sink: Sink) -> None:
@@ -70,7 +70,7 @@ class Hold:
         self._sink = weakref.ref(sink)
         self._claim = _claim_on(sink)
 
-    def still_lasts(self) -> bool:
+    def still_holds(self) -> bool:
         """Return whether the same collector still holds the sink.
 
         It no longer does once its block was left, if it failed to open, or if it was garbage-collected without being

@@ -194,7 +194,7 @@ def test_the_memory_of_texts_is_bounded_in_bytes(sets: int, text: str) -> None:
 
 def test_texts_of_labels_and_of_documents_are_bounded_together(monkeypatch: pytest.MonkeyPatch) -> None:
     """A sink that asks for labels, and one that asks for documents, share the limit."""
-    monkeypatch.setitem(JSONWriter.keep.__globals__, "_KEPT_MAX_BYTES", 50_000)
+    monkeypatch.setitem(JSONWriter.keep.__globals__, "_CACHE_MAX_BYTES", 50_000)
     writer = JSONWriter({})
     for start in range(0, 600, 20):
         events = [Counter("c", {"id": number}, 1, timestamp=NOON) for number in range(start, start + 20)]

@@ -127,7 +127,7 @@ async def test_flush_leaves_nothing_behind_when_all_is_settled(autojump_clock: M
             record(metrics, 5 * repetition + 1, 5 * repetition + 5)
             assert report_balanced(await metrics.flush(), 5).ok
         ledger = metrics._engine.ledger
-        assert ledger.held == 0
+        assert ledger.retained == 0
 
 
 async def test_a_batch_of_invalid_events_leaves_nothing_behind(autojump_clock: MockClock) -> None:

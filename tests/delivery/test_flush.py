@@ -67,7 +67,7 @@ async def test_a_flush_that_is_cancelled_leaves_no_trace(moment: float, autojump
                 await metrics.flush()
             assert scope.cancelled_caught
         ledger = metrics._engine.ledger
-        assert ledger.held == 50, "the pending batches, and nothing for the flushes"
+        assert ledger.retained == 50, "the pending batches, and nothing for the flushes"
         await metrics.flush()
     assert balanced(metrics.stats()).processed_events == 100
     assert [event for payload in sink.payloads[1:] for event in payload] == upto(100)

@@ -47,4 +47,4 @@ def test_a_request_that_loses_events_is_encoded_again() -> None:
     in_flight = InFlight([request])
     assert _serials(in_flight.pop(1)) == [0]
     assert request.payload is None
-    assert (in_flight.count, in_flight.oldest) == (3, 1)
+    assert (in_flight.count, in_flight.oldest_serial) == (3, 1)

@@ -131,4 +131,4 @@ async def test_any_mix_of_sinks_accounts_as_a_model_does_event_by_event(seed: in
         await metrics.flush()
         assert_as_modelled(balanced(metrics.stats()), sinks, recorded)
         assert balanced(metrics.stats()).pending_events == 0
-        assert metrics._engine.ledger.held == 0
+        assert metrics._engine.ledger.retained == 0

@@ -33,7 +33,7 @@ async def test_hours_of_outage_lose_nothing_and_take_little_memory(beside: str, 
         for step in range(1000):
             record(metrics, 100 * step + 1, 100 * step + 100)
             await trio.sleep(18)
-            largest = max(largest, ledger.held)
+            largest = max(largest, ledger.retained)
         assert trio.current_time() == 18_000
         stats = account(metrics)
         assert (stats.total, stats.delivered, stats.failed, stats.pending) == (100_000, 0, 0, 100_000)
@@ -42,7 +42,7 @@ async def test_hours_of_outage_lose_nothing_and_take_little_memory(beside: str, 
         if beside != "a stuck event sink":
             report = report_balanced(await metrics.flush(), 100_000)
             assert report.failed == (100 if beside == "event sinks" else 0)
-            assert ledger.held == 0
+            assert ledger.retained == 0
         else:
             await trio.sleep(31)
         assert account(metrics).delivered == 100_000
@@ -62,7 +62,7 @@ async def test_flushes_that_give_up_in_an_outage_leave_the_ledger_small(autojump
             with trio.move_on_after(1):
                 await metrics.flush()
         ledger = metrics._engine.ledger
-        assert ledger.held <= 8
+        assert ledger.retained <= 8
         sink.down = False
         assert report_balanced(await metrics.flush(), 1000).ok
 

@@ -35,7 +35,7 @@ async def test_an_event_is_processed_only_after_every_sink_has_it(autojump_clock
             report = report_balanced(await metrics.flush(), 5)
             assert trio.current_time() - start == 4
             assert report.processed == 5
-        assert metrics._engine.ledger.held == 0
+        assert metrics._engine.ledger.retained == 0
 
 
 class SlowSink(EventSink[None]):

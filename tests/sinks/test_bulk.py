@@ -232,7 +232,7 @@ def test_an_event_without_a_json_form_raises(event: MetricEvent) -> None:
 @pytest.mark.parametrize("length", [10, 1000, 10_000])
 def test_the_memory_of_label_sets_is_bounded(length: int, monkeypatch: pytest.MonkeyPatch) -> None:
     """The bound is in bytes, so that long labels count accordingly; forgotten texts are built again."""
-    monkeypatch.setitem(JSONWriter.keep.__globals__, "_KEPT_MAX_BYTES", 100_000)
+    monkeypatch.setitem(JSONWriter.keep.__globals__, "_CACHE_MAX_BYTES", 100_000)
     encoder = body()
     most = 0
     for start in range(0, 1000, 25):

@@ -28,8 +28,8 @@ from trio_batchmetrics import (
 )
 from trio_batchmetrics.abc import EventIds, SinkContext
 from trio_batchmetrics.sinks._influxdb.fields import bucket_fields, field_text, line
-from trio_batchmetrics.sinks._influxdb.heads import Losses
 from trio_batchmetrics.sinks._influxdb.line_protocol import DIALECTS, Dialect, series_key, tag_text
+from trio_batchmetrics.sinks._influxdb.prefixes import ReplacementCounter
 from trio_batchmetrics.sinks._influxdb.timestamps import Timestamps
 from trio_batchmetrics.sinks._influxdb.writer import LineWriter
 
@@ -75,7 +75,7 @@ def test_awkward_text_is_read_unchanged_where_possible(dialect: Dialect, text: s
         Line("m", {}, {"value": 1.5}, 2),
     ]
     assert keys[1].replaced == sum(part.count(LOST) for part in (expected[0], *expected[1], *expected[1].values()))
-    assert keys[1].doubtful == ("\\" in text or "\t" in text)
+    assert keys[1].dialect_dependent == ("\\" in text or "\t" in text)
 
 
 TEXT = st.text(
@@ -461,14 +461,14 @@ def test_a_row_without_a_number_is_refused(value: Any) -> None:
         writer().write(Batch([(Bare, 1, 0.5), (Bare, 2, value)]))
 
 
-def test_heads_are_built_once() -> None:
+def test_prefixes_are_built_once() -> None:
     """So the second line of a series is cheap."""
     ours = writer()
     rows: list[Any] = [(HttpRequest, 1, "GET", "/", 200, 0.5), (BackendRequest, 2, "p", "m", True, 0.5, None)]
     ours.write(Batch(rows))
-    before = {key: [*map(id, heads)] for key, heads in vars(ours.heads)["_heads"].items()}
+    before = {key: [*map(id, prefixes)] for key, prefixes in vars(ours.prefixes)["_prefixes"].items()}
     ours.write(Batch(rows))
-    assert {key: [*map(id, heads)] for key, heads in vars(ours.heads)["_heads"].items()} == before
+    assert {key: [*map(id, prefixes)] for key, prefixes in vars(ours.prefixes)["_prefixes"].items()} == before
 
 
 def test_no_events_become_no_lines() -> None:
@@ -487,8 +487,8 @@ def test_the_memory_of_series_is_bounded(kinds: slice) -> None:
             (HistogramPoint, number, f"h{number}", {"a": number}, 1, 1.0, (1.0,), (1, 0)),
         ][kinds]
         assert len(read(ours.write(Batch(rows)))) == len(rows)
-    held = vars(ours.heads)["_heads"]
-    assert sum(len(heads) for known in held.values() for heads in known) <= 1043
+    held = vars(ours.prefixes)["_prefixes"]
+    assert sum(len(prefixes) for known in held.values() for prefixes in known) <= 1043
     assert len(held) <= 1043
 
 
@@ -502,35 +502,35 @@ def test_lines_are_in_doubt_only_where_the_dialect_matters() -> None:
         ours = writer(dialect)
         for events, doubtful in (([plain], False), ([slash], True), ([plain], False), ([plain, tab], True)):
             ours.write(events)
-            assert ours.doubtful == (doubtful and dialect is None)
+            assert ours.dialect_dependent == (doubtful and dialect is None)
     ours = writer()
     point = HistogramPoint("h", {"a": "\\"}, 1, 1.0, (), (1,))
     ours.write([point])
-    assert ours.doubtful
+    assert ours.dialect_dependent
 
 
 def test_lost_characters_are_counted_once_per_series() -> None:
     """They do not count while another dialect may carry them."""
-    losses = Losses()
+    replacements = ReplacementCounter()
     lost, slash = Counter("c", {"a": "x\ny"}, 1), Counter("c", {"a": "\\"}, 1)
     known: list[tuple[Dialect | None, int]] = [(None, 1), ("influxdb", 2), ("influxdb", 2)]
     for dialect, count in known:
-        ours = LineWriter(dialect, SinkContext(), Timestamps(), losses)
+        ours = LineWriter(dialect, SinkContext(), Timestamps(), replacements)
         for _ in range(3):
             ours.write([lost, slash])
-        assert losses.count == count
-    ours = LineWriter("influxdb", SinkContext(), Timestamps(), losses)
+        assert replacements.count == count
+    ours = LineWriter("influxdb", SinkContext(), Timestamps(), replacements)
     ours.write([Counter("c\n", {"a\\": "\\"}, 1), HistogramPoint("c", {"a": "x\ny"}, 1, 1.0, (), (1,))])
-    assert losses.count == 6
+    assert replacements.count == 6
 
 
 def test_the_memory_of_lost_characters_is_bounded() -> None:
-    """This holds for any number of losses."""
-    losses = Losses()
+    """This holds for any number of replacements."""
+    replacements = ReplacementCounter()
     for number in range(1000):
-        losses.add(number, 1, 10)
-    assert losses.count == 1000
-    assert len(vars(losses)["_met"]) <= 10
+        replacements.add(number, 1, 10)
+    assert replacements.count == 1000
+    assert len(vars(replacements)["_counted"]) <= 10
 
 
 def test_a_label_called_name_is_doubtful_and_renamed_for_victoriametrics() -> None:

@@ -18,7 +18,7 @@ def stamps_of(timestamps: Timestamps, events: Sequence[Event], serials: Sequence
     """Return the timestamps of the events' lines."""
     own = [stamp for _, stamp in events]
     heads = [head for head, _ in events]
-    return list(timestamps.given(heads, own, serials, 0, beyond=timestamps.beyond(own)))
+    return list(timestamps.assign(heads, own, serials, 0, later=timestamps.are_later(own)))
 
 
 def encode(timestamps: Timestamps, events: Sequence[Event], numbers: Sequence[int]) -> dict[int, int]:
@@ -70,16 +70,16 @@ def test_rising_timestamps_are_returned_unchanged() -> None:
     timestamps = Timestamps()
     for start in (0, 500, 1000):
         own = list(range(start, start + 500))
-        assert timestamps.beyond(own)
-        assert timestamps.given(["a"] * 500, own, range(500), 0, beyond=True) is own
+        assert timestamps.are_later(own)
+        assert timestamps.assign(["a"] * 500, own, range(500), 0, later=True) is own
 
 
 @pytest.mark.parametrize("own", [[5, 5], [6, 5], [10, 11], [3, 12]])
 def test_timestamps_that_do_not_rise_are_looked_up(own: list[int]) -> None:
     """They are equal, falling, or not later than earlier ones."""
     timestamps = Timestamps()
-    assert timestamps.beyond([10])
-    assert not timestamps.beyond(own)
+    assert timestamps.are_later([10])
+    assert not timestamps.are_later(own)
 
 
 def test_a_moved_event_keeps_its_timestamp_when_the_other_event_is_forgotten() -> None:
@@ -88,7 +88,7 @@ def test_a_moved_event_keeps_its_timestamp_when_the_other_event_is_forgotten() -
     others = [("b", 5 + number) for number in range(1, 100)]
     assert stamps_of(timestamps, [("a", 5), *others], range(100)) == list(range(5, 105))
     assert stamps_of(timestamps, [("a", 5)], [100]) == [6]
-    assert [len(chunk.heads) for chunk in vars(timestamps)["_chunks"]] == [1]
+    assert [len(chunk.prefixes) for chunk in vars(timestamps)["_chunks"]] == [1]
     assert stamps_of(timestamps, [("a", 5)], [100]) == [6]
 
 
@@ -102,7 +102,7 @@ def test_the_memory_of_timestamps_is_bounded() -> None:
         stamps_of(timestamps, events, range(serial, serial + size))
         serial += size
     held = vars(timestamps)
-    assert sum(len(chunk.heads) for chunk in held["_chunks"]) <= 1000
+    assert sum(len(chunk.prefixes) for chunk in held["_chunks"]) <= 1000
     assert len(held["_chunks"]) <= 20
     for index in ("_owners", "_skips", "_moved"):
         assert len(held[index]) <= 1000
@@ -136,7 +136,7 @@ def test_the_window_counts_lines_in_small_payloads_too(size: int, again: bool) -
     for start in range(10_000, 20_000, size):
         own = range(start, start + size)
         stamps_of(timestamps, [("a", at) for at in own], own)
-    assert 1900 - size <= sum(len(chunk.heads) for chunk in held["_chunks"]) <= 2000
+    assert 1900 - size <= sum(len(chunk.prefixes) for chunk in held["_chunks"]) <= 2000
     assert len(held["_owners"]) <= 2000
 
 
@@ -145,7 +145,7 @@ def test_the_window_is_bounded_by_characters_too() -> None:
     timestamps = Timestamps()
     for start in range(0, 50_000, 100):
         own = range(start, start + 100)
-        timestamps.given(["x"] * 100, own, own, 0, beyond=timestamps.beyond(own), text=100_000)
+        timestamps.assign(["x"] * 100, own, own, 0, later=timestamps.are_later(own), prefix_chars=100_000)
     assert len(vars(timestamps)["_chunks"]) == 200
 
 
@@ -153,7 +153,7 @@ def test_serial_numbers_that_start_over_belong_to_other_events() -> None:
     """The sink is used in a second collector."""
     timestamps = Timestamps()
     assert stamps_of(timestamps, [("a", 5), ("a", 5)], [0, 1]) == [5, 6]
-    timestamps.renew()
+    timestamps.begin_run()
     assert stamps_of(timestamps, [("a", 5), ("a", 5)], [0, 1]) == [7, 8]
     assert stamps_of(timestamps, [("a", 5), ("a", 5)], [0, 1]) == [7, 8]
 
@@ -169,7 +169,7 @@ def test_lines_of_one_event_get_distinct_timestamps() -> None:
     """Several of its lines belong to one series."""
     timestamps = Timestamps()
     for _ in range(2):
-        assert [timestamps.given(["a"], [5], [7], line, beyond=False) for line in range(3)] == [[5], [6], [7]]
+        assert [timestamps.assign(["a"], [5], [7], line, later=False) for line in range(3)] == [[5], [6], [7]]
 
 
 @pytest.mark.parametrize("own", [[5] * 20_000, [*range(10_000), *range(10_000)]], ids=["equal", "twice"])

@@ -49,10 +49,10 @@ class Batching:
 
     # CPython 3.11 speeds up attribute access only for classes with slots or at most 30 attributes.
     __slots__ = (
-        "_batch_size _batches _buffer_size _change _clock _current _direct _drop_oldest _enabled "
-        "_flush_interval _full _handed_in _interrupted _ledger _maintenance_requested _on_current_evicted "
-        "_open _recorded _recording _refusals _reporter _room _thread _turn _waiters _waker busy closed "
-        "gate limit maintenance_due rows signal"
+        "_arecord_row _batch_size _batches _buffer_size _change _clock _current_batch _drop_oldest _enabled "
+        "_flush_interval _full_refusals _handed_in _has_gil _interrupted _ledger _maintenance_requested "
+        "_on_current_evicted _open_batch _recorded _refusals _reporter _room _thread _turn _waiters _waker busy "
+        "closed gate limit maintenance_due rows signal"
     ).split()
 
     def __init__(
@@ -79,8 +79,8 @@ class Batching:
         """
         self.closed: bool = False
         self._thread = get_ident()
-        self._direct = gil_enabled()
-        self.gate: bool = self._direct
+        self._has_gil = gil_enabled()
+        self.gate: bool = self._has_gil
         self.limit: int = 1
         self.rows: list[Any] = []
         self.busy: bool = False
@@ -101,22 +101,22 @@ class Batching:
         self._recorded = ledger.recorded
         if self._drop_oldest:
             self._recorded.capacity = config.buffer_size
-        full = self._recorded.refusals("buffer_full").mine()  # looked up now, as the stack may be nearly full later
-        self._full: Count | None = full if self._direct and not self._drop_oldest else None
-        self._refusals: Count | None = self._full
+        full = self._recorded.refusals("buffer_full").local_cell()  # now, as the stack may be nearly full later
+        self._full_refusals: Count | None = full if self._has_gil and not self._drop_oldest else None
+        self._refusals: Count | None = self._full_refusals
         """Counts the rows refused while the gate is shut. None: only ``put_slowly()`` can decide on a refusal."""
         self._on_current_evicted = on_current_evicted
         self._waker = waker
         self._clock = clock
         self._reporter = reporter
         self._turn = turn
-        self._open: PendingBatch | None = None
-        self._current: PendingBatch | None = None
+        self._open_batch: PendingBatch | None = None
+        self._current_batch: PendingBatch | None = None
         """The flush task's current batch; its events are still waiting."""
         self._batches = WaitingBatches(ledger)
         self.signal: FlushSignal = FlushSignal(self._batches, config.buffer_size, waker, turn)
         self._waiters = Waiters()
-        self._recording: Row | None = None
+        self._arecord_row: Row | None = None
         """The row that arecord() is recording: re-entrant recorders must not displace it."""
         self._change = _Change(self)
         self._handed_in = HandedIn(
@@ -134,7 +134,7 @@ class Batching:
     def maintain(self) -> None:
         """Run due maintenance: move other threads' rows, open a batch, seal a full one, make room. From any thread."""
         if get_ident() != self._thread:
-            self._ask_from_thread()
+            self._request_from_thread()
             return
         try:
             while self.maintenance_due or len(self.rows) >= self.limit:
@@ -160,11 +160,11 @@ class Batching:
         if self._maintenance_requested or self._interrupted or self._handed_in.rows:
             self._maintain_now()
 
-    def _ask_from_thread(self) -> None:
+    def _request_from_thread(self) -> None:
         """Ask Trio's thread to process a row that this thread has appended. The row already counts."""
         self.maintenance_due = True  # maintenance that is already running repeats
         try:
-            self._ask(self._waker)
+            self._request_maintenance(self._waker)
             if self._recorded.waiting >= self._buffer_size and not self.closed:
                 self._shut_gate()
         except RecursionError:
@@ -175,11 +175,11 @@ class Batching:
         try:
             if self._recorded.waiting > self._buffer_size:
                 self._refuse_newest()
-            self._ask(self._waker.later)
+            self._request_maintenance(self._waker.later)
         except RecursionError:
             pass  # the rows are safe; the next recorder call tries again
 
-    def _ask(self, waker: Callable[[Callable[[], object]], object]) -> None:
+    def _request_maintenance(self, waker: Callable[[Callable[[], object]], object]) -> None:
         if not self._maintenance_requested:
             self._maintenance_requested = True
             try:
@@ -197,27 +197,28 @@ class Batching:
         if self._handed_in.rows or self._interrupted:
             self._handed_in.move(self._append_moved)
         self._form_batches()
-        filled = len(self.rows)  # read before the room: re-entry in between makes the next call early, never late
-        known, self._room = self._room, 0
-        if filled and known >= self._batch_size and self.gate and not self._interrupted:  # the room can only have grown
+        length = len(self.rows)  # read before the room: re-entry in between makes the next call early, never late
+        known_room, self._room = self._room, 0
+        # The known room can only have grown.
+        if length and known_room >= self._batch_size and self.gate and not self._interrupted:
             self.limit = self._batch_size
             return
         room = self._buffer_size - self._recorded.waiting
-        if room < 0 and self._make_room():
+        if room < 0 and self._enforce_capacity():
             self.maintenance_due = True
             return
         if not self.closed:
-            is_open = room > 0 and not self._waiters.rows and self._direct
+            is_open = room > 0 and not self._waiters.rows and self._has_gil
             if self._handed_in.rows:  # just handed in: the thread's next row must not overtake these
                 self._shut_gate()
             else:
-                self._refusals = self._full  # no call since the check, so no thread switch
+                self._refusals = self._full_refusals  # no call since the check, so no thread switch
                 self.gate = is_open
-        if self._open is None:
+        if self._open_batch is None:
             self.limit, self._room = 1, room
         else:
-            limit = filled + room if room < self._batch_size - filled else self._batch_size
-            self.limit = limit if limit > filled else filled + 1
+            limit = length + room if room < self._batch_size - length else self._batch_size
+            self.limit = limit if limit > length else length + 1
         if self._interrupted:
             self._interrupted = False
             self.signal.notify()
@@ -233,16 +234,16 @@ class Batching:
 
     def _form_batches(self) -> None:
         """Open a batch for a list's first row and seal it when it is full. Repeat for the remaining rows."""
-        batch = self._open
+        batch = self._open_batch
         if batch is not None and (batch.rows is not self.rows or batch.number > self._batches.newest):
             self.signal.announce(batch)  # completes a change that was cut short
             if batch.rows is not self.rows:
                 self._seal()
         while self.rows:
-            batch = self._open
+            batch = self._open_batch
             if batch is None:
                 due = self._clock.current_time() + self._flush_interval
-                self._open = batch = self._ledger.batches.open(self.rows, due)
+                self._open_batch = batch = self._ledger.batches.open(self.rows, due)
                 self.signal.announce(batch)
             if len(self.rows) < self._batch_size:
                 return
@@ -252,7 +253,7 @@ class Batching:
 
     def _seal(self) -> None:
         """Seal the open batch. If a call was cut short, the next one completes it."""
-        batch = self._open
+        batch = self._open_batch
         if batch is None:
             return
         if batch.rows is self.rows:
@@ -261,14 +262,14 @@ class Batching:
         if len(batch.rows) > self._batch_size:  # other threads have appended
             self._recorded.carry_over(batch.rows, self._batch_size, self.rows)
         self._ledger.batches.seal(batch)
-        self._open = None
+        self._open_batch = None
 
     # -- room
 
     def _has_room(self) -> bool:
         return self._recorded.waiting < self._buffer_size and not self._waiters.rows and not self.closed
 
-    def _make_room(self) -> bool:
+    def _enforce_capacity(self) -> bool:
         """Refuse or evict the events beyond ``buffer_size``, one by one; return whether all of them are gone."""
         self.gate = False  # first: a re-entrant row is refused from here on, or makes room for itself later
         self._reporter.notify()
@@ -281,18 +282,18 @@ class Batching:
 
     def _refuse_newest(self) -> bool:
         """Refuse the newest row, although it was appended; return whether there was one."""
-        refusals = self._recorded.refusals("closed" if self.closed else "buffer_full").mine()
-        if len(self.rows) > (self._recording is not None):
+        refusals = self._recorded.refusals("closed" if self.closed else "buffer_full").local_cell()
+        if len(self.rows) > (self._arecord_row is not None):
             refusals.count += 1  # no call before the deletion: the event is always counted exactly once
-            del self.rows[-2 if self.rows[-1] is self._recording else -1]
+            del self.rows[-2 if self.rows[-1] is self._arecord_row else -1]
             return True
-        return self._batches.evict_newest(self._open, self._recording) is not None
+        return self._batches.evict_newest(self._open_batch, self._arecord_row) is not None
 
     def _evict_oldest(self) -> bool:
         """Evict the oldest waiting event; return whether there was one."""
-        if self._open is None and self.rows:
+        if self._open_batch is None and self.rows:
             self._form_batches()
-        batch = self._batches.evict_oldest(self._open)
-        if batch is not None and batch is self._current:
+        batch = self._batches.evict_oldest(self._open_batch)
+        if batch is not None and batch is self._current_batch:
             self._waker(self._on_current_evicted)
         return batch is not None

@@ -72,15 +72,15 @@ class Buffer(Batching):
 
     def put_slowly(self, row: RecordedRow) -> None:
         """Record a row, or refuse and count it: the slow path of :meth:`put`. From any thread."""
-        here = get_ident() == self._thread
-        if here:
+        in_trio_thread = get_ident() == self._thread
+        if in_trio_thread:
             self._maintain_if_requested()  # rows that other threads have recorded come first
         if self.closed or not self._enabled:
             self.refuse("closed")
         elif not (self._drop_oldest or self._has_room()):
             self._handed_in.request_move()
             self.refuse("buffer_full")
-        elif here:
+        elif in_trio_thread:
             self.rows.append(row)
             self._maintain_now()
         else:
@@ -99,11 +99,11 @@ class Buffer(Batching):
         await trio.lowlevel.checkpoint_if_cancelled()
         self._maintain_if_requested()
         if self.gate or self._has_room():  # another thread may have shut the gate, although there is room
-            self._recording = row
+            self._arecord_row = row
             self.rows.append(row)
             if len(self.rows) >= self.limit:
                 self.maintain()
-            self._recording = None
+            self._arecord_row = None
             await trio.lowlevel.cancel_shielded_checkpoint()
             return
         if self.closed:
@@ -135,14 +135,14 @@ class Buffer(Batching):
         """Return the oldest batch, or None, and make it the current one. Its events are still waiting."""
         if self._maintenance_requested or self._interrupted or self._handed_in.rows:
             self._maintain_now()
-        self._current = self._batches.first
-        return self._current
+        self._current_batch = self._batches.first
+        return self._current_batch
 
     def seal(self, batch: PendingBatch) -> None:
         """Seal a batch that is due."""
-        if self._open is batch:
+        if self._open_batch is batch:
             with self._change:
-                if self._open is batch:
+                if self._open_batch is batch:
                     self._seal()
 
     def take(self, batch: PendingBatch) -> list[Row]:
@@ -154,15 +154,15 @@ class Buffer(Batching):
         if self._maintenance_requested or self._interrupted or self._handed_in.rows:
             self._maintain_now()  # evict the oldest events before taking the others
         with self._change:
-            self._current = None
+            self._current_batch = None
             self._batches.take(batch)
         while self._waiters.rows and self._recorded.waiting < self._buffer_size:
-            task, row = self._waiters.first()
-            self._recording = row
+            task, row = self._waiters.pop_first()
+            self._arecord_row = row
             self.rows.append(row)
             trio.lowlevel.reschedule(task)
             self._maintain_now()
-            self._recording = None
+            self._arecord_row = None
         return [row for row in batch.rows if row is not None] if batch.evicted else batch.rows
 
     def report_loss(self) -> None:
@@ -174,13 +174,13 @@ class Buffer(Batching):
     def seal_open_batch(self) -> None:
         """Seal the open batch, if there is one, so that it is taken at once. Call it from a task."""
         self._maintain_if_requested()
-        if self._open is not None:
+        if self._open_batch is not None:
             with self._change:
                 self._seal_ready()
 
     def _seal_ready(self) -> None:
-        if self._open is not None:
-            self._open.mark_ready(self._waker, self._turn)
+        if self._open_batch is not None:
+            self._open_batch.mark_ready(self._waker, self._turn)
             self.signal.notify()
             self._seal()
 
@@ -219,14 +219,14 @@ class Buffer(Batching):
         self.signal.close()
 
     def _mark_closed(self) -> None:
-        self._refusals = self._recorded.refusals("closed").mine()
+        self._refusals = self._recorded.refusals("closed").local_cell()
         self.closed = True
         self.gate = False
 
     def _reject_waiters(self) -> None:
         """Wake the tasks that wait for room, and count their rows as closed."""
         while self._waiters.rows:
-            task, _ = self._waiters.first()
+            task, _ = self._waiters.pop_first()
             self.refuse("closed")
             trio.lowlevel.reschedule(task)
 

@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator
 from itertools import islice, repeat
 from typing import Any
 
-from .._concurrency import has_room
+from .._concurrency import stack_has_room
 from .._events import Row
 from .._ledger import Recorded
 
@@ -25,28 +25,28 @@ class HandedIn:
     """A queue of rows. Any thread may append; Trio's thread moves them."""
 
     def __init__(
-        self, recorded: Recorded, capacity: int, ask: Callable[[], object], lost: Callable[[], object]
+        self, recorded: Recorded, capacity: int, request: Callable[[], object], on_evicted: Callable[[], object]
     ) -> None:
         """Create an empty queue.
 
         Args:
             recorded: counts the events.
             capacity: the maximum number of events in the queue.
-            ask: asks Trio's thread to move the rows soon. It never waits, and any thread may call it.
-            lost: called when an event was evicted. It never waits, and any thread may call it.
+            request: asks Trio's thread to move the rows soon. It never waits, and any thread may call it.
+            on_evicted: called when an event was evicted. It never waits, and any thread may call it.
         """
         self._recorded = recorded
         self._capacity = capacity
-        self._ask = ask
-        self._lost = lost
+        self._request = request
+        self._on_evicted = on_evicted
         self.rows: deque[Row] = deque()
         self._moving: list[Row] = []
         """The row being moved out of the queue. If a signal handler raises, the row stays here."""
-        self._asked = False
+        self._move_requested = False
 
     def append(self, row: Row) -> None:
         """Record a row, from any thread."""
-        cell = self._recorded.handed_in.mine()
+        cell = self._recorded.handed_in.local_cell()
         cell.count += 1  # no call before the append: the event is always counted exactly once
         try:
             self.rows.append(row)
@@ -57,7 +57,7 @@ class HandedIn:
             self.rows.clear()  # the row counts as closed, and no task moves it any more
             return
         try:
-            if len(self.rows) > self._capacity and has_room():
+            if len(self.rows) > self._capacity and stack_has_room():
                 self._evict()
             self.request_move()
         except RecursionError:
@@ -65,12 +65,12 @@ class HandedIn:
 
     def request_move(self) -> None:
         """Ask Trio's thread to move the rows, if there are any and it hasn't been asked yet. From any thread."""
-        if self.rows and not self._asked:
-            self._asked = True
+        if self.rows and not self._move_requested:
+            self._move_requested = True
             try:
-                self._ask()
+                self._request()
             except BaseException:
-                self._asked = False
+                self._move_requested = False
                 raise
 
     def _evict(self) -> None:
@@ -79,7 +79,7 @@ class HandedIn:
         except IndexError:
             return  # Trio's thread has just moved every row
         self._recorded.evict_in_queue()
-        self._lost()
+        self._on_evicted()
 
     def move(self, append: Callable[[list[Row]], object]) -> None:
         """Move the rows that are in the queue now, and no later ones. Call it in Trio's thread.
@@ -88,7 +88,7 @@ class HandedIn:
             append: moves the row from the list it gets into a list that the ledger watches, and counts it. It makes no
                 call before it has done so.
         """
-        self._asked = False  # first: any append from here on asks again
+        self._move_requested = False  # first: any append from here on asks again
         moving = self._moving
         queue: Any = deque
         taken: Iterator[Row] = map(queue.popleft, repeat(self.rows))

@@ -28,7 +28,7 @@ class Waiters:
 
         await trio.lowlevel.wait_task_rescheduled(abort)
 
-    def first(self) -> tuple[trio.lowlevel.Task, Row]:
+    def pop_first(self) -> tuple[trio.lowlevel.Task, Row]:
         """Remove and return the longest-waiting task and its row. The caller must reschedule the task."""
         task = next(iter(self.rows))
         return task, self.rows.pop(task)

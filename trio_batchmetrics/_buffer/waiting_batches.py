@@ -57,35 +57,35 @@ class WaitingBatches:
         if batches and batches[0] is batch:
             batches.popleft()
 
-    def evict_oldest(self, current: PendingBatch | None) -> PendingBatch | None:
+    def evict_oldest(self, open_batch: PendingBatch | None) -> PendingBatch | None:
         """Evict the oldest waiting event; return its batch, or None if no event is waiting.
 
         Args:
-            current: the open batch.
+            open_batch: the open batch.
         """
-        self._forget_empty(current)
+        self._drop_empty_batches(open_batch)
         batch = self._batches[0] if self._batches else None
         if batch is None or not batch.waiting:
             return None
         self._ledger.evict(batch, batch.evicted)  # the positions before this one are evicted already
         return batch
 
-    def evict_newest(self, current: PendingBatch | None, kept: Row | None) -> PendingBatch | None:
+    def evict_newest(self, open_batch: PendingBatch | None, protected: Row | None) -> PendingBatch | None:
         """Evict the newest waiting event of a sealed batch; return that batch, or None if there is no such event.
 
         Args:
-            current: the open batch.
-            kept: an event that must not be evicted.
+            open_batch: the open batch.
+            protected: an event that must not be evicted.
         """
         for batch in reversed(self._batches):  # ends at the first or second batch, unless their events were evicted
-            if batch is not current and batch.waiting:
+            if batch is not open_batch and batch.waiting:
                 for at in reversed(range(len(batch.rows))):
-                    if batch.rows[at] is not None and batch.rows[at] is not kept:
+                    if batch.rows[at] is not None and batch.rows[at] is not protected:
                         self._ledger.evict(batch, at)
                         return batch
         return None
 
-    def _forget_empty(self, current: PendingBatch | None) -> None:
+    def _drop_empty_batches(self, open_batch: PendingBatch | None) -> None:
         """Forget batches at the front that have no waiting events. The flush task keeps its own current batch."""
-        while self._batches and self._batches[0] is not current and not self._batches[0].waiting:
+        while self._batches and self._batches[0] is not open_batch and not self._batches[0].waiting:
             self._ledger.batches.forget_if_settled(self._batches.popleft())

@@ -17,7 +17,7 @@ from .pace import Pace
 from .steps import in_steps, joined
 from .thread_cells import Cells, Count, SharedCount, gil_enabled, shared_count
 from .turns import Turn
-from .waker import Waker, has_room
+from .waker import Waker, stack_has_room
 
 __all__ = [
     "Cells",
@@ -27,8 +27,8 @@ __all__ = [
     "Turn",
     "Waker",
     "gil_enabled",
-    "has_room",
     "in_steps",
     "joined",
     "shared_count",
+    "stack_has_room",
 ]

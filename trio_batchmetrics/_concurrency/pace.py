@@ -12,10 +12,10 @@ _MAX_STEP = 500
 
 _MIN_STEP = 5
 
-_LONG = 0.001
+_MAX_SECONDS = 0.001
 """The seconds above which a step was too long."""
 
-_WANTED = 0.0005
+_TARGET_SECONDS = 0.0005
 """The seconds that the steps after it should take."""
 
 
@@ -35,14 +35,14 @@ class Pace:
             clock: returns the time, in seconds.
         """
         self._clock = clock
-        self._began = 0.0
+        self._started_at = 0.0
         self._was_long = False
         self.size: int = _MAX_STEP
         """The maximum number of events in the next step."""
 
     def begin(self) -> None:
         """Note that a step begins."""
-        self._began = self._clock()
+        self._started_at = self._clock()
 
     def end(self, count: int) -> None:
         """Note that the step has ended.
@@ -50,9 +50,9 @@ class Pace:
         Args:
             count: how many events it processed.
         """
-        seconds = self._clock() - self._began
-        was_long, self._was_long = self._was_long, seconds > _LONG
+        seconds = self._clock() - self._started_at
+        was_long, self._was_long = self._was_long, seconds > _MAX_SECONDS
         if was_long and self._was_long:
-            self.size = max(_MIN_STEP, int(count * _WANTED / seconds))
+            self.size = max(_MIN_STEP, int(count * _TARGET_SECONDS / seconds))
         elif self.size < _MAX_STEP and 2 * count >= self.size:
             self.size = min(_MAX_STEP, 2 * self.size)

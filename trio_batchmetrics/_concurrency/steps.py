@@ -42,7 +42,7 @@ async def in_steps(parts: Iterable[T]) -> list[T]:
         332833500
     """
     collected: list[T] = []
-    turn = Turn(shortest=_STEP_SECONDS)
+    turn = Turn(min_seconds=_STEP_SECONDS)
     try:
         for part in parts:
             collected.append(part)

@@ -52,15 +52,15 @@ class Cells(Generic[_CellT]):
         self._all: list[_CellT] = []
         self._free: deque[_CellT] = deque()
 
-    def mine(self) -> _CellT:
+    def local_cell(self) -> _CellT:
         """Return the calling thread's cell."""
         try:
             lease: _Lease[_CellT] = self._local.lease
         except AttributeError:
-            lease = self._local.lease = _Lease(self._unused(), self._free)
+            lease = self._local.lease = _Lease(self._acquire(), self._free)
         return lease.cell
 
-    def _unused(self) -> _CellT:
+    def _acquire(self) -> _CellT:
         try:
             return self._free.popleft()
         except IndexError:
@@ -82,12 +82,12 @@ class Count:
         """Start at 0."""
         self.count: int = 0
 
-    def mine(self) -> Count:
+    def local_cell(self) -> Count:
         """Return the cell that the calling thread may change."""
         return self
 
 
-class CountByThread:
+class CountPerThread:
     """A count that any thread may change without a global interpreter lock."""
 
     __slots__ = ("_cells",)
@@ -101,15 +101,15 @@ class CountByThread:
         """The sum over all threads."""
         return sum([cell.count for cell in self._cells.all()])
 
-    def mine(self) -> Count:
+    def local_cell(self) -> Count:
         """Return the cell that the calling thread may change."""
-        return self._cells.mine()
+        return self._cells.local_cell()
 
 
-SharedCount = Count | CountByThread
-"""A count that any thread may change: ``cell = shared.mine()``, then ``cell.count += 1``."""
+SharedCount = Count | CountPerThread
+"""A count that any thread may change: ``cell = shared.local_cell()``, then ``cell.count += 1``."""
 
 
 def shared_count() -> SharedCount:
     """Return a new count that starts at 0, of the kind this interpreter needs."""
-    return Count() if gil_enabled() else CountByThread()
+    return Count() if gil_enabled() else CountPerThread()

@@ -13,13 +13,15 @@ import trio
 
 __all__ = ["Turn", "work_clock"]
 
-_SHORTEST = 0.001
+_MIN_SECONDS = 0.001
 """The seconds that a turn may always take: the other tasks of the run loop don't notice such a short delay."""
 
 _SHARE = 0.1
 """The turn's share of the time since the last turn: with a tenth of a busy loop, a task keeps up, and costs a tenth."""
 
-work_clock = time.thread_time if time.get_clock_info("thread_time").resolution <= _SHORTEST / 10 else time.perf_counter
+work_clock = (
+    time.thread_time if time.get_clock_info("thread_time").resolution <= _MIN_SECONDS / 10 else time.perf_counter
+)
 """Thread time if its clock is fine enough: Windows counts a thread's time in steps of 15.6 ms."""
 
 
@@ -33,27 +35,27 @@ class Turn:
     def __init__(
         self,
         clock: Callable[[], float] = time.perf_counter,
-        work: Callable[[], float] = work_clock,
+        cpu_clock: Callable[[], float] = work_clock,
         *,
-        shortest: float = _SHORTEST,
+        min_seconds: float = _MIN_SECONDS,
     ) -> None:
         """Begin a turn.
 
         Args:
             clock: returns the time, in seconds.
-            work: returns the CPU time of this thread, in seconds.
-            shortest: the seconds that a turn may always take.
+            cpu_clock: returns the CPU time of this thread, in seconds.
+            min_seconds: the seconds that a turn may always take.
         """
         self._clock = clock
-        self._work = work
-        self._shortest = shortest
+        self._cpu_clock = cpu_clock
+        self._min_seconds = min_seconds
         self._waited_since: float | None = None
         self.extended: bool = False
         """Whether the turn is longer than a millisecond, because the run loop is busy."""
-        self._looked = work()
+        self._last_read = cpu_clock()
         """The CPU time when :attr:`over` was last read, or the turn began."""
-        self._until = self._looked + shortest
-        self._collected = False
+        self._ends_at = self._last_read + min_seconds
+        self._excluded_long_step = False
         """Whether one very long step has already been excluded from the turn."""
 
     def note_work(self) -> None:
@@ -65,10 +67,10 @@ class Turn:
         """Begin a turn after a wait for work."""
         since, self._waited_since = self._waited_since, None
         waited = 0.0 if since is None else self._clock() - since
-        self.extended = _SHARE * waited > self._shortest
-        self._looked = self._work()
-        self._until = self._looked + max(self._shortest, _SHARE * waited)
-        self._collected = False
+        self.extended = _SHARE * waited > self._min_seconds
+        self._last_read = self._cpu_clock()
+        self._ends_at = self._last_read + max(self._min_seconds, _SHARE * waited)
+        self._excluded_long_step = False
 
     @property
     def over(self) -> bool:
@@ -78,19 +80,24 @@ class Turn:
         counted: the garbage collector ran, and would have held up the others wherever it ran. The next long step is
         counted, in case the application's own code makes the steps so long.
         """
-        now = self._work()
-        if now >= self._until and self.extended and not self._collected and now - self._looked > _SHORTEST:
-            self._collected = True
-            self._until += now - self._looked
-        self._looked = now
-        return now >= self._until
+        now = self._cpu_clock()
+        if (
+            now >= self._ends_at
+            and self.extended
+            and not self._excluded_long_step
+            and now - self._last_read > _MIN_SECONDS
+        ):
+            self._excluded_long_step = True
+            self._ends_at += now - self._last_read
+        self._last_read = now
+        return now >= self._ends_at
 
     async def yield_to_others(self) -> None:
         """Yield to other tasks, then begin a turn with at least the time left from this one. Always a checkpoint."""
-        left = self._until - self._work()
+        left = self._ends_at - self._cpu_clock()
         self._waited_since = self._clock()
         await trio.lowlevel.checkpoint()
         self.begin()
-        if left > self._shortest:  # keep the time that a long wait has earned, however soon the run loop came round now
+        if left > self._min_seconds:  # keep the time earned by a long wait, however soon the run loop came round now
             self.extended = True
-            self._until = max(self._until, self._work() + left)
+            self._ends_at = max(self._ends_at, self._cpu_clock() + left)

@@ -26,20 +26,20 @@ from threading import get_ident
 
 import trio
 
-__all__ = ["NEEDED", "Waker", "has_room"]
+__all__ = ["NEEDED_FRAMES", "Waker", "stack_has_room"]
 
-NEEDED = 20
+NEEDED_FRAMES = 20
 """The nested calls that waking a task takes (8), with some to spare for the hook of a Trio instrument."""
 
 
-def _nested() -> tuple[object, ...]:
+def _nested_tuple() -> tuple[object, ...]:
     nested: tuple[object, ...] = (int,)
-    for _ in range(NEEDED):
+    for _ in range(NEEDED_FRAMES):
         nested = (nested,)
     return nested
 
 
-_NESTED = _nested()
+_NESTED = _nested_tuple()
 
 
 def _room_for_any_call() -> bool:
@@ -53,21 +53,21 @@ def _room_for_any_call() -> bool:
 
 def _room_for_frames() -> bool:
     try:
-        sys._getframe(max(sys.getrecursionlimit() - NEEDED, 0))  # pyright: ignore[reportPrivateUsage]
+        sys._getframe(max(sys.getrecursionlimit() - NEEDED_FRAMES, 0))  # pyright: ignore[reportPrivateUsage]
     except ValueError:  # the stack is not that deep
         return True
     return False
 
 
 _counts_calls_in_c = sys.version_info[:2] < (3, 12)  # a variable, so that type checkers check both branches
-has_room = _room_for_any_call if _counts_calls_in_c else _room_for_frames
-"""Return whether the stack has room for :data:`NEEDED` nested calls; costs 0.2 µs.
+stack_has_room = _room_for_any_call if _counts_calls_in_c else _room_for_frames
+"""Return whether the stack has room for :data:`NEEDED_FRAMES` nested calls; costs 0.2 µs.
 
 Up to 3.11, CPython's recursion limit also counts calls of C functions; from 3.12 on, it counts Python frames only.
 """
 
 
-class _Wire:
+class _WakeupSocketpair:
     """A pair of connected sockets that stays open for as long as it is referenced.
 
     Only dropping the last reference closes it. A thread that is about to write may still hold a reference; if the
@@ -112,11 +112,11 @@ class Waker:
 
     def __init__(self) -> None:
         """Create a waker for the calling task's Trio run."""
-        self._wire: _Wire | None = _Wire()
-        self._written = False
-        """Whether the wire is readable, or about to be."""
+        self._socketpair: _WakeupSocketpair | None = _WakeupSocketpair()
+        self._signalled = False
+        """Whether the receiving socket is readable, or about to be."""
         self._thread = get_ident()
-        self._asked: deque[Callable[[], object]] = deque()
+        self._requested_calls: deque[Callable[[], object]] = deque()
         self._calling = False
         self.woken: set[trio.lowlevel.Task] = set()
         """The tasks that these calls wake. A handler that interrupts one looks like an ordinary task, but isn't."""
@@ -127,43 +127,43 @@ class Waker:
         Args:
             call: a function that takes no arguments, raises nothing, isn't a checkpoint and is idempotent.
         """
-        wire = self._wire
-        if wire is None:
+        socketpair = self._socketpair
+        if socketpair is None:
             return
-        self._asked.append(call)
+        self._requested_calls.append(call)
         in_task = get_ident() == self._thread and trio.lowlevel.in_trio_task()
-        if in_task and trio.lowlevel.current_task() not in self.woken and has_room():
+        if in_task and trio.lowlevel.current_task() not in self.woken and stack_has_room():
             self._make_calls()
-        elif not self._written:
-            self._write(wire)
+        elif not self._signalled:
+            self._write(socketpair)
 
     def later(self, call: Callable[[], object]) -> None:
         """Request a call by the task in :meth:`run`, even from an ordinary task."""
-        wire = self._wire
-        if wire is None:
+        socketpair = self._socketpair
+        if socketpair is None:
             return
-        self._asked.append(call)
-        if not self._written:
-            self._write(wire)
+        self._requested_calls.append(call)
+        if not self._signalled:
+            self._write(socketpair)
 
-    def _write(self, wire: _Wire) -> None:
-        self._written = True
+    def _write(self, socketpair: _WakeupSocketpair) -> None:
+        self._signalled = True
         try:
-            wire.write()
+            socketpair.write()
         except BaseException:
-            self._written = False
+            self._signalled = False
             raise
 
     @trio.lowlevel.enable_ki_protection
     async def run(self) -> None:
         """Make the calls that were requested outside ordinary tasks, until cancelled."""
         self.woken.add(trio.lowlevel.current_task())
-        while (wire := self._wire) is not None:
-            await wire.wait_readable()
-            if self._wire is not wire:
+        while (socketpair := self._socketpair) is not None:
+            await socketpair.wait_readable()
+            if self._socketpair is not socketpair:
                 return  # this is a forked child, and the bytes to read are the parent's
-            wire.read()
-            self._written = False  # before looking for calls: any request from here on writes again
+            socketpair.read()
+            self._signalled = False  # before looking for calls: any request from here on writes again
             self._make_calls()
 
     def finish(self) -> None:
@@ -172,17 +172,17 @@ class Waker:
         self.close()
 
     def close(self) -> None:
-        """Drop all requests, and ignore further ones. A forked child does this too, since the wire is the parent's."""
-        self._wire = None
-        self._asked.clear()
+        """Drop all requests, and ignore further ones. A forked child does this too: the sockets are the parent's."""
+        self._socketpair = None
+        self._requested_calls.clear()
 
     def _make_calls(self) -> None:
         # No ``while`` inside ``try``: CPython 3.12 and 3.13 don't catch an exception that a signal handler raises at
         # the loop's backward jump.
-        while self._asked and not self._calling:  # re-entered: the outer call checks again once it is done
+        while self._requested_calls and not self._calling:  # re-entered: the outer call checks again once it is done
             self._calling = True
             try:
-                self._asked[0]()  # if the stack is too deep for it, the call stays queued for later
-                self._asked.popleft()
+                self._requested_calls[0]()  # if the stack is too deep for it, the call stays queued for later
+                self._requested_calls.popleft()
             finally:
                 self._calling = False

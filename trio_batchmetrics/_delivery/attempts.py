@@ -52,7 +52,7 @@ class Attempts:
         self._shutdown = trio.Event()
         self._down_since: float | None = None
         """When the first failed attempt since the last success began, by Trio's clock."""
-        self._logged = -math.inf
+        self._outage_logged_at = -math.inf
         """When the end of an outage was last logged."""
         self._random = random.Random()
         self._pid = os.getpid()
@@ -106,9 +106,9 @@ class Attempts:
         except (trio.Cancelled, BaseExceptionGroup) as exc:
             silent = self._counters.last_error is last_error  # otherwise, the sink's own error has been noted
             if silent and _only_cancelled(exc) and not self.in_child:
-                cut_off = f"cut off at the end of the block, after {_spent(trio.current_time() - began)}"
+                cut_off = f"cut off at the end of the block, after {_duration_text(trio.current_time() - began)}"
                 # In an outage, the error of the earlier attempts says more, so it is kept.
-                self.note(cut_off if self._down_since is None else f"{last_error}; then {cut_off}")
+                self.note_error(cut_off if self._down_since is None else f"{last_error}; then {cut_off}")
             raise
         if receipt is None:
             receipt = Receipt.retried(error=f"no answer within {self.sink.timeout:g} s", in_doubt=True)
@@ -121,7 +121,7 @@ class Attempts:
         cancelled, rest = group.split(trio.Cancelled)
         if cancelled is None or not isinstance(rest, Exception):
             return group
-        self.note(describe(rest))
+        self.note_error(describe(rest))
         return cancelled
 
     @property
@@ -129,7 +129,7 @@ class Attempts:
         """Whether this is a forked child, which must not use its parent's connections."""
         return os.getpid() != self._pid
 
-    def note(self, error: str | None) -> None:
+    def note_error(self, error: str | None) -> None:
         """Keep an error as ``last_error`` and report it. None is ignored."""
         if error is not None:
             self._counters.last_error = describe(error)
@@ -150,9 +150,9 @@ class Attempts:
 
     def _report_outage(self, since: float) -> None:
         now = trio.current_time()
-        if max(now - since, now - self._logged) >= _LOG_INTERVAL:
-            self._logged = now
-            inform("metrics: %s responds again after an outage of %s", self._counters.name, _spent(now - since))
+        if max(now - since, now - self._outage_logged_at) >= _LOG_INTERVAL:
+            self._outage_logged_at = now
+            inform("metrics: %s responds again after an outage of %s", self._counters.name, _duration_text(now - since))
 
     @property
     def failing(self) -> bool:
@@ -165,19 +165,19 @@ class Attempts:
         self._failures += 1
         return self._random.uniform(0, longest)
 
-    async def pause(self, asked: float | None, until: float) -> None:
+    async def pause(self, requested: float | None, until: float) -> None:
         """Wait before a retry.
 
         Args:
-            asked: the pause that the back-end requested, in seconds, if any.
+            requested: the pause that the back-end requested, in seconds, if any.
             until: the latest time for the retry, by Trio's clock.
         """
-        usual = self.backoff()
-        pause = min(asked, _RETRY_AFTER_MAX) if asked is not None and asked > 0 else usual
+        backoff = self.backoff()
+        pause = min(requested, _RETRY_AFTER_MAX) if requested is not None and requested > 0 else backoff
         deadline = min(trio.current_time() + pause, until)
         if self._shutdown.is_set():
             left = trio.current_effective_deadline() - trio.current_time()
-            if asked is not None and deadline - trio.current_time() >= left:
+            if requested is not None and deadline - trio.current_time() >= left:
                 # The requested pause would outlast the block. Retry earlier, if there is time.
                 deadline = trio.current_time() + max(left / 2, self.sink.backoff)
             await trio.sleep_until(deadline)
@@ -203,6 +203,6 @@ def _only_cancelled(error: BaseException) -> bool:
     return isinstance(error, trio.Cancelled)
 
 
-def _spent(seconds: float) -> str:
+def _duration_text(seconds: float) -> str:
     """Return a duration in human-readable form."""
     return f"{seconds:.0f} s" if seconds >= 10 else f"{seconds:.3g} s"

@@ -20,7 +20,7 @@ class Delivery(ABC):
     """The delivery task of one sink.
 
     It delivers until nothing is left and no more work will come. If cancelled, it leaves its events pending, for
-    ``Ledger.fail_rest``. However it ends, its last step is to close the sink.
+    ``Ledger.fail_pending``. However it ends, its last step is to close the sink.
     """
 
     def __init__(
@@ -46,8 +46,8 @@ class Delivery(ABC):
         self._run_id = run_id
         self._report = report
         self._attempts = Attempts(sink, counters, report)
-        self._work = trio.Event()
-        self._finished = False
+        self._work_arrived = trio.Event()
+        self._no_more_work = False
         """Whether no more work will come."""
 
     def begin_shutdown(self) -> None:
@@ -56,8 +56,8 @@ class Delivery(ABC):
 
     def finish(self) -> None:
         """Let the task end once everything is delivered: no more work will come."""
-        self._finished = True
-        self._work.set()
+        self._no_more_work = True
+        self._work_arrived.set()
 
     @trio.lowlevel.enable_ki_protection
     async def run(self) -> None:
@@ -83,6 +83,6 @@ class Delivery(ABC):
         try:
             await self._attempts.sink.aclose()
         except Exception as exc:  # noqa: BLE001 - the sink's last step; it must not make the application fail
-            self._attempts.note(f"aclose: {describe(exc)}")
+            self._attempts.note_error(f"aclose: {describe(exc)}")
         except BaseExceptionGroup as group:
             raise self._attempts.only_cancelled(group) from None

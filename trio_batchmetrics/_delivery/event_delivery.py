@@ -37,11 +37,11 @@ from .slices import SliceQueue
 
 __all__ = ["EventDelivery"]
 
-_AT_ONCE = 0.01
+_INSTANT_SECONDS = 0.01
 """The duration, in seconds, above which an attempt must have waited for something."""
 
-_FEW = 4
-"""A sink keeps up as long as its queue is at most 1 / ``_FEW`` full."""
+_KEEPS_UP_FRACTION = 4
+"""A sink keeps up as long as its queue is at most 1 / ``_KEEPS_UP_FRACTION`` full."""
 
 
 class EventDelivery(Delivery):
@@ -113,17 +113,17 @@ class EventDelivery(Delivery):
             oldest.settle(self._ledger, self.counters, Verdict.FAILED, "queue_full")
             self._report()
         self._queue.append(batch)
-        keeps_up = self._idle and _FEW * self._queue.count <= self._capacity
+        keeps_up = self._idle and _KEEPS_UP_FRACTION * self._queue.count <= self._capacity
         self._one_by_one = self._one_by_one + 1 if keeps_up else 0
         self._packer.turn.note_work()
-        self._work.set()
+        self._work_arrived.set()
 
     def begin_shutdown(self) -> None:
         """Cut backoffs short, because the block is being left."""
         super().begin_shutdown()
         if self._aside.count:
             self._aside.begin_shutdown()
-            self._work.set()
+            self._work_arrived.set()
 
     # -- work
 
@@ -143,14 +143,14 @@ class EventDelivery(Delivery):
                 if self._room.awaited:
                     self._room.notify()
                 return True
-            if self._finished and not self._aside.count:
+            if self._no_more_work and not self._aside.count:
                 return False
-            self._work = trio.Event()
+            self._work_arrived = trio.Event()
             self._idle = True
             until = trio.CancelScope(deadline=self._aside.due) if self._aside.count else nullcontext()
             try:
                 with until:
-                    await self._work.wait()
+                    await self._work_arrived.wait()
             finally:
                 self._idle = False
             self._attempts.just_resumed = True
@@ -160,7 +160,7 @@ class EventDelivery(Delivery):
         limit = self._sink.max_events or math.inf
         if self._one_by_one:
             self._one_by_one -= 1
-            limit = min(limit, self._queue.first)
+            limit = min(limit, self._queue.first_size)
         if self._packer.encodes and self._sink.max_payload_bytes is not None:
             return await self._packer.take(self._queue, limit)
         return Request(self._queue.pop(limit))
@@ -202,7 +202,7 @@ class EventDelivery(Delivery):
                 in_flight.retry_deadline = trio.current_time() + self._sink.retry_budget
             receipt = await self._attempts.attempt(payload)
             requests += reversed(await self._settle(request, receipt, in_flight.retry_deadline))
-        if self._one_by_one and trio.current_time() - self._attempts.began > _AT_ONCE:
+        if self._one_by_one and trio.current_time() - self._attempts.began > _INSTANT_SECONDS:
             self._one_by_one = 0
 
     async def _set_aside(self, in_flight: InFlight) -> None:
@@ -231,8 +231,8 @@ class EventDelivery(Delivery):
             request.events.settle(self._ledger, self.counters, Verdict.DELIVERED)
             self._attempts.succeeded()
             return []
-        self._attempts.note(receipt.error)
-        rejected, others, delivered = _divided(request.events, receipt)
+        self._attempts.note_error(receipt.error)
+        rejected, others, delivered = _divide(request.events, receipt)
         if rejected.count:
             reason = next(iter(receipt.rejected.values()))
             error = f"{rejected.count} of {request.events.count} events refused: {reason}"
@@ -283,10 +283,10 @@ class EventDelivery(Delivery):
 
     def _give_up(self, events: SliceQueue, verdict: Verdict, error: str | None, *, reason: str = "") -> None:
         events.settle(self._ledger, self.counters, verdict, reason)
-        self._attempts.note(error)
+        self._attempts.note_error(error)
 
 
-def _divided(events: SliceQueue, receipt: Receipt) -> tuple[SliceQueue, SliceQueue, SliceQueue]:
+def _divide(events: SliceQueue, receipt: Receipt) -> tuple[SliceQueue, SliceQueue, SliceQueue]:
     """Divide a payload's events into the rejected ones, those to which ``rest`` applies, and the delivered ones."""
     if not receipt.rejected and receipt.retry is None:
         return SliceQueue(), events, SliceQueue()

@@ -61,9 +61,9 @@ class InFlight:
         return sum([request.events.count for request in self.requests])
 
     @property
-    def oldest(self) -> int:
+    def oldest_serial(self) -> int:
         """The serial number of its oldest event."""
-        return self.requests[-1].events.oldest
+        return self.requests[-1].events.oldest_serial
 
     def pop(self, limit: float) -> SliceQueue:
         """Remove and return up to ``limit`` of the oldest events. A request that is cut must be encoded again."""
@@ -118,7 +118,7 @@ class SetAside:
         """Remove and return up to ``limit`` of the oldest events."""
         popped = SliceQueue()
         while self._waiting and popped.count < limit:
-            oldest = min(self._waiting, key=lambda each: each.oldest)
+            oldest = min(self._waiting, key=lambda each: each.oldest_serial)
             self._remove(oldest)
             popped.extend(oldest.pop(limit - popped.count))
             if oldest.requests:

@@ -13,18 +13,18 @@ from .in_flight import Request
 from .receipts import describe
 from .slices import SliceQueue
 
-__all__ = ["Packer", "next_chunk"]
+__all__ = ["Packer", "next_chunk_size"]
 
 
-def next_chunk(most: int, room: float, bytes_each: float) -> int:
+def next_chunk_size(max_events: int, bytes_left: float, bytes_per_event: float) -> int:
     """Return how many events to encode next.
 
     Args:
-        most: the maximum.
-        room: the bytes left in the payload.
-        bytes_each: the average encoded size of the latest events; 0 if none were encoded yet.
+        max_events: the maximum.
+        bytes_left: the bytes left in the payload.
+        bytes_per_event: the average encoded size of the latest events; 0 if none were encoded yet.
     """
-    return int(min(most, max(room, 0) / bytes_each)) if bytes_each else most
+    return int(min(max_events, max(bytes_left, 0) / bytes_per_event)) if bytes_per_event else max_events
 
 
 class Packer:
@@ -45,8 +45,8 @@ class Packer:
         """Whether the sink encodes events. Then its ``max_payload_bytes`` applies, which it may change at any time."""
         self._key = key
         self._reject = reject
-        self._payloads = 0
-        self._bytes_each = 0.0
+        self._payload_count = 0
+        self._bytes_per_event = 0.0
 
     async def take(self, queue: SliceQueue, limit: float) -> Request:
         """Take the oldest events of a queue that fit into ``max_payload_bytes``.
@@ -57,24 +57,26 @@ class Packer:
         """
         taken, parts, size = SliceQueue(), list[Any](), 0
         max_bytes = self._sink.max_payload_bytes or math.inf
-        step = next_chunk(self._pace.size, max_bytes, self._bytes_each) or 1
+        step = next_chunk_size(self._pace.size, max_bytes, self._bytes_per_event) or 1
         self.turn.begin()
         while queue.count and step and taken.count < limit:
             if taken.count:
                 await self._yield_if_due()
-            good, encoded = await self._encode(queue.pop(min(step, limit - taken.count)))
-            more = sum(map(_bytes_of, encoded))
-            if good.count:
-                self._bytes_each = more / good.count
-            if size + more > max_bytes and (taken.count or good.count > 1):
-                queue.push_front(good)
-                step = min(next_chunk(self._pace.size, max_bytes - size, self._bytes_each), good.count - 1)
+            encodable, encoded = await self._encode(queue.pop(min(step, limit - taken.count)))
+            size_of_encoded = sum(map(_bytes_of, encoded))
+            if encodable.count:
+                self._bytes_per_event = size_of_encoded / encodable.count
+            if size + size_of_encoded > max_bytes and (taken.count or encodable.count > 1):
+                queue.push_front(encodable)
+                step = min(
+                    next_chunk_size(self._pace.size, max_bytes - size, self._bytes_per_event), encodable.count - 1
+                )
                 step = step or (0 if taken.count else 1)
                 continue
-            taken.extend(good)
+            taken.extend(encodable)
             parts += encoded
-            size += more
-            step = next_chunk(self._pace.size, max_bytes - size, self._bytes_each)
+            size += size_of_encoded
+            step = next_chunk_size(self._pace.size, max_bytes - size, self._bytes_per_event)
         return Request(taken, payload=self._payload(taken, parts))
 
     async def pack(self, request: Request) -> Payload[Any]:
@@ -86,8 +88,8 @@ class Packer:
             while rest.count:
                 if events.count:
                     await self._yield_if_due()
-                good, encoded = await self._encode(rest.pop(self._pace.size))
-                events.extend(good)
+                encodable, encoded = await self._encode(rest.pop(self._pace.size))
+                events.extend(encodable)
                 parts += encoded
         elif self.encodes and events.count:
             batch = events.events()
@@ -102,8 +104,8 @@ class Packer:
             await self.turn.yield_to_others()
 
     def _payload(self, events: SliceQueue, parts: Collection[Any], batch: Batch | None = None) -> Payload[Any]:
-        self._payloads += 1
-        return Payload(events.events() if batch is None else batch, tuple(parts), f"{self._key}-{self._payloads}")
+        self._payload_count += 1
+        return Payload(events.events() if batch is None else batch, tuple(parts), f"{self._key}-{self._payload_count}")
 
     async def _encode(self, events: SliceQueue, batch: Batch | None = None) -> tuple[SliceQueue, list[Any]]:
         """Encode events and reject those that cannot be encoded. Returns the others and their parts."""
@@ -117,11 +119,11 @@ class Packer:
                 self._reject(events, f"cannot be encoded: {describe(exc)}")
                 return SliceQueue(), []
         await self._yield_if_due()
-        good, parts = await self._encode(events.pop(events.count // 2))
+        encodable, parts = await self._encode(events.pop(events.count // 2))
         await self._yield_if_due()
-        more_good, more_parts = await self._encode(events)
-        good.extend(more_good)
-        return good, parts + more_parts
+        more_encodable, more_parts = await self._encode(events)
+        encodable.extend(more_encodable)
+        return encodable, parts + more_parts
 
 
 def _bytes_of(part: object) -> int:

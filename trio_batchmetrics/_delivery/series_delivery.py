@@ -54,10 +54,10 @@ class SeriesDelivery(Delivery):
         counters.by_group = self._groups is not None
         self._listing = Listing()
         """The series in the snapshot of the last attempt; empty unless the sink's pushes may reject series."""
-        self._merged = False
+        self._has_merged = False
         """Whether anything was ever merged."""
-        self._leaving = False
-        self._last_push_begun = False
+        self._shutting_down = False
+        self._final_push_begun = False
         """Whether an attempt with everything merged so far has begun while the block is being left."""
         self.overflowed: Mapping[str, int] = {}
         """How many events lost their labels to ``max_series``, by instrument. Each hand-over replaces the mapping."""
@@ -81,32 +81,32 @@ class SeriesDelivery(Delivery):
             try:
                 found = self._sink.merge(chunk)
                 if found is not None:
-                    refused |= _positions(found, start, len(chunk))
+                    refused |= _offset_positions(found, start, len(chunk))
                 if self._groups is not None:
                     of_last_merge = self._groups.of_last_merge  # shorter if events went past the store: in group 0
                     groups += of_last_merge if len(of_last_merge) == len(chunk) else [0] * len(chunk)
             except Exception as exc:  # noqa: BLE001 - the sink's own failure: its events count as failed
                 self._ledger.merge_failed(self.counters, batch, count)
-                self._attempts.note(f"merge: {describe(exc)}")
+                self._attempts.note_error(f"merge: {describe(exc)}")
                 return
             start += len(chunk)
         if len(refused) < count:
-            self._merged, self._last_push_begun = True, False
+            self._has_merged, self._final_push_begun = True, False
         if self._sink.scraped:
             self._ledger.scraped(self.counters, batch, count, refused.keys())
         else:
             self._ledger.merged(self.counters, batch, count, refused.keys(), groups)
         if refused:
             reason = next(iter(refused.values()))
-            self._attempts.note(f"{len(refused)} of {count} events refused: {reason}")
+            self._attempts.note_error(f"{len(refused)} of {count} events refused: {reason}")
 
     def wake(self) -> None:
         """Wake the task to push the events that were merged and handed over."""
-        self._work.set()
+        self._work_arrived.set()
         try:
             overflowed = dict(self._sink.overflowed)
         except Exception as exc:  # noqa: BLE001 - the sink's own failure: noted in last_error; its events are merged
-            self._attempts.note(f"overflowed: {describe(exc)}")
+            self._attempts.note_error(f"overflowed: {describe(exc)}")
             return
         if len(overflowed) > len(self.overflowed):
             self._report()
@@ -114,18 +114,18 @@ class SeriesDelivery(Delivery):
 
     def begin_shutdown(self) -> None:
         """Cut backoffs short and push once more, because the block is being left."""
-        self._leaving = True
+        self._shutting_down = True
         super().begin_shutdown()
 
     async def _wait_for_work(self) -> bool:
         refresh = math.inf if self._sink.refresh is None else self._sink.refresh
         due = trio.current_time() + refresh
         while not (self.counters.unpushed or self.counters.in_snapshot):
-            if self._finished:
-                return self._merged and not self._last_push_begun and not self._sink.scraped
-            self._work = trio.Event()
-            with trio.move_on_at(due if self._merged and not self._sink.scraped else math.inf) as waiting:
-                await self._work.wait()
+            if self._no_more_work:
+                return self._has_merged and not self._final_push_begun and not self._sink.scraped
+            self._work_arrived = trio.Event()
+            with trio.move_on_at(due if self._has_merged and not self._sink.scraped else math.inf) as waiting:
+                await self._work_arrived.wait()
             self._attempts.just_resumed = True
             if waiting.cancelled_caught:
                 return True
@@ -134,20 +134,20 @@ class SeriesDelivery(Delivery):
     async def _deliver(self) -> None:
         """Push until a push succeeds. As the block is being left, one attempt is enough if nothing is pending."""
         while True:
-            self._last_push_begun = self._leaving
+            self._final_push_begun = self._shutting_down
             receipt = await self._attempt()
             if receipt.rejected:
                 self._listing.leave_out(receipt.rejected)
                 reason = next(iter(receipt.rejected.values()))
-                self._attempts.note(f"{len(receipt.rejected)} series refused: {reason}")
+                self._attempts.note_error(f"{len(receipt.rejected)} series refused: {reason}")
             match receipt.rest:
                 case "delivered":
-                    self._attempts.note(receipt.error)
-                    self._ledger.pushed(self.counters, self._refused(receipt))
+                    self._attempts.note_error(receipt.error)
+                    self._ledger.pushed(self.counters, self._refused_groups(receipt))
                     self._attempts.succeeded()
                     return
                 case "failed":
-                    self._attempts.note(receipt.error or "the push was refused")
+                    self._attempts.note_error(receipt.error or "the push was refused")
                     self._ledger.push_failed(self.counters, "refused")
                     await self._attempts.pause(None, math.inf)
                     return
@@ -155,16 +155,16 @@ class SeriesDelivery(Delivery):
                     self._sink.points_per_part = max(1, self._sink.points_per_part // 2)
                 case "retry":
                     pass
-            self._attempts.note(receipt.error or "the push was refused")
-            if self._last_push_begun and not (self.counters.unpushed or self.counters.in_snapshot):
+            self._attempts.note_error(receipt.error or "the push was refused")
+            if self._final_push_begun and not (self.counters.unpushed or self.counters.in_snapshot):
                 return
             await self._attempts.pause(receipt.retry_after, math.inf)
             self.counters.retries += 1
 
-    def _refused(self, receipt: Receipt) -> frozenset[int]:
+    def _refused_groups(self, receipt: Receipt) -> frozenset[int]:
         """Return the groups of events that a push didn't deliver, although it succeeded."""
         refused = self._listing.refused(receipt.rejected)
-        return self._groups.having(refused) if refused and self._groups is not None else frozenset()
+        return self._groups.containing_any(refused) if refused and self._groups is not None else frozenset()
 
     async def _attempt(self) -> Receipt:
         key = f"{self._run_id}-{self.counters.name}-{self.counters.snapshots}"
@@ -192,7 +192,7 @@ class SeriesDelivery(Delivery):
         return (*parts, *await in_steps(steps))
 
 
-def _positions(refused: Any, start: int, size: int) -> dict[int, str]:
+def _offset_positions(refused: Any, start: int, size: int) -> dict[int, str]:
     """Return the events that a sink refused to merge: their positions in the whole batch, with the reasons.
 
     Raises:

@@ -39,13 +39,13 @@ class SliceQueue:
         """How many events the queue contains."""
 
     @property
-    def first(self) -> int:
+    def first_size(self) -> int:
         """How many events the first slice has."""
         first = self._slices[0]
         return first.stop - first.start
 
     @property
-    def oldest(self) -> int:
+    def oldest_serial(self) -> int:
         """The serial number of the first event."""
         return self._slices[0].serials.start
 

@@ -2,22 +2,22 @@
 
 ::
 
-    schema      MetricEvent, Schema, Measure: what an event class declares
-    declaring   label(), measure(), @metric_event: how it declares that
+    schema      MetricEvent, Schema, Measure: the declaration of an event class
+    declaring   label(), measure(), @metric_event: declare an event class
     builtin     the event classes that come with the library
     compiled    the recorder of an event class, compiled from its declaration
-    rows        what recorders leave for the flush task
-    validation  the valid events among some rows, and their columns
-    sorting     the same, where a row is unusual or invalid
+    rows        the output of recorders for the flush task
+    validation  finds the valid events among some rows, and their columns
+    sorting     the same, if a row is unusual or invalid
     reading     checks the rows of one class by column
     examining   checks one row by itself, and finds its fault
-    invalid     why an event is invalid, and its log line
+    invalid     the fault of an invalid event, and its log line
     columns     Columns: the events of one class in a batch, by column
     batch       Batch: a read-only sequence of events, with ids and columns; events are built on access
-    measured    which values count as numbers
-    points      the check of histogram points
+    measured    decides which values count as numbers
+    points      checks histogram points
     values      label values: captured by value, read-only, plain in columns, as text
-    numbers     the user's numbers, checked, and numbers as text
+    numbers     checks the user's numbers, and converts numbers to text
     bounds      the user's bucket bounds for histograms
     limits      the largest labels that a back-end accepts
     as_json     labels and measured fields of one event, and its JSON form

@@ -1,4 +1,4 @@
-"""Batches: events on their way to a sink, with their permanent ids and, read once for all sinks, their columns."""
+"""Batches: events on their way to a sink, with their permanent ids, and their columns, read once for all sinks."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ __all__ = ["Batch", "Origin", "join", "origin_of", "rows_of"]
 
 @attrs.define(eq=False)
 class Origin:
-    """What all batches of one collector's run share."""
+    """The data that all batches of one collector's run share."""
 
     run_id: str = ""
     """The prefix of their events' ids."""
@@ -47,7 +47,7 @@ class Batch(Sequence[MetricEvent]):
         (2, {'CacheMetric': 2}, 'miss')
     """
 
-    __slots__ = ("_columns", "_copied", "_count", "_ids", "_origin", "_parts", "_timestamps")
+    __slots__ = ("_columns", "_count", "_ids", "_origin", "_own_rows", "_parts", "_timestamps")
 
     def __init__(
         self,
@@ -65,13 +65,13 @@ class Batch(Sequence[MetricEvent]):
             events: the events, in recording order. For the library, also rows, which become events on access; it keeps
                 a list, and copies any other sequence.
             ids: the events' ids; by default, their serial numbers count from 0. For the library.
-            origin: what the batch shares with the others of its collector. For the library.
+            origin: the data that the batch shares with others of its collector. For the library.
             columns: the events by class and column, if they have been read. For the library.
             timestamps: their timestamps, if these have been read. For the library.
             parts: the batches, with start and stop, whose slices these events are, one after the other; their rows and
                 ids are copied on access. For the library.
         """
-        self._copied: list[Row] | None = None if parts else events if isinstance(events, list) else list(events)
+        self._own_rows: list[Row] | None = None if parts else events if isinstance(events, list) else list(events)
         self._count: int = sum([stop - start for _, start, stop in parts]) if parts else len(events)
         self._origin: Origin = Origin() if origin is None else origin
         self._ids: EventIds | None = ids
@@ -81,17 +81,17 @@ class Batch(Sequence[MetricEvent]):
 
     @staticmethod
     def of(events: Sequence[MetricEvent]) -> Batch:
-        """Return events as a batch: themselves, if they are one."""
+        """Return events as a batch; a batch is returned unchanged."""
         return events if isinstance(events, Batch) else Batch([*events])
 
     @property
     def ids(self) -> EventIds:
         """The permanent id of each event, ``run_id:serial``: the same in each attempt and for every sink."""
         if self._ids is None:
-            self._ids = self._ids_in_order()
+            self._ids = self._make_ids()
         return self._ids
 
-    def _ids_in_order(self) -> EventIds:
+    def _make_ids(self) -> EventIds:
         run_id = self._origin.run_id
         if not self._parts:
             return EventIds(run_id, range(self._count))
@@ -101,9 +101,9 @@ class Batch(Sequence[MetricEvent]):
 
     @property
     def _rows(self) -> list[Row]:
-        if self._copied is None:
-            self._copied = [*chain.from_iterable([batch._rows[start:stop] for batch, start, stop in self._parts])]
-        return self._copied
+        if self._own_rows is None:
+            self._own_rows = [*chain.from_iterable([batch._rows[start:stop] for batch, start, stop in self._parts])]
+        return self._own_rows
 
     def columns(self) -> Sequence[Columns]:
         """Return the events by class and column, validated and reduced to plain values; see :class:`Columns`.
@@ -128,14 +128,14 @@ class Batch(Sequence[MetricEvent]):
             ValueError: an event is invalid; see :meth:`columns`.
         """
         if self._timestamps is None:
-            self._timestamps = self._timestamps_in_order()
+            self._timestamps = self._make_timestamps()
         return self._timestamps
 
-    def _timestamps_in_order(self) -> Sequence[int]:
+    def _make_timestamps(self) -> Sequence[int]:
         if self._parts:
             return concatenated([batch.timestamps[start:stop] for batch, start, stop in self._parts])
         found = self.columns()
-        return found[0].timestamps if len(found) == 1 else _in_order(found, self._count)
+        return found[0].timestamps if len(found) == 1 else _merged_timestamps(found, self._count)
 
     def __len__(self) -> int:
         """Return the number of events."""
@@ -162,7 +162,7 @@ class Batch(Sequence[MetricEvent]):
         return cast("MetricEvent", row)
 
     def _parts_between(self, start: int, stop: int) -> Sequence[tuple[Batch, int, int]]:
-        """Return the slices of batches whose columns, one after the other, are those of a slice; none if not read."""
+        """Return the parts of batches that together make up a slice and its columns; none if they weren't read."""
         if self._columns is not None:
             return ((self, start, stop),) if start < stop else ()
         parts: list[tuple[Batch, int, int]] = []
@@ -198,7 +198,7 @@ class Batch(Sequence[MetricEvent]):
         return dict(sorted(counts.items()))
 
 
-def _in_order(found: Sequence[Columns], size: int) -> list[int]:
+def _merged_timestamps(found: Sequence[Columns], size: int) -> list[int]:
     """Return the timestamps of all classes in recording order."""
     timestamps = [0] * size
     for columns in found:
@@ -237,5 +237,5 @@ def rows_of(batch: Batch) -> list[Row]:
 
 
 def origin_of(batch: Batch) -> Origin:
-    """Return what a batch shares with the others of its collector. For the library."""
+    """Return the data that a batch shares with others of its collector. For the library."""
     return batch._origin  # pyright: ignore[reportPrivateUsage]

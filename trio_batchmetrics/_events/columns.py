@@ -1,7 +1,7 @@
 """Columns: the events of one class in a batch, one sequence per label and per measured field.
 
-A batch is transposed once, in the flush task, as it is validated. All sinks read the same columns. A slice of a batch
-slices its columns; a payload that spans several batches joins theirs.
+The flush task transposes a batch once, when it validates the batch. All sinks read the same columns. A slice of a batch
+slices its columns. A payload that spans several batches joins their columns.
 """
 
 from __future__ import annotations
@@ -20,16 +20,16 @@ from .schema import Schema
 __all__ = ["Columns", "EventIds", "Extra", "concatenated", "join_columns", "pick"]
 
 Extra = tuple[Mapping[str, Any], Any]
-"""Labels that a recorder has added to an event, and its exemplar (None: there is none)."""
+"""Labels that a recorder has added to an event, and its exemplar (or None)."""
 
-_NONE_GIVEN: Mapping[int, str] = {}
+_NO_GIVEN_IDS: Mapping[int, str] = {}
 
 
 @tolerant_repr
 class EventIds(Sequence[str]):
     """The permanent ids of some events, ``run_id:serial``. They are built on access.
 
-    An id is the same wherever and however often its event is sent, so back-ends base their idempotency on it.
+    An event's id is the same for every sink and in each attempt, so back-ends can use it for idempotency.
 
     Example:
         >>> from trio_batchmetrics.abc import EventIds
@@ -37,9 +37,9 @@ class EventIds(Sequence[str]):
         ['5f1c:7', '5f1c:8']
     """
 
-    __slots__ = ("_of", "_positions", "_serials", "given", "run_id")
+    __slots__ = ("_all_serials", "_positions", "_serials", "given", "run_id")
 
-    def __init__(self, run_id: str, serials: Sequence[int], given: Mapping[int, str] = _NONE_GIVEN) -> None:
+    def __init__(self, run_id: str, serials: Sequence[int], given: Mapping[int, str] = _NO_GIVEN_IDS) -> None:
         """Create the ids of some events.
 
         Args:
@@ -52,14 +52,14 @@ class EventIds(Sequence[str]):
         self.given: Mapping[int, str] = given
         """By serial number, the ids of events that came with an id of their own, such as a relay's; usually empty."""
         self._serials: Sequence[int] | None = serials
-        self._of: Sequence[int] = ()
+        self._all_serials: Sequence[int] = ()
         self._positions: Sequence[int] = ()
 
     @property
     def serials(self) -> Sequence[int]:
-        """The events' serial numbers: unique within the run, rising in recording order."""
+        """The events' serial numbers: unique within the run, increasing in recording order."""
         if self._serials is None:
-            self._serials = pick(self._of, self._positions)
+            self._serials = pick(self._all_serials, self._positions)
         return self._serials
 
     def __len__(self) -> int:
@@ -78,9 +78,9 @@ class EventIds(Sequence[str]):
         return self.given.get(serial) or f"{self.run_id}:{serial}"
 
     def at(self, positions: Sequence[int]) -> EventIds:
-        """Return the ids at some positions; they are picked when they are first needed."""
+        """Return the ids at some positions. They are picked on first access."""
         found = EventIds(self.run_id, (), self.given)
-        found._serials, found._of, found._positions = None, self.serials, positions
+        found._serials, found._all_serials, found._positions = None, self.serials, positions
         return found
 
     def __repr__(self) -> str:
@@ -93,8 +93,8 @@ class EventIds(Sequence[str]):
 class Columns:
     """The events of one class in a batch, by column: validated, and reduced to plain values. Don't change them.
 
-    Two labels of one column are equal only if their texts are. A label is a ``str``, an ``int`` or None (left out); a
-    ``bool`` if the field is declared as one; anything else is text, except that a ``bool``, ``float`` or ``int`` that
+    Two labels in one column are equal only if their texts are. A label is a ``str``, an ``int``, None (left out), or a
+    ``bool`` if the field is declared as one. Anything else is text, except that a ``bool``, ``float`` or ``int`` that
     would equal another value with a different text is a :class:`~trio_batchmetrics.abc.LabelValue`. ``labels_of`` and
     ``json_lines`` convert all of them to text, as ``str`` does except for bools.
 
@@ -111,7 +111,7 @@ class Columns:
     schema: Schema
     """The declaration of the class; ``schema.event_class`` is the class."""
     positions: Sequence[int]
-    """The position of each event in the batch, rising."""
+    """The position of each event in the batch, increasing."""
     ids: EventIds
     """The permanent id of each event."""
     timestamps: Sequence[int]
@@ -120,8 +120,8 @@ class Columns:
     """One column for each of ``schema.labels``. For named events (``schema.named``), two columns: the names of the
     instruments, and the labels, each as a tuple of pairs of name and value. Static labels aren't included."""
     values: tuple[Sequence[Any], ...]
-    """One column of floats for each measured field (``schema.measured``). The fields of a ``HistogramPoint`` are as
-    they are."""
+    """One column of floats for each measured field (``schema.measured``). The fields of a ``HistogramPoint`` are
+    unchanged."""
     extra: Sequence[Extra | None] | None = None
     """Labels and exemplars beyond the event's own fields; None if no event has any."""
 
@@ -135,11 +135,11 @@ class Columns:
 
     @property
     def label_sets(self) -> Sequence[tuple[Any, ...]]:
-        """For each event, a hashable key of its labels (for named events, of name and labels).
+        """A hashable key of each event's labels (for named events, of name and labels).
 
-        Within a class, keys are equal only if the texts of all labels are. Sinks look up what they keep for a series by
-        key: ``map(kept.__getitem__, columns.label_sets)``, with one mapping per class. The keys are built on each
-        iteration, which is cheaper than keeping them. :meth:`Schema.label_pairs` turns one into names and values.
+        Within a class, keys are equal only if the texts of all labels are. Sinks look up the data of a series by key:
+        ``map(kept.__getitem__, columns.label_sets)``, with one mapping per class. The keys are built on each iteration,
+        which is cheaper than keeping them. :meth:`Schema.label_pairs` turns a key into names and values.
         """
         return LabelSets(self)
 
@@ -164,12 +164,12 @@ class Columns:
 
 
 class LabelSets(Sequence[tuple[Any, ...]]):
-    """The keys of the labels of some columns."""
+    """The label keys of some columns."""
 
     __slots__ = ("_columns",)
 
     def __init__(self, columns: Columns) -> None:
-        """Create the keys of some columns."""
+        """Create the label keys of these columns."""
         self._columns = columns
 
     def __len__(self) -> int:
@@ -210,25 +210,25 @@ def join_columns(parts: Iterable[tuple[int, Sequence[Columns]]], ids: EventIds) 
     for start, batch in parts:
         for columns in batch:
             by_class.setdefault(id(columns.schema), []).append((start, columns))
-    return [_join_same(same, ids) for same in by_class.values()]
+    return [_join_class(same, ids) for same in by_class.values()]
 
 
-def _join_same(parts: list[tuple[int, Columns]], ids: EventIds) -> Columns:
+def _join_class(parts: list[tuple[int, Columns]], ids: EventIds) -> Columns:
     if len(parts) == 1 and parts[0][0] == 0:
         return parts[0][1]
-    every = [columns for _, columns in parts]
-    first = every[0]
+    columns_of_parts = [columns for _, columns in parts]
+    first = columns_of_parts[0]
     extra = None
-    if any(each.extra is not None for each in every):
-        extra = _chained([each.extra if each.extra is not None else [None] * len(each) for each in every])
+    if any(each.extra is not None for each in columns_of_parts):
+        extra = _chained([each.extra if each.extra is not None else [None] * len(each) for each in columns_of_parts])
     positions = concatenated([_shifted(columns.positions, start) for start, columns in parts])
     return Columns(
         first.schema,
         positions,
         ids if len(positions) == len(ids) else ids.at(positions),
-        _chained([each.timestamps for each in every]),
-        tuple([_chained([each.labels[at] for each in every]) for at in range(len(first.labels))]),
-        tuple([_chained([each.values[at] for each in every]) for at in range(len(first.values))]),
+        _chained([each.timestamps for each in columns_of_parts]),
+        tuple([_chained([each.labels[at] for each in columns_of_parts]) for at in range(len(first.labels))]),
+        tuple([_chained([each.values[at] for each in columns_of_parts]) for at in range(len(first.values))]),
         extra,
     )
 
@@ -238,7 +238,7 @@ def _chained(sequences: Sequence[Sequence[Any]]) -> Sequence[Any]:
 
 
 def concatenated(sequences: Sequence[Sequence[Any]]) -> Sequence[Any]:
-    """Return the values of several sequences as one; adjoining ranges become one range."""
+    """Return the values of several sequences as one sequence; adjacent ranges become one range."""
     if len(sequences) == 1:
         return sequences[0]
     if all(type(each) is range for each in sequences):

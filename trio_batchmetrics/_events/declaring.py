@@ -156,7 +156,7 @@ def metric_event(cls: Any = None, /, *, counts: str | None = None) -> Any:
             made = tolerant_repr(made)
         except attrs.exceptions.UnannotatedAttributeError as exc:
             raise DeclarationError(f"{cls.__name__}: {exc}") from None
-        made.__metric_schema__, made.__metric_unchanging__ = _read(made, counts), None
+        made.__metric_schema__, made.__metric_unchanging__ = _read_declaration(made, counts), None
         finished: type = made
         return finished
 
@@ -183,7 +183,7 @@ def _with_base(cls: type) -> type:
     return made
 
 
-def _read(cls: type, counts: str | None) -> Schema:
+def _read_declaration(cls: type, counts: str | None) -> Schema:
     """Read a class's declaration.
 
     Raises:
@@ -208,8 +208,8 @@ def _read(cls: type, counts: str | None) -> Schema:
     if named and (labels or counts is not None or any(item.name for item in measures)):
         raise DeclarationError(f"{cls.__name__}: an event that names its instrument cannot declare labels or measures")
     if counts is not None:
-        measures.append(Measure(None, Kind.COUNTER, _legal(cls, "counts", counts), "{event}"))
-    _no_clash(cls, labels, measures)
+        measures.append(Measure(None, Kind.COUNTER, _checked_name(cls, "counts", counts), "{event}"))
+    _check_conflicts(cls, labels, measures)
     return Schema(tuple(field.name for field in own), tuple(labels), tuple(measures), named, event_class=cls)
 
 
@@ -242,17 +242,17 @@ def _measure(cls: type, field: str, spec: dict[str, Any]) -> Measure:
             bounds = checked_bounds("bounds", bounds)
         except ConfigError as exc:
             raise DeclarationError(f"{where}: {exc}") from None
-    return Measure(field, kind, _legal(cls, field, spec["name"]), unit, text(spec["description"]) or "", bounds)
+    return Measure(field, kind, _checked_name(cls, field, spec["name"]), unit, text(spec["description"]) or "", bounds)
 
 
-def _legal(cls: type, field: str | Literal["counts"], name: object) -> str:
+def _checked_name(cls: type, field: str | Literal["counts"], name: object) -> str:
     if not isinstance(name, str) or _NAME.fullmatch(name) is None:
         rule = "a letter, then at most 254 of letters, digits, '_', '.', '-', '/'"
         raise DeclarationError(f"{cls.__name__}.{field}: an instrument's name must be {rule} (got {name!r})")
     return name
 
 
-def _no_clash(cls: type, labels: list[LabelField], measures: list[Measure]) -> None:
+def _check_conflicts(cls: type, labels: list[LabelField], measures: list[Measure]) -> None:
     taken: dict[str, str] = {}
     for one in labels:
         if one.name in taken:

@@ -3,14 +3,14 @@
 How this works
 ==============
 
-A document is ``"@timestamp"``, then a *head* from ``"kind"`` up to where the fields begin, then the measured values::
+A document is ``"@timestamp"``, a *prefix* from ``"kind"`` up to the fields, and the measured values::
 
     "kind":"HttpRequest","labels":{"http.route":"/api/data",…},"fields":{"duration":   0.15
     "kind":"HealthCheck","labels":{"backend":"db"},"fields":{                          "healthy":1.0,"duration":0.05
 
-The head depends only on the class and the labels, so it is kept, by label set. If an event has one field, its name is
-part of the head. Timestamps are written per second. So an event costs a look-up, and otherwise steps in C. All sinks of
-a collector share what is kept, which is bounded by its size.
+The prefix depends only on the class and the labels, so it is cached by label set. If an event has one field, the
+field's name is part of the prefix. Timestamps are written per second. So an event costs one look-up, and the other
+steps run in C. All sinks of a collector share the cache, whose size is bounded.
 """
 
 from __future__ import annotations
@@ -31,14 +31,14 @@ from .values import text
 
 __all__ = ["JSONWriter", "by_second", "json_lines", "json_writer", "nanosecond_texts"]
 
-_KEPT_MAX_BYTES = 8_000_000
-"""The most that texts may take before all are forgotten: 25 000 usual label sets."""
+_CACHE_MAX_BYTES = 8_000_000
+"""The size above which the cache is cleared: 25 000 usual label sets."""
 
-_KEPT_MAX_TEXT = 4_000
-"""The longest text that is kept, in characters. A longer one is written again for each event."""
+_CACHED_TEXT_MAX_CHARS = 4_000
+"""Maximum length of a cached text. A longer one is built again for each event."""
 
 _OVERHEAD = 300
-"""The bytes that a text takes beyond its characters and those of its labels: the key, and the place in the dict."""
+"""The bytes per cached text in addition to its characters and those of its labels: the key, and the dict's entry."""
 
 _NS = 1_000_000_000
 
@@ -55,7 +55,7 @@ class JSONWriter:
     """
 
     def __init__(self, static: Mapping[str, str], limits: Limits | None = None) -> None:
-        """Create a writer that keeps no texts yet.
+        """Create a writer with an empty cache.
 
         Args:
             static: labels of every event; an event's own label wins.
@@ -63,13 +63,13 @@ class JSONWriter:
         """
         self._static = static
         self._limits = limits or Limits()
-        self._kept_bytes = 0
-        self._heads: dict[Schema, _Kept] = {}
-        self._labels: dict[Schema, _Kept] = {}
+        self._cached_bytes = 0
+        self._prefixes: dict[Schema, _TextCache] = {}
+        self._labels: dict[Schema, _TextCache] = {}
 
     def __len__(self) -> int:
-        """Return roughly how many bytes the kept texts and their keys take."""
-        return self._kept_bytes
+        """Return the approximate size of the cache in bytes, keys included."""
+        return self._cached_bytes
 
     def lines(self, batch: Batch) -> bytes:
         """Return the JSON form of each event as one line, in UTF-8: see :func:`json_lines`.
@@ -91,7 +91,7 @@ class JSONWriter:
         return ("".join(written)[len(_LINE_END) :] + _LINE_END).encode() if written else b""
 
     def bodies(self, batch: Batch, numbers: Numbers = float_texts) -> list[str]:
-        """Return the JSON form of each event from ``"kind"`` on, without the two braces at its end.
+        """Return the JSON form of each event from ``"kind"`` on, without the final two braces.
 
         Args:
             batch: the events.
@@ -115,7 +115,7 @@ class JSONWriter:
         Raises:
             ValueError: labels exceed a limit.
         """
-        return self._look_up(self._labels, _labels, columns)
+        return self._cached_texts(self._labels, _labels, columns)
 
     def fields(self, columns: Columns, numbers: Numbers = float_texts) -> list[str]:
         """Return the measured fields of each event as a JSON object, without its braces.
@@ -132,21 +132,21 @@ class JSONWriter:
         return [*map(form.__mod__, zip(*map(numbers, columns.values), strict=True))]
 
     def _bodies(self, columns: Columns, numbers: Numbers) -> list[str]:
-        heads = self._look_up(self._heads, _head, columns)
-        if len(columns.values) == 1:  # its name is in the head
-            return [*map(add, heads, numbers(columns.values[0]))]
-        return [*map(add, heads, self.fields(columns, numbers))] if columns.values else heads
+        prefixes = self._cached_texts(self._prefixes, _prefix, columns)
+        if len(columns.values) == 1:  # its name is in the prefix
+            return [*map(add, prefixes, numbers(columns.values[0]))]
+        return [*map(add, prefixes, self.fields(columns, numbers))] if columns.values else prefixes
 
-    def _look_up(self, kept: dict[Schema, _Kept], write: _Write, columns: Columns) -> list[str]:
-        texts = kept.get(columns.schema)
+    def _cached_texts(self, caches: dict[Schema, _TextCache], write: _Write, columns: Columns) -> list[str]:
+        texts = caches.get(columns.schema)
         if texts is None:
-            texts = kept[columns.schema] = _Kept(self, write, columns.schema)
-            self._kept_bytes += _OVERHEAD
+            texts = caches[columns.schema] = _TextCache(self, write, columns.schema)
+            self._cached_bytes += _OVERHEAD
         found = [*map(texts.__getitem__, columns.label_sets)]
-        if self._kept_bytes > _KEPT_MAX_BYTES:
-            self._heads.clear()
+        if self._cached_bytes > _CACHE_MAX_BYTES:
+            self._prefixes.clear()
             self._labels.clear()
-            self._kept_bytes = 0
+            self._cached_bytes = 0
         return found
 
     def texts_of(self, schema: Schema, key: tuple[Any, ...]) -> dict[str, str]:
@@ -164,15 +164,15 @@ class JSONWriter:
         return labels
 
     def keep(self, written: str) -> bool:
-        """Return whether to keep a text; count it if so. For the library's own use."""
-        if len(written) > _KEPT_MAX_TEXT:
+        """Return whether to cache a text; if so, count its size. For the library's own use."""
+        if len(written) > _CACHED_TEXT_MAX_CHARS:
             return False
-        self._kept_bytes += 2 * (len(written) if written.isascii() else 4 * len(written)) + _OVERHEAD
+        self._cached_bytes += 2 * (len(written) if written.isascii() else 4 * len(written)) + _OVERHEAD
         return True
 
 
-class _Kept(dict[tuple[Any, ...], str]):
-    """The texts of one class, by label set; a missing one is written."""
+class _TextCache(dict[tuple[Any, ...], str]):
+    """The texts of one class by label set. A missing text is built on first access."""
 
     __slots__ = ("_schema", "_write", "_writer")
 
@@ -196,14 +196,14 @@ def _labels(writer: JSONWriter, schema: Schema, key: tuple[Any, ...]) -> str:
     return compact_json(writer.texts_of(schema, key))
 
 
-def _head(writer: JSONWriter, schema: Schema, key: tuple[Any, ...]) -> str:
+def _prefix(writer: JSONWriter, schema: Schema, key: tuple[Any, ...]) -> str:
     form: dict[str, Any] = {"kind": schema.event_class.__name__}
     if schema.named:
         form["name"] = text(key[0])
     form["labels"] = writer.texts_of(schema, key)
     measured = [measure.field for measure in schema.measured]
-    only = f"{compact_json(measured[0])}:" if len(measured) == 1 else ""
-    return f'{compact_json(form)[1:-1]},"fields":{{{only}'
+    only_field = f"{compact_json(measured[0])}:" if len(measured) == 1 else ""
+    return f'{compact_json(form)[1:-1]},"fields":{{{only_field}'
 
 
 def _point(count: int, total: float, bounds: Sequence[float], counts: Sequence[int]) -> str:
@@ -220,7 +220,7 @@ def json_writer(origin: Origin, limits: Limits | None = None) -> JSONWriter:
     """Return the writer that all sinks of a collector share.
 
     Args:
-        origin: what the collector's batches share.
+        origin: the data that the collector's batches share.
         limits: the largest labels that are accepted; None: any.
     """
     writer: JSONWriter | None = origin.writers.get(limits)
@@ -232,7 +232,7 @@ def json_writer(origin: Origin, limits: Limits | None = None) -> JSONWriter:
 def json_lines(batch: Batch, limits: Limits | None = None) -> bytes:
     r"""Return the JSON form of a batch's events, one line per event, in UTF-8.
 
-    Each line is what :func:`json_line` returns, static labels included, in less than a tenth of the time.
+    Each line equals the result of :func:`json_line` with static labels, in less than a tenth of the time.
 
     Args:
         batch: the events.
@@ -253,23 +253,23 @@ def json_lines(batch: Batch, limits: Limits | None = None) -> bytes:
 
 @lru_cache(maxsize=256)
 def _line_start(second: int) -> str:
-    """Return the text from the end of the line before up to the nanoseconds, for the lines within a second."""
+    """Return the text from the end of the previous line to the nanoseconds, for the lines within a second."""
     return f'{_LINE_END}{{"@timestamp":"{rfc3339(second * _NS)[:-10]}'
 
 
 def nanosecond_texts(timestamps: Sequence[int], second: int) -> list[str]:
-    """Return the nine digits after the point of timestamps within a second.
+    """Return the nine decimal digits of timestamps within a second.
 
     Args:
         timestamps: nanoseconds since 1970.
-        second: the second that all of them are in.
+        second: the second that contains all of them.
     """
     start = second * _NS
     return padded_texts([timestamp - start for timestamp in timestamps], 9)
 
 
 def by_second(timestamps: Sequence[int]) -> Iterator[tuple[int, slice]]:
-    """Yield each run of timestamps within one second: the second since 1970, and where the run is.
+    """Yield each run of timestamps within one second, as the second since 1970 and a slice.
 
     Args:
         timestamps: nanoseconds since 1970, in any order.
@@ -277,7 +277,7 @@ def by_second(timestamps: Sequence[int]) -> Iterator[tuple[int, slice]]:
     if not timestamps:
         return
     second = min(timestamps) // _NS
-    if second == max(timestamps) // _NS:  # nearly always, where there are many
+    if second == max(timestamps) // _NS:  # nearly always, if there are many
         yield second, slice(0, len(timestamps))
         return
     start = 0

@@ -1,6 +1,6 @@
-"""Examines one row by itself: exactly what makes its event invalid, and the plain row if it is valid.
+"""Examines one row by itself: finds the fault that makes its event invalid, or makes the row plain.
 
-:mod:`.validation` checks whole columns. It examines rows one by one only where a column isn't valid as it stands.
+:mod:`.validation` checks whole columns. Rows are examined one by one only if a column isn't valid as it is.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from typing import Any, cast
 
 from .._reprs import type_name
 from .invalid import InvalidError
-from .measured import NO_NUMBER, fault_of, number
+from .measured import NOT_A_NUMBER, fault_of, number
 from .reading import declared_bools, plain_labels, reader_of
 from .rows import Row, UnusualRow, class_of
 from .schema import Kind, Measure, MetricEvent, Schema
@@ -23,15 +23,15 @@ __all__ = ["examined", "is_count", "plain_row", "unreadable"]
 _PLAIN = frozenset({str, float, bool, type(None)})
 
 _NO_NUMBERS: Mapping[Any, type[MetricEvent]] = {}
-"""Rows that are examined have their class, not a number in its place."""
+"""Examined rows contain their class, not its number."""
 
 
 def examined(row: Row) -> Row | InvalidError:
-    """Return the row with plain numbers, its durations in seconds; or the fault that makes the event invalid.
+    """Return the row with plain numbers and durations in seconds, or the fault that makes the event invalid.
 
-    An event is invalid if a measured value isn't a number (see :func:`number`), isn't finite, or is too large for a
-    float; if it is below 0 for a counter or a duration; if the name is empty or not a str; if the labels are not a
-    mapping or have no text; if the timestamp isn't an int. An object of another class is invalid, too.
+    An event is invalid if a measured value isn't a number (see :func:`number`), isn't finite, is too large for a float,
+    or is below 0 for a counter or a duration; if the name is empty or isn't a str; if the labels aren't a mapping or
+    have no text; or if the timestamp isn't an int. An object of another class is invalid too.
     """
     try:
         return _examined(row)
@@ -42,18 +42,18 @@ def examined(row: Row) -> Row | InvalidError:
 
 
 def unreadable(row: Row, error: Exception) -> InvalidError:
-    """Return the fault of an event that raised an exception when it was read."""
-    return InvalidError(_kind_of(row), "", "must be an event that can be read", Unreadable(row, error))
+    """Return the fault of an event that raised an exception while it was read."""
+    return InvalidError(_class_name(row), "", "must be an event that can be read", Unreadable(row, error))
 
 
-def _kind_of(row: Row) -> str:
+def _class_name(row: Row) -> str:
     return row[0].__name__ if type(row) is tuple else type_name(row)
 
 
 def _examined(row: Row) -> Row:
     if type(row) is UnusualRow:
         row = row.row
-    kind, schema = _kind_of(row), getattr(class_of(row, _NO_NUMBERS), "__metric_schema__", None)
+    kind, schema = _class_name(row), getattr(class_of(row, _NO_NUMBERS), "__metric_schema__", None)
     if type(row) is tuple:
         timestamp: object = row[1]
         values = list(row[2:])
@@ -74,7 +74,7 @@ def _examine(kind: str, schema: Schema, values: list[Any]) -> None:
     """Check a row's values, and make its numbers plain in place.
 
     Raises:
-        InvalidError: one is invalid.
+        InvalidError: a value is invalid.
     """
     if schema.named:
         name = values[0]
@@ -96,12 +96,12 @@ def _examine(kind: str, schema: Schema, values: list[Any]) -> None:
 
 
 def _measured(kind: str, field: str, value: object, measure: Measure, instrument: str) -> float:
-    good = number(value, measure)
-    if good is None:
+    checked = number(value, measure)
+    if checked is None:
         raise fault_of(kind, field, value, measure, instrument) or InvalidError(
-            kind, field, NO_NUMBER, value, instrument
+            kind, field, NOT_A_NUMBER, value, instrument
         )
-    return good
+    return checked
 
 
 def _examine_text(kind: str, field: str, value: object) -> None:
@@ -110,8 +110,8 @@ def _examine_text(kind: str, field: str, value: object) -> None:
     try:
         text(value)
     except Exception as exc:  # noqa: BLE001 - a value may run any code; the event is counted as invalid
-        given = value if type(value) is Unreadable else Unreadable(value, exc)
-        raise InvalidError(kind, field, "must have text", given) from None
+        original = value if type(value) is Unreadable else Unreadable(value, exc)
+        raise InvalidError(kind, field, "must have text", original) from None
 
 
 def _examine_labels(kind: str, labels: object) -> None:
@@ -129,7 +129,7 @@ def plain_row(row: Row) -> tuple[Any, ...]:
     """Return the row of an examined event with plain labels and float values.
 
     Raises:
-        Exception: of any kind, if the application's own objects now behave differently than when they were examined.
+        Exception: of any kind, if the application's own objects behave differently than when they were examined.
     """
     event_class = class_of(row, _NO_NUMBERS)
     reader = reader_of(event_class)
@@ -153,15 +153,15 @@ def plain_row(row: Row) -> tuple[Any, ...]:
         values["count"] = int(values["count"])
     else:
         for measure in schema.measured:
-            good = number(values[measure.field or ""], measure)
-            if good is None:
+            checked = number(values[measure.field or ""], measure)
+            if checked is None:
                 raise ValueError(f"{measure.field} must be a finite number (got {values[measure.field or '']!r})")
-            values[measure.field or ""] = float(good)
+            values[measure.field or ""] = float(checked)
     return (event_class, timestamp, *values.values())
 
 
 def is_count(value: object) -> bool:
-    """Tell whether a value is a whole number of things that a float can hold."""
+    """Return whether a value is an int >= 0 that fits into a float."""
     return isinstance(value, int) and not isinstance(value, bool) and float(value) >= 0
 
 
@@ -169,18 +169,18 @@ def _examine_point(kind: str, name: str, count: object, total: object, bounds: A
     if not is_count(count):
         raise InvalidError(kind, "count", "must be an int >= 0", count, name)
     _measured(kind, "sum", total, Measure(None, Kind.HISTOGRAM, ""), name)
-    if not issubclass(type(bounds), tuple) or not _rise(bounds):
+    if not issubclass(type(bounds), tuple) or not _increase(bounds):
         raise InvalidError(kind, "bounds", "must be a tuple of finite numbers, strictly increasing", bounds, name)
-    if not issubclass(type(counts), tuple) or not _fill(counts, len(bounds) + 1, count):
+    if not issubclass(type(counts), tuple) or not _match_count(counts, len(bounds) + 1, count):
         rule = "must be a tuple of ints >= 0, one more than bounds, that sum to count"
         raise InvalidError(kind, "counts", rule, counts, name)
 
 
-def _rise(bounds: tuple[Any, ...]) -> bool:
+def _increase(bounds: tuple[Any, ...]) -> bool:
     if not all(isinstance(bound, float | int) and math.isfinite(bound) for bound in bounds):
         return False
     return all(low < high for low, high in pairwise(bounds))
 
 
-def _fill(counts: tuple[Any, ...], buckets: int, count: object) -> bool:
-    return len(counts) == buckets and all(is_count(one) for one in counts) and sum(counts) == count
+def _match_count(counts: tuple[Any, ...], buckets: int, count: object) -> bool:
+    return len(counts) == buckets and all(is_count(each) for each in counts) and sum(counts) == count

@@ -23,11 +23,11 @@ _LOG_INTERVAL = 60.0
 _MAX_LINES = 1000
 """Maximum number of lines waiting to be logged; the flush task logs them at least once for every 500 events."""
 
-_MAX_KINDS = 1000
+_MAX_REMEMBERED = 1000
 """Maximum number of combinations of class, field and rule that are remembered. Beyond that, all are forgotten and may
 be logged again."""
 
-_START = 40
+_EXCERPT = 40
 """Maximum number of a value's characters that are shown."""
 
 _logger = logging.getLogger("trio_batchmetrics")
@@ -63,7 +63,7 @@ class InvalidError(Exception):
     def __str__(self) -> str:
         """Name the class, the field, the instrument, the rule, the value's type and its start. Never raises."""
         where = _one_line(f"{self.kind}.{self.field}" if self.field else self.kind)
-        which = f" of {_one_line(repr(self.instrument[:_START]))}" if self.instrument else ""
+        which = f" of {_one_line(repr(self.instrument[:_EXCERPT]))}" if self.instrument else ""
         return f"{where}{which} {self.rule} (got {_described(self.value)})"
 
 
@@ -80,7 +80,7 @@ def _described(value: Any) -> str:
     if value is None:
         return name
     try:
-        start = _one_line(_shown.repr(value[:_START] if type(value) in (str, bytes, bytearray) else value))[:_START]
+        start = _one_line(_shown.repr(value[:_EXCERPT] if type(value) in (str, bytes, bytearray) else value))[:_EXCERPT]
     except Exception:  # noqa: BLE001 - a repr may run any code; the type has to suffice. The event counts as invalid
         return name
     return f"{name}: {start}"
@@ -102,7 +102,7 @@ class InvalidEvents:
         self._clock = clock
         self._lines: deque[tuple[int, str]] = deque(maxlen=_MAX_LINES)
         self._logged: dict[tuple[str, str, str], float] = {}
-        self._every = _logger.isEnabledFor(logging.DEBUG)
+        self._logs_all = _logger.isEnabledFor(logging.DEBUG)
 
     def __len__(self) -> int:
         """Return how many classes, fields and rules are remembered."""
@@ -116,18 +116,18 @@ class InvalidEvents:
         now, key = self._clock(), (fault.kind, fault.field, fault.rule)
         last = self._logged.get(key)
         if last is None or now - last >= _LOG_INTERVAL:
-            if len(self._logged) >= _MAX_KINDS:
+            if len(self._logged) >= _MAX_REMEMBERED:
                 self._logged = {}
             self._logged[key] = now
             self._lines.append((logging.WARNING, str(fault)))
-        elif self._every:
+        elif self._logs_all:
             self._lines.append((logging.DEBUG, str(fault)))
 
     def log(self) -> None:
         """Log the recorded faults. Called in a task of the library, since a logging handler may run any code."""
         for _ in range(len(self._lines)):  # if a handler records something invalid, the next call logs it
             _log(*self._lines.popleft())
-        self._every = _logger.isEnabledFor(logging.DEBUG)
+        self._logs_all = _logger.isEnabledFor(logging.DEBUG)
 
 
 def _log(level: int, line: str) -> None:

@@ -15,7 +15,7 @@ LIMITS = "limits"
 """The reason for which the event is rejected."""
 
 
-def _size(_: object, field: attrs.Attribute[int | None], value: object) -> None:
+def _check_size(_: object, field: attrs.Attribute[int | None], value: object) -> None:
     if value is not None and (isinstance(value, bool) or not isinstance(value, int) or value < 1):
         raise ConfigError(f"{field.name} must be an int >= 1 or None (got {value!r})")
 
@@ -31,11 +31,11 @@ class Limits:
         "label 'user' has a value of 6000 bytes (at most 4096)"
     """
 
-    label_value_bytes: int | None = attrs.field(default=None, validator=_size)
+    label_value_bytes: int | None = attrs.field(default=None, validator=_check_size)
     """Maximum length of a label's value, in bytes of UTF-8; None: no limit."""
-    label_name_bytes: int | None = attrs.field(default=None, validator=_size)
+    label_name_bytes: int | None = attrs.field(default=None, validator=_check_size)
     """Maximum length of a label's name, in bytes of UTF-8; None: no limit."""
-    labels: int | None = attrs.field(default=None, validator=_size)
+    labels: int | None = attrs.field(default=None, validator=_check_size)
     """Maximum number of labels of a series, static ones included; None: no limit."""
 
     @staticmethod
@@ -57,14 +57,14 @@ class Limits:
         """
         if self.label_value_bytes is self.label_name_bytes is self.labels is None:
             return None
-        given = {name: value for name, value in labels.items() if value}
-        if self.labels is not None and len(given) > self.labels:
-            return f"{len(given)} labels (at most {self.labels})"
-        for name, value in given.items():
+        non_empty = {name: value for name, value in labels.items() if value}
+        if self.labels is not None and len(non_empty) > self.labels:
+            return f"{len(non_empty)} labels (at most {self.labels})"
+        for name, value in non_empty.items():
             if self.label_name_bytes is not None and (size := len(name.encode())) > self.label_name_bytes:
-                return f"label {_start(name)} has a name of {size} bytes (at most {self.label_name_bytes})"
+                return f"label {_excerpt(name)} has a name of {size} bytes (at most {self.label_name_bytes})"
             if self.label_value_bytes is not None and (size := len(value.encode())) > self.label_value_bytes:
-                return f"label {_start(name)} has a value of {size} bytes (at most {self.label_value_bytes})"
+                return f"label {_excerpt(name)} has a value of {size} bytes (at most {self.label_value_bytes})"
         return None
 
     def check(self, labels: Mapping[str, str]) -> None:
@@ -77,5 +77,5 @@ class Limits:
             raise ValueError(f"{LIMITS}: {broken}")
 
 
-def _start(name: str) -> str:
+def _excerpt(name: str) -> str:
     return repr(name) if len(name) <= 40 else f"{name[:40]!r}…"

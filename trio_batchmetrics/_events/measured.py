@@ -9,13 +9,13 @@ from typing import Any, cast
 from .invalid import InvalidError
 from .schema import Kind, Measure
 
-__all__ = ["NO_NUMBER", "fault_of", "number"]
+__all__ = ["NOT_A_NUMBER", "fault_of", "number"]
 
-NO_NUMBER = "must be a number"
+NOT_A_NUMBER = "must be a number"
 
 
 def fault_of(kind: str, field: str, value: object, measure: Measure, instrument: str = "") -> InvalidError | None:
-    """Return what makes a measured value invalid; None if it is valid.
+    """Return the fault of a measured value; None if it is valid.
 
     Args:
         kind: the name of the event's class.
@@ -29,7 +29,7 @@ def fault_of(kind: str, field: str, value: object, measure: Measure, instrument:
     except InvalidError as fault:
         return InvalidError(kind, field, fault.rule, value, instrument)
     except Exception:  # noqa: BLE001 - as in number()
-        return InvalidError(kind, field, NO_NUMBER, value, instrument)
+        return InvalidError(kind, field, NOT_A_NUMBER, value, instrument)
     return None
 
 
@@ -53,22 +53,22 @@ def _number(value: Any, measure: Measure) -> float:
         Exception: of any kind: it is invalid because its own code raises.
     """
     if type(value) is float:
-        good: float = value
+        result: float = value
     elif isinstance(value, bool):
         if measure.kind is Kind.GAUGE and measure.field is not None and measure.name:
             return value
-        raise InvalidError("", "", NO_NUMBER, value)
+        raise InvalidError("", "", NOT_A_NUMBER, value)
     elif isinstance(value, timedelta):
         if not measure.seconds:
-            raise InvalidError("", "", NO_NUMBER, value)
-        good = value.total_seconds()
+            raise InvalidError("", "", NOT_A_NUMBER, value)
+        result = value.total_seconds()
     else:
-        good = _converted(value, whole=not measure.seconds)
-    if good - good != 0:
+        result = _converted(value, whole=not measure.seconds)
+    if result - result != 0:
         raise InvalidError("", "", "must be finite", value)
-    if good < 0 and not measure.negative:
+    if result < 0 and not measure.negative:
         raise InvalidError("", "", "must be >= 0", value)
-    return good
+    return result
 
 
 def _converted(value: Any, *, whole: bool) -> float:
@@ -77,7 +77,7 @@ def _converted(value: Any, *, whole: bool) -> float:
     try:
         if issubclass(kind, float) or not hasattr(kind, "__index__"):
             if not hasattr(kind, "__float__"):
-                raise InvalidError("", "", NO_NUMBER, value)
+                raise InvalidError("", "", NOT_A_NUMBER, value)
             return float(value)
         as_int, as_float = int(operator.index(value)), float(value)  # sinks will convert the event's value to a float
     except OverflowError:

@@ -1,4 +1,4 @@
-"""Reads ``HistogramPoint`` by column: a collection creates thousands of them."""
+"""Checks ``HistogramPoint`` events by column, because a collection may create thousands of them."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ _MAX = sys.float_info.max
 
 
 def points_are_plain(columns: Sequence[Sequence[Any]]) -> bool:
-    """Return whether all points are valid as they are, with float sums and bounds.
+    """Return whether all points are valid and need no conversion: sums and bounds are floats.
 
     Args:
-        columns: the counts, the sums, the bounds, and the counts by bucket.
+        columns: the counts, the sums, the bounds, and the bucket counts.
     """
-    return all(map(_adds_up, *columns))
+    return all(map(_is_plain, *columns))
 
 
-def _adds_up(count: Any, total: Any, bounds: Any, counts: Any) -> bool:
+def _is_plain(count: Any, total: Any, bounds: Any, counts: Any) -> bool:
     return (
         type(count) is int
         and count <= _MAX

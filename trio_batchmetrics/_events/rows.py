@@ -1,7 +1,7 @@
-"""Rows: what recorders leave for the flush task, which is cheaper than an event.
+"""Rows: the output of recorders for the flush task, which is cheaper than an event.
 
-A row is a tuple ``(class, timestamp, *fields)``. In place of the class, recorders put its number: a tuple of text and
-numbers alone soon leaves the care of CPython's garbage collector, so rows that wait make no collection slower.
+A row is a tuple ``(class, timestamp, *fields)``. Instead of the class, recorders put its number: CPython's garbage
+collector soon stops tracking a tuple that contains only text and numbers, so waiting rows slow no collection down.
 :class:`ClassNumbers` has the classes.
 """
 
@@ -16,7 +16,7 @@ from .schema import MetricEvent
 __all__ = ["ClassNumbers", "RecordedRow", "Row", "Tail", "UnusualRow", "class_of", "event_of"]
 
 Tail = tuple[Mapping[str, Any] | None, Any, str | None]
-"""``(labels, exemplar, id)``: what a row carries beyond the event. A given id takes the place of the event's own."""
+"""``(labels, exemplar, id)``: the data of a row beyond the event. A given id replaces the event's own."""
 
 
 class UnusualRow:

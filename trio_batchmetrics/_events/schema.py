@@ -1,7 +1,7 @@
-"""What an event class declares: which fields are labels, which are measured, and by which instruments.
+"""The declaration of an event class: its labels, its measured fields, and their instruments.
 
-A declaration (:mod:`.declaring`) is read once, when the class is created, into a :class:`Schema`. Validation, sinks and
-series read the schema, and know no class by name.
+A declaration (:mod:`.declaring`) is read into a :class:`Schema` once, when the class is created. Validation, sinks and
+series read the schema, and depend on no particular class.
 """
 
 from __future__ import annotations
@@ -50,14 +50,14 @@ _NAMED_BOUNDS = {"backend.request.duration": tuple(0.01 * 2**n for n in range(14
 
 
 OVERFLOW = {"otel.metric.overflow": "true"}
-"""Labels of the series that all label sets beyond ``max_series`` share (OpenTelemetry's "cardinality limits")."""
+"""The labels of the series that all label sets beyond ``max_series`` share (OpenTelemetry's "cardinality limits")."""
 
 
 class Kind(enum.Enum):
-    """What an instrument does with the values that it gets."""
+    """How an instrument aggregates its values."""
 
     COUNTER = "counter"
-    """Adds them up; they are never negative."""
+    """Sums them; they are never negative."""
     HISTOGRAM = "histogram"
     """Counts them by bucket."""
     GAUGE = "gauge"
@@ -65,7 +65,7 @@ class Kind(enum.Enum):
 
 
 COUNTER, HISTOGRAM, GAUGE = Kind.COUNTER, Kind.HISTOGRAM, Kind.GAUGE
-"""For frequent use: CPython 3.11 takes 0.2 µs to look up a member of an enum."""
+"""For frequent use: CPython 3.11 takes 0.2 µs to look up an enum member."""
 
 
 @tolerant_repr
@@ -97,10 +97,10 @@ class Measure:
     bounds: tuple[float, ...] | None = None
     """Bucket bounds of a histogram, as declared."""
     any_kind: bool = False
-    """Whether the name was only described so far: it may become an instrument of any kind, and ``kind`` is a guess."""
+    """Whether the name was only described so far; it may become an instrument of any kind, and ``kind`` is a guess."""
 
     def of_kind(self, kind: Kind) -> Measure | None:
-        """Return this for an instrument of that kind; None if it is of another."""
+        """Return the measure for an instrument of this kind; None if the instrument has another kind."""
         if self.any_kind:
             bounds = self.bounds if kind is Kind.HISTOGRAM else None
             return attrs.evolve(self, kind=kind, bounds=bounds, any_kind=False)
@@ -108,7 +108,7 @@ class Measure:
 
     @property
     def seconds(self) -> bool:
-        """Whether the values are durations: they are never negative, and may be given as ``timedelta``."""
+        """Whether the values are durations, which are never negative and may be given as ``timedelta``."""
         return self.unit == "s"
 
     @property
@@ -118,7 +118,7 @@ class Measure:
 
     @property
     def default_bounds(self) -> tuple[float, ...]:
-        """The declared bounds, else those that suit the unit."""
+        """The declared bounds, or else those that suit the unit."""
         return self.bounds or _NAMED_BOUNDS.get(self.name) or (SECONDS_BOUNDS if self.seconds else DEFAULT_BOUNDS)
 
 
@@ -134,21 +134,21 @@ class Schema:
     measures: tuple[Measure, ...]
     """The instruments: one per measured field, and the count of events if declared."""
     named: bool = False
-    """The event carries its instrument's name and its labels itself, in the fields ``name`` and ``labels``."""
+    """Whether the event carries its instrument's name and labels, in the fields ``name`` and ``labels``."""
     buckets: bool = False
-    """The event is a ``HistogramPoint``: its values are already counted by bucket."""
+    """Whether the event is a ``HistogramPoint``, whose values are already counted by bucket."""
     event_class: type[MetricEvent] = attrs.field(default=None, repr=False)
     """The class."""
 
     @cached_property
     def measured(self) -> tuple[Measure, ...]:
-        """The measures that have a field: ``Columns.values`` has one column for each."""
+        """The measures that have a field, each of which has a column in ``Columns.values``."""
         return tuple(measure for measure in self.measures if measure.field is not None)
 
     def label_pairs(self, key: tuple[Any, ...]) -> list[tuple[str, Any]]:
         """Return the names and plain values of the labels in one of ``Columns.label_sets``.
 
-        Labels that a recorder has added come first, so that a ``dict`` of the pairs has the event's own.
+        Labels added by a recorder come first, so in a ``dict`` of the pairs, the event's own labels win.
         """
         if self.named:
             return [(text(name) or "", value) for name, value in (*key[2:], *key[1])]
@@ -158,7 +158,7 @@ class Schema:
 
 
 def schema_of(event_class: type[MetricEvent]) -> Schema | None:
-    """Return the schema of a class; None if it was never declared. A subclass that declares nothing has its base's."""
+    """Return the schema of a class; None if it was never declared. A subclass without a declaration has its base's."""
     schema = event_class.__metric_schema__
     if schema is not None and schema.event_class is not event_class:
         schema = event_class.__metric_schema__ = attrs.evolve(schema, event_class=event_class)
@@ -167,7 +167,7 @@ def schema_of(event_class: type[MetricEvent]) -> Schema | None:
 
 @dataclass_transform(frozen_default=True, kw_only_default=True, field_specifiers=(attrs.field,))
 def _event_base(cls: type[_EventT]) -> type[_EventT]:
-    """Make the base an attrs class in a way that shows type checkers its field, in subclasses too."""
+    """Make the base an attrs class, in a way that shows its field to type checkers, in subclasses too."""
     return tolerant_repr(attrs.frozen(cls, kw_only=True, weakref_slot=False))
 
 
@@ -175,8 +175,8 @@ def _event_base(cls: type[_EventT]) -> type[_EventT]:
 class MetricEvent:
     """The base of all event classes.
 
-    Events are frozen. They print, compare by all fields (``timestamp`` included), hash if their label values do, and
-    pickle.
+    Events are frozen. They print, compare by all fields (``timestamp`` included), pickle, and are hashable if their
+    label values are.
     """
 
     __metric_schema__: ClassVar[Schema | None] = None

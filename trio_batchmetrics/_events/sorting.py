@@ -1,6 +1,6 @@
-"""Sorts rows of any kind by class, and reads each class: the way of batches with unusual rows or invalid events.
+"""Sorts rows of any kind by class, and reads each class. Used for batches with unusual rows or invalid events.
 
-If a class can't be read by column as it stands, its rows are halved until the halves can be; in the end, single rows
+If a class can't be read by column as it is, its rows are halved until the halves can be read. In the end, single rows
 are examined.
 """
 
@@ -20,8 +20,8 @@ from .values import Unreadable
 
 __all__ = ["Sorting"]
 
-_FEW = 8
-"""So few rows are examined one by one: reading them by column costs as much as that."""
+_MAX_EXAMINED = 8
+"""The maximum number of rows to examine one by one without halving: reading them by column costs as much."""
 
 
 class _Group:
@@ -46,7 +46,7 @@ class Sorting:
         classes: Mapping[Any, type[MetricEvent]],
         recorded: bool,
     ) -> None:
-        """Begin with nothing sorted.
+        """Create a sorter of some rows.
 
         Args:
             rows: at most a few hundred; the list isn't changed.
@@ -55,12 +55,12 @@ class Sorting:
             recorded: whether recorders made the rows.
         """
         self._classes = classes
-        self._recorded = recorded
-        self._given: list[Row] = rows
+        self._trusted = recorded
+        self._original_rows: list[Row] = rows
         self._rows: list[Row] = rows
         self._note = note
         self._groups: dict[type[MetricEvent], _Group] = {}
-        self.bad: list[int] = []
+        self.invalid: list[int] = []
         """The positions of invalid events."""
 
     def sort(self) -> None:
@@ -72,7 +72,7 @@ class Sorting:
                 entry = known.get(row[0])
                 if entry is None:
                     event_class = self._classes.get(row[0], row[0])
-                    group = self._groups[event_class] = self._groups.get(event_class) or _Group(self._recorded)
+                    group = self._groups[event_class] = self._groups.get(event_class) or _Group(self._trusted)
                     entry = known[row[0]] = group.rows.append, group.positions.append
                 entry[0](row)
                 entry[1](at)
@@ -81,8 +81,8 @@ class Sorting:
                     self._rows = [*rows]  # rows are replaced in a copy
                 self._add_unusual(at, cast("UnusualRow | MetricEvent", row))
 
-    def _add_unusual(self, at: int, given: UnusualRow | MetricEvent) -> None:
-        tail, row = (given.tail, given.row) if isinstance(given, UnusualRow) else (None, given)
+    def _add_unusual(self, at: int, unusual: UnusualRow | MetricEvent) -> None:
+        tail, row = (unusual.tail, unusual.row) if isinstance(unusual, UnusualRow) else (None, unusual)
         event_class = class_of(row, self._classes)
         group = self._groups.setdefault(event_class, _Group(False))
         group.trusted = False
@@ -95,7 +95,7 @@ class Sorting:
             return
         try:
             plain = row if isinstance(row, tuple) else self._plain(event_class, row)
-        except Exception as exc:  # noqa: BLE001 - a field may be a property that raises, the object no event
+        except Exception as exc:  # noqa: BLE001 - a field may be a property that raises, or the object may not be an event
             found = examined(row)
             self._reject(at, found if isinstance(found, InvalidError) else unreadable(row, exc))
             return
@@ -107,7 +107,7 @@ class Sorting:
         return (event_class, event.timestamp) if reader is None else reader.row(event)
 
     def _reject(self, at: int, fault: InvalidError) -> None:
-        self.bad.append(at)
+        self.invalid.append(at)
         self._note(fault)
 
     def result(self, run_id: str, first: int) -> tuple[list[Row], EventIds, Sequence[Columns]]:
@@ -117,78 +117,85 @@ class Sorting:
             run_id: the prefix of the events' ids.
             first: the serial number of the first valid event.
         """
-        read = [(group, *self._read(event_class, group)) for event_class, group in self._groups.items()]
+        classes_read = [(group, *self._read_class(event_class, group)) for event_class, group in self._groups.items()]
         rows = self._rows
-        if self.bad:
-            bad = {*self.bad}
-            rows = [row for at, row in enumerate(rows) if at not in bad]
-            moved = [*accumulate(at not in bad for at in range(len(self._rows)))]
-            for group, _, _ in read:
-                group.tails = {moved[at] - 1: tail for at, tail in group.tails.items() if at not in bad}
-                group.positions = [moved[at] - 1 for at in group.positions]
-        given = {first + at: tail[2] for group, _, _ in read for at, tail in group.tails.items() if tail[2] is not None}
-        ids = EventIds(run_id, range(first, first + len(rows)), given)
+        if self.invalid:
+            invalid = {*self.invalid}
+            rows = [row for at, row in enumerate(rows) if at not in invalid]
+            positions_after = [*accumulate(at not in invalid for at in range(len(self._rows)))]
+            for group, _, _ in classes_read:
+                group.tails = {positions_after[at] - 1: tail for at, tail in group.tails.items() if at not in invalid}
+                group.positions = [positions_after[at] - 1 for at in group.positions]
+        given_ids = {
+            first + at: tail[2]
+            for group, _, _ in classes_read
+            for at, tail in group.tails.items()
+            if tail[2] is not None
+        }
+        ids = EventIds(run_id, range(first, first + len(rows)), given_ids)
         return (
             rows,
             ids,
             [
                 Columns(reader.schema, group.positions, ids.at(group.positions), *plain, _extra(group))
-                for group, reader, plain in read
+                for group, reader, plain in classes_read
                 if plain is not None and reader is not None
             ],
         )
 
-    def _read(self, event_class: type[MetricEvent], group: _Group) -> tuple[ClassReader | None, Plain | None]:
-        """Return the reader of a class, and its plain columns; None if no event of the class is valid."""
+    def _read_class(self, event_class: type[MetricEvent], group: _Group) -> tuple[ClassReader | None, Plain | None]:
+        """Return a class's reader and plain columns; None instead of columns if no event of the class is valid."""
         reader = reader_of(event_class)
         if reader is not None and group.rows:
             plain = reader.read([*zip(*group.rows, strict=False)], trusted=group.trusted)
             if plain is not None:
                 return reader, plain
-        pieces = self._pieces(reader, group, slice(0, len(group.rows))) if group.rows else []
-        group.positions = [at for positions, _ in pieces for at in positions]
-        if not pieces:
+        parts = self._read_in_parts(reader, group, slice(0, len(group.rows))) if group.rows else []
+        group.positions = [at for positions, _ in parts for at in positions]
+        if not parts:
             return reader, None
-        timestamps, labels, values = zip(*[plain for _, plain in pieces], strict=True)
+        timestamps, labels, values = zip(*[plain for _, plain in parts], strict=True)
         found = tuple(map(concatenated, zip(*labels, strict=True))), tuple(map(concatenated, zip(*values, strict=True)))
         return reader, (concatenated(timestamps), *found)
 
-    def _pieces(self, reader: ClassReader | None, group: _Group, part: slice) -> list[tuple[Sequence[int], Plain]]:
-        """Return the positions and the plain columns of the valid rows among some rows of a class.
+    def _read_in_parts(
+        self, reader: ClassReader | None, group: _Group, part: slice
+    ) -> list[tuple[Sequence[int], Plain]]:
+        """Return the positions and plain columns of the valid rows in part of a class.
 
-        If these rows can't be read as they are, smaller parts of them may be; in the end, single rows are examined.
+        If these rows can't be read as they are, their halves are tried; in the end, single rows are examined.
         """
         rows, positions = group.rows[part], group.positions[part]
         plain = None if reader is None else reader.read([*zip(*rows, strict=False)], trusted=group.trusted)
         if plain is not None:
             return [(positions, plain)]
-        if reader is not None and len(rows) > _FEW:
+        if reader is not None and len(rows) > _MAX_EXAMINED:
             middle = (part.start + part.stop) // 2
-            first = self._pieces(reader, group, slice(part.start, middle))
-            return first + self._pieces(reader, group, slice(middle, part.stop))
-        if self._rows is self._given:
+            first_half = self._read_in_parts(reader, group, slice(part.start, middle))
+            return first_half + self._read_in_parts(reader, group, slice(middle, part.stop))
+        if self._rows is self._original_rows:
             self._rows = [*self._rows]  # rows are replaced in a copy
-        examined_rows = [(at, made) for at in positions if (made := self._examine(at)) is not None]
+        examined_rows = [(at, row) for at in positions if (row := self._examine(at)) is not None]
         if reader is None or not examined_rows:
             return []
-        good, made = zip(*examined_rows, strict=True)
-        _, timestamps, *columns = zip(*made, strict=True)
-        return [(good, reader.split(timestamps, columns))]
+        positions_of_valid, plain_rows = zip(*examined_rows, strict=True)
+        _, timestamps, *columns = zip(*plain_rows, strict=True)
+        return [(positions_of_valid, reader.plain_columns(timestamps, columns))]
 
     def _examine(self, at: int) -> tuple[Any, ...] | None:
-        """Return the plain row of an event; None if it is invalid, which is noted."""
+        """Return an event's plain row; note the fault and return None if it is invalid."""
         row = self._rows[at]
         if type(row) is tuple:
             row = (self._classes.get(row[0], row[0]), *row[1:])
         found = examined(row)
         if not isinstance(found, InvalidError):
             try:
-                made = plain_row(found)
+                plain = plain_row(found)
             except Exception as exc:  # noqa: BLE001 - values may run any code: the event is counted as invalid
                 found = unreadable(row, exc)
             else:
                 self._rows[at] = found
-                return made
+                return plain
         self._reject(at, found)
         return None
 
@@ -204,7 +211,7 @@ def _plain_tail(tail: Tail) -> Tail:
 
 
 def _extra(group: _Group) -> Sequence[Extra | None] | None:
-    """Return the events' labels and exemplars from their tails; None if there are none."""
+    """Return the extra labels and exemplars from the events' tails; None if there are none."""
     if not any(labels or exemplar is not None for labels, exemplar, _ in group.tails.values()):
         return None
     tails = [group.tails.get(at) for at in group.positions]

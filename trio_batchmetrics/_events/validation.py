@@ -1,8 +1,8 @@
-"""Which events are valid, and their columns.
+"""Finds the valid events among some rows, and their columns.
 
-The flush task validates, off the application's path. Plain rows are transposed, class by class, and :mod:`.reading`
-checks whole columns. Only if a row is unusual, or a column isn't valid as it stands, does :mod:`.sorting` begin anew,
-with a closer look.
+Validation runs in the flush task, off the application's path. Plain rows are transposed class by class, and
+:mod:`.reading` checks whole columns. If a row is unusual, or a column isn't valid as it is, :mod:`.sorting` starts over
+and checks the rows more closely.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ __all__ = ["columns_of", "valid", "valid_columns"]
 _CLASSES: Mapping[Any, type[MetricEvent]] = dict(enumerate(BUILTIN))
 
 Valid = tuple[list[Row], EventIds, Sequence[Columns], Sequence[int] | None]
-"""The rows of valid events, their ids, their columns, and their timestamps, if these are known by now."""
+"""The rows of valid events, their ids, their columns, and their timestamps (None if not known yet)."""
 
 
 def _ignore(_: InvalidError) -> None:
@@ -39,21 +39,21 @@ def valid(
     first: int = 0,
     recorded: bool = True,
 ) -> Valid:
-    """Return the valid rows in order, with their ids, their columns and their timestamps.
+    """Return the valid rows in order, with their ids, columns and timestamps.
 
     Args:
-        rows: at most a few hundred; the list is returned itself if all of them are plain and valid.
+        rows: at most a few hundred; the list itself is returned if all of them are plain and valid.
         note: called with the fault of each invalid event. It must not keep the fault, and must not raise.
-        classes: the event classes by their numbers in rows.
+        classes: the event classes, by their numbers in rows.
         run_id: the prefix of the events' ids.
         first: the serial number of the first valid event.
-        recorded: whether recorders made the rows; then a plain tuple shows that each label has its declared type.
+        recorded: whether the rows come from recorders; if so, each label in a plain tuple has its declared type.
     """
     transposed: list[Any] = []
     if recorded or {*map(type, rows)} == {tuple}:
         try:
             transposed = [*zip(*rows, strict=False)]
-        except TypeError:  # a recorder's row that can't be iterated needs a closer look
+        except TypeError:  # a row that can't be iterated is unusual
             pass
     if transposed:
         ids = EventIds(run_id, range(first, first + len(rows)))
@@ -72,14 +72,14 @@ def _plain_columns(
     classes: Mapping[Any, type[MetricEvent]],
     recorded: bool,
 ) -> list[Columns] | None:
-    """Return the columns of rows that are all plain; None if that takes a closer look at some of them.
+    """Return the columns of rows if all of them are plain and valid; otherwise None.
 
     Args:
         rows: the rows.
-        transposed: the items that all of them have, by column.
-        ids: their ids.
-        classes: the event classes by their numbers in rows.
-        recorded: whether recorders made the rows.
+        transposed: the items that all rows have, by column.
+        ids: the events' ids.
+        classes: the event classes, by their numbers in rows.
+        recorded: whether the rows come from recorders.
     """
     numbers = transposed[0]
     if numbers.count(numbers[0]) == len(rows):
@@ -90,19 +90,19 @@ def _plain_columns(
     for at, number in enumerate(numbers):
         positions[number](at)
     found: dict[ClassReader, Columns] = {}
-    for number, places in positions.found.items():
+    for number, positions_of_class in positions.found.items():
         reader = reader_of(classes.get(number, number))
-        if reader is None or reader in found:  # some rows have the class, others its number
+        if reader is None or reader in found:  # some rows have the class, and others its number
             return None
-        plain = reader.read([*zip(*pick(rows, places), strict=False)], trusted=recorded)
+        plain = reader.read([*zip(*pick(rows, positions_of_class), strict=False)], trusted=recorded)
         if plain is None:
             return None
-        found[reader] = Columns(reader.schema, places, ids.at(places), *plain)
+        found[reader] = Columns(reader.schema, positions_of_class, ids.at(positions_of_class), *plain)
     return [*found.values()]
 
 
 def columns_of(rows: list[Row], ids: EventIds, classes: Mapping[Any, type[MetricEvent]]) -> Sequence[Columns]:
-    """Return the columns of events that need not have been validated.
+    """Return the columns of events that may not have been validated yet.
 
     Raises:
         ValueError: an event is invalid.
@@ -117,20 +117,20 @@ def columns_of(rows: list[Row], ids: EventIds, classes: Mapping[Any, type[Metric
 
 
 def valid_columns(events: Sequence[MetricEvent]) -> Sequence[Columns]:
-    """Return the columns of the valid events among some; ``positions`` are those among all of them."""
+    """Return the columns of the valid events; ``positions`` refer to all events."""
     sorting = Sorting([*events], _ignore, _CLASSES, recorded=False)
     sorting.sort()
     rows, _, found = sorting.result("", 0)
     if len(rows) < len(events):
-        bad = {*sorting.bad}
-        places = [at for at in range(len(events)) if at not in bad]
+        invalid = {*sorting.invalid}
+        valid_positions = [at for at in range(len(events)) if at not in invalid]
         for columns in found:
-            columns.positions = pick(places, columns.positions)
+            columns.positions = pick(valid_positions, columns.positions)
     return found
 
 
 class _Positions(dict[Any, Callable[[int], None]]):
-    """By what stands for the class in rows, the method that adds a position to its list."""
+    """The method that adds a position to a class's list, by the first item of the class's rows."""
 
     def __init__(self) -> None:
         super().__init__()

@@ -1,9 +1,8 @@
-"""Label values: captured by value at the call, read-only afterwards, plain in columns, and text in the end.
+"""Label values: captured by value at the call, read-only afterwards, plain in columns, and finally text.
 
-Most labels are text and numbers, which nothing can change. It takes a recorder 15 ns to find out: CPython's garbage
-collector does not track a dict of such objects (:func:`gc.is_tracked`; from 3.14 on it tracks every dict, so each one
-is searched). This check misses objects that it does not track although they can change, such as bytearrays and NumPy's
-arrays.
+Most labels are text and numbers, which are immutable. A recorder checks this in 15 ns: CPython's garbage collector does
+not track a dict of such objects (:func:`gc.is_tracked`; from 3.14 on it tracks every dict, so each dict is searched).
+This check misses mutable objects that the collector doesn't track, such as bytearrays and NumPy's arrays.
 """
 
 from __future__ import annotations
@@ -17,8 +16,8 @@ from typing import Any, Generic, NoReturn, TypeVar, cast
 from .._reprs import tolerant_repr, type_name
 
 __all__ = [
-    "LARGE",
-    "UNCHANGING",
+    "IMMUTABLE_TYPES",
+    "INT_LIMIT",
     "LabelValue",
     "ReadOnlyDict",
     "Unreadable",
@@ -32,17 +31,17 @@ __all__ = [
 _KeyT = TypeVar("_KeyT")
 _ValueT = TypeVar("_ValueT")
 
-UNCHANGING = frozenset({str, int, float, bool, type(None), bytes, complex, Decimal})
-"""Types of label values that need no further check. From 3.14 on, CPython's garbage collector tracks a ``Decimal``."""
+IMMUTABLE_TYPES = frozenset({str, int, float, bool, type(None), bytes, complex, Decimal})
+"""Immutable types of label values. From 3.14 on, CPython's garbage collector tracks a ``Decimal``."""
 
-_KEPT = (str, enum.Enum)
-"""A subclass of ``str`` is used for its text as a ``str``; members of an ``enum`` are created only once."""
+_IMMUTABLE_BASES = (str, enum.Enum)
+"""Only the text of a ``str`` subclass is used, and members of an ``enum`` are created only once."""
 
 
 def text(value: object) -> str | None:
     """Return a label value as text: bools as ``true`` and ``false``, None as None (the label is left out).
 
-    A lone surrogate, which no encoding can carry, becomes U+FFFD. Names are converted by the same function.
+    A lone surrogate, which can't be encoded, becomes U+FFFD. Names are converted by the same function.
     """
     if type(value) is str and value.isascii():
         return value
@@ -62,16 +61,16 @@ def text(value: object) -> str | None:
     return string
 
 
-LARGE = 1 << 63
-"""An int from here on may have no text (``sys.set_int_max_str_digits``), so it is converted when it is validated."""
+INT_LIMIT = 1 << 63
+"""A larger int may have no text (``sys.set_int_max_str_digits``), so ints from here on are converted at validation."""
 
 
 @tolerant_repr
 class LabelValue:
-    """A ``bool``, ``int`` or ``float`` among labels that would equal another value with a different text.
+    """A ``bool``, ``int`` or ``float`` label that would equal another value with a different text.
 
-    ``True``, ``1`` and ``1.0`` are equal in Python but are three label values. This object equals only those of the
-    same type and text. ``str`` returns the text, and ``value`` is the value as the application gave it.
+    ``True``, ``1`` and ``1.0`` are equal in Python but are three label values. This object equals only others of the
+    same type and text. ``str`` returns the text, and ``value`` is the application's value.
 
     Example:
         >>> from trio_batchmetrics.abc import LabelValue
@@ -104,7 +103,7 @@ class LabelValue:
 
 
 def plain_label(value: object, *, among_bools: bool = False) -> Any:
-    """Return a label value reduced to a plain one that is equal to others only if their texts are equal.
+    """Return a label value as a plain value, which equals others only if their texts are equal.
 
     Args:
         value: the value.
@@ -118,20 +117,20 @@ def plain_label(value: object, *, among_bools: bool = False) -> Any:
         return value
     if kind is bool:
         return value if among_bools else LabelValue(cast("bool", value))
-    if kind is int and -LARGE < cast("int", value) < LARGE:
+    if kind is int and -INT_LIMIT < cast("int", value) < INT_LIMIT:
         return LabelValue(cast("int", value)) if among_bools else value
     return LabelValue(cast("float", value)) if kind is float else text(value)
 
 
-def _refuse(*_: object, **__: object) -> NoReturn:
+def _raise_read_only(*_: object, **__: object) -> NoReturn:
     raise TypeError("these are read-only: make a copy with dict(...)")
 
 
-_refused: Any = _refuse
+_read_only_method: Any = _raise_read_only
 
 
 class ReadOnlyDict(dict[_KeyT, _ValueT], Generic[_KeyT, _ValueT]):
-    """A dict that cannot be changed. Prints and compares like a dict, pickles and copies; ``copy()`` is a plain dict.
+    """A read-only dict. It prints and compares like a dict, pickles and copies; ``copy()`` returns a plain dict.
 
     Example:
         >>> from trio_batchmetrics import Counter
@@ -146,19 +145,19 @@ class ReadOnlyDict(dict[_KeyT, _ValueT], Generic[_KeyT, _ValueT]):
 
     __slots__ = ()
 
-    __setitem__ = __delitem__ = __ior__ = clear = pop = popitem = setdefault = update = _refused
+    __setitem__ = __delitem__ = __ior__ = clear = pop = popitem = setdefault = update = _read_only_method
 
     def __reduce__(self) -> tuple[Any, ...]:
         return (type(self), (dict(self),))
 
 
 class Unreadable:
-    """Replaces labels, or a label's value, that raised when they were read: the event is invalid."""
+    """Replaces labels, or a label value, that raised when read. The event is invalid."""
 
     __slots__ = ("error", "type_name")
 
     def __init__(self, given: object, error: Exception) -> None:
-        """Keep the type of the object, and of the error that it raised."""
+        """Keep the types of the object and of the error that it raised."""
         self.type_name: str = type_name(given)
         self.error: str = type_name(error)
 
@@ -170,12 +169,12 @@ class Unreadable:
 
 
 def by_value(value: object) -> Any:
-    """Return a label value itself if nothing can change it, else its present text. Never raises.
+    """Return a label value itself if it is immutable, else its present text. Never raises.
 
-    Numbers, text, dates and members of an ``enum`` cannot change.
+    Numbers, text, dates and members of an ``enum`` are immutable.
     """
     try:
-        if type(value) in UNCHANGING or isinstance(value, _KEPT):
+        if type(value) in IMMUTABLE_TYPES or isinstance(value, _IMMUTABLE_BASES):
             return value
         kind = type(value)
         if kind is tuple:
@@ -189,31 +188,33 @@ def by_value(value: object) -> Any:
 
 
 def captured(labels: Any) -> Any:
-    """Return a copy of a mapping of labels, by value. Never raises.
+    """Return a copy of a mapping of labels, with the labels captured by value. Never raises.
 
     Returns:
-        A plain dict. An object that isn't a mapping is returned itself, and one that raises while it is read is
-        replaced by an :class:`Unreadable`; validation refuses both.
+        A plain dict. An object that isn't a mapping is returned unchanged, and one that raises while it is read becomes
+        an :class:`Unreadable`; validation refuses both.
     """
     try:
-        copied = _copied(labels)
+        copied = _as_dict(labels)
         if is_tracked(copied) and copied is not labels:
             for name, value in copied.items():
-                if type(name) not in UNCHANGING or (type(value) not in UNCHANGING and not isinstance(value, _KEPT)):
+                if type(name) not in IMMUTABLE_TYPES or (
+                    type(value) not in IMMUTABLE_TYPES and not isinstance(value, _IMMUTABLE_BASES)
+                ):
                     return {by_value(name): by_value(value) for name, value in copied.items()}
     except Exception as exc:  # noqa: BLE001 - a mapping may run any code; the event is counted as invalid
         return Unreadable(labels, exc)
     return copied
 
 
-def _copied(labels: Any) -> Any:
-    """Return a mapping as a plain dict, and any other object itself."""
+def _as_dict(labels: Any) -> Any:
+    """Return a mapping as a plain dict, and any other object unchanged."""
     kind: type = labels.__class__
     return dict(labels) if kind is dict or issubclass(kind, Mapping) else labels
 
 
 def read_only(labels: Any) -> Any:
-    """Return a read-only copy of a mapping of labels, by value; for other objects, see :func:`captured`."""
+    """Return a read-only copy of a mapping of labels, captured by value; for other objects, see :func:`captured`."""
     if type(labels) is dict and not is_tracked(cast("object", labels)):
         return ReadOnlyDict(cast("Any", labels))
     copied = captured(labels)

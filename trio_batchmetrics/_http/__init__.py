@@ -6,7 +6,7 @@
     settings     the keyword arguments that every HTTP sink takes
     endpoint     Endpoint: one server, and one client that keeps its connections
     url          checking and splitting the base URL
-    responses    Response, NoResponseError (its absence), and what either means for the payload
+    responses    Response, NoResponseError (its absence), and their meaning for the payload
     bodies       reading a response's body: decoded, bounded, and never more important than the status
     redirects    where a redirect points, and whether it is followed
     uploads      sending large request bodies in pieces

@@ -18,16 +18,16 @@ __all__ = ["MAX_BYTES", "Body", "read_body"]
 MAX_BYTES = 4_000_000
 """Maximum size of a decoded body: a response that refuses 5000 events with 500 bytes each has 3 MB."""
 
-_PIECE = 64_000
+_PIECE_BYTES = 64_000
 """Number of bytes decoded between two checkpoints: 0.2 ms (measured, gzip)."""
 
-_CHUNKS = 64
+_CHUNKS_PER_CHECKPOINT = 64
 """Number of chunks read between two checkpoints; httpx2 makes none if the chunks have arrived already."""
 
 _ENCODINGS = frozenset({"gzip", "x-gzip", "deflate"})
 """Supported encodings (RFC 9110 §8.4.1). Requests ask for none, but some servers and proxies use one anyway."""
 
-_ANY = 32 + zlib.MAX_WBITS
+_GZIP_OR_ZLIB = 32 + zlib.MAX_WBITS
 """``wbits`` that make zlib read both gzip and zlib (zlib.net/manual.html, inflateInit2)."""
 
 
@@ -41,7 +41,7 @@ class Body:
 
     content: bytes
     """The decoded bytes."""
-    unread: str | None = None
+    incomplete_reason: str | None = None
     """Why the body is incomplete; None if it is complete."""
     too_long: bool = False
     """Whether it is incomplete because it is too long."""
@@ -58,13 +58,13 @@ async def read_body(response: Any) -> Body:
     """
     if response.is_stream_consumed:  # the transport has already read it
         return _bounded(response.content)
-    content = await _raw(response)
+    content = await _read_raw(response)
     encoding = response.headers.get("content-encoding", "").strip().lower()
     if encoding in ("", "identity") or not content:
         return _bounded(content)
     if encoding not in _ENCODINGS:
         return Body(b"", f"a body in the encoding {encoding[:20]!r}")
-    return await _decoded(content, encoding)
+    return await _decode(content, encoding)
 
 
 def _bounded(content: bytes) -> Body:
@@ -73,7 +73,7 @@ def _bounded(content: bytes) -> Body:
     return Body(content)
 
 
-async def _raw(response: Any) -> bytes:
+async def _read_raw(response: Any) -> bytes:
     """Return a body as it was sent, up to and including the chunk that makes it too long.
 
     httpx2's generators have to run to their ends, or Trio warns about unfinished ones. So a cancellation ends the
@@ -89,12 +89,12 @@ async def _raw(response: Any) -> bytes:
                 size += len(chunk)
             if size > MAX_BYTES:
                 scope.cancel()
-            if count % _CHUNKS == 0:
+            if count % _CHUNKS_PER_CHECKPOINT == 0:
                 await trio.lowlevel.cancel_shielded_checkpoint()
     return b"".join(chunks)
 
 
-async def _decoded(content: bytes, encoding: str) -> Body:
+async def _decode(content: bytes, encoding: str) -> Body:
     inflate = _Inflate()
     pieces: list[bytes] = []
     size = 0
@@ -133,8 +133,8 @@ class _Inflate:
             if self._stream is None or self._stream.eof:
                 # Some servers send deflate without zlib's header; the first byte distinguishes them (RFC 1950 §2.2).
                 raw = data[:1] != _GZIP and data[0] & 0x0F != zlib.DEFLATED
-                self._stream = zlib.decompressobj(-zlib.MAX_WBITS if raw else _ANY)
-            piece = self._stream.decompress(data, _PIECE)
+                self._stream = zlib.decompressobj(-zlib.MAX_WBITS if raw else _GZIP_OR_ZLIB)
+            piece = self._stream.decompress(data, _PIECE_BYTES)
             yield piece
             data = self._stream.unconsumed_tail
             if self._stream.eof and self._stream.unused_data[:1] == _GZIP:  # another member; anything else is padding

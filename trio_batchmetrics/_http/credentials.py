@@ -24,10 +24,10 @@ _VALUE = re.compile(r"(?:[!-~](?:[\t -~]*[!-~])?)?")
 """A header's value (RFC 9110 §5.5): ASCII, without a blank at either end. Above all, this refuses a line end, which
 comes along when a token is read from a file."""
 
-_OURS = frozenset({"content-length", "transfer-encoding", "content-encoding"})
+_BODY_HEADERS = frozenset({"content-length", "transfer-encoding", "content-encoding"})
 """Headers that describe the sink's own body, so the user may not set them."""
 
-_CONTROL = re.compile(r"[\x00-\x1f\x7f\ud800-\udfff]")
+_UNSUPPORTED = re.compile(r"[\x00-\x1f\x7f\ud800-\udfff]")
 """Characters that basic authentication cannot carry (RFC 7617 §2)."""
 
 _TOKEN_MAX_BYTES = 65_536
@@ -64,10 +64,10 @@ class Credentials:
         """By lower-case name."""
         self.auth: Any = None
         """The ``auth`` for httpx2; None if a header carries all of it."""
-        self.pair: tuple[str, str] | None = None
+        self.user_password: tuple[str, str] | None = None
         """User and password for basic authentication."""
         self._scheme = scheme
-        self._file = None if token_file is None else _checked_file(token_file)
+        self._token_path = None if token_file is None else _checked_file(token_file)
         if token is not None:
             _check("token", token)
             self.headers["authorization"] = f"{scheme} {token}"
@@ -77,38 +77,38 @@ class Credentials:
             _check("auth", auth)
             self.headers["authorization"] = f"Bearer {auth}"
         elif isinstance(auth, tuple):
-            self.auth = self.pair = _pair(auth)
+            self.auth = self.user_password = _checked_pair(auth)
         elif isinstance(auth, auth_class):
             self.auth = auth
         elif auth is not None:
             raise ConfigError(f"auth must be (user, password), a bearer token or an httpx2.Auth (got {_type(auth)})")
         self.headers.update(_checked_headers(headers))
-        if self._file is not None and (auth is not None or "authorization" in self.headers):
+        if self._token_path is not None and (auth is not None or "authorization" in self.headers):
             raise ConfigError("token_file and other credentials are both given")
 
-    def forget(self) -> None:
+    def forget_token(self) -> None:
         """Have the token read again before the next request."""
-        if self._file is not None:
+        if self._token_path is not None:
             self.headers.pop("authorization", None)
 
-    async def load(self, limiter: trio.CapacityLimiter) -> None:
+    async def load_token(self, limiter: trio.CapacityLimiter) -> None:
         """Read the token from its file, unless that was already done. A checkpoint if it reads.
 
         Raises:
             NoResponseError: the file cannot be read; nothing was sent.
         """
-        if self._file is None or "authorization" in self.headers:
+        if self._token_path is None or "authorization" in self.headers:
             return
         self.headers["authorization"] = await self._read(limiter)
 
-    async def renewed(self, limiter: trio.CapacityLimiter) -> bool:
+    async def reload_token(self, limiter: trio.CapacityLimiter) -> bool:
         """Read the token again and return whether it has changed.
 
         Raises:
             NoResponseError: the file cannot be read, perhaps because it is just being written. The request with the
                 old token was refused, so nothing was taken.
         """
-        if self._file is None:
+        if self._token_path is None:
             return False
         token = await self._read(limiter)
         if token == self.headers.get("authorization"):
@@ -117,7 +117,7 @@ class Credentials:
         return True
 
     async def _read(self, limiter: trio.CapacityLimiter) -> str:
-        read = partial(_token_in, self._file)
+        read = partial(_token_in, self._token_path)
         try:
             token = await trio.to_thread.run_sync(read, abandon_on_cancel=True, limiter=limiter)
         except (OSError, ValueError) as exc:
@@ -157,11 +157,11 @@ def _checked_file(path: Any) -> Path:
 def _checked_headers(headers: Any) -> Iterator[tuple[str, str]]:
     if not isinstance(headers, Mapping):
         raise ConfigError(f"headers must be a mapping of names to values (got {_type(headers)})")
-    given: dict[Any, Any] = {**headers}
-    for name, value in given.items():
+    items: dict[Any, Any] = {**headers}
+    for name, value in items.items():
         if not isinstance(name, str) or not _NAME.fullmatch(name):
             raise ConfigError(f"headers must have names of ASCII letters, digits and hyphens (got {name!r})")
-        if name.lower() in _OURS:
+        if name.lower() in _BODY_HEADERS:
             raise ConfigError(f"headers must not have {name.lower()!r}: it depends on the body")
         _check(f"headers[{name!r}]", value)
         yield name.lower(), value
@@ -175,11 +175,11 @@ def _check(name: str, value: object) -> None:
         raise ConfigError(f"{name} must be {rule}")
 
 
-def _pair(auth: Any) -> tuple[str, str]:
+def _checked_pair(auth: Any) -> tuple[str, str]:
     if len(auth) != 2 or not all(isinstance(part, str) for part in auth):
         raise ConfigError("auth must be (user, password), a bearer token or an httpx2.Auth (got another tuple)")
     user, password = auth
-    if _CONTROL.search(user + password):
+    if _UNSUPPORTED.search(user + password):
         raise ConfigError("auth must be without a line end or another control character")
     if ":" in user:
         raise ConfigError("auth must have a user without a colon: basic authentication cannot carry one")

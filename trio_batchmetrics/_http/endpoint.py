@@ -29,7 +29,7 @@ from .credentials import Credentials
 from .quiet import Quiet
 from .redirects import MAX_HOPS, redirect_of
 from .responses import NoResponseError, Response
-from .scrubbing import Scrubber, client_secrets, own_secrets, proxy_secrets, request_secrets
+from .scrubbing import Scrubber, client_secrets, proxy_secrets, request_secrets, settings_secrets
 from .tls import checked_verify, tls_context
 from .uploads import upload_of
 from .url import parsed_url
@@ -88,12 +88,12 @@ class Endpoint:
         except (httpx2.InvalidURL, UnicodeEncodeError):
             raise ConfigError("url must be an http or https URL (got one with invalid characters)") from None
         # identity: responses are small, and most of them are never read.
-        usual = {"user-agent": "trio-batchmetrics", "accept-encoding": "identity"}
+        defaults = {"user-agent": "trio-batchmetrics", "accept-encoding": "identity"}
         own: Mapping[str, str] = {} if headers is None else headers
         self._credentials = Credentials(
             auth, own, token=token, token_file=token_file, auth_class=httpx2.Auth, scheme=token_scheme
         )
-        self._credentials.headers = {**usual, **self._credentials.headers}
+        self._credentials.headers = {**defaults, **self._credentials.headers}
         self._verify = checked_verify(verify)
         if not isinstance(trust_env, bool):
             raise ConfigError(f"trust_env must be True or False (got {trust_env!r})")
@@ -104,15 +104,15 @@ class Endpoint:
         compressor(codec)
         self._codec = codec
         self._trust_env = trust_env
-        self._given: Any = client
-        self._given_used_by: int | None = None
+        self._user_client: Any = client
+        self._user_client_pid: int | None = None
         """The process that has used the application's client."""
         self._client: Any = client
         self._quiet = Quiet()
-        self._sent: list[tuple[Any, Mapping[str, str]]] = []
+        self._sent_requests: list[tuple[Any, Mapping[str, str]]] = []
         """URL and headers of the last attempt's requests as they were sent: the server's text may repeat them."""
         self._scrubber: Scrubber | None = None
-        self._compression_taken = False
+        self._compression_accepted = False
         self._limiter = trio.CapacityLimiter(1)
         self.compress: bool = False
         """Whether to compress bodies; False once the server has refused a compressed one."""
@@ -135,13 +135,13 @@ class Endpoint:
         Raises:
             RuntimeError: the application's client has connections of the process that this one was forked from.
         """
-        if self._given_used_by not in (None, os.getpid()):
+        if self._user_client_pid not in (None, os.getpid()):
             raise RuntimeError(
                 f"client= of the sink for {self._host} was used before the fork, so that its connections are the "
                 "parent's: make a client in the child"
             )
         self._limiter = trio.CapacityLimiter(1)
-        self._credentials.forget()
+        self._credentials.forget_token()
         self.compress = compress
 
     async def request(
@@ -165,21 +165,21 @@ class Endpoint:
         Raises:
             NoResponseError: there was no response.
         """
-        ask = partial(self._ask, method, self._base + path, params, content_type)
+        send = partial(self._request_with_token, method, self._base + path, params, content_type)
         if body is None or not self.compress or len(body) < MIN_COMPRESSED_BYTES:
-            return await ask(body)
-        small = await compressed(self._codec, body, self._limiter)
-        answer = await ask(small, self._codec)
-        if answer.status == 415 or (answer.status == 400 and not self._compression_taken):
-            answer = await ask(body)
-            if answer.status < 400:
+            return await send(body)
+        compressed_body = await compressed(self._codec, body, self._limiter)
+        response = await send(compressed_body, self._codec)
+        if response.status == 415 or (response.status == 400 and not self._compression_accepted):
+            response = await send(body)
+            if response.status < 400:
                 self.compress = False
                 _logger.warning("metrics: %s refuses %s; sending uncompressed from now on", self._host, self._codec)
-        elif answer.status < 300:
-            self._compression_taken = True
-        return answer
+        elif response.status < 300:
+            self._compression_accepted = True
+        return response
 
-    async def _ask(
+    async def _request_with_token(
         self,
         method: str,
         url: str,
@@ -191,56 +191,56 @@ class Endpoint:
         """Make the request; on a 401, repeat it if the token file has another token by now."""
         described = {"content-type": content_type, "content-encoding": encoding}
         own = {name: value for name, value in described.items() if value is not None}
-        await self._credentials.load(self._limiter)
-        answer = await self._follow(method, url, params, {**self._credentials.headers, **own}, body)
-        if answer.status == 401 and await self._credentials.renewed(self._limiter):
-            answer = await self._follow(method, url, params, {**self._credentials.headers, **own}, body)
-        return answer
+        await self._credentials.load_token(self._limiter)
+        response = await self._follow_redirects(method, url, params, {**self._credentials.headers, **own}, body)
+        if response.status == 401 and await self._credentials.reload_token(self._limiter):
+            response = await self._follow_redirects(method, url, params, {**self._credentials.headers, **own}, body)
+        return response
 
-    async def _follow(
+    async def _follow_redirects(
         self, method: str, url: str, params: Mapping[str, str] | None, headers: Mapping[str, str], body: bytes | None
     ) -> Response:
         """Make the request, and follow redirects within the same origin."""
         if self._client is None:
-            self._client = await self._made()
-        self._sent, self._scrubber = [], None
+            self._client = await self._create_client()
+        self._sent_requests, self._scrubber = [], None
         hops = 0
         while True:
-            status, answered, read = await self._once(method, url, params, headers, body)
-            redirect = redirect_of(self._httpx.URL, url, status, answered.get("location"))
+            status, reply_headers, read = await self._request_once(method, url, params, headers, body)
+            redirect = redirect_of(self._httpx.URL, url, status, reply_headers.get("location"))
             if redirect is None or not redirect.followed or hops == MAX_HOPS:
-                redirect_origin = None if redirect is None else redirect.origin
-                return Response(status, answered, read.content, read.unread, read.too_long, redirect_origin)
+                origin = None if redirect is None else redirect.origin
+                return Response(status, reply_headers, read.content, read.incomplete_reason, read.too_long, origin)
             url, params = redirect.url, None
             hops += 1
 
-    async def _once(
+    async def _request_once(
         self, method: str, url: str, params: Mapping[str, str] | None, headers: Mapping[str, str], body: bytes | None
     ) -> tuple[int, Mapping[str, str], Body]:
         auth = {} if self._credentials.auth is None else {"auth": self._credentials.auth}
-        ours = self._client is not self._given
+        ours = self._client is not self._user_client
         content, headers = upload_of(body, headers)
         if not ours:
-            self._given_used_by = os.getpid()
+            self._user_client_pid = os.getpid()
         try:
             with self._quiet.request() if ours else nullcontext():
                 async with self._client.stream(
                     method, url, params=params, headers=headers, content=content, follow_redirects=False, **auth
                 ) as response:
-                    self._note(*(one.request for one in response.history), response.request)
+                    self._remember_requests(*(one.request for one in response.history), response.request)
                     return response.status_code, response.headers, await read_body(response)
         except self._httpx.HTTPStatusError as exc:  # from a hook of the application's client: it is a response
-            self._note(exc.request)
+            self._remember_requests(exc.request)
             return exc.response.status_code, exc.response.headers, Body(b"")
         except Exception as exc:
-            self._note(getattr(exc, "_request", None))  # the property raises if there is none
-            raise NoResponseError(self.scrubbed(_why(exc))) from exc
+            self._remember_requests(getattr(exc, "_request", None))  # the property raises if there is none
+            raise NoResponseError(self.scrubbed(_error_text(exc))) from exc
 
-    def _note(self, *requests: Any) -> None:
+    def _remember_requests(self, *requests: Any) -> None:
         """Keep the URL and headers that were sent, without the bodies."""
-        self._sent += [(request.url, request.headers) for request in requests if request is not None]
+        self._sent_requests += [(request.url, request.headers) for request in requests if request is not None]
 
-    async def _made(self) -> Any:
+    async def _create_client(self) -> Any:
         """Create our own client. Reading the system's certificates takes a while, so a thread does that.
 
         Raises:
@@ -264,7 +264,7 @@ class Endpoint:
                 cookies=CookieJar(DefaultCookiePolicy(allowed_domains=[])),  # keeps none: they would pile up
             )
         except Exception as exc:
-            raise NoResponseError(self.scrubbed(_why(exc)), in_doubt=False) from exc
+            raise NoResponseError(self.scrubbed(_error_text(exc)), in_doubt=False) from exc
         self._quiet.install()
         return client
 
@@ -275,24 +275,24 @@ class Endpoint:
         return self._scrubber(words)
 
     def _secrets(self) -> Iterator[str]:
-        yield from own_secrets(self._credentials)
+        yield from settings_secrets(self._credentials)
         yield urlsplit(self._base).path
-        for sent in self._sent:
+        for sent in self._sent_requests:
             yield from request_secrets(*sent)
-        if self._given is not None:
-            yield from client_secrets(self._given)
-        if self._trust_env or getattr(self._given, "trust_env", False):
+        if self._user_client is not None:
+            yield from client_secrets(self._user_client)
+        if self._trust_env or getattr(self._user_client, "trust_env", False):
             yield from proxy_secrets(self._httpx.URL)
 
     async def aclose(self) -> None:
         """Close our own client's connections; the application's client stays open."""
-        client, self._client = self._client, self._given
-        if client is not None and client is not self._given:
+        client, self._client = self._client, self._user_client
+        if client is not None and client is not self._user_client:
             self._quiet.remove()
             await client.aclose()
 
 
-def _why(error: Exception) -> str:
+def _error_text(error: Exception) -> str:
     """Return the error's type, and the first message among the error and its causes."""
     cause: BaseException | None = error
     while cause is not None and not str(cause):

@@ -13,7 +13,7 @@ MAX_HOPS = 5
 
 _REDIRECTS = range(300, 400)
 
-_KEPT = frozenset({307, 308})
+_METHOD_PRESERVING = frozenset({307, 308})
 """Statuses that keep method and body (RFC 9110 §15.4.8, §15.4.9)."""
 
 
@@ -30,26 +30,26 @@ class Redirect:
     belong, is the same."""
 
 
-def redirect_of(url_class: Any, asked: str, status: int, location: str | None) -> Redirect | None:
+def redirect_of(url_class: Any, request_url: str, status: int, location: str | None) -> Redirect | None:
     """Return where a response redirects to; None if it points to no other URL.
 
     Args:
         url_class: ``httpx2.URL``.
-        asked: the request's URL.
+        request_url: the request's URL.
         status: the response's status.
         location: the response's ``Location`` header.
     """
     if status not in _REDIRECTS or location is None:
         return None
     try:
-        start = url_class(asked)
+        start = url_class(request_url)
         target = start.join(location).copy_with(username=None, password=None)  # the server's text, not credentials
     except Exception:  # noqa: BLE001 - the server's text, parsed by httpx2: anything it refuses isn't a URL, and points nowhere
         return None
     if target.scheme not in ("http", "https") or not target.host:
         return None
     same = _origin(start) == _origin(target)
-    return Redirect(str(target), _origin(target), same and status in _KEPT)
+    return Redirect(str(target), _origin(target), same and status in _METHOD_PRESERVING)
 
 
 def _origin(url: Any) -> str:

@@ -1,4 +1,4 @@
-"""Responses, and what they mean for a payload.
+"""Responses, and their meaning for a payload.
 
 ===============================================  =========================================
 2xx                                              delivered, whatever its body is
@@ -26,7 +26,7 @@ from ..abc import Receipt
 
 __all__ = ["NoResponseError", "Response", "push_receipt_from", "receipt_from", "retry_after"]
 
-_WORDS = 300
+_EXCERPT_MAX_CHARS = 300
 """Maximum number of characters of a server's response in an error."""
 
 _EXCERPT_BYTES = 20_000
@@ -48,7 +48,7 @@ class Response:
     """By name, in any case."""
     body: bytes
     """The decoded body, as far as it was read."""
-    unread: str | None = None
+    incomplete_reason: str | None = None
     """Why the body is incomplete; None if it is complete."""
     too_long: bool = False
     """Whether it is incomplete because it is too long."""
@@ -91,36 +91,36 @@ class Scrubbing(Protocol):
         ...
 
 
-def receipt_from(answer: Response, endpoint: Scrubbing) -> Receipt:
+def receipt_from(response: Response, endpoint: Scrubbing) -> Receipt:
     """Return the receipt that a response means for the whole payload.
 
     Args:
-        answer: the server's response.
+        response: the server's response.
         endpoint: removes credentials from the server's text.
     """
-    status = answer.status
+    status = response.status
     if 200 <= status < 300:
         return Receipt()
-    what = f"HTTP {status}"
-    if answer.redirect_origin is not None:
-        scheme, mark, host = answer.redirect_origin.partition("://")
-        what = f"{what} to {scheme}{mark}{endpoint.scrubbed(host)}"  # the host is the server's text, too
-    words = endpoint.scrubbed(answer.words)[:_WORDS]
-    error = f"{what}: {words}" if words else what
+    status_text = f"HTTP {status}"
+    if response.redirect_origin is not None:
+        scheme, mark, host = response.redirect_origin.partition("://")
+        status_text = f"{status_text} to {scheme}{mark}{endpoint.scrubbed(host)}"  # the host is the server's text, too
+    words = endpoint.scrubbed(response.words)[:_EXCERPT_MAX_CHARS]
+    error = f"{status_text}: {words}" if words else status_text
     if status == 413:
         return Receipt.split(error=error)
     if status in _RETRYABLE or status >= 500:
-        pause = retry_after(answer.headers.get("retry-after"))
+        pause = retry_after(response.headers.get("retry-after"))
         return Receipt.retried(pause, error=error, in_doubt=status not in _NOT_PROCESSED)
     return Receipt.failed(error)
 
 
-def push_receipt_from(answer: Response, endpoint: Scrubbing) -> Receipt:
+def push_receipt_from(response: Response, endpoint: Scrubbing) -> Receipt:
     """Return the receipt that a response means for a push of cumulative series.
 
     Like :func:`receipt_from`, but a push that the server refuses for good is repeated: the next one has everything.
     """
-    receipt = receipt_from(answer, endpoint)
+    receipt = receipt_from(response, endpoint)
     return Receipt.retried(error=receipt.error) if receipt.rest == "failed" else receipt
 
 

@@ -19,26 +19,26 @@ from urllib.parse import quote, quote_plus, unquote, unquote_plus
 from urllib.request import getproxies
 
 from .credentials import Credentials
-from .unescaping import found, plain
+from .unescaping import find_secrets, normalized
 
-__all__ = ["Scrubber", "client_secrets", "own_secrets", "proxy_secrets", "request_secrets"]
+__all__ = ["Scrubber", "client_secrets", "proxy_secrets", "request_secrets", "settings_secrets"]
 
-_PLAIN = frozenset(
+_SAFE_HEADERS = frozenset(
     {"accept", "accept-encoding", "connection", "host", "transfer-encoding", "user-agent"}
     | {"content-encoding", "content-length", "content-type"}
 )
 """Headers that hold no secret."""
 
-_SHORTEST = 4
+_MIN_CHARS = 4
 """Minimum number of characters that are searched for: replacing shorter text would leave nothing readable."""
 
 _PARAMETER = re.compile(r'([\w-]+)="([^"]*)"')
 """A parameter of an ``Authorization`` header (RFC 9110 §11.4)."""
 
-_HELD_MAX = 500
+_MAX_OBJECTS = 500
 """Maximum number of objects examined per level inside an ``httpx2.Auth``."""
 
-_PUBLIC = frozenset({"realm", "qop", "algorithm", "nc", "opaque", "charset"})
+_SAFE_PARAMETERS = frozenset({"realm", "qop", "algorithm", "nc", "opaque", "charset"})
 """Digest authentication parameters that come from the server or reveal nothing (RFC 7616 §3.4)."""
 
 
@@ -48,7 +48,7 @@ class Scrubber:
     def __init__(self, texts: Iterable[str]) -> None:
         """Create a scrubber for these secrets; those with fewer than four characters are ignored."""
         self._texts = sorted({*_spellings(texts)}, key=len, reverse=True)
-        self._plain = [found for found in {*map(plain, self._texts)} if len(found) >= _SHORTEST]
+        self._normalized = [text for text in {*map(normalized, self._texts)} if len(text) >= _MIN_CHARS]
 
     def __call__(self, words: str) -> str:
         """Return text without any of the secrets. Do this before cutting the text: half a secret is a secret, too."""
@@ -56,7 +56,7 @@ class Scrubber:
             words = words.replace(text, "…")
         pieces: list[str] = []
         rest = 0
-        for start, end in sorted(found(self._plain, words)):
+        for start, end in sorted(find_secrets(self._normalized, words)):
             if start >= rest:
                 pieces += words[rest:start], "…"
             rest = max(rest, end)
@@ -68,22 +68,22 @@ def _spellings(texts: Iterable[str]) -> Iterator[str]:
     for text in texts:
         escaped = (repr(text)[1:-1], json.dumps(text)[1:-1], _quoted(text, quote), _quoted(text, quote_plus))
         for spelling in (text, *escaped, unquote(text), unquote_plus(text), " ".join(text.split())):
-            if len(spelling) >= _SHORTEST:
+            if len(spelling) >= _MIN_CHARS:
                 yield spelling
 
 
-def _quoted(text: str, how: Any) -> str:
-    return str(how(text.encode(errors="replace"), safe=""))
+def _quoted(text: str, quote_function: Any) -> str:
+    return str(quote_function(text.encode(errors="replace"), safe=""))
 
 
-def own_secrets(credentials: Credentials) -> Iterator[str]:
+def settings_secrets(credentials: Credentials) -> Iterator[str]:
     """Yield the secrets in a sink's settings."""
-    if credentials.pair is not None:
-        yield from _of_pair(*credentials.pair)
+    if credentials.user_password is not None:
+        yield from _pair_secrets(*credentials.user_password)
     else:
-        yield from _of_auth(credentials.auth)
+        yield from _auth_secrets(credentials.auth)
     for name, value in credentials.headers.items():
-        yield from _of_header(name, value)
+        yield from _header_secrets(name, value)
 
 
 def request_secrets(url: Any, headers: Mapping[str, str]) -> Iterator[str]:
@@ -94,8 +94,8 @@ def request_secrets(url: Any, headers: Mapping[str, str]) -> Iterator[str]:
         headers: by lower-case name.
     """
     for name, value in headers.items():
-        yield from _of_header(name, value)
-    yield from _of_url(url)
+        yield from _header_secrets(name, value)
+    yield from _url_secrets(url)
     yield url.raw_path.decode("ascii", "replace")
     yield url.query.decode("ascii", "replace")
     yield url.path
@@ -104,9 +104,9 @@ def request_secrets(url: Any, headers: Mapping[str, str]) -> Iterator[str]:
 def client_secrets(client: Any) -> Iterator[str]:
     """Yield the secrets in an ``httpx2.AsyncClient``."""
     for name, value in client.headers.items():
-        yield from _of_header(name, value)
-    yield from _of_auth(client.auth)
-    yield from _of_url(client.base_url)
+        yield from _header_secrets(name, value)
+    yield from _auth_secrets(client.auth)
+    yield from _url_secrets(client.base_url)
     yield from client.params.values()
     yield from (cookie.value or "" for cookie in client.cookies.jar)
     # httpx2 has no public interface to a client's proxies.
@@ -114,10 +114,10 @@ def client_secrets(client: Any) -> Iterator[str]:
     for transport in transports:
         pool = getattr(transport, "_pool", None)
         for name, value in getattr(pool, "_proxy_headers", None) or ():
-            yield from _of_header(name.decode("latin-1").lower(), value.decode("latin-1"))
+            yield from _header_secrets(name.decode("latin-1").lower(), value.decode("latin-1"))
         pair = getattr(pool, "_proxy_auth", None)
         if pair is not None:
-            yield from _of_pair(*(part.decode(errors="replace") for part in pair))
+            yield from _pair_secrets(*(part.decode(errors="replace") for part in pair))
 
 
 def proxy_secrets(url_class: Any) -> Iterator[str]:
@@ -128,24 +128,24 @@ def proxy_secrets(url_class: Any) -> Iterator[str]:
     """
     for url in getproxies().values():
         try:
-            yield from _of_url(url_class(url if "://" in url else f"http://{url}"))
+            yield from _url_secrets(url_class(url if "://" in url else f"http://{url}"))
         except Exception:  # noqa: BLE001, S112 - a proxy that isn't a URL is never used, so nothing of it is sent
             continue
 
 
-def _of_pair(user: str, password: str) -> Iterator[str]:
+def _pair_secrets(user: str, password: str) -> Iterator[str]:
     yield password or user
     yield b64encode(f"{user}:{password}".encode(errors="replace")).decode()
 
 
-def _of_url(url: Any) -> Iterator[str]:
+def _url_secrets(url: Any) -> Iterator[str]:
     if url.userinfo:
         yield url.userinfo.decode("ascii", "replace")
-        yield from _of_pair(url.username, url.password)
+        yield from _pair_secrets(url.username, url.password)
 
 
-def _of_header(name: str, value: str) -> Iterator[str]:
-    if name in _PLAIN:
+def _header_secrets(name: str, value: str) -> Iterator[str]:
+    if name in _SAFE_HEADERS:
         return
     scheme, _, rest = value.partition(" ")
     yield value
@@ -157,26 +157,26 @@ def _of_header(name: str, value: str) -> Iterator[str]:
             return
         yield password or user
     elif name == "cookie":
-        yield from (crumb.partition("=")[2] for crumb in value.split("; "))
+        yield from (cookie.partition("=")[2] for cookie in value.split("; "))
     else:
-        yield from (said for key, said in _PARAMETER.findall(value) if key.lower() not in _PUBLIC)
+        yield from (secret for key, secret in _PARAMETER.findall(value) if key.lower() not in _SAFE_PARAMETERS)
 
 
-def _of_auth(auth: object) -> Iterator[str]:
+def _auth_secrets(auth: object) -> Iterator[str]:
     """Yield every text that an ``httpx2.Auth`` holds, directly or in objects inside it: any of them may be a secret.
 
     Texts with fewer than eight characters count only if it holds them directly: those inside an object may be anything.
     """
-    level = [*_held(auth)]
-    for least in (0, 8, 8):
+    level = [*_contained_objects(auth)]
+    for min_chars in (0, 8, 8):
         for value in level:
-            held = value.decode(errors="replace") if isinstance(value, bytes | bytearray) else value
-            if isinstance(held, str) and len(held) >= least:
-                yield from _of_header("", held)
-        level = [each for value in level for each in _held(value)][:_HELD_MAX]
+            text = value.decode(errors="replace") if isinstance(value, bytes | bytearray) else value
+            if isinstance(text, str) and len(text) >= min_chars:
+                yield from _header_secrets("", text)
+        level = [each for value in level for each in _contained_objects(value)][:_MAX_OBJECTS]
 
 
-def _held(value: object) -> Iterable[object]:
+def _contained_objects(value: object) -> Iterable[object]:
     """Return the objects that an object holds, without running any of its code."""
     if isinstance(value, dict):
         plain: Any = dict  # not the method of the object's own class

@@ -10,7 +10,17 @@ from .settings import HTTPSettings
 
 __all__ = ["HTTPSink"]
 
-_ENDPOINT = {"headers", "auth", "token", "token_file", "token_scheme", "verify", "client", "trust_env", "codec"}
+_ENDPOINT_SETTINGS = {
+    "headers",
+    "auth",
+    "token",
+    "token_file",
+    "token_scheme",
+    "verify",
+    "client",
+    "trust_env",
+    "codec",
+}
 
 
 class HTTPSink(Sink):
@@ -25,10 +35,10 @@ class HTTPSink(Sink):
             own: settings that the sink itself decides (``token=``, ``token_scheme=``).
         """
         given: dict[str, Any] = {**settings, **own}
-        theirs = {key: given.pop(key) for key in _ENDPOINT & given.keys()}
+        endpoint_settings = {key: given.pop(key) for key in _ENDPOINT_SETTINGS & given.keys()}
         self._limits: Limits | None = Limits.checked(given.pop("limits", None))
         super().__init__(**given)
-        self.server: Endpoint = Endpoint(url, **theirs)
+        self.server: Endpoint = Endpoint(url, **endpoint_settings)
 
     def __repr__(self) -> str:
         """Show the server's host, without credentials or path; works even if ``__init__`` did not complete."""

@@ -11,7 +11,7 @@ import html
 import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 
-__all__ = ["found", "plain"]
+__all__ = ["find_secrets", "normalized"]
 
 _LEVELS = 3
 """Maximum depth of nested escapes: JSON in JSON in an HTML page."""
@@ -21,33 +21,33 @@ _ESCAPE = re.compile(
     rf"[%\\&](?:(?<=%){_HEX}{{2}}|(?<=\\)(?:u[dD][89abAB]{_HEX}{{2}}\\u[dD][c-fC-F]{_HEX}{{2}}|u{_HEX}{{4}}|x{_HEX}{{2}}"
     rf"|[^\w\s])|(?<=&)(?:#[0-9]{{1,7}}|#[xX]{_HEX}{{1,6}}|[A-Za-z]{{2,8}});)"
 )
-_NOT_ASCII = re.compile(r"[^\x00-\x7f]+")
+_NON_ASCII = re.compile(r"[^\x00-\x7f]+")
 _BLANKS = re.compile(r"[+\s]+")
 """A plus is a space in a form; and the excerpt of a response has single spaces."""
 
 
-def plain(text: str) -> str:
-    """Return a secret in the form that :func:`found` searches for: a character per UTF-8 byte, with single spaces."""
+def normalized(text: str) -> str:
+    """Return a secret in the form that :func:`find_secrets` searches: a character per UTF-8 byte, single spaces."""
     return _BLANKS.sub(" ", _bytes(text)).strip(" ")
 
 
-def found(texts: Sequence[str], words: str) -> Iterator[tuple[int, int]]:
+def find_secrets(texts: Sequence[str], words: str) -> Iterator[tuple[int, int]]:
     """Yield the start and end of every place where one of the secrets occurs in a text with escapes.
 
     Args:
-        texts: the secrets as :func:`plain` returns them; none of them empty.
+        texts: the secrets as :func:`normalized` returns them; none of them empty.
         words: the text to search. If it has no escapes, the function yields nothing: a plain replacement finds the
             secrets there.
     """
-    if not _are_in(texts, words):  # nearly always; a response may have thousands of reasons to search
+    if not _contains_any(texts, words):  # nearly always; a response may have thousands of reasons to search
         return
-    view = _View(words).with_each(_NOT_ASCII, lambda match: _bytes(match[0]))
+    view = _View(words).sub(_NON_ASCII, lambda match: _bytes(match[0]))
     for _ in range(_LEVELS):
-        view = view.with_each(_ESCAPE, _unescaped)
-        yield from view.with_each(_BLANKS, lambda _: " ").places(texts)
+        view = view.sub(_ESCAPE, _unescaped)
+        yield from view.sub(_BLANKS, lambda _: " ").occurrences(texts)
 
 
-def _are_in(texts: Sequence[str], words: str) -> bool:
+def _contains_any(texts: Sequence[str], words: str) -> bool:
     if not any(sign in words for sign in "+%&\\"):
         return False
     text = _bytes(words)
@@ -69,7 +69,7 @@ class _View:
         self._starts: Sequence[int] = range(len(text)) if starts is None else starts
         self._ends: Sequence[int] = range(1, len(text) + 1) if ends is None else ends
 
-    def with_each(self, pattern: re.Pattern[str], instead: Callable[[re.Match[str]], str]) -> _View:
+    def sub(self, pattern: re.Pattern[str], replace: Callable[[re.Match[str]], str]) -> _View:
         """Return a view with each match replaced; every character of a replacement maps to the whole match."""
         pieces: list[str] = []
         starts: list[int] = []
@@ -77,10 +77,10 @@ class _View:
         last = 0
         for match in pattern.finditer(self._text):
             begin, end = match.span()
-            made = instead(match)
-            pieces += self._text[last:begin], made
-            starts += [*self._starts[last:begin], *[self._starts[begin]] * len(made)]
-            ends += [*self._ends[last:begin], *[self._ends[end - 1]] * len(made)]
+            replacement = replace(match)
+            pieces += self._text[last:begin], replacement
+            starts += [*self._starts[last:begin], *[self._starts[begin]] * len(replacement)]
+            ends += [*self._ends[last:begin], *[self._ends[end - 1]] * len(replacement)]
             last = end
         if not last:
             return self
@@ -88,7 +88,7 @@ class _View:
             "".join([*pieces, self._text[last:]]), [*starts, *self._starts[last:]], [*ends, *self._ends[last:]]
         )
 
-    def places(self, texts: Iterable[str]) -> Iterator[tuple[int, int]]:
+    def occurrences(self, texts: Iterable[str]) -> Iterator[tuple[int, int]]:
         """Yield the start and end of each occurrence."""
         for text in texts:
             at = self._text.find(text)

@@ -27,21 +27,21 @@ class _Pieces:
 
     def __init__(self, body: bytes) -> None:
         self._body = body
-        self._at = 0
+        self._offset = 0
 
     def __aiter__(self) -> _Pieces:
         return self
 
     async def __anext__(self) -> bytes:
-        start = self._at
-        self._at += _PIECE_BYTES
+        start = self._offset
+        self._offset += _PIECE_BYTES
         if start >= len(self._body):
             raise StopAsyncIteration
-        return self._body[start : self._at]
+        return self._body[start : self._offset]
 
 
 def upload_of(body: bytes | None, headers: Mapping[str, str]) -> tuple[bytes | Upload | None, Mapping[str, str]]:
-    """Return what to send for a body, and the request's headers with those that it needs."""
+    """Return the content to send for a body, and the request's headers with those that the content needs."""
     if body is None or len(body) <= _PIECE_BYTES:
         return body, headers
     return Upload(body), {**headers, "content-length": str(len(body))}

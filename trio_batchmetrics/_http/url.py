@@ -43,6 +43,6 @@ def parsed_url(url: str, auth: Any) -> tuple[str, str, Any]:
         if auth is not None:
             raise ConfigError("url and auth= both have credentials")
         auth = (unquote(parts.username), unquote(parts.password or ""))
-    shown = f"[{host}]" if ":" in host else host
-    shown = shown if port is None else f"{shown}:{port}"
-    return f"{parts.scheme}://{shown}{parts.path.rstrip('/')}", shown, auth
+    netloc = f"[{host}]" if ":" in host else host
+    netloc = netloc if port is None else f"{netloc}:{port}"
+    return f"{parts.scheme}://{netloc}{parts.path.rstrip('/')}", netloc, auth

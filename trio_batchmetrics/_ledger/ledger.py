@@ -13,7 +13,7 @@ from there on is one method here, which moves n events from one state to another
                                         pending → delivered | rejected | failed (reason) | spooled
                                      settled by every sink → failed if any sink failed or rejected it,
                                         else spooled if any spooled it, else processed
-    anything pending at the end → failed                    (:meth:`Ledger.fail_rest`)
+    anything pending at the end → failed                    (:meth:`Ledger.fail_pending`)
 
 Counters only grow, and each transition increments one counter. *Pending* is derived: recorded minus settled. Therefore
 no forgotten update can break ``total == processed + dropped + failed + spooled + pending``, which holds even inside a
@@ -131,7 +131,7 @@ class Ledger:
             batch.owing |= {sink}
             sink.unpushed += count - len(refused)
             if sink.by_group:
-                batch.group(sink, groups)
+                batch.set_groups(sink, groups)
                 sink.unpushed_groups.update([group for at, group in enumerate(groups) if at not in refused])
         if refused:
             self._refuse(sink, batch, refused)
@@ -140,7 +140,7 @@ class Ledger:
         """Note that a series sink failed to merge some of the batch's events. All of them count as failed there."""
         sink.merged_through = batch.number
         sink.settle(Verdict.FAILED, count, "merge")
-        batch.at_least = FAILED
+        batch.outcome_floor = FAILED
 
     def scraped(self, sink: SinkCounters, batch: PendingBatch, count: int, refused: Collection[int] = ()) -> None:
         """Count events in the series that a scrape reads as delivered. The arguments are those of :meth:`merged`."""
@@ -218,7 +218,7 @@ class Ledger:
         """
         sink.settle(Verdict.FAILED, sink.in_snapshot, reason)
         for batch in self.batches.in_snapshot(sink):
-            batch.at_least = FAILED if sink in batch.owing else batch.at_least
+            batch.outcome_floor = FAILED if sink in batch.owing else batch.outcome_floor
         self._end_push(sink, self._watermarks.pushed(sink, failed=True))
 
     def _end_push(self, sink: SinkCounters, final: Sequence[int]) -> None:
@@ -247,7 +247,7 @@ class Ledger:
 
     # -- the end, and queries
 
-    def fail_rest(self, reason: str) -> None:
+    def fail_pending(self, reason: str) -> None:
         """Count everything that is still pending as failed, overall and per sink."""
         for sink in self.sinks:
             if sink.pending:
@@ -262,10 +262,10 @@ class Ledger:
         self._settling.counts[FAILED] += self.pending
         self.batches.clear()
         self.recorded.release_all()
-        self._watermarks.fail_rest(self.batches.sealed_events)
+        self._watermarks.fail_pending(self.batches.sealed_events)
 
     @property
-    def held(self) -> int:
+    def retained(self) -> int:
         """The number of entries kept in addition to the counters; 0 once everything has settled."""
         return len(self.batches.pending) + len(self._watermarks)
 

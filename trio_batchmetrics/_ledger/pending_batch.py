@@ -16,12 +16,12 @@ MAX_EVENT_SINKS = 80
 """The limit keeps ``3 × sinks + 2`` within a batch's single byte per event."""
 
 
-def _settling(outcome: int) -> bytes:
+def _settling_table(outcome: int) -> bytes:
     """Return the translation table that settles an event's byte for one sink."""
     return bytes(3 * (value // 3 - 1) + max(value % 3, outcome) if value >= 3 else value for value in range(256))
 
 
-SETTLING = tuple(_settling(outcome) for outcome in (PROCESSED, SPOOLED, FAILED))
+SETTLING = tuple(_settling_table(outcome) for outcome in (PROCESSED, SPOOLED, FAILED))
 """For each outcome, the ``bytes.translate`` table that settles events in :attr:`PendingBatch.outcomes`."""
 
 _NONE_REFUSED: dict[int, frozenset[SinkCounters]] = {}
@@ -49,12 +49,12 @@ class PendingBatch:
 
     __slots__ = (
         "_signal",
-        "at_least",
         "due",
         "events",
         "evicted",
         "groups",
         "number",
+        "outcome_floor",
         "outcomes",
         "owing",
         "points",
@@ -92,7 +92,7 @@ class PendingBatch:
         """Events that every event sink has settled, or that were dropped."""
         self.events: Any = None
         """The ``Batch`` of the valid events, from the hand-over on."""
-        self.at_least: int = PROCESSED
+        self.outcome_floor: int = PROCESSED
         """The best outcome that the batch's events can still get; any sink may report a worse one."""
         self.outcomes: bytearray | None = None
         """One byte per event handed over: ``3 × (event sinks that owe an outcome) + (the worst outcome so far)``. None
@@ -126,7 +126,7 @@ class PendingBatch:
             if group in groups:
                 self.refuse(at, counters)
 
-    def group(self, counters: SinkCounters, groups: Sequence[int]) -> None:
+    def set_groups(self, counters: SinkCounters, groups: Sequence[int]) -> None:
         """Note the groups to which a series sink's events belong."""
         if not self.groups:
             self.groups = {}

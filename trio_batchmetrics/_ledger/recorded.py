@@ -17,7 +17,7 @@ from .._concurrency import SharedCount, shared_count
 
 __all__ = ["Recorded"]
 
-_READINGS = 100
+_MAX_READS = 100
 """The maximum number of times to read the counts while Trio's thread keeps changing them."""
 
 
@@ -64,9 +64,9 @@ class Recorded:
 
     def carry_over(self, older: list[Any], size: int, newer: list[Any]) -> None:
         """Move the rows beyond this size from one watched list to the front of the other."""
-        more = older[size:]
+        excess = older[size:]
         del older[size:]  # no call from here on: each event is always in exactly one list
-        newer[0:0] = more
+        newer[0:0] = excess
         self._carried += 1
 
     @property
@@ -91,7 +91,7 @@ class Recorded:
 
     def evict_in_queue(self) -> None:
         """Count the eviction of an event that another thread handed in and that isn't in a batch yet."""
-        cell = self.evicted_in_queue.mine()
+        cell = self.evicted_in_queue.local_cell()
         cell.count += 1
 
     # -- refused
@@ -102,7 +102,7 @@ class Recorded:
 
     def refuse(self, reason: str, count: int = 1) -> None:
         """Count refused events as both recorded and dropped. From any thread."""
-        cell = self.refusals(reason).mine()
+        cell = self.refusals(reason).local_cell()
         cell.count += count
 
     @property
@@ -153,7 +153,7 @@ class Recorded:
         time, the events moved last are counted twice.
         """
         recorded = late = 0
-        for _ in range(_READINGS):
+        for _ in range(_MAX_READS):
             moved, carried = self.moved, self._carried  # first: the moved count never runs ahead of the lists
             recorded, end = self.in_lists + self.handed_in.count, self._end
             late = 0 if end is None else max(0, recorded - sum(end))  # from threads that checked before the end

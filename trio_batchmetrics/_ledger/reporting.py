@@ -57,7 +57,7 @@ class LossReporter:
         waker: Waker,
         invalid: InvalidEvents,
         overflowing: Callable[[], Collection[str]] = tuple,
-        beyond: Callable[[], str | None] = lambda: None,
+        first_over_limit: Callable[[], str | None] = lambda: None,
     ) -> None:
         """Create a reporter; :meth:`run` is its task.
 
@@ -66,7 +66,7 @@ class LossReporter:
             waker: wakes the reporter's task.
             invalid: records why events are invalid.
             overflowing: returns the names of the instruments that have more label sets than ``max_series``.
-            beyond: returns the first name of a bound instrument beyond ``max_instruments``.
+            first_over_limit: returns the first name of a bound instrument beyond ``max_instruments``.
         """
         self._ledger = ledger
         self._invalid = invalid
@@ -74,10 +74,10 @@ class LossReporter:
         self._thread = get_ident()
         self.notified: bool = False
         """Whether calling :meth:`notify` again would do nothing."""
-        self._now_overflowing = overflowing
-        self._overflowing: set[str] = set()
-        self._beyond = beyond
-        self._beyond_reported = False
+        self._get_overflowing = overflowing
+        self._overflow_reported: set[str] = set()
+        self._first_over_limit = first_over_limit
+        self._limit_reported = False
         self._ended = False
         self._signal = trio.Event()
         self._reported = BatchMetricsStats()
@@ -114,38 +114,41 @@ class LossReporter:
             await trio.sleep(_LOG_INTERVAL)
             self._signal = trio.Event()
             self.notified = False
-            if self._news() or not self._overflowing.issuperset(self._now_overflowing()):
+            if self._new_losses() or not self._overflow_reported.issuperset(self._get_overflowing()):
                 self.notify()
 
-    def _news(self) -> list[str]:
+    def _new_losses(self) -> list[str]:
         """Return a description of each loss and error since the last message."""
         now, before = self._ledger.snapshot(None), self._reported
-        news = _grown("dropped", now.dropped, before.dropped)
+        losses = _increases("dropped", now.dropped, before.dropped)
         for name, sink in now.sinks.items():
             old = before.sinks.get(name)
-            news += _grown(f"{name}: failed", sink.failures, old.failures if old else {})
+            losses += _increases(f"{name}: failed", sink.failures, old.failures if old else {})
             if sink.rejected > (old.rejected if old else 0):
-                news.append(f"{name}: rejected {sink.rejected - (old.rejected if old else 0)}")
+                losses.append(f"{name}: rejected {sink.rejected - (old.rejected if old else 0)}")
             if sink.last_error and sink.last_error != (old.last_error if old else None):
-                news.append(f"{name}: {sink.last_error}")
-        return news
+                losses.append(f"{name}: {sink.last_error}")
+        return losses
 
     def _report_overflow(self) -> None:
-        beyond = self._beyond()
-        if beyond is not None and not self._beyond_reported:
-            self._beyond_reported = True
-            warn("metrics: %r and further names are more than max_instruments; their updates are dropped", beyond[:100])
-        for name in self._now_overflowing():
-            if name not in self._overflowing:
-                self._overflowing.add(name)
+        first_over_limit = self._first_over_limit()
+        if first_over_limit is not None and not self._limit_reported:
+            self._limit_reported = True
+            warn(
+                "metrics: %r and further names are more than max_instruments; their updates are dropped",
+                first_over_limit[:100],
+            )
+        for name in self._get_overflowing():
+            if name not in self._overflow_reported:
+                self._overflow_reported.add(name)
                 warn("metrics: %r has more label sets than max_series; the rest share its overflow series", name)
 
     def _report(self) -> None:
         self._report_overflow()
         self._invalid.log()
-        if news := self._news():
+        if losses := self._new_losses():
             self._reported = self._ledger.snapshot(None)
-            warn("metrics: %s", "; ".join(news))
+            warn("metrics: %s", "; ".join(losses))
 
     def report_at_the_end(self) -> None:
         """Log all losses in one line, if there are any. Called at the end."""
@@ -162,6 +165,6 @@ class LossReporter:
             )
 
 
-def _grown(what: str, now: Mapping[str, int], before: Mapping[str, int]) -> list[str]:
-    grown = {reason: count - before.get(reason, 0) for reason, count in now.items()}
-    return [f"{what} {count} ({reason})" for reason, count in grown.items() if count > 0]
+def _increases(what: str, now: Mapping[str, int], before: Mapping[str, int]) -> list[str]:
+    increases = {reason: count - before.get(reason, 0) for reason, count in now.items()}
+    return [f"{what} {count} ({reason})" for reason, count in increases.items() if count > 0]

@@ -67,7 +67,7 @@ class Settling:
         refused_by: frozenset[SinkCounters] = NO_SINKS,
     ) -> None:
         """Settle events that every event sink has settled. The outcome is final unless series sinks still owe one."""
-        outcome, count = max(outcome, batch.at_least), len(positions)
+        outcome, count = max(outcome, batch.outcome_floor), len(positions)
         owing = batch.owing
         if owing:
             owing = frozenset([s for s in owing if s.pushed_through < batch.number and s not in refused_by])

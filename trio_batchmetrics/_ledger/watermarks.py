@@ -83,7 +83,7 @@ class Watermarks:
         """
         self._sinks = sinks
         self._sections: list[Section] = [Section(math.inf)]
-        self._before = [0, 0, 0, 0]
+        self._settled_before = [0, 0, 0, 0]
         """Events that settled in sections that are deleted by now, by outcome."""
         self._notifying = False
 
@@ -135,15 +135,15 @@ class Watermarks:
                 break
             owed, section.owed = section.owed, {}
             for (owing, groups), counts in owed.items():
-                left, others, best = owing - {sink}, groups, PROCESSED
+                left, others, floor = owing - {sink}, groups, PROCESSED
                 if sink in owing and sink.by_group:
                     at = self.by_group(owing).index(sink)
                     others = groups[:at] + groups[at + 1 :]
-                    best = FAILED if groups[at] in rejected else PROCESSED
+                    floor = FAILED if groups[at] in rejected else PROCESSED
                 if sink in owing and failed:
-                    best = FAILED
+                    floor = FAILED
                 for given, count in enumerate(counts):
-                    outcome = max(given, best)
+                    outcome = max(given, floor)
                     if left:
                         section.owe(left, outcome, count, others)
                     else:
@@ -191,7 +191,7 @@ class Watermarks:
 
     def _notify_first(self) -> bool:
         """Finish the flushes of the first section that has any, if all its events have settled; return whether so."""
-        total = sum(self._before)
+        total = sum(self._settled_before)
         for at, section in enumerate(self._sections):
             total += sum(section.settled)
             if section.waiters:
@@ -207,10 +207,10 @@ class Watermarks:
         settled = self._settled_through(section.through)
         for waiter in section.waiters:
             waiter.finish(settled)  # idempotent, as an exception from a signal handler may end the loop early
-        self._before = settled  # no call from here on; nothing in these sections is pending or owed any more
+        self._settled_before = settled  # no call from here on; nothing in these sections is pending or owed any more
         del self._sections[: at + 1]
 
-    def fail_rest(self, target: int) -> None:
+    def fail_pending(self, target: int) -> None:
         """Count everything that is still pending as failed.
 
         Args:
@@ -219,17 +219,17 @@ class Watermarks:
         for section in self._sections:
             section.owed.clear()
         for section in tuple(self._sections):
-            known = section.waiters[0].target if section.waiters else target if section.through == math.inf else 0
-            section.settled[FAILED] += max(0, known - sum(self._settled_through(section.through)))
+            expected = section.waiters[0].target if section.waiters else target if section.through == math.inf else 0
+            section.settled[FAILED] += max(0, expected - sum(self._settled_through(section.through)))
         self.notify()
-        self._before = self._settled_through(math.inf)
+        self._settled_before = self._settled_through(math.inf)
         self._sections = [Section(math.inf)]
 
     # -- internals
 
     def _settled_through(self, number: float) -> list[int]:
         """Return how many events of the batches up to a watermark have settled, by outcome."""
-        processed, spooled, failed, dropped = self._before
+        processed, spooled, failed, dropped = self._settled_before
         for section in self._sections:
             if section.through > number:
                 break

@@ -8,7 +8,7 @@
     bound        BoundCounter, BoundGauge, BoundHistogram: updated in place, collected every flush interval
     bound_cells  how threads update one instrument without a lock
     observable   ObservableGauge: read at each collection
-    families     what an instrument's name means, and its label sets
+    families     the meaning of an instrument's name, and its label sets
     spans        with histogram.time(), with gauge.track(), and both as decorators
 
 Imports ``_buffer``, ``_config``, ``_concurrency``, ``_events``, ``_ledger`` and ``_reprs``. ``_runtime`` creates

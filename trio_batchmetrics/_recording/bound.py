@@ -4,7 +4,7 @@ How this works
 ==============
 
 Each update has a fast path, for a valid, exact int or float while the block is open, and a slow path, which determines
-what is wrong, if anything. ``_most`` is the largest value that the fast path accepts; minus infinity disables it.
+what is wrong, if anything. ``_fast_max`` is the largest value that the fast path accepts; minus infinity disables it.
 
 Neither path takes a lock or checks which thread it runs in. A signal handler or another thread may run in the middle of
 an update and update the same instrument. CPython switches only after a call, at function entry and on a backward jump,
@@ -35,29 +35,29 @@ from .._reprs import tolerant_repr
 from .host import Host
 from .spans import Timing, Tracking
 
-__all__ = ["FAST_INT", "MOST", "Bound", "BoundCounter", "BoundGauge", "BoundHistogram"]
+__all__ = ["FAST_INT", "MAX_FLOAT", "Bound", "BoundCounter", "BoundGauge", "BoundHistogram"]
 
-MOST = sys.float_info.max
+MAX_FLOAT = sys.float_info.max
 """The largest sum: the largest finite float. Compared without a call."""
 
 FAST_INT = 1 << 29
 """CPython stores ints up to here in one digit and compares them quickly; no number of them overflows a float."""
 
-_QUICK_FLOAT = 1e290
+_FAST_FLOAT = 1e290
 _LARGE_SUM = 1e307
 """Values up to the former, added to a sum up to the latter, cannot overflow it within a process's life."""
 
-_CLOSED = -math.inf
+_NO_FAST_PATH = -math.inf
 
 
 @tolerant_repr
 class Bound:
     """The part that counters, gauges and histograms share."""
 
-    __slots__ = ("_host", "_labels", "_least", "_measure", "_most", "_open", "_touched", "_zero", "labels", "name")
+    __slots__ = ("_dirty", "_fast_max", "_fast_min", "_host", "_labels", "_measure", "_open", "_zero", "labels", "name")
 
-    _quick: float
-    _title: str
+    _fast_limit: float
+    _class_name: str
 
     def __init__(self, measure: Measure, labels: dict[str, Any], host: Host) -> None:
         """Created by the collector.
@@ -74,17 +74,17 @@ class Bound:
         self._host = host
         self._open = host.state == "open"
         self._zero = 0.0 if measure.seconds else 0  # adding it makes seconds a float
-        self._least = -_QUICK_FLOAT if measure.negative else 0.0
-        self._most = self._quick if self._open else _CLOSED
-        self._touched = False
+        self._fast_min = -_FAST_FLOAT if measure.negative else 0.0
+        self._fast_max = self._fast_limit if self._open else _NO_FAST_PATH
+        self._dirty = False
 
     def __repr__(self) -> str:
-        return f"<{self._title} {self.name!r} {self._labels!r}>"
+        return f"<{self._class_name} {self.name!r} {self._labels!r}>"
 
     def close(self) -> None:
         """Refuse further updates: they count as closed."""
         self._open = False
-        self._most = _CLOSED
+        self._fast_max = _NO_FAST_PATH
 
     def _checked(self, value: object) -> Any:
         """Return the value if it is valid; else count it as refused, for the right reason, and return None."""
@@ -92,17 +92,17 @@ class Bound:
             if self._host.state != "disabled":
                 self._host.refuse("closed")
             return None
-        good = number(value, self._measure)
-        if good is None:
+        valid = number(value, self._measure)
+        if valid is None:
             fault = fault_of(self._measure.kind.name.title(), "value", value, self._measure, self.name)
             self._host.refuse("invalid", fault)
-        return good
+        return valid
 
     def collect(self) -> Row | None:
         """Take the updates since the last collection, as one row; None if there were none. Runs in Trio's thread."""
         raise NotImplementedError
 
-    def _not_taken(self) -> None:
+    def _refuse_update(self) -> None:
         """Count a refusal: the sum would overflow a float, or another thread has closed the collector."""
         self._host.refuse("invalid" if self._open else "closed")
 
@@ -112,8 +112,8 @@ class BoundCounter(Bound):
 
     __slots__ = ("_sum", "_whole")
 
-    _quick = FAST_INT
-    _title = "BoundCounter"
+    _fast_limit = FAST_INT
+    _class_name = "BoundCounter"
 
     def __init__(self, measure: Measure, labels: dict[str, Any], host: Host) -> None:
         """Created by ``collector.counter()``."""
@@ -127,29 +127,29 @@ class BoundCounter(Bound):
 
         A bad value counts as one ``invalid`` event and leaves the sum alone; after the block, as one ``closed`` event.
         """
-        if type(value) is int and 0 <= value <= self._most:
+        if type(value) is int and 0 <= value <= self._fast_max:
             self._whole += value
-            self._touched = True
+            self._dirty = True
             return
-        good = value if type(value) is float and 0.0 <= value <= MOST else self._checked(value)
-        if good is not None:
-            total = self._sum + good
-            if self._open and total <= MOST:
+        valid = value if type(value) is float and 0.0 <= value <= MAX_FLOAT else self._checked(value)
+        if valid is not None:
+            total = self._sum + valid
+            if self._open and total <= MAX_FLOAT:
                 self._sum = total
-                self._touched = True
+                self._dirty = True
             else:
-                self._not_taken()
+                self._refuse_update()
 
     def collect(self) -> Row | None:
         """Take the sum added since the last collection; None if there were no updates."""
-        if not self._touched:
+        if not self._dirty:
             return None
         now = time.time_ns()
         whole = self._whole
         total = self._sum
         self._whole = 0
         self._sum = 0
-        self._touched = False
+        self._dirty = False
         return (Counter, now, self.name, self._labels, whole + total + self._zero)
 
 
@@ -158,8 +158,8 @@ class BoundGauge(Bound):
 
     __slots__ = ("_value",)
 
-    _quick = _QUICK_FLOAT
-    _title = "BoundGauge"
+    _fast_limit = _FAST_FLOAT
+    _class_name = "BoundGauge"
 
     def __init__(self, measure: Measure, labels: dict[str, Any], host: Host) -> None:
         """Created by ``collector.gauge()``."""
@@ -172,40 +172,40 @@ class BoundGauge(Bound):
 
         A bad value counts as one ``invalid`` event and changes nothing; after the block, as one ``closed`` event.
         """
-        if type(value) is float and self._least <= value <= self._most:
+        if type(value) is float and self._fast_min <= value <= self._fast_max:
             self._value = value
-            self._touched = True
+            self._dirty = True
             return
-        good = value if type(value) is int and 0 <= value <= FAST_INT else self._checked(value)
-        if good is not None:
+        valid = value if type(value) is int and 0 <= value <= FAST_INT else self._checked(value)
+        if valid is not None:
             if self._open:
-                self._value = good
-                self._touched = True
+                self._value = valid
+                self._dirty = True
             else:
-                self._not_taken()
+                self._refuse_update()
 
     @trio.lowlevel.enable_ki_protection
     def inc(self, value: float = 1) -> None:
         """Add to the value, which starts at 0. Otherwise like :meth:`set`."""
-        good = value if type(value) is int and 0 <= value <= FAST_INT else self._checked(value)
-        if good is not None:
-            self._change(good)
+        valid = value if type(value) is int and 0 <= value <= FAST_INT else self._checked(value)
+        if valid is not None:
+            self._change(valid)
 
     @trio.lowlevel.enable_ki_protection
     def dec(self, value: float = 1) -> None:
         """Subtract from the value, which starts at 0. Otherwise like :meth:`set`."""
-        good = value if type(value) is int and 0 <= value <= FAST_INT else self._checked(value)
-        if good is not None:
-            self._change(-good)
+        valid = value if type(value) is int and 0 <= value <= FAST_INT else self._checked(value)
+        if valid is not None:
+            self._change(-valid)
 
     def _change(self, by: float) -> None:
         """Add ``by`` to the value; no call comes between the read and the write."""
         total = self._value + by
-        if self._open and -MOST <= total <= MOST:
+        if self._open and -MAX_FLOAT <= total <= MAX_FLOAT:
             self._value = total
-            self._touched = True
+            self._dirty = True
         else:
-            self._not_taken()
+            self._refuse_update()
 
     def track(self) -> Tracking:
         """Return a span that counts work in flight: ``with gauge.track():``, or a decorator (see :class:`Span`)."""
@@ -213,20 +213,20 @@ class BoundGauge(Bound):
 
     def collect(self) -> Row | None:
         """Return the value; None if there were no updates since the last collection."""
-        if not self._touched:
+        if not self._dirty:
             return None
         now = time.time_ns()
-        self._touched = False
+        self._dirty = False
         return (Gauge, now, self.name, self._labels, self._value + self._zero)
 
 
 class BoundHistogram(Bound):
     """A histogram for one label set."""
 
-    __slots__ = ("_counts", "_sum", "_taken", "_taken_sum", "bounds")
+    __slots__ = ("_counts", "_sum", "_uncollected", "_uncollected_sum", "bounds")
 
-    _quick = _QUICK_FLOAT
-    _title = "BoundHistogram"
+    _fast_limit = _FAST_FLOAT
+    _class_name = "BoundHistogram"
 
     def __init__(self, measure: Measure, labels: dict[str, Any], host: Host) -> None:
         """Created by ``collector.histogram()``."""
@@ -234,8 +234,8 @@ class BoundHistogram(Bound):
         self.bounds: tuple[float, ...] = measure.default_bounds
         self._counts = [0] * (len(self.bounds) + 1)
         self._sum: float = 0
-        self._taken: list[int] | None = None  # by a collection that hasn't returned its row yet
-        self._taken_sum: float = 0
+        self._uncollected: list[int] | None = None  # by a collection that hasn't returned its row yet
+        self._uncollected_sum: float = 0
 
     @trio.lowlevel.enable_ki_protection
     def observe(self, value: float | timedelta) -> None:
@@ -246,23 +246,23 @@ class BoundHistogram(Bound):
         """
         if type(value) is float:
             bucket = bisect_left(self.bounds, value)
-            if self._least <= value <= self._most:
+            if self._fast_min <= value <= self._fast_max:
                 self._counts[bucket] += 1
                 self._sum += value
-                self._touched = True
+                self._dirty = True
                 return
-        good = value if type(value) is int and 0 <= value <= FAST_INT else self._checked(value)
-        if good is not None:
-            bucket = bisect_left(self.bounds, good)
-            total = self._sum + good
-            if self._open and -MOST <= total <= MOST:
+        valid = value if type(value) is int and 0 <= value <= FAST_INT else self._checked(value)
+        if valid is not None:
+            bucket = bisect_left(self.bounds, valid)
+            total = self._sum + valid
+            if self._open and -MAX_FLOAT <= total <= MAX_FLOAT:
                 self._counts[bucket] += 1
                 self._sum = total
-                self._touched = True
+                self._dirty = True
                 if not -_LARGE_SUM <= total <= _LARGE_SUM:
-                    self._most = _CLOSED  # until the next collection, each update checks for overflow
+                    self._fast_max = _NO_FAST_PATH  # until the next collection, each update checks for overflow
             else:
-                self._not_taken()
+                self._refuse_update()
 
     def time(self) -> Timing:
         """Return a span that observes how long work takes: ``with histogram.time():``, or a decorator.
@@ -274,27 +274,27 @@ class BoundHistogram(Bound):
 
     def collect(self) -> Row | None:
         """Take the values observed since the last collection; None if there were none."""
-        if self._taken is None:
-            if not self._touched:
+        if self._uncollected is None:
+            if not self._dirty:
                 return None
-            fresh = [0] * len(self._counts)
-            self._taken = self._counts
-            self._taken_sum = self._sum
-            self._counts = fresh
+            new_counts = [0] * len(self._counts)
+            self._uncollected = self._counts
+            self._uncollected_sum = self._sum
+            self._counts = new_counts
             self._sum = 0
-            self._touched = False
+            self._dirty = False
             if self._open:
-                self._most = self._quick
-        counts = self._taken
+                self._fast_max = self._fast_limit
+        counts = self._uncollected
         row = (
             HistogramPoint,
             time.time_ns(),
             self.name,
             self._labels,
             sum(counts),
-            self._taken_sum + self._zero,
+            self._uncollected_sum + self._zero,
             self.bounds,
             tuple(counts),
         )
-        self._taken = None
+        self._uncollected = None
         return row

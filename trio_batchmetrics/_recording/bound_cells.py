@@ -27,12 +27,12 @@ import trio
 
 from .._concurrency import Cells
 from .._events import Counter, Gauge, HistogramPoint, Measure, Row
-from .bound import FAST_INT, MOST, BoundCounter, BoundGauge, BoundHistogram
+from .bound import FAST_INT, MAX_FLOAT, BoundCounter, BoundGauge, BoundHistogram
 from .host import Host
 
 __all__ = ["CellCounter", "CellGauge", "CellHistogram"]
 
-_READINGS = 100
+_MAX_READS = 100
 """How often a collection reads a cell at most while its thread keeps updating it; then the last reading counts."""
 
 
@@ -85,10 +85,10 @@ def _updates(cells: Cells[_CellT]) -> int:
     return sum([cell.updates for cell in cells.all()])
 
 
-def _between_updates(cell: _CellT, read: Callable[[_CellT], _T]) -> _T:
+def _consistent_reading(cell: _CellT, read: Callable[[_CellT], _T]) -> _T:
     """Read a cell between two updates, or as close to that as a bounded number of readings allows."""
     reading = read(cell)
-    for _ in range(_READINGS):
+    for _ in range(_MAX_READS):
         updates = cell.updates
         if not cell.writing:
             reading = read(cell)
@@ -97,7 +97,7 @@ def _between_updates(cell: _CellT, read: Callable[[_CellT], _T]) -> _T:
     return reading
 
 
-class _Adding:
+class _CellAdder:
     """The part that counters and gauges share: adding to the calling thread's cell."""
 
     __slots__ = ()
@@ -110,52 +110,52 @@ class _Adding:
         """The number of updates so far."""
         return _updates(self._cells)
 
-    def _added(self, good: float) -> bool:
+    def _try_add(self, valid: float) -> bool:
         """Add, if the instrument is open and the sum fits a float; return whether that was the case."""
-        cell = self._cells.mine()
+        cell = self._cells.local_cell()
         cell.writing += 1  # no calls from here on
-        taken = False
-        if type(good) is int and -FAST_INT <= good <= FAST_INT:
+        accepted = False
+        if type(valid) is int and -FAST_INT <= valid <= FAST_INT:
             if self._open:
-                cell.whole += good
-                taken = True
+                cell.whole += valid
+                accepted = True
         else:
-            total = cell.rest + good
-            if self._open and -MOST <= total <= MOST:
+            total = cell.rest + valid
+            if self._open and -MAX_FLOAT <= total <= MAX_FLOAT:
                 cell.rest = total
-                taken = True
-        cell.updates += taken
+                accepted = True
+        cell.updates += accepted
         cell.writing -= 1
-        return taken
+        return accepted
 
 
-class CellCounter(_Adding, BoundCounter):
+class CellCounter(_CellAdder, BoundCounter):
     """A counter for one label set, with one cell per thread."""
 
-    __slots__ = ("_cells", "_taken_rest", "_taken_updates", "_taken_whole")
+    __slots__ = ("_cells", "_collected_rest", "_collected_updates", "_collected_whole")
 
     def __init__(self, measure: Measure, labels: dict[str, Any], host: Host) -> None:
         """Created by ``collector.counter()``."""
         super().__init__(measure, labels, host)
         self._cells = Cells(_Sums)
-        self._taken_updates = 0
-        self._taken_whole = 0
-        self._taken_rest: float = 0
+        self._collected_updates = 0
+        self._collected_whole = 0
+        self._collected_rest: float = 0
 
     @trio.lowlevel.enable_ki_protection
     def add(self, value: float = 1) -> None:
         """Add a value. Like :meth:`BoundCounter.add`."""
-        good = value if type(value) is int and 0 <= value <= FAST_INT else self._checked(value)
-        if good is not None and not self._added(good):
-            self._not_taken()
+        valid = value if type(value) is int and 0 <= value <= FAST_INT else self._checked(value)
+        if valid is not None and not self._try_add(valid):
+            self._refuse_update()
 
     def collect(self) -> Row | None:
         """Take the sum added since the last collection; None if there were no updates."""
         cells = self._cells.all()
         updates = sum([cell.updates for cell in cells])  # before the sums: the next collection sees later updates
-        if updates == self._taken_updates:
+        if updates == self._collected_updates:
             return None
-        readings = [_between_updates(cell, _Sums.read) for cell in cells]
+        readings = [_consistent_reading(cell, _Sums.read) for cell in cells]
         whole = sum([reading[0] for reading in readings])
         rest = sum([reading[1] for reading in readings])
         row = (
@@ -163,42 +163,42 @@ class CellCounter(_Adding, BoundCounter):
             time.time_ns(),
             self.name,
             self._labels,
-            whole - self._taken_whole + (rest - self._taken_rest) + self._zero,
+            whole - self._collected_whole + (rest - self._collected_rest) + self._zero,
         )
-        self._taken_updates = updates
-        self._taken_whole = whole
-        self._taken_rest = rest
+        self._collected_updates = updates
+        self._collected_whole = whole
+        self._collected_rest = rest
         return row
 
 
-class CellGauge(_Adding, BoundGauge):
+class CellGauge(_CellAdder, BoundGauge):
     """A gauge for one label set, with one cell per thread."""
 
-    __slots__ = ("_cells", "_last_set", "_sets", "_taken_updates")
+    __slots__ = ("_cells", "_collected_updates", "_last_set", "_sets")
 
     def __init__(self, measure: Measure, labels: dict[str, Any], host: Host) -> None:
         """Created by ``collector.gauge()``."""
         super().__init__(measure, labels, host)
         self._cells = Cells(_Sums)
-        self._taken_updates = 0
+        self._collected_updates = 0
         self._last_set: tuple[float, int, float] = (0, 0, 0)  # the value, and the totals of the changes by then
 
     @trio.lowlevel.enable_ki_protection
     def set(self, value: float) -> None:
         """Set the value; of several concurrent calls, the last wins. Like :meth:`BoundGauge.set`."""
-        good = value if type(value) is int and 0 <= value <= FAST_INT else self._checked(value)
-        if good is None:
+        valid = value if type(value) is int and 0 <= value <= FAST_INT else self._checked(value)
+        if valid is None:
             return
-        cell, changes = self._cells.mine(), self._changes()
+        cell, changes = self._cells.local_cell(), self._changes()
         if self._open:
-            self._last_set = (good, *changes)
+            self._last_set = (valid, *changes)
             cell.updates += 1
         else:
-            self._not_taken()
+            self._refuse_update()
 
     def _change(self, by: float) -> None:
-        if not self._added(by):
-            self._not_taken()
+        if not self._try_add(by):
+            self._refuse_update()
 
     def _changes(self) -> tuple[int, float]:
         cells = self._cells.all()
@@ -207,7 +207,7 @@ class CellGauge(_Adding, BoundGauge):
     def collect(self) -> Row | None:
         """Return the value; None if there were no updates since the last collection."""
         updates = _updates(self._cells)
-        if updates == self._taken_updates:
+        if updates == self._collected_updates:
             return None
         value, whole_then, rest_then = self._last_set
         whole, rest = self._changes()
@@ -215,21 +215,21 @@ class CellGauge(_Adding, BoundGauge):
         if rest != rest_then:
             value = value + (rest - rest_then)
         row = (Gauge, time.time_ns(), self.name, self._labels, value + self._zero)
-        self._taken_updates = updates
+        self._collected_updates = updates
         return row
 
 
 class CellHistogram(BoundHistogram):
     """A histogram for one label set, with one cell per thread."""
 
-    __slots__ = ("_cells", "_handed_on")
+    __slots__ = ("_cells", "_last_collected")
 
     def __init__(self, measure: Measure, labels: dict[str, Any], host: Host) -> None:
         """Created by ``collector.histogram()``."""
         super().__init__(measure, labels, host)
         buckets = len(self.bounds) + 1
         self._cells = Cells(lambda: _Buckets(buckets))
-        self._handed_on: tuple[list[int], float] = ([0] * buckets, 0)
+        self._last_collected: tuple[list[int], float] = ([0] * buckets, 0)
 
     @property
     def updates(self) -> int:
@@ -239,40 +239,40 @@ class CellHistogram(BoundHistogram):
     @trio.lowlevel.enable_ki_protection
     def observe(self, value: float | timedelta) -> None:
         """Count a value. Like :meth:`BoundHistogram.observe`."""
-        good = value if type(value) is int and 0 <= value <= FAST_INT else self._checked(value)
-        if good is None:
+        valid = value if type(value) is int and 0 <= value <= FAST_INT else self._checked(value)
+        if valid is None:
             return
-        bucket = bisect_left(self.bounds, good)
-        cell = self._cells.mine()
+        bucket = bisect_left(self.bounds, valid)
+        cell = self._cells.local_cell()
         cell.writing += 1  # no calls from here on
-        total = cell.sum + good
-        taken = False
-        if self._open and -MOST <= total <= MOST:
-            taken = True
+        total = cell.sum + valid
+        accepted = False
+        if self._open and -MAX_FLOAT <= total <= MAX_FLOAT:
+            accepted = True
             cell.counts[bucket] += 1
             cell.sum = total
             cell.updates += 1
         cell.writing -= 1
-        if not taken:
-            self._not_taken()
+        if not accepted:
+            self._refuse_update()
 
     def collect(self) -> Row | None:
         """Take the values observed since the last collection; None if there were none."""
-        readings = [_between_updates(cell, _Buckets.read) for cell in self._cells.all()]
+        readings = [_consistent_reading(cell, _Buckets.read) for cell in self._cells.all()]
         counts, total = [*map(sum, zip(*[reading[0] for reading in readings], strict=True))], 0.0
-        if not counts or counts == self._handed_on[0]:
+        if not counts or counts == self._last_collected[0]:
             return None
         total = sum([reading[1] for reading in readings])
-        fresh = [now - before for now, before in zip(counts, self._handed_on[0], strict=True)]
+        new_counts = [now - before for now, before in zip(counts, self._last_collected[0], strict=True)]
         row = (
             HistogramPoint,
             time.time_ns(),
             self.name,
             self._labels,
-            sum(fresh),
-            total - self._handed_on[1] + self._zero,
+            sum(new_counts),
+            total - self._last_collected[1] + self._zero,
             self.bounds,
-            tuple(fresh),
+            tuple(new_counts),
         )
-        self._handed_on = (counts, total)
+        self._last_collected = (counts, total)
         return row

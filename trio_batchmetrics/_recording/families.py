@@ -12,59 +12,59 @@ from typing import Any
 
 from .._events import Kind, Measure, text
 
-__all__ = ["Family", "Identity", "Places", "identity_of"]
+__all__ = ["Family", "Identity", "Quota", "identity_of"]
 
 Identity = frozenset[tuple[str | None, type, object]]
 """A label set; two label sets are the same if their identities are equal."""
 
-_COMPARED = frozenset({str, int, bool, float})
+_COMPARABLE_TYPES = frozenset({str, int, bool, float})
 """Types whose values are compared directly; values of any other type are compared by their text."""
 
 
 def identity_of(labels: Mapping[str, object]) -> Identity:
     """Return the identity of a label set: values are the same if they are equal and of one type; None is left out."""
     pairs = labels.items()
-    return frozenset([(text(name), type(value), _compared(value)) for name, value in pairs if value is not None])
+    return frozenset([(text(name), type(value), _comparable(value)) for name, value in pairs if value is not None])
 
 
-def _compared(value: object) -> object:
-    if type(value) not in _COMPARED:
+def _comparable(value: object) -> object:
+    if type(value) not in _COMPARABLE_TYPES:
         return text(value)
     return value if value == value else "nan"  # all NaNs are the same label value
 
 
-class Places:
+class Quota:
     """A limited number of places. Safe in any thread, without a lock."""
 
     def __init__(self, limit: int) -> None:
         """Begin with all places free."""
         self._limit = limit
-        self._taken = count()
-        self._spare: list[int] = []
+        self._unused = count()
+        self._released: list[int] = []
 
-    def take(self) -> int | None:
+    def acquire(self) -> int | None:
         """Return a place; None if none is left."""
         try:
-            return self._spare.pop()
+            return self._released.pop()
         except IndexError:
-            place = next(self._taken)
-            return place if place < self._limit else None
+            number = next(self._unused)
+            return number if number < self._limit else None
 
-    def give_back(self, place: int) -> None:
+    def release(self, number: int) -> None:
         """Return a place that isn't needed, because another thread has been quicker."""
-        self._spare.append(place)
+        self._released.append(number)
 
 
 class Family:
     """One instrument name: its meaning, and its label sets."""
 
-    def __init__(self, name: str, unit: str, configured: tuple[float, ...] | None, max_series: int) -> None:
+    def __init__(self, name: str, unit: str, configured_bounds: tuple[float, ...] | None, max_series: int) -> None:
         """Create a family without label sets.
 
         Args:
             name: the instruments' name.
             unit: their unit.
-            configured: the bounds that the configuration sets for them; they take precedence.
+            configured_bounds: the bounds that the configuration sets for them; they take precedence.
             max_series: the maximum number of label sets that get a series of their own.
         """
         self.name: str = name
@@ -73,14 +73,14 @@ class Family:
         """The bound instruments."""
         self.overflow: dict[str, Any] = {}
         """The bound instrument that all further label sets share, once it exists; under the key ``overflow``."""
-        self.lost: int = 0
+        self.overflowed_values: int = 0
         """The number of values of observable instruments that have lost their labels."""
         self._observed: dict[Identity, None] = {}
         self._settled: dict[str, Any] = {}
-        self._configured = configured
-        self.places: Places = Places(max_series)
+        self._configured_bounds = configured_bounds
+        self.quota: Quota = Quota(max_series)
         """The places for label sets."""
-        self.kept: bool = True
+        self.admitted: bool = True
         """Whether the name has a place among ``max_instruments``; otherwise, updates are dropped."""
 
     # -- the meaning
@@ -103,10 +103,10 @@ class Family:
         before = len(self._settled)
         known: Kind | None = self._settled.get("kind")
         if unit != self.unit or (kind is not None and known is not None and kind is not known):
-            there, asked = _in_words(known, "described"), _in_words(kind, "a description")
+            there, asked = _kind_name(known, "described"), _kind_name(kind, "a description")
             raise ValueError(f"{self.name!r} is {there} in {self.unit!r} already (asked for {asked} in {unit!r})")
         if (kind or known) not in (None, Kind.HISTOGRAM) and (bounds is not None or "bounds" in self._settled):
-            raise ValueError(f"{self.name!r} cannot be {_in_words(kind or known, '')} and have bucket bounds")
+            raise ValueError(f"{self.name!r} cannot be {_kind_name(kind or known, '')} and have bucket bounds")
         if bounds is not None and self._settled.get("bounds", bounds) != bounds:
             raise ValueError(f"{self.name!r} has other bounds already ({self._settled['bounds']})")
         if bounds is None and kind is Kind.HISTOGRAM and "bounds" not in self._settled:
@@ -123,7 +123,7 @@ class Family:
     def measure(self) -> Measure:
         """The meaning of the name, as far as it is settled."""
         known: Kind | None = self._settled.get("kind")
-        bounds = self._configured or self._settled.get("bounds")
+        bounds = self._configured_bounds or self._settled.get("bounds")
         kind = known or (Kind.GAUGE if bounds is None else Kind.HISTOGRAM)
         if kind is not Kind.HISTOGRAM:
             bounds = None
@@ -132,16 +132,16 @@ class Family:
 
     # -- the label sets
 
-    def observes(self, identity: Identity) -> bool:
+    def admits_observed(self, identity: Identity) -> bool:
         """Return whether an observed label set has a place; if not, count the loss of its labels. In Trio's thread."""
         if identity in self._observed:
             return True
-        if self.places.take() is None:
-            self.lost += 1
+        if self.quota.acquire() is None:
+            self.overflowed_values += 1
             return False
         self._observed[identity] = None
         return True
 
 
-def _in_words(kind: Kind | None, unknown: str) -> str:
+def _kind_name(kind: Kind | None, unknown: str) -> str:
     return f"a {kind.value}" if kind else unknown

@@ -71,7 +71,7 @@ class Host:
 
         Args:
             reason: the reason for the refusal.
-            fault: what makes it invalid, for the log.
+            fault: the fault that makes it invalid, for the log.
         """
         if fault is not None and self.state == "open":
             self._invalid.note(fault)

@@ -20,18 +20,18 @@ from .._config import BatchMetricsConfig
 from .._events import OVERFLOW, Kind, Measure, Row, captured, checked_bounds, text
 from .bound import Bound, BoundCounter, BoundGauge, BoundHistogram
 from .bound_cells import CellCounter, CellGauge, CellHistogram
-from .families import Family, Identity, Places, identity_of
+from .families import Family, Identity, Quota, identity_of
 from .host import Host
 from .observable import ObservableGauge, Observation, checked_callback
 
 __all__ = ["BoundCounter", "BoundGauge", "BoundHistogram", "Instruments", "ObservableGauge", "Observation"]
 
-_QUICK: dict[Kind, type[Bound]] = {
+_GIL_CLASSES: dict[Kind, type[Bound]] = {
     Kind.COUNTER: BoundCounter,
     Kind.GAUGE: BoundGauge,
     Kind.HISTOGRAM: BoundHistogram,
 }
-_BY_THREAD: dict[Kind, type[Bound]] = {
+_PER_THREAD_CLASSES: dict[Kind, type[Bound]] = {
     Kind.COUNTER: CellCounter,
     Kind.GAUGE: CellGauge,
     Kind.HISTOGRAM: CellHistogram,
@@ -51,20 +51,20 @@ class Instruments:
         """
         self._config = config
         self._host = host
-        self._classes = _BY_THREAD if (not gil_enabled() if by_thread is None else by_thread) else _QUICK
-        self._places = Places(config.max_instruments)
+        self._classes = _PER_THREAD_CLASSES if (not gil_enabled() if by_thread is None else by_thread) else _GIL_CLASSES
+        self._quota = Quota(config.max_instruments)
         self._families: dict[str, Family] = {}
         self._observables: dict[tuple[str, Identity], ObservableGauge] = {}
         self._overflowing: dict[str, Family] = {}
-        self._reading = True
+        self._calls_callbacks = True
         self._closed = False
         self.declared: dict[str, Measure] = {}
         """The instruments by name, with their effective bounds and descriptions."""
         self.bound: list[tuple[Measure, Mapping[str, Any]]] = []
         """Each bound instrument with its labels, in order of creation."""
-        self.first_beyond: str | None = None
+        self.first_over_limit: str | None = None
         """The first name that had no place among ``max_instruments``."""
-        self.first: trio.Event = trio.Event()
+        self.first_created: trio.Event = trio.Event()
         """Set once there is an instrument."""
 
     def counter(self, name: str, labels: Any, unit: str, description: str) -> BoundCounter:
@@ -87,17 +87,17 @@ class Instruments:
         """Register a callback that each collection reads."""
         callback, own = checked_callback(callback), _checked_labels(labels)
         family = self._family(Kind.GAUGE, name, unit, description)
-        if not family.kept:
+        if not family.admitted:
             return ObservableGauge(family, own, callback, self._host, lambda: None)
         key = (family.name, identity_of(own))
         observable = ObservableGauge(family, own, callback, self._host, lambda: self._observables.pop(key))
         if self._observables.setdefault(key, observable) is not observable:
             raise ValueError(f"{name!r} with these labels is observed already")
-        self._host.wake(self.first.set)
+        self._host.wake(self.first_created.set)
         return observable
 
     def describe(self, name: str, unit: str, description: str, bounds: Iterable[float] | None) -> None:
-        """Declare what a name means."""
+        """Declare the meaning of a name."""
         self._family(None, name, unit, description, bounds)
 
     @property
@@ -105,7 +105,7 @@ class Instruments:
         """The number of updates that lost their labels to ``max_series``, by instrument."""
         counts: dict[str, int] = {}
         for name, family in self._overflowing.copy().items():
-            updates = sum([member.updates for member in list(family.overflow.values())]) + family.lost
+            updates = sum([member.updates for member in list(family.overflow.values())]) + family.overflowed_values
             if updates:
                 counts[name] = updates
         return counts
@@ -115,13 +115,13 @@ class Instruments:
         """The instruments with more label sets than ``max_series``."""
         return list(self._overflowing)
 
-    def stop_reading(self) -> None:
+    def stop_callbacks(self) -> None:
         """Stop calling callbacks: the block's body has ended."""
-        self._reading = False
+        self._calls_callbacks = False
 
     def close(self) -> None:
         """Refuse further updates: they count as closed."""
-        self._reading = False
+        self._calls_callbacks = False
         self._closed = True  # first: either this loop finds an instrument created meanwhile, or its creation sees this
         for member in self._members():
             member.close()
@@ -140,10 +140,10 @@ class Instruments:
             if row is not None:
                 rows.append(row)
         for observable in list(self._observables.values()):
-            if self._reading and not observable.closed:  # another callback may have closed it
+            if self._calls_callbacks and not observable.closed:  # another callback may have closed it
                 observable.collect(rows)
                 family = self._families[observable.name]
-                if family.lost:
+                if family.overflowed_values:
                     self._report_overflow(family)
 
     def _members(self) -> list[Bound]:
@@ -168,7 +168,7 @@ class Instruments:
         own = checked_bounds("bounds", bounds) if bounds is not None else None
         name, unit, description = text(name) or "", text(unit) or "", text(description) or ""
         family = self._families.get(name) or self._new_family(kind, name, unit, description, own)
-        if not family.kept:
+        if not family.admitted:
             return family
         if family.settle(kind, unit, description, own) or name not in self.declared:
             while self.declared.get(name) != family.measure:  # again if another thread settles something meanwhile
@@ -181,17 +181,17 @@ class Instruments:
         """Return the family of a new name: one that isn't kept, if there are ``max_instruments`` already."""
         new = Family(name, unit, self._config.bounds.get(name), self._config.max_series)
         new.settle(kind, unit, description, bounds)
-        place = self._places.take()
+        place = self._quota.acquire()
         if place is None:  # perhaps because another thread has just created this very family
-            new.kept = False
+            new.admitted = False
             known = self._families.get(name)
-            if known is None and self.first_beyond is None:
-                self.first_beyond = name
+            if known is None and self.first_over_limit is None:
+                self.first_over_limit = name
                 self._host.report()
             return known or new
         family = self._families.setdefault(name, new)
         if family is not new:
-            self._places.give_back(place)
+            self._quota.release(place)
         return family
 
     def _bound(
@@ -205,31 +205,31 @@ class Instruments:
     ) -> Bound:
         own = _checked_labels(labels)
         family = self._family(kind, name, unit, description, bounds)
-        if not family.kept:
+        if not family.admitted:
             return self._classes[kind](family.measure, own, self._host.dropping("too_many_instruments"))
         identity = identity_of(own)
         member: Bound | None = family.members.get(identity)
         if member is None:
-            member = self._made(family, kind, identity, own)
+            member = self._create(family, kind, identity, own)
         return member
 
-    def _made(self, family: Family, kind: Kind, identity: Identity, labels: dict[str, Any]) -> Bound:
-        place = family.places.take()
+    def _create(self, family: Family, kind: Kind, identity: Identity, labels: dict[str, Any]) -> Bound:
+        place = family.quota.acquire()
         if place is None:  # perhaps because another thread has just created this very instrument
-            return family.members.get(identity) or self._shared(family, kind)
+            return family.members.get(identity) or self._overflow_instrument(family, kind)
         new = self._classes[kind](family.measure, labels, self._host)
         member: Bound = family.members.setdefault(identity, new)
         if member is new:
             self._announce(member, family)
         else:
-            family.places.give_back(place)
+            family.quota.release(place)
         return member
 
-    def _shared(self, family: Family, kind: Kind) -> Bound:
+    def _overflow_instrument(self, family: Family, kind: Kind) -> Bound:
         """Return the instrument that all label sets beyond ``max_series`` share."""
         shared: Bound | None = family.overflow.get("overflow")
         if shared is None:
-            new = _BY_THREAD[kind](family.measure, {**OVERFLOW}, self._host)
+            new = _PER_THREAD_CLASSES[kind](family.measure, {**OVERFLOW}, self._host)
             shared = cast("Bound", family.overflow.setdefault("overflow", new))
             if shared is new:
                 self._announce(shared, family)
@@ -238,7 +238,7 @@ class Instruments:
 
     def _announce(self, member: Bound, family: Family) -> None:
         self.bound.append((family.measure, member.labels))
-        self._host.wake(self.first.set)
+        self._host.wake(self.first_created.set)
         if self._closed:
             member.close()
 

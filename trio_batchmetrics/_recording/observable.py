@@ -117,7 +117,7 @@ class ObservableGauge:
             self._report(exc)
             return
         for identity, (labels, value) in values.items():
-            if self._family.observes(identity):
+            if self._family.admits_observed(identity):
                 rows.append((Gauge, time.time_ns(), self.name, labels, value))
             else:
                 rows.append((Gauge, time.time_ns(), self.name, {**OVERFLOW}, value))
@@ -129,9 +129,9 @@ class ObservableGauge:
             Exception: the return value cannot be read.
         """
         values: dict[Identity, tuple[dict[str, Any], float]] = {}
-        good = number(observed, self._measure)
-        if good is not None:
-            values[identity_of(self._labels)] = (self._labels, good)
+        valid = number(observed, self._measure)
+        if valid is not None:
+            values[identity_of(self._labels)] = (self._labels, valid)
         elif inspect.isawaitable(observed) or inspect.isasyncgen(observed):
             if inspect.iscoroutine(observed):
                 observed.close()
@@ -151,8 +151,8 @@ class ObservableGauge:
         if len(parts) != 2:
             self._refuse(cast("Any", pair))
             return
-        own, good = captured(parts[0]), number(parts[1], self._measure)
-        if good is None:
+        own, valid = captured(parts[0]), number(parts[1], self._measure)
+        if valid is None:
             self._refuse(parts[1])
             return
         if not isinstance(own, dict):
@@ -162,7 +162,7 @@ class ObservableGauge:
         labels: dict[str, Any] = {**self._labels, **own}
         identity = identity_of(labels)
         values.pop(identity, None)
-        values[identity] = (labels, good)
+        values[identity] = (labels, valid)
 
     def _report(self, error: Exception) -> None:
         now = self._host.now()

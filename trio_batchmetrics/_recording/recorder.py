@@ -33,7 +33,7 @@ __all__ = ["Recorder", "ThreadRecorder"]
 _P = ParamSpec("_P")
 
 _HTTP_REQUEST, _BACKEND_REQUEST, _HEALTH_CHECK, _CACHE_METRIC, _COUNTER, _HISTOGRAM, _GAUGE, _ = range(len(BUILTIN))
-"""What stands for the classes in rows; see ``_events.rows``."""
+"""The numbers of the classes in rows; see ``_events.rows``."""
 
 
 class Recorder:

@@ -44,37 +44,37 @@ class Span:
     ``ExitStack`` enters in one frame and leaves in another: give it a span of its own.
     """
 
-    __slots__ = ("_begun",)
+    __slots__ = ("_starts",)
 
     def __init__(self) -> None:
         """Created by an instrument."""
-        self._begun: dict[int, list[float]] = {}
+        self._starts: dict[int, list[float]] = {}
 
     def _begin(self) -> float:
         raise NotImplementedError
 
-    def _end(self, begun: float) -> None:
+    def _end(self, start: float) -> None:
         raise NotImplementedError
 
-    def _forget(self, begun: float) -> None:
+    def _discard(self, start: float) -> None:
         """Discard a start that turned out not to be the work's."""
         raise NotImplementedError
 
     @trio.lowlevel.enable_ki_protection
     def __enter__(self) -> None:
         frame = id(sys._getframe(1))  # pyright: ignore[reportPrivateUsage]
-        self._begun.setdefault(frame, []).append(self._begin())
+        self._starts.setdefault(frame, []).append(self._begin())
 
     @trio.lowlevel.enable_ki_protection
     def __exit__(self, *_: object) -> None:
         frame = id(sys._getframe(1))  # pyright: ignore[reportPrivateUsage]
-        begun = self._begun.get(frame)
-        if begun is None:  # an ExitStack leaves it in another frame than it entered it in
-            frame, begun = self._begun.popitem()
-            self._begun[frame] = begun
-        self._end(begun.pop())
-        if not begun:
-            self._begun.pop(frame, None)
+        starts = self._starts.get(frame)
+        if starts is None:  # an ExitStack leaves it in another frame than it entered it in
+            frame, starts = self._starts.popitem()
+            self._starts[frame] = starts
+        self._end(starts.pop())
+        if not starts:
+            self._starts.pop(frame, None)
 
     def __call__(self, function: Callable[_P, _T]) -> Callable[_P, _T]:
         """Decorate a function: the span surrounds each of its calls."""
@@ -82,55 +82,55 @@ class Span:
         while isinstance(call, partial):
             call = call.func
         if inspect.isasyncgenfunction(call):
-            return cast("Callable[_P, _T]", self._async_generator(cast("Any", function)))
+            return cast("Callable[_P, _T]", self._wrap_async_generator(cast("Any", function)))
         if inspect.isgeneratorfunction(call):
-            return cast("Callable[_P, _T]", self._generator(cast("Any", function)))
+            return cast("Callable[_P, _T]", self._wrap_generator(cast("Any", function)))
         if is_async(call):
-            return cast("Callable[_P, _T]", self._coroutine(cast("Any", function)))
-        return self._function(function)
+            return cast("Callable[_P, _T]", self._wrap_coroutine(cast("Any", function)))
+        return self._wrap_function(function)
 
-    def _function(self, function: Callable[_P, _T]) -> Callable[_P, _T]:
+    def _wrap_function(self, function: Callable[_P, _T]) -> Callable[_P, _T]:
         @wraps(function)
-        def surrounded(*args: _P.args, **kwargs: _P.kwargs) -> _T:
-            begun = self._begin()
+        def wrapper(*args: _P.args, **kwargs: _P.kwargs) -> _T:
+            start = self._begin()
             try:
                 result: Any = function(*args, **kwargs)
             except BaseException:
-                self._end(begun)
+                self._end(start)
                 raise
             if inspect.iscoroutine(result):  # another decorator hides that the function is async
-                self._forget(begun)
-                return cast("_T", self._awaited(result))
-            self._end(begun)
+                self._discard(start)
+                return cast("_T", self._await(result))
+            self._end(start)
             return cast("_T", result)
 
-        return surrounded
+        return wrapper
 
-    async def _awaited(self, coroutine: Coroutine[Any, Any, _T]) -> _T:
+    async def _await(self, coroutine: Coroutine[Any, Any, _T]) -> _T:
         with self:
             return await coroutine
 
-    def _coroutine(self, function: Callable[_P, Coroutine[Any, Any, _T]]) -> Callable[_P, Coroutine[Any, Any, _T]]:
+    def _wrap_coroutine(self, function: Callable[_P, Coroutine[Any, Any, _T]]) -> Callable[_P, Coroutine[Any, Any, _T]]:
         @wraps(function)
-        async def surrounded(*args: _P.args, **kwargs: _P.kwargs) -> _T:
+        async def wrapper(*args: _P.args, **kwargs: _P.kwargs) -> _T:
             with self:
                 return await function(*args, **kwargs)
 
-        return surrounded
+        return wrapper
 
-    def _generator(self, function: Callable[_P, Generator[Any, Any, _T]]) -> Callable[_P, Generator[Any, Any, _T]]:
+    def _wrap_generator(self, function: Callable[_P, Generator[Any, Any, _T]]) -> Callable[_P, Generator[Any, Any, _T]]:
         @wraps(function)
-        def surrounded(*args: _P.args, **kwargs: _P.kwargs) -> Generator[Any, Any, _T]:
+        def wrapper(*args: _P.args, **kwargs: _P.kwargs) -> Generator[Any, Any, _T]:
             with self:
                 return (yield from function(*args, **kwargs))
 
-        return surrounded
+        return wrapper
 
-    def _async_generator(
+    def _wrap_async_generator(
         self, function: Callable[_P, AsyncGenerator[_T, Any]]
     ) -> Callable[_P, AsyncGenerator[_T, Any]]:
         @wraps(function)
-        async def surrounded(*args: _P.args, **kwargs: _P.kwargs) -> AsyncGenerator[_T, Any]:
+        async def wrapper(*args: _P.args, **kwargs: _P.kwargs) -> AsyncGenerator[_T, Any]:
             with self:
                 values = function(*args, **kwargs)
                 try:
@@ -151,7 +151,7 @@ class Span:
                 finally:
                     await values.aclose()  # noqa: ASYNC102 - any await in there would happen without the span, too
 
-        return surrounded
+        return wrapper
 
 
 class _Clock(Protocol):
@@ -181,10 +181,10 @@ class Timing(Span):
     def _begin(self) -> float:
         return self._clock.now()
 
-    def _end(self, begun: float) -> None:
-        self._observe((self._clock.now() - begun) * self._per_second)
+    def _end(self, start: float) -> None:
+        self._observe((self._clock.now() - start) * self._per_second)
 
-    def _forget(self, begun: float) -> None:
+    def _discard(self, start: float) -> None:
         pass
 
 
@@ -208,7 +208,7 @@ class Tracking(Span):
         self._inc()
         return 0.0
 
-    def _end(self, begun: float) -> None:
+    def _end(self, start: float) -> None:
         self._dec()
 
-    _forget = _end
+    _discard = _end

@@ -36,7 +36,7 @@ class Collection:
     async def run(self) -> None:
         """Collect at every interval from the creation of the first instrument on, until cancelled."""
         self._waker.woken.add(trio.lowlevel.current_task())
-        await self._instruments.first.wait()
+        await self._instruments.first_created.wait()
         due = trio.current_time()
         while True:
             due = max(due + self._interval, trio.current_time())
@@ -50,7 +50,7 @@ class Collection:
             return
         points: list[Row] = []
         try:
-            self._take(points)
+            self._collect_into(points)
         finally:
             if points:  # even after an error: these points have left the instruments
                 self._buffer.put_points(points)
@@ -58,11 +58,11 @@ class Collection:
     def give_up(self) -> None:
         """Record the points that no collection has taken, after a crash or a failed last collection."""
         points: list[Row] = []
-        self._take(points)
+        self._collect_into(points)
         if points:
             self._ledger.open_points(points)
 
-    def _take(self, points: list[Row]) -> None:
+    def _collect_into(self, points: list[Row]) -> None:
         try:
             self._instruments.collect(points)
         except Exception as exc:  # noqa: BLE001 - only this collection fails: the rest stays in the instruments

@@ -7,8 +7,8 @@ One child task, :meth:`Engine.run`, runs every library task inside its own shiel
 task per sink, one task that collects bound instruments, one that reports losses, and one that makes the waker's calls.
 No cancellation from outside reaches them; leaving the block sets the scope's deadline (:mod:`.lifetime`).
 
-However the child task ends, ``Ledger.fail_rest`` runs last, so nothing is pending after the block. In a forked child,
-nothing is settled: the parent delivers the pending events.
+However the child task ends, ``Ledger.fail_pending`` runs last, so nothing is pending after the block. In a forked
+child, nothing is settled: the parent delivers the pending events.
 """
 
 from __future__ import annotations
@@ -27,12 +27,12 @@ from .._config import BatchMetricsConfig
 from .._delivery import EventDelivery, RoomSignal, SeriesDelivery
 from .._events import InvalidEvents, Origin, ReadOnlyDict, text
 from .._ledger import BatchMetricsStats, FlushReport, Ledger, LossReporter, SinkCounters, warn
-from .._ownership import Hold
+from .._ownership import Holder
 from .._recording import Host, Instruments
 from ..abc import EventSink, SinkContext
 from .collection import Collection
 from .flush_task import FlushTask
-from .fork import forget_at_fork, instance_name
+from .fork import instance_name, register_for_fork
 
 __all__ = ["Engine"]
 
@@ -56,7 +56,7 @@ class Engine:
         self._waker = Waker()
         invalid = InvalidEvents(clock.current_time)
         self._reporter = LossReporter(
-            self.ledger, self._waker, invalid, self._overflowed, lambda: self.instruments.first_beyond
+            self.ledger, self._waker, invalid, self._overflowed, lambda: self.instruments.first_over_limit
         )
         turn = Turn()
         room = RoomSignal(turn)
@@ -85,9 +85,9 @@ class Engine:
             invalid=invalid,
             origin=origin,
         )
-        forget_at_fork(self)
+        register_for_fork(self)
         try:
-            self._connect(counters, sinks, room, origin)
+            self._bind_sinks(counters, sinks, room, origin)
         except BaseException:
             self._done.set()  # the engine never opens
             self._waker.close()
@@ -96,7 +96,7 @@ class Engine:
             self._waker.close()  # no task of the library runs, so none has to be woken
         self._deliveries: tuple[EventDelivery | SeriesDelivery, ...] = (*self._event_sinks, *self._series_sinks)
 
-    def _connect(
+    def _bind_sinks(
         self, counters: list[SinkCounters], sinks: Mapping[str, Any], room: RoomSignal, origin: Origin
     ) -> None:
         """Bind each sink and create its delivery."""
@@ -107,7 +107,7 @@ class Engine:
         report = self._reporter.notify
         for one, sink in zip(counters, sinks.values(), strict=True):
             if self.config.enabled:
-                sink.bind(attrs.evolve(context, is_open=Hold(sink).still_lasts))
+                sink.bind(attrs.evolve(context, is_open=Holder(sink).still_holds))
             if one.series:
                 self._series_sinks.append(SeriesDelivery(sink, one, self.ledger, run_id=run_id, report=report))
             else:
@@ -185,8 +185,8 @@ class Engine:
 
     async def leave(self) -> BaseException | None:
         """Close and flush within the deadline. Returns an exception that must leave the block, or None."""
-        self.instruments.stop_reading()
-        saved = await _saved_interrupt()
+        self.instruments.stop_callbacks()
+        interrupt_to_raise = await _deferred_interrupt()
         if self._forked:
             self._scope.cancel()
         else:
@@ -203,8 +203,8 @@ class Engine:
                 await self._done.wait()
         except KeyboardInterrupt as interrupt:
             self._scope.cancel()
-            saved = interrupt
-        return saved
+            interrupt_to_raise = interrupt
+        return interrupt_to_raise
 
     @trio.lowlevel.enable_ki_protection
     async def run(self) -> None:
@@ -222,7 +222,7 @@ class Engine:
                     self.instruments.close()
                     self.buffer.close()
                     self._collection.give_up()
-                    self.ledger.fail_rest(reason)
+                    self.ledger.fail_pending(reason)
                     self._waker.finish()
                     self._reporter.report_at_the_end()
             finally:
@@ -252,7 +252,7 @@ class Engine:
                 event.set()
 
 
-async def _saved_interrupt() -> KeyboardInterrupt | None:
+async def _deferred_interrupt() -> KeyboardInterrupt | None:
     """Return a Ctrl-C that was deferred while a recorder ran: it belongs to the body, not to the flush."""
     try:
         with trio.CancelScope(shield=True):

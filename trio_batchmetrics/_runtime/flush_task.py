@@ -45,7 +45,7 @@ class FlushTask:
             turn: limits how long the task works before it yields to others.
             room: signals that a sink's queue has become shorter.
             invalid: records why events are invalid.
-            origin: what all batches have in common.
+            origin: the data that all batches share.
         """
         self._turn = turn
         self._buffer = buffer
@@ -141,29 +141,29 @@ class FlushTask:
         """Take a batch; return its valid events, with their serial numbers, in chunks."""
         rows, batch.rows = self._buffer.take(batch), []
         chunks: list[Batch] = []
-        bad = len(rows)
+        invalid_count = len(rows)
         start, pace = 0, self._pace
         while start < len(rows):
             if start and self._turn.over:
                 await self._turn.yield_to_others()
-            whole = start == 0 and len(rows) <= pace.size
-            part = rows if whole else rows[start : start + pace.size]
-            start += len(part)
+            fits_in_one_step = start == 0 and len(rows) <= pace.size
+            chunk_rows = rows if fits_in_one_step else rows[start : start + pace.size]
+            start += len(chunk_rows)
             pace.begin()
-            good, ids, columns, timestamps = valid(
-                part,
+            valid_rows, ids, columns, timestamps = valid(
+                chunk_rows,
                 self._invalid.note,
                 classes=self._origin.classes,
                 run_id=self._origin.run_id,
                 first=self._serial,
             )
-            pace.end(len(part))
-            if good:
-                bad -= len(good)
-                self._serial += len(good)
-                chunks.append(Batch(good, ids=ids, origin=self._origin, columns=columns, timestamps=timestamps))
+            pace.end(len(chunk_rows))
+            if valid_rows:
+                invalid_count -= len(valid_rows)
+                self._serial += len(valid_rows)
+                chunks.append(Batch(valid_rows, ids=ids, origin=self._origin, columns=columns, timestamps=timestamps))
             self._invalid.log()
-        if bad:
-            self._ledger.invalid(batch, bad)
+        if invalid_count:
+            self._ledger.invalid(batch, invalid_count)
             self._buffer.report_loss()
         return chunks

@@ -11,7 +11,7 @@ from typing import Protocol
 
 from .process_name import process_name
 
-__all__ = ["forget_at_fork", "instance_name"]
+__all__ = ["instance_name", "register_for_fork"]
 
 
 class _Engine(Protocol):
@@ -31,7 +31,7 @@ class _Engine(Protocol):
 _engines: weakref.WeakSet[_Engine] = weakref.WeakSet()
 
 
-def forget_at_fork(engine: _Engine) -> None:
+def register_for_fork(engine: _Engine) -> None:
     """Register the engine: ``engine.forked()`` is called in each child forked from now on."""
     _engines.add(engine)
 

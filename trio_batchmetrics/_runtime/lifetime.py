@@ -124,7 +124,7 @@ class CollectorManager:
             # (trio#1457).
             await self._nursery.__aexit__(None, None, None)  # noqa: ASYNC102
         except BaseExceptionGroup as group:
-            raised = raised or _leaf(group)
+            raised = raised or _first_error(group)
         except KeyboardInterrupt as interrupt:
             raised = raised or interrupt
         release(self._sinks.values(), self)
@@ -137,7 +137,7 @@ class CollectorManager:
             del raised, error
 
 
-def _leaf(error: BaseException) -> BaseException:
+def _first_error(error: BaseException) -> BaseException:
     """Return the first exception in a group, at any depth, that isn't a Cancelled."""
     while isinstance(error, BaseExceptionGroup):
         group = cast("BaseExceptionGroup[BaseException]", error)

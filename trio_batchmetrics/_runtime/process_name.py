@@ -13,7 +13,7 @@ __all__ = ["process_name"]
 
 _NAMESPACE = Path("/proc/self/ns/pid")
 
-_INITIAL = 0xEFFFFFFC
+_INITIAL_NAMESPACE = 0xEFFFFFFC
 """The initial namespace's inode number, the same on every Linux (``PROC_PID_INIT_INO``, include/linux/proc_ns.h)."""
 
 
@@ -25,7 +25,7 @@ def process_name() -> str:
     """
     host, pid = socket.gethostname(), os.getpid()
     namespace = _pid_namespace()
-    return f"{host}:{pid}" if namespace in (None, _INITIAL) else f"{host}-{namespace}:{pid}"
+    return f"{host}:{pid}" if namespace in (None, _INITIAL_NAMESPACE) else f"{host}-{namespace}:{pid}"
 
 
 def _pid_namespace() -> int | None:

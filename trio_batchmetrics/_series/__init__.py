@@ -2,18 +2,18 @@
 
 ::
 
-    store         SeriesStore: merges batches into series, and gives them as points
+    store         SeriesStore: merges batches into series, and returns them as points
     merging       adds the columns of a batch to series
-    columns       the instruments of event classes and names, as columns are added to them
-    label_sets    the series of label sets, which are remembered within bounds
-    members       finds the series of labels: known, new, shared or refused
-    families      the instruments that there are, up to a limit
+    columns       the instruments of event classes and names, to which columns are added
+    label_sets    remembers the series of label sets, within bounds
+    members       finds the series for labels: known, new, shared or refused
+    families      the instruments, up to a limit
     family        the series of one instrument
-    groups        which events were merged into which series, for pushes that reject some
-    aggregations  how values are added: sum, last value, explicit buckets
+    groups        records which events were merged into which series, for pushes that reject series
+    aggregations  adds values to series: sum, last value, explicit buckets
     series        one series, live
     points        Point, Metric: the snapshots that sinks read
-    observer      SeriesObserver: keeps an object of a sink's own next to each series
+    observer      SeriesObserver: keeps a sink's object next to each series
     identity      Identity: which instruments and series a back-end can distinguish
     context       SinkContext: the information that a collector gives its sinks
 

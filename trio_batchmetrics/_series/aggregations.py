@@ -1,8 +1,8 @@
-"""How values are added to series: as a sum, by keeping the last one, or by counting them in buckets.
+"""Adds values to series: as a sum, by keeping the last value, or by counting them in buckets.
 
-An aggregation has no state of its own apart from its settings; the state is in the series. It adds a whole column of
-values at once. Readers in other threads rely on two things here (:mod:`.store`): the writes that belong together in
-one series have no call and no jump back in between, and ``updated`` is written last.
+An aggregation has no state except its settings; the state is in the series. It adds a whole column of values at once.
+Readers in other threads rely on two properties (:mod:`.store`): the writes that belong together in one series have no
+call and no backward jump in between, and ``updated`` is written last.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ _logger = logging.getLogger("trio_batchmetrics")
 
 
 class Aggregation(ABC):
-    """Makes the series of one instrument, and adds values to them."""
+    """Creates the series of one instrument, and adds values to them."""
 
     buckets: int = 0
     """The number of buckets per series."""
@@ -38,9 +38,9 @@ class Aggregation(ABC):
         """Add values.
 
         Args:
-            column: for each value, the series that it belongs to.
+            column: the series that each value belongs to.
             values: the values.
-            timestamps: those of their events.
+            timestamps: the timestamps of their events.
             now: the time of the merge, by the store's clock.
         """
 
@@ -49,7 +49,7 @@ class Aggregation(ABC):
         self.add(column, [1.0] * len(column), timestamps, now)
 
     def restart(self, series: Series, now: int) -> None:
-        """Let a series begin anew, at 0."""
+        """Restart a series at 0."""
         series.started = now
         series.value = 0.0
         series.counts = [0] * self.buckets
@@ -66,7 +66,7 @@ class Sum(Aggregation):
 
 
 class LastValue(Aggregation):
-    """Keeps the last value: of one batch's values, the one with the latest timestamp among several classes'."""
+    """Keeps the last value. If several classes set it in one batch, the latest timestamp wins."""
 
     def add(self, column: Sequence[Series], values: Sequence[float], timestamps: Sequence[int], now: int) -> None:
         """Set values."""
@@ -77,12 +77,12 @@ class LastValue(Aggregation):
             series.updated = now
 
     def restart(self, series: Series, now: int) -> None:
-        """Let a series begin anew: it keeps its value."""
+        """Restart a series; it keeps its value."""
         series.started = now
 
 
 class Buckets(Aggregation):
-    """Counts the values by explicit buckets, and adds them up."""
+    """Counts values by explicit buckets, and sums them."""
 
     def __init__(self, name: str, bounds: tuple[float, ...]) -> None:
         """Create the aggregation of a histogram.
@@ -100,45 +100,47 @@ class Buckets(Aggregation):
         """Count values."""
         buckets = map(bisect_left, repeat(self.bounds), values)  # in C
         for series, bucket, value in zip(column, buckets, values, strict=True):
-            series.counts[bucket] += 1  # from here on no call, for the sake of other threads
+            series.counts[bucket] += 1  # no call from here on, for readers in other threads
             series.value += value
             series.updated = now
 
     def add_counted(self, column: Sequence[Series], points: Sequence[Sequence[Any]], now: int) -> None:
-        """Add values that are counted by bucket already; by other buckets, as near as these bounds allow.
+        """Add values that are already counted by bucket. Counts with other bounds are added as exactly as possible.
 
         Args:
-            column: for each point, the series that it belongs to.
-            points: the columns of ``HistogramPoint``: the counts, the sums, the bounds, and the counts by bucket.
+            column: the series that each point belongs to.
+            points: the columns of ``HistogramPoint``: the counts, the sums, the bounds, and the bucket counts.
             now: the time of the merge.
         """
         for series, total, bounds, counts in zip(column, *points[1:], strict=True):
-            added = (
-                [*map(add, series.counts, counts)] if bounds == self.bounds else self._folded(series, bounds, counts)
+            new_counts = (
+                [*map(add, series.counts, counts)]
+                if bounds == self.bounds
+                else self._rebucketed(series, bounds, counts)
             )
-            series.counts = added  # no call, for the sake of other threads
+            series.counts = new_counts  # no call from here on, for readers in other threads
             series.value += total
             series.updated = now
 
-    def _folded(self, series: Series, bounds: Sequence[float], counts: Iterable[int]) -> list[int]:
+    def _rebucketed(self, series: Series, bounds: Sequence[float], counts: Iterable[int]) -> list[int]:
         if not self._warned:
             self._warned = True
             _logger.warning("metrics: %r comes with other bucket bounds; counted by the first", self._name)
-        places = [*(bisect_left(self.bounds, bound) for bound in bounds), len(self.bounds)]
-        added = series.counts[:]
-        for place, count in zip(places, counts, strict=True):
-            added[place] += count
-        return added
+        buckets = [*(bisect_left(self.bounds, bound) for bound in bounds), len(self.bounds)]
+        new_counts = series.counts[:]
+        for bucket, count in zip(buckets, counts, strict=True):
+            new_counts[bucket] += count
+        return new_counts
 
 
 _SUM, _LAST_VALUE = Sum(), LastValue()
 
 
 def aggregation_of(instrument: Measure) -> Aggregation:
-    """Return how an instrument's values are added to its series.
+    """Return the aggregation of an instrument.
 
     Args:
-        instrument: a histogram has the bounds that apply.
+        instrument: the instrument; a histogram has its effective bounds.
     """
     if instrument.kind is HISTOGRAM:
         return Buckets(instrument.name, instrument.default_bounds)

@@ -33,7 +33,7 @@ class SinkContext:
     bounds: Mapping[str, tuple[float, ...]] = attrs.field(factory=dict[str, tuple[float, ...]])
     """Histogram bucket bounds by instrument name; they override the declared ones."""
     run_id: str = ""
-    """A unique identifier of the collector's run; with a serial number it identifies an event (``Batch.ids``)."""
+    """A unique identifier of the collector's run; with a serial number, it identifies an event (``Batch.ids``)."""
     instance: str = ""
     """Identifies the process in which the block was entered: ``host:pid``, or ``host:pid:2`` for the second collector
     that is open in it. In a container, ``host`` has a part that no other container with the same host name has."""
@@ -47,11 +47,11 @@ class SinkContext:
         alias="origin",
     )
     is_open: Callable[[], bool] = _always
-    """Returns whether the sink still belongs to the collector: not once its block was left, or if it failed to open or
-    was garbage-collected. Callable in any thread."""
+    """Returns whether the sink still belongs to the collector. It doesn't once the block was left, or if the collector
+    failed to open or was garbage-collected. Callable in any thread."""
     hand_over: Callable[[], Awaitable[None]] | None = None
-    """Collects the bound instruments, and returns once everything recorded before the call is merged; to be called in
-    Trio's thread, while the block is open. None: there is no collector."""
+    """Collects the bound instruments, and returns once everything recorded before the call is merged. Call it in Trio's
+    thread while the block is open. None: there is no collector."""
 
     def json_writer(self, limits: Limits | None = None) -> JSONWriter:
         """Return the writer of the JSON form that all sinks of the collector share.

@@ -1,4 +1,4 @@
-"""The instruments of a store: which of them are one to the back-end, and which are refused."""
+"""The instruments of a store. Decides which of them are the same to the back-end, and which are refused."""
 
 from __future__ import annotations
 
@@ -21,19 +21,19 @@ TOO_MANY_INSTRUMENTS = "too_many_instruments"
 
 
 class Families:
-    """Finds the family of an instrument; at most ``max_instruments`` of them."""
+    """Finds the family of an instrument, within ``max_instruments``."""
 
     def __init__(self, context: SinkContext, identity: Identity) -> None:
         """Create an empty collection.
 
         Args:
             context: the collector's context.
-            identity: which instruments are one to the back-end.
+            identity: decides which instruments are the same to the back-end.
         """
         self._context = context
         self._identity = identity
         self._families: dict[SeriesFamily, tuple[Hashable, ...]] = {}
-        """Each family with the names that it occupies."""
+        """The names that each family occupies."""
         self._by_name: dict[Hashable, SeriesFamily] = {}
         self._warned: set[str] = set()
 
@@ -42,14 +42,14 @@ class Families:
         return len(self._families)
 
     def __iter__(self) -> Iterator[SeriesFamily]:
-        """Yield the families in the order in which they began. Safe in any thread: they are copied in one step."""
+        """Yield the families in order of creation. Safe in any thread: they are copied in one step."""
         return iter([*self._families])
 
     def of(self, measure: Measure) -> SeriesFamily:
         """Return the family of an instrument.
 
-        It is a new one if need be, and one that isn't part of the collection if the instrument is refused:
-        ``family.refusal`` has the reason.
+        A new family is created if necessary. If the instrument is refused, the returned family isn't part of the
+        collection, and ``family.refusal`` has the reason.
         """
         names, terms = self._identity.names(measure), self._identity.terms(measure)
         family = self._by_name.get(names[0])
@@ -73,23 +73,23 @@ class Families:
         return family
 
     def _with_bounds(self, measure: Measure) -> Measure:
-        """Return an instrument with the bounds that apply."""
+        """Return an instrument with its effective bounds."""
         if measure.kind is not HISTOGRAM:
             return measure
         return attrs.evolve(measure, bounds=self._context.bounds.get(measure.name) or measure.default_bounds)
 
     def describe(self, family: SeriesFamily, declared: Measure) -> None:
-        """Take over what was declared of an instrument after its first event, such as its description."""
+        """Adopt a declaration, such as a description, that came after the instrument's first event."""
         if declared.name == family.instrument.name:
             family.instrument = attrs.evolve(declared, bounds=family.instrument.bounds)
 
     def forget(self, family: SeriesFamily) -> None:
-        """Forget a family that has no series left, so that another instrument can have its names and its place."""
+        """Forget a family without series, so that another instrument can have its names and its place."""
         for name in self._families.pop(family):
             del self._by_name[name]
 
     def warn(self, name: str, why: str) -> None:
-        """Log that events of an instrument are rejected; only the first time that any are."""
+        """Log that events of an instrument are rejected, on the first rejection only."""
         if "refused" not in self._warned:
             self._warned.add("refused")
             _logger.warning("metrics: events of %s are rejected: %s; others are only counted", excerpt(name), why)
@@ -105,5 +105,5 @@ class Families:
 
 
 def excerpt(name: str) -> str:
-    """Return a name in quotes, cut to a length that suits a log line."""
+    """Return a name in quotes, truncated for a log line."""
     return repr(name) if len(name) <= 100 else f"{name[:100]!r}…"

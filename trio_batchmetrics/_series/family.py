@@ -13,7 +13,7 @@ __all__ = ["SeriesFamily"]
 
 
 class SeriesFamily:
-    """The series of an instrument, or of several instruments that are one to the back-end.
+    """The series of an instrument, or of several instruments that are the same to the back-end.
 
     Live: read it in any thread; don't change it.
     """
@@ -35,29 +35,29 @@ class SeriesFamily:
         """Create a family without series.
 
         Args:
-            instrument: the instrument, with the bounds that apply; the first one, if several are one to the back-end.
-            terms: what other instruments of the same name must agree on to belong to it.
+            instrument: the instrument with its effective bounds; the first, if several are the same to the back-end.
+            terms: the properties that other instruments of the same name must share to belong to it.
         """
         self.instrument: Measure = instrument
-        """The instrument; a histogram has the bounds that apply."""
+        """The instrument; a histogram has its effective bounds."""
         self.terms: Hashable = terms
         """For the library."""
         self.aggregation: Aggregation = aggregation_of(instrument)
         """For the library: how values are added."""
         self.members: dict[Hashable, Series] = {}
-        """For the library: the series of their own, by key."""
+        """For the library: the series except the overflow series, by key."""
         self.pinned: set[Hashable] = set()
-        """For the library: the keys of bound instruments' series, including those that have no room yet."""
+        """For the library: the keys of bound instruments' series, including those without room yet."""
         self.overflow: Series | None = None
-        """The series that all label sets beyond ``max_series`` share, if there are such label sets."""
+        """The series that all label sets beyond ``max_series`` share, if there are any."""
         self.shared: tuple[Mapping[str, str], Hashable] | None = None
         """For the library: the labels and the key of that series."""
         self.refusal: str | None = None
         """For the library: why the back-end refuses the instrument."""
         self.updated: int = 0
-        """When a value was last added to any of its series; written before they are, for readers in other threads."""
+        """When a value was last added to any of its series; written before the series, for readers in other threads."""
         self.changes: int = 0
-        """How many series have begun or were forgotten so far; written after that has happened."""
+        """How many series were created or forgotten so far; written after the change."""
 
     @property
     def bounds(self) -> tuple[float, ...]:
@@ -66,7 +66,7 @@ class SeriesFamily:
 
     @property
     def series(self) -> list[Series]:
-        """Its series in the order in which they began, the overflow series last; a copy. Safe in any thread."""
+        """A copy of its series in order of creation, with the overflow series last. Safe in any thread."""
         overflow = self.overflow  # the dictionary is copied in one step
         return [*self.members.values(), *([overflow] if overflow is not None else [])]
 

@@ -1,6 +1,6 @@
-"""Which events were merged into which series: what a push needs that rejects some series.
+"""Records which events were merged into which series, for pushes that reject some series.
 
-Events merged into the same series are one *group*. The ledger counts pending events by group, so if the back-end
+Events merged into the same series form a *group*. The ledger counts pending events by group, so if the back-end
 refuses a series, exactly the events of its groups are rejected.
 """
 
@@ -19,7 +19,7 @@ class Groups(dict[tuple[Series, ...], int]):
     """The number of each group, by its series. A new group gets the next number."""
 
     def __init__(self) -> None:
-        """Begin without groups."""
+        """Create an empty mapping."""
         super().__init__()
         self._next = count(1)
         self.of_last_merge: list[int] = []
@@ -30,44 +30,44 @@ class Groups(dict[tuple[Series, ...], int]):
         return number
 
     def begin(self, size: int) -> None:
-        """Begin a merge of so many events."""
+        """Begin a merge of this number of events."""
         self.of_last_merge = [0] * size
 
     def note(self, positions: Sequence[int], columns: Sequence[Sequence[Series]]) -> None:
-        """Note where events were added.
+        """Note the series that events were added to.
 
         Args:
-            positions: their positions in the batch.
-            columns: for each of their instruments, the series of each event.
+            positions: the events' positions in the batch.
+            columns: the series of each event, per instrument.
         """
         groups = self.of_last_merge
         for at, group in zip(positions, map(self.__getitem__, zip(*columns, strict=True)), strict=True):
             groups[at] = group
 
-    def having(self, refused: Collection[Series]) -> frozenset[int]:
-        """Return the groups with any of some series."""
+    def containing_any(self, refused: Collection[Series]) -> frozenset[int]:
+        """Return the groups that contain any of these series."""
         return frozenset([number for series, number in self.items() if not refused.isdisjoint(series)])
 
     def forget(self) -> None:
-        """Forget groups with a series that is forgotten itself."""
+        """Forget groups that contain a forgotten series."""
         for series in [series for series in self if any(each.forgotten for each in series)]:
             del self[series]
 
 
 class Listing:
-    """The series that one call of :meth:`~.store.SeriesStore.points` has given, and those that it left out."""
+    """The series that one call of :meth:`~.store.SeriesStore.points` has returned, and those that it left out."""
 
     def __init__(self) -> None:
-        """Begin without series."""
+        """Create an empty listing."""
         self._series: list[tuple[Series, int]] = []
         self._left_out: set[Series] = set()
 
     def __len__(self) -> int:
-        """Return how many series it has given so far."""
+        """Return how many series it contains so far."""
         return len(self._series)
 
-    def takes(self, series: Series) -> bool:
-        """Return whether to give a series; note it. One that was refused is left out until it changes."""
+    def add(self, series: Series) -> bool:
+        """Add a series and return True; return False if it is left out, because it was refused and hasn't changed."""
         updated = series.updated
         if series.left_out_at == updated:
             self._left_out.add(series)
@@ -79,12 +79,12 @@ class Listing:
         """Leave series out of later listings until they change.
 
         Args:
-            positions: their positions in this one.
+            positions: their positions in this listing.
         """
         for at in positions:
             series, updated = self._series[at]
             series.left_out_at = updated
 
     def refused(self, positions: Iterable[int]) -> set[Series]:
-        """Return the series that a push of this listing did not deliver: those left out, and those at positions."""
+        """Return the series that a push of this listing didn't deliver: those left out, and those at the positions."""
         return self._left_out | {self._series[at][0] for at in positions}

@@ -1,7 +1,7 @@
 """How a back-end distinguishes instruments and series.
 
 Series that a back-end cannot distinguish are one series: a :class:`~.store.SeriesStore` adds them up. It consults an
-:class:`Identity` to decide that: once per combination of the application's original labels, never once per event.
+:class:`Identity` once per combination of the application's original labels, not once per event.
 """
 
 from __future__ import annotations
@@ -21,8 +21,8 @@ class Identity:
     instrument whose name belongs to another of a different kind or unit.
 
     By default, instruments are the same if name, kind and unit are equal, and series if the texts of their labels are.
-    Override methods for the rules of a back-end. They are called in Trio's thread, once per instrument or combination
-    of labels as long as that is remembered, and must give the same results each time.
+    Override methods for a back-end's rules. They are called in Trio's thread, once per instrument or combination of
+    labels for as long as it is remembered, and must always return the same results.
 
     Example:
         >>> from trio_batchmetrics import Counter
@@ -46,15 +46,15 @@ class Identity:
         """The largest labels that the back-end accepts; see :meth:`broken_limit`."""
 
     def names(self, instrument: Measure) -> tuple[Hashable, ...]:
-        """Return every name that an instrument occupies; the first is its own.
+        """Return every name that an instrument occupies; the first one is its own.
 
-        If two instruments have a name in common, they are one if their :meth:`terms` are equal; otherwise the later one
-        is refused.
+        Two instruments that share a name are the same if their :meth:`terms` are equal; otherwise, the later one is
+        refused.
         """
         return ((instrument.name, instrument.kind, instrument.unit),)
 
     def terms(self, instrument: Measure) -> Hashable:
-        """Return what instruments with a name in common must agree on to be one."""
+        """Return the properties that instruments with a common name must share to be the same."""
         return (instrument.kind, instrument.unit)
 
     def refusal(self, instrument: Measure) -> str | None:
@@ -65,8 +65,8 @@ class Identity:
         """Return the labels with which a series is stored (``Point.labels``).
 
         Args:
-            instrument: its instrument, with the bounds that apply.
-            labels: as text, static ones included; see ``typed_labels`` of the store.
+            instrument: its instrument, with its effective bounds.
+            labels: the labels as text, static ones included; see ``typed_labels`` of the store.
         """
         return labels
 

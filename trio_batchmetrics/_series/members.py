@@ -1,4 +1,4 @@
-"""Finds the series of labels: one that is there, a new one, the shared one beyond ``max_series``, or a refusal."""
+"""Finds the series for labels: an existing one, a new one, the shared one beyond ``max_series``, or a refusal."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from .context import SinkContext
 from .families import Families
 from .family import SeriesFamily
 from .identity import Identity
-from .label_sets import as_text, for_a_key, typed
+from .label_sets import as_key_values, as_text, typed_value
 from .observer import SeriesObserver
 from .series import Series, refusing
 
@@ -18,7 +18,7 @@ __all__ = ["Members"]
 
 
 class Members:
-    """Begins and forgets the series of a store's families, and tells the observer."""
+    """Creates and forgets the series of a store's families, and notifies the observer."""
 
     def __init__(
         self,
@@ -29,14 +29,14 @@ class Members:
         *,
         typed_labels: bool,
     ) -> None:
-        """Begin without series.
+        """Create an object for a store without series.
 
         Args:
             context: the collector's context.
-            identity: which series are one to the back-end.
+            identity: decides which series are the same to the back-end.
             families: the store's families.
             observer: keeps an object next to each series.
-            typed_labels: whether labels keep bools, ints and floats.
+            typed_labels: whether bools, ints and floats in labels keep their type.
         """
         self._context = context
         self._identity = identity
@@ -47,28 +47,28 @@ class Members:
     def find(
         self, family: SeriesFamily, pairs: Iterable[tuple[object, object]], now: int, *, pinned: bool = False
     ) -> tuple[Series, bool, bool]:
-        """Return the series of some labels: whether it is their own, and whether it has just begun.
+        """Return the series for labels, whether it is their own, and whether it is new.
 
         Args:
             family: their instrument.
-            pairs: label and value.
+            pairs: the labels and their values.
             now: the time of the merge.
-            pinned: whether they are a bound instrument's, now and whenever they get a series of their own.
+            pinned: whether they belong to a bound instrument, now and whenever they get their own series.
         """
         if family.refusal is not None:
             return refusing(family.refusal, family.aggregation.buckets), False, False
-        kept = self._identity.labels(family.instrument, self._labels(pairs))
-        if (refusal := self._refusal(family, kept)) is not None:
+        stored_labels = self._identity.labels(family.instrument, self._labels(pairs))
+        if (refusal := self._refusal(family, stored_labels)) is not None:
             return refusing(refusal, family.aggregation.buckets), False, False
-        key = self._identity.key(family.instrument, for_a_key(kept) if self._typed else kept)
+        key = self._identity.key(family.instrument, as_key_values(stored_labels) if self._typed else stored_labels)
         if pinned:
             family.pinned.add(key)
         known = family.members.get(key)
         if known is not None:
             return known, True, False
-        shared, shared_key = family.shared or self._shared(family)
+        shared, shared_key = family.shared or self._overflow_labels(family)
         if len(family.members) < self._context.max_series and key != shared_key:
-            series = self._begin(family, kept, now)
+            series = self._create_series(family, stored_labels, now)
             series.expires = key not in family.pinned
             family.members[key] = series
             family.changes += 1
@@ -76,20 +76,20 @@ class Members:
         if family.overflow is None:
             if (refusal := self._refusal(family, shared)) is not None:
                 return refusing(refusal, family.aggregation.buckets), False, False
-            family.overflow = self._begin(family, shared, now)
+            family.overflow = self._create_series(family, shared, now)
             family.changes += 1
         return family.overflow, False, False
 
     def _labels(self, pairs: Iterable[tuple[object, object]]) -> Mapping[str, Any]:
         labels: dict[str, Any] = dict(self._context.static_labels)
-        value_of = typed if self._typed else text
+        value_of = typed_value if self._typed else text
         for name, value in pairs:
-            kept = value_of(value)
-            if kept is not None:
-                labels[text(name) or ""] = kept
+            stored = value_of(value)
+            if stored is not None:
+                labels[text(name) or ""] = stored
         return labels
 
-    def _begin(self, family: SeriesFamily, labels: Mapping[str, str], now: int) -> Series:
+    def _create_series(self, family: SeriesFamily, labels: Mapping[str, str], now: int) -> Series:
         series = family.aggregation.series(labels, now)
         if self._observer is not None:
             series.slot = self._observer.added(family.instrument, labels)
@@ -103,14 +103,14 @@ class Members:
         self._families.warn(family.instrument.name, broken)
         return LIMITS
 
-    def _shared(self, family: SeriesFamily) -> tuple[Mapping[str, str], Any]:
-        """Return the labels of the series that label sets beyond the cap share, and what tells it from others."""
+    def _overflow_labels(self, family: SeriesFamily) -> tuple[Mapping[str, str], Any]:
+        """Return the labels and the key of the series that label sets beyond the cap share."""
         labels = self._identity.labels(family.instrument, {**self._context.static_labels, **OVERFLOW})
         family.shared = (labels, self._identity.key(family.instrument, labels))
         return family.shared
 
     def expire(self, family: SeriesFamily, before: int) -> int:
-        """Forget the series of a family to which nothing was added since then, and the family with its last series.
+        """Forget the series of a family without updates since then, and the family together with its last series.
 
         Returns:
             How many series were forgotten.
@@ -119,15 +119,15 @@ class Members:
         for key, series in idle:
             del family.members[key]
             self._forget(family, series)
-        gone = len(idle)
+        forgotten_count = len(idle)
         overflow = family.overflow
         if overflow is not None and overflow.updated < before and overflow.expires:
             family.overflow = None
             self._forget(family, overflow)
-            gone += 1
-        if not len(family):  # a bound instrument has a series that does not expire, if only the shared one
+            forgotten_count += 1
+        if not len(family):  # a bound instrument always has a series that doesn't expire: its own or the shared one
             self._families.forget(family)
-        return gone
+        return forgotten_count
 
     def _forget(self, family: SeriesFamily, series: Series) -> None:
         series.forgotten = True

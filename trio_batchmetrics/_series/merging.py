@@ -14,26 +14,26 @@ from .series import Series
 __all__ = ["Merging"]
 
 _OVERFLOWED = (tuple(OVERFLOW.items()),)
-"""The labels of events whose labels were lost already, in a bound instrument."""
+"""The labels of events that have already lost their own, in a bound instrument."""
 
 
 class Merging:
-    """Adds the columns of a batch to series. In Trio's thread; see :mod:`.store` for other threads."""
+    """Adds the columns of a batch to series. Use it in Trio's thread; for other threads, see :mod:`.store`."""
 
     def __init__(self, index: ColumnIndex) -> None:
-        """Begin with nothing added.
+        """Create an object that has added nothing yet.
 
         Args:
-            index: where the columns of each class and name go.
+            index: the columns of each class and name.
         """
         self._index = index
         self.overflowed: dict[str, int] = {}
         """How many events of an instrument lost their labels to ``max_series``, by its name."""
         self.groups: Groups | None = None
-        """The groups of events, if a push may reject some series."""
+        """The groups of events, if a push may reject series."""
 
     def add(self, columns: Columns) -> dict[int, str]:
-        """Add the events of one class; return why some are refused, by position in the columns."""
+        """Add the events of one class; return the reasons of refused events, by position in the columns."""
         return self._add_named(columns) if columns.schema.named else self._add_declared(columns)
 
     def _add_declared(self, columns: Columns) -> dict[int, str]:
@@ -51,8 +51,8 @@ class Merging:
                 family.aggregation.add(series, next(values), timestamps, now)
             else:
                 family.aggregation.count(series, timestamps, now)
-            if found := self._look_after(column, keys, series):
-                refused |= found
+            if reasons := self._finish_adding(column, keys, series):
+                refused |= reasons
         if self.groups is not None and added:
             self.groups.note(columns.positions, added)
         return refused
@@ -68,8 +68,8 @@ class Merging:
         keys, refused = [*columns.label_sets], dict[int, str]()
         for name, places in by_name.items():
             parts = [pick(column, places) for column in (keys, timestamps, positions, *columns.values)]
-            if found := self._add_name(name, columns, parts[0], parts[3:], parts[1], parts[2]):
-                refused |= {places[at]: reason for at, reason in found.items()}
+            if reasons := self._add_name(name, columns, parts[0], parts[3:], parts[1], parts[2]):
+                refused |= {places[at]: reason for at, reason in reasons.items()}
         return refused
 
     def _add_name(
@@ -93,13 +93,13 @@ class Merging:
             family.aggregation.add(series, values[0], timestamps, now)
         if self.groups is not None:
             self.groups.note(positions, [series])
-        return self._look_after(column, keys, series)
+        return self._finish_adding(column, keys, series)
 
-    def _look_after(self, column: Column, keys: Iterable[Any], series: Sequence[Series]) -> dict[int, str]:
-        """Count what overflowed, and bound what is remembered: label sets beyond the cap, the same in other orders.
+    def _finish_adding(self, column: Column, keys: Iterable[Any], series: Sequence[Series]) -> dict[int, str]:
+        """Count overflowed events, and bound the remembered label sets: those beyond the cap, or in other orders.
 
         Returns:
-            Which of these events are refused, by position, and why.
+            The reasons of the refused events, by position.
         """
         known, overflow = column.known, column.family.overflow
         if overflow is not None and overflow.updated == self._index.now:
@@ -108,7 +108,7 @@ class Merging:
             if count:
                 self.overflowed[column.name] = self.overflowed.get(column.name, 0) + count
         refused: dict[int, str] = {}
-        if known.refuses:
+        if known.has_refusals:
             refused = {at: each.refusal for at, each in enumerate(series) if each.refusal is not None}
         if len(known) > self._index.remembered.max_each:
             known.forget()

@@ -1,4 +1,4 @@
-"""What a sink keeps next to each series of a store."""
+"""Keeps a sink's objects next to the series of a store."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ SlotT = TypeVar("SlotT")
 
 
 class SeriesObserver(Protocol[SlotT]):
-    """Keeps an object of its own, a *slot*, next to each series: encoded labels, a start time.
+    """Keeps its own object, a *slot*, next to each series, such as encoded labels or a start time.
 
     A :class:`~trio_batchmetrics.abc.SeriesStore` calls it in Trio's thread, while it merges or forgets. It must not use
     the store, and must not raise. A slot lives exactly as long as its series.
@@ -40,7 +40,7 @@ class SeriesObserver(Protocol[SlotT]):
         """Return the slot of a new series, before anything is added to it.
 
         Args:
-            instrument: its instrument, with the bounds that apply.
+            instrument: its instrument, with its effective bounds.
             labels: its labels, as in ``Point.labels``.
         """
         ...

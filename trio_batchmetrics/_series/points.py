@@ -18,14 +18,14 @@ class Point:
     """One series at one moment."""
 
     labels: Mapping[str, str]
-    """Its labels as text, static ones included. In a store with ``typed_labels=True``, bools, ints and floats are kept
-    as they are."""
+    """Its labels as text, static ones included. In a store with ``typed_labels=True``, bools, ints and floats keep
+    their type."""
     value: float
     """A counter's sum, a gauge's last value, the sum of a histogram's values; infinite if it overflows a float."""
     counts: tuple[int, ...] = ()
     """For a histogram: the number of values in each bucket, not cumulative; one more than the metric's ``bounds``."""
     started: int = 0
-    """Wall-clock nanoseconds since 1970 at which the series began, or began again."""
+    """Wall-clock nanoseconds since 1970 at which the series started or restarted."""
     updated: int = 0
     """Wall-clock nanoseconds since 1970 at which the last event was merged."""
 
@@ -51,4 +51,4 @@ class Metric:
     bounds: tuple[float, ...]
     """For a histogram: upper bounds of its buckets; a value equal to a bound belongs to that bound's bucket."""
     points: tuple[Point, ...]
-    """Its series, in the order in which they began."""
+    """Its series, in order of creation."""

@@ -1,4 +1,4 @@
-"""One series while it is aggregated: changed only in Trio's thread, read in any (:mod:`.store`)."""
+"""One series while it is aggregated. Only Trio's thread changes it; any thread may read it (:mod:`.store`)."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ __all__ = ["Series", "refusing"]
 class Series:
     """One series of a :class:`~trio_batchmetrics.abc.SeriesStore`, live. Read it in any thread; don't change it.
 
-    Read the attributes that belong together without a call in between, ``updated`` last, or use :meth:`point`.
+    To read attributes that belong together, make no call in between and read ``updated`` last, or use :meth:`point`.
     """
 
     __slots__ = (
@@ -47,27 +47,27 @@ class Series:
         self.set_at: int = 0
         """The timestamp of the event that a gauge's value is from."""
         self.started: int = started
-        """When it began."""
+        """When it started."""
         self.updated: int = 0
         """When a value was last added, by the store's clock; 0: it has no value yet, and isn't shown."""
         self.slot: Any = None
         """The object that the store's observer keeps next to the series."""
         self.expires: bool = True
-        """Whether it is forgotten if nothing is added to it; not if it belongs to a bound instrument."""
+        """Whether it is forgotten if nothing is added to it. False for a bound instrument's series."""
         self.forgotten: bool = False
         """Whether the store has forgotten it."""
         self.left_out_at: int = -1
-        """Its :attr:`updated` in the snapshot in which the back-end refused it: it is left out until it changes."""
+        """Its :attr:`updated` in the snapshot in which the back-end refused it. It is left out until it changes."""
         self.refusal: str | None = None
-        """Why events added to it are rejected; such an object isn't a series, and is never shown."""
+        """Why events added to it are rejected. Such an object isn't a series, and is never shown."""
 
     def shown(self, since: int) -> bool:
-        """Return whether it has a value that was updated at or after ``since``, or that does not expire."""
+        """Return whether it has a value, and was updated at or after ``since`` or doesn't expire."""
         return self.updated >= since or (not self.expires and self.updated > 0)
 
     def point(self) -> Point:
         """Return a snapshot of the series. Safe in any thread."""
-        # The counts first: allocating the copy may run the garbage collector, and so any code. After that, no calls.
+        # The counts come first: allocating the copy may run the garbage collector, and so any code. Then, no calls.
         counts, value, updated = self.counts[:], self.value, self.updated
         return Point(self.labels, value, tuple(counts), self.started, updated)
 

@@ -1,31 +1,31 @@
-"""Events to series: sums, last values and histograms by explicit buckets, one for each instrument and label set.
+"""Aggregates events into series: a sum, last value or histogram with explicit buckets per instrument and label set.
 
 How this works
 ==============
 
 A ``SeriesFamily`` (:mod:`.family`) has the ``Series`` of one instrument (:mod:`.series`), to which its ``Aggregation``
-(:mod:`.aggregations`) adds whole columns of values. Which instruments and which labels are the same is the back-end's
-matter (:mod:`.identity`), and is worked out once for each combination of values as the application gave them, which is
-remembered from then on (:mod:`.label_sets`). Values that are equal have equal text there
-(:mod:`trio_batchmetrics._events` sees to that: ``True`` and 1 do not meet).
+(:mod:`.aggregations`) adds whole columns of values. The back-end's :mod:`.identity` decides which instruments and which
+labels are the same. This is determined once per combination of the application's original values, which is then
+remembered (:mod:`.label_sets`). Equal values have equal texts there (:mod:`trio_batchmetrics._events` ensures this:
+``True`` and 1 are never equal).
 
-Labels that the back-end cannot take have a ``Series`` too, which is never shown: it carries the reason, and the events
-that are added to it are rejected. So are those of instruments beyond ``max_instruments``.
+Labels that the back-end doesn't accept also have a ``Series``, which is never shown. It carries the reason, and the
+events added to it are rejected. So are events of instruments beyond ``max_instruments``.
 
 Beyond ``max_series`` label sets of an instrument, the rest share one series (OpenTelemetry's "cardinality limits"). A
-family is forgotten with its last series.
+family is forgotten together with its last series.
 
-The series of a bound instrument are there from its creation on (``adopt``), at 0 unless it is a gauge, and never
-expire.
+The series of a bound instrument exists from the instrument's creation on (``_adopt``), at 0 unless it is a gauge, and
+never expires.
 
 Other threads
 -------------
 
-Only Trio's thread adds and forgets. Any thread may take a snapshot meanwhile, with no lock: CPython lets another thread
-run after a call, at function entry and when it jumps back. What belongs together in a series is written with none of
-these in between, ``updated`` last, and read the same way; dictionaries are copied in one step before they are walked.
-So each series is consistent in itself, where there is a global interpreter lock; those of one batch need not all be
-there yet. A signal handler may look at the series too, in the middle of a merge; it adopts nothing then.
+Only Trio's thread adds and forgets. Any thread may take a snapshot meanwhile, without a lock: CPython switches threads
+only after calls, at function entry and at backward jumps. Attributes of a series that belong together are written with
+none of these in between, ``updated`` last, and read the same way. Dictionaries are copied in one step before they are
+iterated over. So with a global interpreter lock, each series is consistent in itself; a snapshot may contain only some
+series of a batch. A signal handler may also read the series in the middle of a merge; it then adopts nothing.
 """
 
 from __future__ import annotations
@@ -51,11 +51,11 @@ __all__ = ["SeriesStore"]
 
 
 class SeriesStore:
-    """Adds events up to series. Synchronous, no I/O; for a sink's ``merge``.
+    """Aggregates events into series. Synchronous, no I/O; for a sink's ``merge``.
 
-    It keeps a sum per counter, the last value per gauge, and counts by bucket per histogram. Where several classes of
-    events set one gauge, the latest timestamp among them wins. The bounds of a histogram are those that it first came
-    with. Merge and forget in Trio's thread; read in any thread, without a lock: each series is consistent in itself.
+    It keeps a sum per counter, the last value per gauge, and bucket counts per histogram. If several event classes set
+    one gauge, the latest timestamp among them wins. A histogram keeps its first bounds. Merge and forget in Trio's
+    thread; read in any thread, without a lock: each series is consistent in itself.
 
     Example:
         >>> from trio_batchmetrics import CacheMetric
@@ -84,9 +84,9 @@ class SeriesStore:
         Args:
             context: the collector's context: static labels, ``max_series``, ``max_instruments``, bounds, the bound
                 instruments; None: the defaults.
-            clock: returns the nanoseconds that points are stamped with; None: the wall clock's, since 1970.
-            identity: which instruments and series the back-end can tell apart; None: those whose texts differ.
-            observer: keeps an object of its own next to each series.
+            clock: returns the points' timestamps in nanoseconds; None: the wall clock, since 1970.
+            identity: decides which instruments and series the back-end can distinguish; None: those whose texts differ.
+            observer: keeps its own object next to each series.
             typed_labels: whether label values of type bool, int and float keep their type in ``Point.labels``; values
                 of different types are then different series. False: all values are text.
         """
@@ -104,19 +104,19 @@ class SeriesStore:
         self._listing = Listing()
         self._now = 0
         self._generation = 0
-        self._taken = 0
-        self._oldest = 0
+        self._last_taken = 0
+        self._oldest_update = 0
         self._adopted = 0
-        self._working = False
-        """Whether series are being added or forgotten, which a signal handler that looks at them must not disturb."""
+        self._is_changing = False
+        """Whether series are being added or forgotten, which a signal handler that reads them must not disturb."""
 
     def __len__(self) -> int:
-        """Return how many series there are."""
+        """Return the number of series."""
         return sum(map(len, self._families))
 
     @property
     def generation(self) -> int:
-        """Rises with each merge; 0 before the first. For :meth:`points`: read it before the points, not after."""
+        """Increases with each merge; 0 before the first. For :meth:`points`: read it before the points, not after."""
         return self._generation
 
     @property
@@ -127,20 +127,20 @@ class SeriesStore:
     # -- adding
 
     def merge(self, events: Sequence[MetricEvent]) -> dict[int, str] | None:
-        """Add events, each once. In Trio's thread.
+        """Add events, each once. Call it in Trio's thread.
 
         Invalid events are skipped, unless they are in a ``Batch`` (a collector hands over none).
 
         Returns:
-            The events that are refused, by position, with the reason: the back-end cannot tell their instrument from
-            one of another kind or unit, or cannot take their labels, or there are ``max_instruments`` already. What
-            else they measured stays added. None: all were added.
+            The refused events, by position, with the reason: the back-end can't distinguish their instrument from one
+            of another kind or unit, or doesn't accept their labels, or there are ``max_instruments`` already. Their
+            other measures stay added. None: all events were added.
         """
         self._adopt()
         refused: dict[int, str] = {}
-        self._working = True
+        self._is_changing = True
         try:
-            # No two merges have the same time, so that a series that was not updated since has not changed since.
+            # No two merges have the same time, so a series that wasn't updated since a time hasn't changed since.
             self._now = self._index.now = max(self._clock(), self._now + 1)
             if self._merging.groups is not None:
                 self._merging.groups.begin(len(events))
@@ -151,31 +151,31 @@ class SeriesStore:
                 self._index.forget_label_sets()
             self._generation = self._now
         finally:
-            self._working = False
+            self._is_changing = False
         return refused or None
 
     # -- reading
 
     def families(self) -> list[SeriesFamily]:
-        """Return each instrument with its series, live, in the order in which they began. Safe in any thread.
+        """Return each instrument with its live series, in order of creation. Safe in any thread.
 
-        For a sink that keeps text next to its series and writes all of them each time; others use :meth:`points`.
+        For sinks that keep text next to their series and write all of them each time; other sinks use :meth:`points`.
         """
         self._adopt()
         return [*self._families]
 
     def points(self, since: int = 0) -> Iterator[tuple[Measure, Any, Point]]:
-        """Return an iterator over the series that have changed, in a stable order: as instruments and series began.
+        """Return an iterator over the changed series, in a stable order: by creation of instruments and series.
 
-        It can be consumed in steps, with merges in between: each series is consistent in itself, as it stands when it
-        is reached. Series that begin or are forgotten in the meantime may be missing. Safe in any thread.
+        It can be consumed in steps, with merges in between. Each series is consistent in itself, in its state when the
+        iterator reaches it. Series that are created or forgotten meanwhile may be missing. Safe in any thread.
 
         Args:
-            since: a :attr:`generation`; series that have not changed after it are left out. 0: all.
+            since: a :attr:`generation`; series that haven't changed after it are left out. 0: all series.
 
         Returns:
-            Tuples of the instrument, with the bounds that apply; the observer's slot (None without an observer); and
-            the point.
+            Tuples of the instrument with its effective bounds, the observer's slot (None without an observer), and the
+            point.
         """
         self._adopt()
         self._listing = Listing()
@@ -187,11 +187,11 @@ class SeriesStore:
         for family in families:
             if family.updated > since:
                 for series in [each for each in family.series if each.updated > since]:
-                    if not series.forgotten and listing.takes(series):
+                    if not series.forgotten and listing.add(series):
                         yield family.instrument, series.slot, series.point()
 
     def snapshot(self) -> tuple[Metric, ...]:
-        """Return every series as it stands: since the store was made (cumulative). Safe in any thread."""
+        """Return the current state of every series, cumulative since the store was created. Safe in any thread."""
         self._adopt()
         metrics: list[Metric] = []
         for family in self._families:
@@ -201,36 +201,36 @@ class SeriesStore:
         return tuple(metrics)
 
     def take(self) -> tuple[Metric, ...]:
-        """Return what came since the last :meth:`take` (delta), and begin anew. For a store that does only this."""
+        """Return the changes since the last :meth:`take` (delta), and start over. For stores used only this way."""
         self._adopt()
         taken: list[Metric] = []
         for family in self._families:
-            series = [each for each in family.series if each.updated > self._taken]
+            series = [each for each in family.series if each.updated > self._last_taken]
             if series:
                 taken.append(family.metric(series))
             for each in series:
                 family.aggregation.restart(each, self._now)
-        self._taken = self._now
+        self._last_taken = self._now
         return tuple(taken)
 
     # -- refusals by series, for the library
 
     def track_groups(self) -> Groups:
-        """Note from now on which events are merged into the same series. For the library's own use."""
+        """Record from now on which events are merged into the same series. For the library's own use."""
         groups = self._merging.groups = self._merging.groups or Groups()
         return groups
 
     @property
     def listing(self) -> Listing:
-        """What the last :meth:`points` has given so far. For the library's own use."""
+        """The series that the last :meth:`points` has yielded so far. For the library's own use."""
         return self._listing
 
     # -- forgetting
 
     def expire(self, before: int) -> int:
-        """Forget series to which nothing was added since then; they begin at 0 should they come back.
+        """Forget series without updates since then. If they return, they start at 0.
 
-        An instrument is forgotten with its last series. Series of bound instruments stay. In Trio's thread.
+        An instrument is forgotten with its last series. Series of bound instruments stay. Call it in Trio's thread.
 
         Args:
             before: nanoseconds by the store's clock.
@@ -238,40 +238,42 @@ class SeriesStore:
         Returns:
             How many series were forgotten.
         """
-        if before <= self._oldest:  # nothing can be that old: cheap enough to ask at each merge
+        if before <= self._oldest_update:  # no series is that old: this check is cheap enough for each merge
             return 0
-        self._working = True
+        self._is_changing = True
         try:
-            gone, self._oldest = 0, self._now
+            forgotten_count, self._oldest_update = 0, self._now
             for family in self._families:
-                gone += self._members.expire(family, before)
-                self._oldest = min([self._oldest, *(each.updated for each in family.series if each.expires)])
-            if gone:
+                forgotten_count += self._members.expire(family, before)
+                self._oldest_update = min(
+                    [self._oldest_update, *(each.updated for each in family.series if each.expires)]
+                )
+            if forgotten_count:
                 self._index.forget()
                 if self._merging.groups is not None:
                     self._merging.groups.forget()
         finally:
-            self._working = False
-        return gone
+            self._is_changing = False
+        return forgotten_count
 
     def reconsider(self) -> None:
-        """Ask anew about labels that were refused: the back-end has turned out to take more."""
+        """Check refused labels again, because the back-end has turned out to accept more."""
         self._index.reconsider()
 
     # -- bound instruments
 
     def _adopt(self) -> None:
-        """Have the series of the bound instruments that were created since the last time. Nothing in other threads."""
-        if self._working or self._adopted == len(self._context.bound) or get_ident() != self._thread:
+        """Create the series of bound instruments created since the last call. Does nothing in other threads."""
+        if self._is_changing or self._adopted == len(self._context.bound) or get_ident() != self._thread:
             return
-        self._working = True
+        self._is_changing = True
         try:
             self._now = max(self._clock(), self._now + 1)
             for _ in range(self._adopted, len(self._context.bound)):
                 self._adopt_next(*self._context.bound[self._adopted])
             self._generation = self._now
         finally:
-            self._working = False
+            self._is_changing = False
 
     def _adopt_next(self, measure: Measure, labels: Mapping[str, Any]) -> None:
         self._adopted += 1

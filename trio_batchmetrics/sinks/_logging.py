@@ -18,7 +18,7 @@ _BURST = 100
 _LINES_PER_SECOND = 100.0
 """Maximum sustained rate of short lines: a handler that records each line causes the next one, in a circle."""
 
-_WORTH_A_LINE = 100
+_ALWAYS_LOGGED = 100
 """Batches of this size are always logged at once: the application caused them, and they must not fill the queue."""
 
 
@@ -43,21 +43,21 @@ class LoggingSink(EventSink[None]):
         super().__init__(**settings)
         self._logger = logging.getLogger(logger) if isinstance(logger, str) else logger
         self._level = level
-        self._room = float(_BURST)
-        self._last = 0.0
+        self._tokens = float(_BURST)
+        self._refilled_at = 0.0
 
     async def send(self, payload: Payload[None]) -> None:
         """Log the line. A checkpoint if lines come too fast."""
-        if len(payload.events) < _WORTH_A_LINE:
-            await self._wait_for_room()
+        if len(payload.events) < _ALWAYS_LOGGED:
+            await self._take_token()
         kinds = ", ".join(f"{count} {kind}" for kind, count in payload.events.kinds().items())
         self._logger.log(self._level, "%d events: %s", len(payload.events), kinds)
 
-    async def _wait_for_room(self) -> None:
+    async def _take_token(self) -> None:
         now = trio.current_time()
-        self._room = min(self._room + max(now - self._last, 0.0) * _LINES_PER_SECOND, _BURST)
-        self._last = now
-        if self._room < 1:
-            await trio.sleep((1 - self._room) / _LINES_PER_SECOND)
-            self._room, self._last = 1.0, trio.current_time()
-        self._room -= 1
+        self._tokens = min(self._tokens + max(now - self._refilled_at, 0.0) * _LINES_PER_SECOND, _BURST)
+        self._refilled_at = now
+        if self._tokens < 1:
+            await trio.sleep((1 - self._tokens) / _LINES_PER_SECOND)
+            self._tokens, self._refilled_at = 1.0, trio.current_time()
+        self._tokens -= 1

@@ -9,12 +9,12 @@ from pathlib import Path
 
 from ..abc import ConfigError
 
-__all__ = ["file_path", "why_not_opened"]
+__all__ = ["file_path", "open_problem"]
 
 _URL = re.compile(r"file:|[A-Za-z][A-Za-z0-9+.-]+://", re.IGNORECASE)
 """The start of a URL. Other paths may contain colons, too, and ``C:`` is a drive."""
 
-_NAMES = {
+_SPECIAL_NAMES = {
     "": "it is empty",
     "-": "pass sys.stdout for the standard output",
     ":memory:": "no other process could read it; use a file, or trio_batchmetrics.testing.RecordingSink()",
@@ -36,14 +36,14 @@ def file_path(parameter: str, value: str | os.PathLike[str]) -> Path:
     path = os.fspath(value) if isinstance(value, os.PathLike) else value
     if not isinstance(path, str):
         raise TypeError(f"{parameter} must be a str or a pathlib.Path (got {value!r})")
-    if (why := _why_not(path)) is not None:
+    if (why := _problem(path)) is not None:
         raise ConfigError(f"{parameter} must be the path of a file (got {path!r}): {why}")
     return Path(os.path.abspath(path))  # noqa: PTH100 - Path.absolute() leaves ".." in
 
 
-def _why_not(path: str) -> str | None:
-    if path in _NAMES:
-        return _NAMES[path]
+def _problem(path: str) -> str | None:
+    if path in _SPECIAL_NAMES:
+        return _SPECIAL_NAMES[path]
     if _URL.match(path):
         return "URLs are not supported; pass only the path"
     if "\0" in path:
@@ -57,7 +57,7 @@ def _why_not(path: str) -> str | None:
     return None
 
 
-def why_not_opened(path: Path) -> str | None:
+def open_problem(path: Path) -> str | None:
     """Return why a database cannot be opened, as far as that is known without opening it; None: it may work soon."""
     folder = path.parent
     try:

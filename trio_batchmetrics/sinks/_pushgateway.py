@@ -18,13 +18,13 @@ __all__ = ["PushgatewaySink"]
 
 _CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 _LABEL = re.compile(r"[a-zA-Z_][a-zA-Z0-9_]*")
-_OWN = frozenset({"push_time_seconds", "push_failure_time_seconds"})
+_OWN_METRICS = frozenset({"push_time_seconds", "push_failure_time_seconds"})
 """Metrics that the Pushgateway adds to each group, replacing pushed ones (README, "About timestamps")."""
 
-_NO_KEYS = frozenset({"job", "le", "quantile"})
+_RESERVED_LABELS = frozenset({"job", "le", "quantile"})
 """Labels that no grouping key can have: ``job`` is always there, and a histogram's buckets would have two ``le``."""
 
-_PLAIN = re.compile(r"[a-zA-Z0-9_~-][a-zA-Z0-9_.~-]*")
+_PLAIN_VALUE = re.compile(r"[a-zA-Z0-9_~-][a-zA-Z0-9_.~-]*")
 
 
 class PushgatewaySink(HTTPSink, SeriesSink[bytes]):
@@ -89,26 +89,26 @@ class PushgatewaySink(HTTPSink, SeriesSink[bytes]):
         if not isinstance(delete_on_exit, bool):
             raise ConfigError(f"delete_on_exit must be True or False (got {delete_on_exit!r})")
         self._job = job
-        self._given_key = None if grouping_key is None else _checked_key(grouping_key)
+        self._user_key = None if grouping_key is None else _checked_key(grouping_key)
         self._path = self._grouped_path()
         self._grouping = frozenset({"job", *({"instance"} if grouping_key is None else grouping_key)})
         self._method = method
         self._delete_on_exit = delete_on_exit
-        self._page = self._empty()
+        self._page = self._new_page()
 
     def _grouped_path(self) -> str:
         """Return the path of this process's group."""
-        key = {"instance": self.context.instance} if self._given_key is None else self._given_key
+        key = {"instance": self.context.instance} if self._user_key is None else self._user_key
         return "/metrics" + "".join(_segments(name, value) for name, value in {"job": self._job, **key}.items())
 
-    def _empty(self) -> Page:
-        return Page(self.context, time.time_ns, None, reserved=self._grouping, limits=self._limits, taken=_OWN)
+    def _new_page(self) -> Page:
+        return Page(self.context, time.time_ns, None, reserved=self._grouping, limits=self._limits, taken=_OWN_METRICS)
 
     def bind(self, context: SinkContext) -> None:
         """Bind the sink to a collector's context."""
         super().bind(context)
         self._path = self._grouped_path()
-        self._page = self._empty()
+        self._page = self._new_page()
 
     @property
     def overflowed(self) -> Mapping[str, int]:
@@ -127,10 +127,10 @@ class PushgatewaySink(HTTPSink, SeriesSink[bytes]):
         """Push once."""
         body = await joined(payload.parts)
         try:
-            answer = await self.server.request(self._method, self._path, body, content_type=_CONTENT_TYPE)
+            response = await self.server.request(self._method, self._path, body, content_type=_CONTENT_TYPE)
         except NoResponseError as exc:
             return exc.receipt
-        return push_receipt_from(answer, self.server)
+        return push_receipt_from(response, self.server)
 
     async def aclose(self) -> None:
         """Delete the group if that was requested, and close the connections.
@@ -160,7 +160,7 @@ def _checked_key(grouping_key: Any) -> Mapping[str, str]:
         raise ConfigError(f"grouping_key must be a mapping of label names to values (got {grouping_key!r})")
     key: dict[Any, Any] = {**grouping_key}
     for name, value in key.items():
-        if not isinstance(name, str) or not _LABEL.fullmatch(name) or name in _NO_KEYS or name.startswith("__"):
+        if not isinstance(name, str) or not _LABEL.fullmatch(name) or name in _RESERVED_LABELS or name.startswith("__"):
             rule = "names of labels, other than job, le, quantile and __…"
             raise ConfigError(f"grouping_key must have {rule} (got {name!r})")
         if not _is_text(value):
@@ -179,6 +179,6 @@ def _segments(name: str, value: str) -> str:
     A value that isn't plain is written in base64: a slash cannot be quoted there, ``.`` and ``..`` would be resolved,
     and an empty value becomes ``=`` (https://github.com/prometheus/pushgateway#url).
     """
-    if _PLAIN.fullmatch(value):
+    if _PLAIN_VALUE.fullmatch(value):
         return f"/{name}/{value}"
     return f"/{name}@base64/{urlsafe_b64encode(value.encode()).decode().rstrip('=') or '='}"

@@ -76,9 +76,9 @@ async def test_fewer_series_are_remembered_if_they_are_long() -> None:
     kept: list[int] = []
     for start in range(0, 10_000, 100):
         sink.encode([Gauge("m", {"a": f"{'x' * 8000}{number}"}, 1) for number in range(start, start + 100)])
-        heads: dict[Any, list[Any]] = vars(writer.heads)["_heads"]
-        kept.append(sum(map(len, chain.from_iterable(heads.values()))))
+        prefixes: dict[Any, list[Any]] = vars(writer.prefixes)["_prefixes"]
+        kept.append(sum(map(len, chain.from_iterable(prefixes.values()))))
     timestamps: Timestamps = vars(sink)["_timestamps"]
     chunks = vars(timestamps)["_chunks"]
-    assert 10_000_000 < sum(len(head) for chunk in chunks for head in chunk.heads) < 21_000_000
+    assert 10_000_000 < sum(len(prefix) for chunk in chunks for prefix in chunk.prefixes) < 21_000_000
     assert 500 < max(kept) < 1100

@@ -102,7 +102,7 @@ class Looked:
         for family in self.store.families():
             for series in family.series:
                 lines: Lines = series.slot
-                lines.written = (0, b"", b"")
+                lines.cached = (0, b"", b"")
                 vars(lines.family).pop("_written", None)
         assert [self.sink.render(accept)[0] for accept in (None, OPENMETRICS)] == pages
 

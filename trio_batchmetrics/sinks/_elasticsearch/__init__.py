@@ -5,8 +5,7 @@
     sink       ElasticsearchSink
     index      index names, and the index template
     bulk       events to the body of a request
-    documents  how the rows of each event class become documents
-    response    the outcome of each event in a response
+    response   the outcome of each event in a response
 """
 
 from __future__ import annotations

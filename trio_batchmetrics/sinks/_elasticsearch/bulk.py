@@ -8,8 +8,8 @@ How this works
     {"create":{"_index":"metrics-2026.11.24","_id":"<the collector's run>-<the event's serial number>"}}
     {"@timestamp":"2026-11-24T03:05:00.123456789Z","kind":"HttpRequest","labels":{…},"fields":{"duration":0.15}}
 
-The document is the usual JSON form (``abc.json_lines``). Everything that depends only on the second is written once. So
-an event costs a look-up, and otherwise steps in C.
+The document is the usual JSON form (``abc.json_lines``). Text that depends only on the second is built once per second.
+So an event costs one look-up, and the other steps run in C.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ class BulkBody:
 
         Args:
             action: ``create`` or ``index``.
-            index: the index's name for the events of a second (since 1970, UTC); without quotes and backslashes.
+            index: returns the index's name for a second since 1970 (UTC); it has no quotes or backslashes.
             context: the collector's context.
             limits: the largest labels that are accepted.
         """
@@ -58,12 +58,12 @@ class BulkBody:
         self._index = index
         self._writer = context.json_writer(limits)
         self._run_id = context.run_id
-        self._texts_of = lru_cache(maxsize=256)(self._write_texts)
+        self._texts = lru_cache(maxsize=256)(self._build_texts)
 
     def lines(self, batch: Batch) -> bytes:
         """Return the lines of a batch, in order.
 
-        An event's ``_id`` consists of its run and its serial number, so it is the same in every request.
+        An event's ``_id`` consists of its run and its serial number, so it is the same in each request.
 
         Raises:
             ValueError: labels exceed a limit.
@@ -74,7 +74,7 @@ class BulkBody:
         run_id = "" if batch.ids.given else f"{batch.ids.run_id or self._run_id}-"
         written: list[str] = []
         for second, run in by_second(timestamps):
-            before, between = self._texts_of(second, run_id)
+            before, between = self._texts(second, run_id)
             size = len(bodies[run])
             cells = [""] * (6 * size)
             cells[0::6] = [before] * size
@@ -86,17 +86,17 @@ class BulkBody:
             written += cells
         return ("".join(written)[len(_END) :] + _END).encode() if written else b""
 
-    def _write_texts(self, second: int, run_id: str) -> tuple[str, str]:
-        """Return the text before an event's id, from the end of the event before it, and that up to its nanoseconds."""
+    def _build_texts(self, second: int, run_id: str) -> tuple[str, str]:
+        """Return the text from the end of the previous event to an event's id, and from there to its nanoseconds."""
         before = f'{_END}{{"{self._action}":{{"_index":"{self._index(second)}","_id":"{run_id}'
         return before, f'"}}}}\n{{"@timestamp":"{rfc3339(second * _NS)[:-10]}'
 
 
 def _document_ids(ids: EventIds) -> list[str]:
-    """Return ``_id`` for each event, without the run that all have in common unless some came with an id of their own.
+    """Return each event's ``_id``, without the common run unless some events came with an id of their own.
 
-    Ids of one length that rise are the fastest to look up (blog.mikemccandless.com, "Choosing a fast unique identifier
-    (UUID) for Lucene").
+    Increasing ids of equal length are the fastest to look up (blog.mikemccandless.com, "Choosing a fast unique
+    identifier (UUID) for Lucene").
     """
     if not ids.given:
         return padded_texts(ids.serials, _DIGITS)

@@ -13,7 +13,7 @@ __all__ = ["LABEL_TYPES", "IndexName", "template_body"]
 
 _DIRECTIVE = re.compile(r"%(.?)", re.DOTALL)
 _FIRST_DIGITS = {"Y": "12", "m": "01", "d": "0123", "H": "012", "j": "0123", "G": "12", "V": "012345"}
-"""The directives of strftime that give only digits, the same in every locale; and the digits they can start with."""
+"""The directives of strftime whose output is digits in every locale, and the digits that it can start with."""
 _DATE = re.compile(r"%(.)(?:.*%.)?", re.DOTALL)
 
 _ILLEGAL = re.compile(r"""[\\/*?"<>|\s,#:%]""")
@@ -31,12 +31,12 @@ LABEL_TYPES: tuple[Mapping[str, Any], ...] = (
     {"type": "flattened", "ignore_above": _IGNORE_ABOVE},
     {"type": "flat_object"},
 )
-"""One field for all labels, whatever their names: Elasticsearch's from 7.3, OpenSearch's from 2.7 on. Neither server
-knows the other's."""
+"""One field for all labels, whatever their names: Elasticsearch's from 7.3 on, OpenSearch's from 2.7 on. Neither server
+supports the other's."""
 
 
 class IndexName:
-    """An event's index or data stream: a fixed name, or one with the date of the event's timestamp (UTC)."""
+    """The name of an event's index or data stream: fixed, or with the date of the event's timestamp (UTC)."""
 
     def __init__(self, name: str) -> None:
         """Check the name.
@@ -45,7 +45,7 @@ class IndexName:
             name: may have ``%Y``, ``%m``, ``%d``, ``%H``, ``%j`` (day of the year), ``%G`` and ``%V`` (ISO week).
 
         Raises:
-            ConfigError: no server would accept it.
+            ConfigError: no server would accept the name.
         """
         if not isinstance(name, str):
             raise ConfigError(f"index must be a str (got {name!r})")
@@ -73,15 +73,15 @@ class IndexName:
 
     @property
     def patterns(self) -> list[str]:
-        """Patterns that match all the names, and little else: ``metrics-*`` would match Elastic Agent's data streams.
+        """Patterns that match all the names and little else: ``metrics-*`` would match Elastic Agent's data streams.
 
         A ``*`` replaces everything from the first directive to the last, except the digit that a date starts with.
         """
         date = _DATE.search(self._name)
         if date is None:
             return [self._name]
-        before, behind = self._name[: date.start()], self._name[date.end() :]
-        return [f"{before}{digit}*{behind}" for digit in _FIRST_DIGITS[date[1]]]
+        before, after = self._name[: date.start()], self._name[date.end() :]
+        return [f"{before}{digit}*{after}" for digit in _FIRST_DIGITS[date[1]]]
 
     @property
     def template(self) -> str:

@@ -2,10 +2,10 @@
 
 ===============================================  =========================================
 2xx                                              delivered
-409, to ``create``                               delivered: it is there already, under its own id
+409, to ``create``                               delivered: the document exists already, under its own id
 408, 425, 429, 5xx                               these items alone are retried
-any other                                        these items alone are rejected, with the server's reason
-no status, or not as many items as were sent     retried: ids make that safe
+any other status                                 these items alone are rejected, with the server's reason
+no status, or a different number of items        retried: ids make that safe
 ===============================================  =========================================
 """
 
@@ -20,21 +20,21 @@ from ...abc import Receipt, label_text
 __all__ = ["FILTER_PATH", "receipt_of_items"]
 
 FILTER_PATH = "errors,items.*.status,items.*.error.type,items.*.error.reason"
-"""The requested parts of the response. Every item has a status, so none is left out or changes its position."""
+"""The requested parts of the response. Every item has a status, so no item is omitted or moved."""
 
 _REASON_MAX_CHARS = 300
 
 _RETRYABLE = frozenset({408, 425, 429})
-"""As for whole requests. 429: a full write queue, or a disk that is nearly full; 503: a shard that is not there yet."""
+"""As for whole requests. 429: a full write queue, or a disk that is nearly full; 503: a shard isn't available yet."""
 
 _NOT_PROCESSED = frozenset({425, 429, 503})
-"""Statuses that say that the server did not carry the item out."""
+"""Statuses that show that the server didn't process the item."""
 
 _NO_STATUS = 0
 
 
 def receipt_of_items(body: bytes, items: int, action: str, scrubbed: Callable[[str], str]) -> Receipt:
-    """Return the receipt that a 2xx response means, item by item.
+    """Return the receipt for a 2xx response, item by item.
 
     Args:
         body: the response's body.
@@ -45,11 +45,11 @@ def receipt_of_items(body: bytes, items: int, action: str, scrubbed: Callable[[s
     if body == _all_created(items, action):
         return Receipt()
     try:
-        results = _results(json.loads(body), items)
+        results = _parsed_results(json.loads(body), items)
     except (ValueError, TypeError, RecursionError) as exc:
         words = scrubbed(f"not a _bulk response: {exc}")[:_REASON_MAX_CHARS]
         return Receipt.retried(error=words, in_doubt=True)
-    again: list[int] = []
+    retry: list[int] = []
     rejected: dict[int, str] = {}
     first = ""
     in_doubt = False
@@ -58,19 +58,19 @@ def receipt_of_items(body: bytes, items: int, action: str, scrubbed: Callable[[s
             continue
         if status == _NO_STATUS or status in _RETRYABLE or status >= 500:
             first = first or scrubbed(_reason(status, error))[:_REASON_MAX_CHARS]
-            again.append(at)
+            retry.append(at)
             in_doubt = in_doubt or status not in _NOT_PROCESSED
         else:
             rejected[at] = _reason(status, error)
-    rejected = dict(zip(rejected, _scrubbed(rejected.values(), scrubbed), strict=True))
-    if not again:
+    rejected = dict(zip(rejected, _scrubbed_reasons(rejected.values(), scrubbed), strict=True))
+    if not retry:
         return Receipt(rejected=rejected)
-    words = f"{len(again)} of {items} events to be sent again: {first}"
-    return Receipt.retried(error=words, retry=again, rejected=rejected, in_doubt=in_doubt)
+    words = f"{len(retry)} of {items} events to be sent again: {first}"
+    return Receipt.retried(error=words, retry=retry, rejected=rejected, in_doubt=in_doubt)
 
 
-def _scrubbed(reasons: Collection[str], scrubbed: Callable[[str], str]) -> Iterable[str]:
-    """Return reasons without credentials, and cut. All at once: a server may send 5000 different ones."""
+def _scrubbed_reasons(reasons: Collection[str], scrubbed: Callable[[str], str]) -> Iterable[str]:
+    """Return truncated reasons without credentials. They are scrubbed together: there may be 5000 different ones."""
     together = "\0".join(reason.replace("\0", " ") for reason in reasons)
     found = scrubbed(together).split("\0") if reasons else []
     if len(found) != len(reasons):
@@ -79,19 +79,19 @@ def _scrubbed(reasons: Collection[str], scrubbed: Callable[[str], str]) -> Itera
 
 
 def _all_created(items: int, action: str) -> bytes:
-    """Return the most frequent response by far; comparing it costs a hundredth of parsing it."""
+    """Return by far the most frequent response: comparing costs a hundredth of parsing."""
     item = f'{{"{action}":{{"status":201}}}}'.encode()
     return b'{"errors":false,"items":[%b]}' % b",".join([item] * items)
 
 
-def _results(answer: Any, expected: int) -> list[tuple[int, object]]:
+def _parsed_results(response: Any, expected: int) -> list[tuple[int, object]]:
     """Return each item's status, and its error if there is one.
 
     Raises:
         TypeError: the response has no items.
         ValueError: it has a different number of items.
     """
-    items: Any = cast("dict[str, Any]", answer).get("items") if isinstance(answer, dict) else None
+    items: Any = cast("dict[str, Any]", response).get("items") if isinstance(response, dict) else None
     if not isinstance(items, list):
         raise TypeError("no items")
     results = [_result(item) for item in items]  # pyright: ignore[reportUnknownVariableType]
@@ -106,17 +106,17 @@ def _result(item: Any) -> tuple[int, object]:
     [result] = cast("dict[str, Any]", item).values()
     if not isinstance(result, dict):
         return _NO_STATUS, None
-    said = cast("dict[str, Any]", result)
-    status = said.get("status")
-    return (status if type(status) is int and status > 0 else _NO_STATUS), said.get("error")
+    fields = cast("dict[str, Any]", result)
+    status = fields.get("status")
+    return (status if type(status) is int and status > 0 else _NO_STATUS), fields.get("error")
 
 
 def _reason(status: int, error: object) -> str:
     """Return an item's error as one short line: the server's type and reason."""
     parts = [f"HTTP {status}" if status else "no status"]
     if isinstance(error, dict):
-        said = cast("dict[str, Any]", error)
-        parts += [words for key in ("type", "reason") if isinstance(words := said.get(key), str)]
+        result = cast("dict[str, Any]", error)
+        parts += [words for key in ("type", "reason") if isinstance(words := result.get(key), str)]
     elif isinstance(error, str):
         parts.append(error)
     return label_text(" ".join(": ".join(parts).split())) or ""

@@ -21,8 +21,8 @@ _logger = logging.getLogger("trio_batchmetrics")
 _NDJSON = "application/x-ndjson"
 
 
-_UNREADABLE = 5
-"""Number of unreadable responses after which a payload is given up: further ones would be unreadable, too."""
+_MAX_UNREADABLE = 5
+"""Number of unreadable responses after which a payload is given up: further ones would be unreadable too."""
 
 
 class ElasticsearchSink(HTTPSink, EventSink[bytes]):
@@ -104,18 +104,18 @@ class ElasticsearchSink(HTTPSink, EventSink[bytes]):
         self._data_stream = data_stream
         self._template_due = bool(template)
         self._unreadable = ("", 0)
-        """The payload whose latest responses could not be read, and their number."""
-        self._body = self._empty()
-        # Below the attempt's own timeout, so that one missing shard does not hide the outcome of the others.
+        """The key of the payload whose latest responses were unreadable, and their number."""
+        self._body = self._new_body()
+        # Shorter than the attempt's timeout, so that one missing shard doesn't hide the outcome of the others.
         self._params = {"filter_path": FILTER_PATH, "timeout": f"{max(1, round(self.timeout * 500))}ms"}
 
-    def _empty(self) -> BulkBody:
+    def _new_body(self) -> BulkBody:
         return BulkBody(self._action, self._index.at, self.context, self._limits)
 
     def bind(self, context: SinkContext) -> None:
         """Bind the sink to a collector's context."""
         super().bind(context)
-        self._body = self._empty()
+        self._body = self._new_body()
         self._template_due = bool(self._template)
 
     def encode(self, events: Sequence[MetricEvent]) -> bytes:
@@ -131,35 +131,35 @@ class ElasticsearchSink(HTTPSink, EventSink[bytes]):
                     return receipt
                 self._template_due = False
             body = b"".join(payload.parts)
-            answer = await self.server.request("POST", "/_bulk", body, params=self._params, content_type=_NDJSON)
+            response = await self.server.request("POST", "/_bulk", body, params=self._params, content_type=_NDJSON)
         except NoResponseError as exc:
             return exc.receipt
-        if 200 <= answer.status < 300 and answer.unread is not None:
-            return self._in_doubt(answer, payload)
-        if 200 <= answer.status < 300:
-            return receipt_of_items(answer.body, len(payload.events), self._action, self.server.scrubbed)
-        receipt = receipt_from(answer, self.server)
-        # The servers themselves check documents item by item. But a proxy in front of them may refuse a whole request
-        # because of one event, and that must not cost the others.
-        return Receipt.split(error=receipt.error) if answer.status == 400 else receipt
+        if 200 <= response.status < 300 and response.incomplete_reason is not None:
+            return self._in_doubt(response, payload)
+        if 200 <= response.status < 300:
+            return receipt_of_items(response.body, len(payload.events), self._action, self.server.scrubbed)
+        receipt = receipt_from(response, self.server)
+        # The servers check documents item by item. But a proxy in front of them may refuse a whole request because of
+        # one event, and that must not cost the others.
+        return Receipt.split(error=receipt.error) if response.status == 400 else receipt
 
-    def _in_doubt(self, answer: Response, payload: Payload[bytes]) -> Receipt:
+    def _in_doubt(self, response: Response, payload: Payload[bytes]) -> Receipt:
         """Return the receipt for a 2xx that leaves every event in doubt. Ids make it safe to send the payload again."""
-        error = f"HTTP {answer.status} with {answer.unread}"
-        if answer.too_long and len(payload.events) > 1:
+        error = f"HTTP {response.status} with {response.incomplete_reason}"
+        if response.too_long and len(payload.events) > 1:
             return Receipt.split(error=error, in_doubt=True)
         key, count = self._unreadable
         count = count + 1 if key == payload.key else 1
         self._unreadable = (payload.key, count)
-        return Receipt.failed(error) if count >= _UNREADABLE else Receipt.retried(error=error, in_doubt=True)
+        return Receipt.failed(error) if count >= _MAX_UNREADABLE else Receipt.retried(error=error, in_doubt=True)
 
     async def _put_template(self) -> Receipt:
-        """Put the template; a permanent refusal is logged, and does not keep events from being written."""
-        answer = await self._put(None if self._template == "keyword" else LABEL_TYPES[0])
+        """Put the template. A permanent refusal is logged, but events are written nevertheless."""
+        response = await self._put(None if self._template == "keyword" else LABEL_TYPES[0])
         for labels in (*LABEL_TYPES[1:], None):
-            if answer.status == 400 and b"No handler for type" in answer.body:
-                answer = await self._put(labels)
-        receipt = receipt_from(answer, self.server)
+            if response.status == 400 and b"No handler for type" in response.body:
+                response = await self._put(labels)
+        receipt = receipt_from(response, self.server)
         if receipt.rest in ("split", "failed"):
             message = "metrics: %s refuses the index template; events are written without it: %s"
             _logger.warning(message, self.server.host, receipt.error)

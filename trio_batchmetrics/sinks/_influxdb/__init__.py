@@ -6,12 +6,12 @@
     series_sink    InfluxDBSeriesSink: cumulative series
     server         the server: its dialect, and the writes to it
     target         where lines go: a database or a bucket, and by which API
-    responses      what a response to a write means for each event
+    responses      the outcome of each event in a response to a write
     writer         events to lines, fast
     series_lines   series to lines
-    heads          the start of a line, built once per series
+    prefixes       the start of a line, built once per series
     fields         values in a line, and whole lines
-    line_protocol  escaping, and characters that cannot be carried
+    line_protocol  escaping, and the replacement of unsupported characters
     timestamps     timestamps that never collide within a series
     limits         the largest names and labels that the servers accept
     identity       which instruments and series the servers can distinguish

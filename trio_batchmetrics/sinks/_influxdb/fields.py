@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from functools import lru_cache
 from itertools import accumulate
 
-from .line_protocol import LOST, Dialect, series_key, tag_text
+from .line_protocol import REPLACEMENT, Dialect, series_key, tag_text
 
 __all__ = ["bucket_fields", "bucket_names", "field_text", "line"]
 
@@ -15,9 +15,9 @@ _INT64 = range(-(2**63), 2**63)
 
 
 def field_text(value: float | str, dialect: Dialect = "influxdb") -> str:
-    """Return a field's value: ``1.5`` a float, ``2i`` an int, ``true`` a bool, ``"text"`` a string.
+    """Return a field's value as text: a float as ``1.5``, an int as ``2i``, a bool as ``true``, a string as ``"text"``.
 
-    A string may contain anything; only for VictoriaMetrics, which turns it into a 0, newlines are replaced.
+    A string may contain any character. Newlines are replaced for VictoriaMetrics only, which stores a string as 0.
 
     Raises:
         ValueError: a float that is not finite, or an int beyond 64 bits: no server accepts them.
@@ -33,7 +33,7 @@ def field_text(value: float | str, dialect: Dialect = "influxdb") -> str:
             raise ValueError(f"a float must be finite (got {value})")
         return float.__repr__(value)
     if dialect == "victoriametrics":
-        value = value.replace("\n", LOST)
+        value = value.replace("\n", REPLACEMENT)
     return '"{}"'.format(value.replace("\\", "\\\\").replace('"', '\\"'))
 
 
@@ -44,10 +44,10 @@ def line(
     timestamp: int,
     dialect: Dialect = "influxdb",
 ) -> str:
-    r"""Return one line, without a line end.
+    r"""Return a line without its line end.
 
     Raises:
-        ValueError: a value cannot be sent, or there is none.
+        ValueError: a value cannot be sent, or there are no fields.
 
     Example:
         >>> line("m", {"a": "x y", "b": ""}, [("f", 1.5), ("i", 2), ("s", 'say "hi"'), ("t", True)], 7)
@@ -68,10 +68,10 @@ def bucket_names(bounds: tuple[float, ...]) -> list[str]:
 
 
 def bucket_fields(total: float, bounds: tuple[float, ...], counts: Sequence[int]) -> str:
-    """Return a histogram's fields after ``count=``: the count, ``sum``, and one per bound, with the values up to it.
+    """Return a histogram's fields after ``count=``: the count, ``sum``, and one per bound with the values up to it.
 
-    The format is Telegraf's for histograms (its ``parsers/prometheus``), so that the same queries work on both. All are
-    floats: an int would have an ``i`` after it.
+    The format is that of Telegraf's histograms (its ``parsers/prometheus``), so the same queries work on both. All
+    values are floats: an int would end with ``i``.
 
     Example:
         >>> bucket_fields(4.5, (0.5, 2.0), (1, 0, 2))

@@ -11,19 +11,20 @@ __all__ = ["VICTORIAMETRICS", "TagLimits"]
 
 VICTORIAMETRICS = Limits(label_value_bytes=4096, label_name_bytes=256, labels=40)
 """VictoriaMetrics' defaults (``-maxLabelValueLen``, ``-maxLabelNameLen``, ``-maxLabelsPerTimeseries`` of 1.151). It
-responds 204 to a line that exceeds one, and ignores the line."""
+responds with 204 to a line that exceeds one of them, but ignores the line."""
 
-_VICTORIAMETRICS_LONGEST = 65_501
-"""Maximum size of a series in VictoriaMetrics, ``db`` included: its name, and for each label name, value and 2
-bytes (tested with 1.151, which responds 204 even to more)."""
+_VICTORIAMETRICS_MAX_BYTES = 65_501
+"""Maximum size of a series in VictoriaMetrics, ``db`` included: its name, and per label its name, its value and 2
+bytes (tested with 1.151, which responds with 204 even to more)."""
 
-_LONGEST = 65_535
+_MAX_KEY_BYTES = 65_535
 """Maximum number of bytes of measurement, tags and field (``models.MaxKeyLength`` of InfluxDB 1 and 2)."""
 
-_FEW, _SHORT = 20, 60
-"""Fewer labels than this, of at most so many characters (of 4 bytes at most), are within every limit above."""
+_SAFE_LABELS, _SAFE_CHARS = 20, 60
+"""Fewer labels than the former, with at most the latter number of characters (of up to 4 bytes), are within every limit
+above."""
 
-_BETWEEN = 4
+_SEPARATOR_BYTES = 4
 """Bytes that InfluxDB puts between a series and its field (``seriesKeySize``)."""
 
 
@@ -35,11 +36,11 @@ class TagLimits:
 
         Args:
             dialect: the server's; None while it is unknown.
-            limits: the user's own; None: the dialect's known limits.
+            limits: the user's own; None: the dialect's known ones.
             database: the database that lines are written to; VictoriaMetrics turns it into a label ``db``.
         """
         self._dialect = dialect
-        self._given = limits
+        self._user_limits = limits
         self.database: str | None = database
         """The database that lines are written to."""
         self._limits = limits or (VICTORIAMETRICS if dialect == "victoriametrics" else Limits())
@@ -55,25 +56,27 @@ class TagLimits:
             fields: the names of its fields.
             key: measurement and tags as they are written.
         """
-        if self._given is None and self._are_small(measurement, labels, fields):
+        if self._user_limits is None and self._are_within_all_limits(measurement, labels, fields):
             return None
         if key is not None and self._dialect in (None, "influxdb"):
-            size = len(key.encode()) + _BETWEEN + max(map(len, fields))
-            if size > _LONGEST:
-                return f"name and labels must have at most {_LONGEST} bytes together (got {size})"
+            size = len(key.encode()) + _SEPARATOR_BYTES + max(map(len, fields))
+            if size > _MAX_KEY_BYTES:
+                return f"name and labels must have at most {_MAX_KEY_BYTES} bytes together (got {size})"
         is_victoriametrics = self._dialect == "victoriametrics"
         return self._broken(self._limits, measurement, labels, fields, victoriametrics=is_victoriametrics)
 
-    def doubted_by(self, measurement: str, labels: Mapping[str, str], fields: Collection[str]) -> str | None:
+    def possibly_broken_by(self, measurement: str, labels: Mapping[str, str], fields: Collection[str]) -> str | None:
         """Return why VictoriaMetrics would not accept a series; None if it would, or if the server is known."""
-        if self._dialect is not None or (self._given is None and self._are_small(measurement, labels, fields)):
+        if self._dialect is not None or (
+            self._user_limits is None and self._are_within_all_limits(measurement, labels, fields)
+        ):
             return None
-        return self._broken(self._given or VICTORIAMETRICS, measurement, labels, fields, victoriametrics=True)
+        return self._broken(self._user_limits or VICTORIAMETRICS, measurement, labels, fields, victoriametrics=True)
 
-    def _are_small(self, measurement: str, labels: Mapping[str, str], fields: Collection[str]) -> bool:
-        """Return whether names and labels are so few and short that no server has a limit below that."""
+    def _are_within_all_limits(self, measurement: str, labels: Mapping[str, str], fields: Collection[str]) -> bool:
+        """Return whether names and labels are so few and short that they are within every server's limits."""
         longest = max(map(len, (measurement, *fields, *labels, *labels.values())))
-        return len(labels) < _FEW and longest <= _SHORT and len(self.database or "") <= _SHORT
+        return len(labels) < _SAFE_LABELS and longest <= _SAFE_CHARS and len(self.database or "") <= _SAFE_CHARS
 
     def _broken(
         self,
@@ -91,6 +94,6 @@ class TagLimits:
             if limits.label_value_bytes is not None and name > limits.label_value_bytes:
                 return f"measurement and field have {name} bytes (at most {limits.label_value_bytes})"
             size = name + sum(len(key.encode()) + len(value.encode()) + 2 for key, value in labels.items() if value)
-            if size > _VICTORIAMETRICS_LONGEST:
-                return f"name and labels must have at most {_VICTORIAMETRICS_LONGEST} bytes together (got {size})"
+            if size > _VICTORIAMETRICS_MAX_BYTES:
+                return f"name and labels must have at most {_VICTORIAMETRICS_MAX_BYTES} bytes together (got {size})"
         return limits.broken_by(labels)

@@ -18,9 +18,8 @@ How this works
 ``victoriametrics``    A doubled backslash is one, at any position.
 =====================  ===========================================================================================
 
-In no dialect can a name or value contain a newline, or a measurement start with ``#``, a tab or NUL. Characters that
-cannot be carried become U+FFFD, the replacement character. So a text never ends its line early, and never changes
-another text.
+In no dialect can a name or value contain a newline, or a measurement start with ``#``, a tab or NUL. Unsupported
+characters become U+FFFD, the replacement character. So no text ends its line early or changes another text.
 
 Sources: ``models/points.go`` of InfluxDB 1.8.3 (``scanLine``, ``scanMeasurement``, ``scanTagsValue``), and every text
 of up to three of ``a \ , = "`` and space, written to InfluxDB 1.6.7 and 1.8.3 and VictoriaMetrics 1.79.5 and read back;
@@ -33,36 +32,36 @@ import re
 from collections.abc import Collection, Mapping
 from typing import Literal, NamedTuple
 
-__all__ = ["DIALECTS", "LOST", "Dialect", "Key", "series_key", "tag_text"]
+__all__ = ["DIALECTS", "REPLACEMENT", "Dialect", "Key", "series_key", "tag_text"]
 
 Dialect = Literal["influxdb", "influxdb3", "victoriametrics"]
-"""The server whose reading of a backslash lines are written for."""
+"""The server for whose interpretation of a backslash lines are written."""
 
 DIALECTS: tuple[Dialect, ...] = ("influxdb", "influxdb3", "victoriametrics")
 
-LOST = "\ufffd"
-"""Replaces a character that cannot be carried."""
+REPLACEMENT = "\ufffd"
+"""Replaces an unsupported character."""
 
 _RESERVED = frozenset({"time", "_field", "_measurement"})
-"""Tag keys that servers refuse: all of them refuse the first, InfluxDB 2 also the others."""
+"""Tag keys that servers refuse: all servers refuse the first; InfluxDB 2 also refuses the others."""
 
-_NAME = "__name__"
+_NAME_LABEL = "__name__"
 """The label in which VictoriaMetrics stores a metric's name: a tag with that name would be lost."""
 
 _SPECIAL = re.compile(r"""[,= \\\n\t\0"#]""")
-"""Texts without any of these characters are written as they are, in any dialect."""
+"""Texts without these characters are written unchanged in every dialect."""
 
-_BETWEEN = ";"
-"""Between texts that are searched together."""
+_SEARCH_SEPARATOR = ";"
+"""Separates texts that are searched together."""
 
-_FIRST = re.compile(r"\A[#\t\0]")
-_UNCARRIED: Mapping[Dialect | None, tuple[re.Pattern[str], re.Pattern[str]]] = {
+_BAD_START = re.compile(r"\A[#\t\0]")
+_UNSUPPORTED: Mapping[Dialect | None, tuple[re.Pattern[str], re.Pattern[str]]] = {
     "influxdb": (re.compile(r'\n|\\(?=[,= "]|\Z)'), re.compile(r"\n|\\\Z")),
     "influxdb3": (re.compile(r"[\n\t\0]|\\\Z"), re.compile(r"[\n\t]|\\\Z")),
     "victoriametrics": (re.compile(r"\n"), re.compile(r"\n")),
     None: (re.compile(r'[\n\t\0]|\\(?=[,= "]|\Z)'), re.compile(r"[\n\t]|\\\Z")),
 }
-"""Characters that cannot be carried, by dialect: in a measurement, and in a tag's key or value. None: in any one."""
+"""Unsupported characters by dialect: in a measurement, and in a tag's key or value. None: in any dialect."""
 
 _ESCAPES = {ord(","): "\\,", ord("="): "\\=", ord(" "): "\\ "}
 _MEASUREMENT_ESCAPES = {ord(","): "\\,", ord(" "): "\\ "}
@@ -76,64 +75,68 @@ _TABLES: Mapping[Dialect | None, tuple[Mapping[int, str], Mapping[int, str]]] = 
 
 
 class Key(NamedTuple):
-    """Measurement and tags, as they appear in a line."""
+    """A measurement and its tags, as they appear in a line."""
 
     text: str
     replaced: int
-    """The number of characters that could not be carried."""
-    doubtful: bool
-    """Whether the text depends on the dialect: it has a backslash or a tab, or there is a label ``__name__``."""
+    """The number of characters that were replaced."""
+    dialect_dependent: bool
+    """Whether the text depends on the dialect: it has a backslash or a tab, or a label is named ``__name__``."""
 
 
 def series_key(
     measurement: str, labels: Mapping[str, str], dialect: Dialect | None = "influxdb", fields: Collection[str] = ()
 ) -> Key:
-    """Return measurement and tags, escaped; tags are in order of their names, as InfluxDB recommends.
+    """Return the escaped measurement and tags; tags are sorted by name, as InfluxDB recommends.
 
-    A tag without a name or a value cannot be sent: to InfluxDB, a missing tag and an empty one are the same. A tag that
-    a server reserves, one with the name of a field, and one that would occur twice, gets a ``_`` at its end.
+    A tag without a name or a value is left out: to InfluxDB, a missing tag and an empty one are the same. A tag that a
+    server reserves, that has the name of a field, or that would occur twice gets the suffix ``_``.
 
     Args:
         measurement: the measurement's name.
         labels: the tags.
-        dialect: the dialect to write for; None: the text is equal for any two series that are the same in one of the
-            dialects, and must not be sent.
+        dialect: the dialect to write for. None: the text is equal for any two series that are the same in one of the
+            dialects; such a text must not be sent.
         fields: the names of the line's fields.
     """
     texts = (measurement, *labels, *labels.values())
-    if not _SPECIAL.search(_BETWEEN.join(texts)) and labels.keys().isdisjoint((*_RESERVED, _NAME, *fields)):
+    if not _SPECIAL.search(_SEARCH_SEPARATOR.join(texts)) and labels.keys().isdisjoint(
+        (*_RESERVED, _NAME_LABEL, *fields)
+    ):
         tags = [f"{label}={labels[label]}" for label in sorted(labels) if label and labels[label]]
         return Key(",".join([measurement, *tags]), 0, False)
-    doubtful = _NAME in labels or any("\\" in each or "\t" in each for each in texts)
-    text, replaced = _written(measurement, labels, dialect, fields)
+    dialect_dependent = _NAME_LABEL in labels or any("\\" in each or "\t" in each for each in texts)
+    text, replaced = _escaped_key(measurement, labels, dialect, fields)
     if dialect in (None, "influxdb") and "\\\\ " in text and '"' in text:
-        tamed = {_tamed(name): _tamed(value) for name, value in labels.items()}
-        text, replaced = _written(_tamed(measurement), tamed, dialect, fields)
+        labels_to_escape = {
+            _without_backslash_space(name): _without_backslash_space(value) for name, value in labels.items()
+        }
+        text, replaced = _escaped_key(_without_backslash_space(measurement), labels_to_escape, dialect, fields)
         replaced += sum(each.count("\\ ") for each in texts)
-    return Key(text, replaced, doubtful)
+    return Key(text, replaced, dialect_dependent)
 
 
-def _tamed(text: str) -> str:
-    """Return a text with no backslash before a space: see ``influxdb`` above."""
-    return text.replace("\\ ", f"{LOST} ")
+def _without_backslash_space(text: str) -> str:
+    """Return a text without backslashes before spaces: see ``influxdb`` above."""
+    return text.replace("\\ ", f"{REPLACEMENT} ")
 
 
-def _written(
+def _escaped_key(
     measurement: str, labels: Mapping[str, str], dialect: Dialect | None, fields: Collection[str]
 ) -> tuple[str, int]:
-    in_measurement, in_tags = _UNCARRIED[dialect]
+    in_measurement, in_tags = _UNSUPPORTED[dialect]
     measurement_table, tag_table = _TABLES[dialect]
-    name, replaced = in_measurement.subn(LOST, measurement)
-    name, first = _FIRST.subn(LOST, name)
+    name, replaced = in_measurement.subn(REPLACEMENT, measurement)
+    name, first = _BAD_START.subn(REPLACEMENT, name)
     replaced += first
-    reserved = {*_RESERVED, _NAME} if dialect in (None, "victoriametrics") else _RESERVED
+    reserved = {*_RESERVED, _NAME_LABEL} if dialect in (None, "victoriametrics") else _RESERVED
     tags: dict[str, str] = {}
     for label, text in sorted(labels.items()):
         if not label or not text:
             continue
-        key, lost = in_tags.subn(LOST, label)
-        value, lost_too = in_tags.subn(LOST, text)
-        replaced += lost + lost_too
+        key, replaced_in_key = in_tags.subn(REPLACEMENT, label)
+        value, replaced_in_value = in_tags.subn(REPLACEMENT, text)
+        replaced += replaced_in_key + replaced_in_value
         while key in reserved or key in fields or key in tags:
             key += "_"
         tags[key] = value
@@ -143,4 +146,4 @@ def _written(
 
 def tag_text(text: str, dialect: Dialect) -> str:
     """Return a tag's name or value, or a field's name, as it appears in a line."""
-    return _UNCARRIED[dialect][1].sub(LOST, text).translate(_TABLES[dialect][1])
+    return _UNSUPPORTED[dialect][1].sub(REPLACEMENT, text).translate(_TABLES[dialect][1])

@@ -11,7 +11,7 @@ from ...abc import MetricEvent, Payload, Receipt, SeriesSink, SeriesStore, SinkC
 from .identity import LineIdentity
 from .limits import TagLimits
 from .line_protocol import Dialect
-from .series_lines import SeriesHeads, SeriesLines
+from .series_lines import SeriesLines, SeriesPrefixes
 from .server import InfluxDBServer
 from .target import Target
 
@@ -71,18 +71,18 @@ class InfluxDBSeriesSink(InfluxDBServer, SeriesSink[bytes]):
         target = Target(database, bucket, org, token, retention_policy, api)
         super().__init__(url, target, dialect, settings)
         self._now = 0
-        self._begin()
-        self._empty()
+        self._start_writer()
+        self._start_store()
 
     def bind(self, context: SinkContext) -> None:
         """Bind the sink to a collector's context, and start without series."""
         super().bind(context)
-        self._begin()
-        self._empty()
+        self._start_writer()
+        self._start_store()
 
-    def _empty(self) -> None:
+    def _start_store(self) -> None:
         self._identity = LineIdentity(self._dialect, self._tag_limits)
-        self._store = SeriesStore(self.context, identity=self._identity, observer=SeriesHeads())
+        self._store = SeriesStore(self.context, identity=self._identity, observer=SeriesPrefixes())
         self.snapshot_store: SeriesStore | None = self._store
 
     @property
@@ -95,36 +95,36 @@ class InfluxDBSeriesSink(InfluxDBServer, SeriesSink[bytes]):
         return self._store.merge(events)
 
     def snapshot(self) -> Iterator[bytes]:
-        """Yield a line for each series, some at a time, all with the same time: later than any earlier snapshot's."""
+        """Yield one line per series, several at a time, all with the same time: later than in any earlier snapshot."""
         self._now = max(time.time_ns(), self._now + 1)
         yield from self._lines.write(self._store.points(), self._now)
 
     async def send(self, payload: Payload[bytes]) -> Receipt | None:
         """Make one attempt."""
         parts: Sequence[bytes] = payload.parts
-        if self._lines.doubtful or self._identity.doubts:
-            if (receipt := await self._find_dialect()) is not None:
+        if self._lines.dialect_dependent or self._identity.refused_in_doubt:
+            if (receipt := await self._detect_dialect()) is not None:
                 return receipt
             self._identity.tag_limits = TagLimits(self._dialect or "influxdb", self._limits, self._target.database)
-            if self._identity.doubts:
-                self._identity.doubts = False
+            if self._identity.refused_in_doubt:
+                self._identity.refused_in_doubt = False
                 self._store.reconsider()
             if self._dialect is not None:
-                self._begin()
+                self._start_writer()
                 parts = await in_steps(self.snapshot())
         positions = self._lines.positions
         receipt = await self._write_lines(await joined(parts), range(len(positions)))
         rejected = {positions[at]: reason for at, reason in receipt.rejected.items()}
-        if len(rejected) == len(positions):  # then it isn't about single series
+        if len(rejected) == len(positions):  # so the refusal isn't about single series
             rejected = {}
         match receipt.rest:
             case "delivered" if rejected or not receipt.rejected:
                 return Receipt(rejected=rejected, error=receipt.error)
             case "split":
                 return Receipt.split(rejected=rejected, error=receipt.error)
-            case _:  # refused as a whole, or in part with others in doubt: the next push has everything
+            case _:  # refused, or partly in doubt: the next push has everything
                 return Receipt.retried(receipt.retry_after, rejected=rejected, error=receipt.error)
 
-    def _begin(self) -> None:
-        """Start a new writer, for the dialect that is known now."""
-        self._lines = SeriesLines(self._dialect, self.context, self._losses, self._tag_limits)
+    def _start_writer(self) -> None:
+        """Start a new writer for the dialect known now."""
+        self._lines = SeriesLines(self._dialect, self.context, self._replacement_counter, self._tag_limits)

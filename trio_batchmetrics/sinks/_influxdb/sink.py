@@ -7,8 +7,8 @@ How this works
 escapes, ``server.py`` writes the lines, ``responses.py`` interprets the responses. This module combines them.
 
 A backslash has a different meaning in VictoriaMetrics and InfluxDB 3 than in InfluxDB 1 and 2. Lines are written for
-the latter. At the first payload with a backslash (or a tab) in a name or label, the sink asks the server for its
-dialect, once, and writes the payload again if necessary.
+the latter. At the first payload with a backslash (or a tab) in a name or label, the sink detects the server's dialect,
+once, and writes the payload again if necessary.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ import trio
 from ..._http import EventSettings
 from ...abc import EventSink, MetricEvent, Payload, Receipt, SinkContext
 from .line_protocol import Dialect
-from .server import DoubtfulLines, InfluxDBServer
+from .server import DialectDependentLines, InfluxDBServer
 from .target import Target
 from .timestamps import Timestamps
 from .writer import LineWriter
@@ -30,7 +30,7 @@ from .writer import LineWriter
 __all__ = ["InfluxDBSink"]
 
 _CHUNK = 500
-"""Events written between two checkpoints."""
+"""Number of events written between two checkpoints."""
 
 
 class InfluxDBSink(InfluxDBServer, EventSink[bytes]):
@@ -123,16 +123,16 @@ class InfluxDBSink(InfluxDBServer, EventSink[bytes]):
         target = Target(database, bucket, org, token, retention_policy, api)
         super().__init__(url, target, dialect, settings)
         self._timestamps = Timestamps()
-        self._partly = -1
-        """The last serial number in a write of which the server stored some lines, unknown which ones."""
-        self._begin()
+        self._last_partial_serial = -1
+        """The last serial number in a write of which the server stored some lines; which ones is unknown."""
+        self._start_writer()
 
     def bind(self, context: SinkContext) -> None:
         """Bind the sink to a collector's context."""
         super().bind(context)
-        self._timestamps.renew()
-        self._partly = -1
-        self._begin()
+        self._timestamps.begin_run()
+        self._last_partial_serial = -1
+        self._start_writer()
 
     def encode(self, events: Sequence[MetricEvent]) -> bytes:
         """Return the events' lines.
@@ -141,20 +141,20 @@ class InfluxDBSink(InfluxDBServer, EventSink[bytes]):
             ValueError: name and labels are too long together, or a timestamp is beyond 64 bits.
         """
         lines = self._writer.write(events)
-        return DoubtfulLines(lines) if self._writer.doubtful else lines
+        return DialectDependentLines(lines) if self._writer.dialect_dependent else lines
 
     async def send(self, payload: Payload[bytes]) -> Receipt | None:
         """Make one attempt."""
         parts: Sequence[bytes] = payload.parts
         refused: dict[int, str] = {}
-        if any(isinstance(part, DoubtfulLines) for part in parts):
+        if any(isinstance(part, DialectDependentLines) for part in parts):
             unknown = self._dialect is None
-            if (receipt := await self._find_dialect()) is not None:
+            if (receipt := await self._detect_dialect()) is not None:
                 return receipt
             if unknown and self._dialect is not None:
-                self._begin()
+                self._start_writer()
             if self._dialect is not None and (unknown or self._dialect != "influxdb"):
-                parts, refused = await self._anew(payload.events)
+                parts, refused = await self._encode_again(payload.events)
         body, events, serials = b"".join(parts), payload.events, payload.events.ids.serials
         if not refused:
             return await self._write(body, events, serials)
@@ -167,26 +167,28 @@ class InfluxDBSink(InfluxDBServer, EventSink[bytes]):
         return attrs.evolve(receipt, rejected=rejected, retry=retry)
 
     async def _write(self, body: bytes, events: Sequence[MetricEvent], serials: Sequence[int]) -> Receipt:
-        """Write lines, and distinguish the two refusals that may follow a write of which the server stored some lines.
+        """Write lines, and distinguish the two refusals that may follow a partial write.
 
         A line that the server then refuses was not stored. Its event counts as rejected, so the engine must not regard
         it as in doubt. But an event that is then too large alone may be stored, and counts as failed. Events are sent
-        in the order of their serial numbers, except those of such writes; so the last serial number in such a write
-        tells which events may be stored. If one is wrongly assumed to be, it counts as failed, not as rejected.
+        in the order of their serial numbers, except those of partial writes. So the last serial number in a partial
+        write shows which events may be stored. If one is wrongly assumed to be, it counts as failed, not as rejected.
         """
         receipt = await self._write_lines(body, events)
         if receipt.retry is not None or (receipt.in_doubt and receipt.rest == "split"):
-            self._partly = max(self._partly, serials[-1])
-        elif receipt.rest == "split" and len(serials) == 1 and serials[0] <= self._partly:
+            self._last_partial_serial = max(self._last_partial_serial, serials[-1])
+        elif receipt.rest == "split" and len(serials) == 1 and serials[0] <= self._last_partial_serial:
             return attrs.evolve(receipt, rest="failed")
         return attrs.evolve(receipt, in_doubt=False) if receipt.rest == "split" else receipt
 
-    def _begin(self) -> None:
-        """Start a new writer, for the dialect that is known now."""
-        self._writer = LineWriter(self._dialect, self.context, self._timestamps, self._losses, self._tag_limits)
+    def _start_writer(self) -> None:
+        """Start a new writer for the dialect known now."""
+        self._writer = LineWriter(
+            self._dialect, self.context, self._timestamps, self._replacement_counter, self._tag_limits
+        )
 
-    async def _anew(self, events: Sequence[MetricEvent]) -> tuple[list[bytes], dict[int, str]]:
-        """Write a payload's events again; return their lines, and the events that the server would not accept."""
+    async def _encode_again(self, events: Sequence[MetricEvent]) -> tuple[list[bytes], dict[int, str]]:
+        """Encode a payload's events again; return their lines, and the events that the server would not accept."""
         parts: list[bytes] = []
         refused: dict[int, str] = {}
         for start in range(0, len(events), _CHUNK):

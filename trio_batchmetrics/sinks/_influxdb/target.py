@@ -1,4 +1,4 @@
-"""Where lines are written to."""
+"""The database or bucket that lines are written to."""
 
 from __future__ import annotations
 
@@ -67,5 +67,5 @@ class Target:
 
     @property
     def scheme(self) -> str:
-        """The token's scheme: ``Token`` with a bucket, which InfluxDB 1.8 also accepts, else ``Bearer``."""
+        """The token's scheme: ``Token`` for a bucket (InfluxDB 1.8 also accepts this), otherwise ``Bearer``."""
         return "Bearer" if self.bucket is None else "Token"

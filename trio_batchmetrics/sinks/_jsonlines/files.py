@@ -38,7 +38,7 @@ __all__ = ["LineFile", "UnusableError"]
 _FILE_PIECE = 1 << 20
 """Bytes written to a file between two cancellation checks: a few milliseconds."""
 
-_BEGINNING = b'{"@timestamp":"'
+_LINE_START = b'{"@timestamp":"'
 """The start of every line."""
 
 try:
@@ -46,7 +46,7 @@ try:
 except ImportError:  # Windows
     _fcntl = None
 
-_TRIES = 5
+_MAX_TRIES = 5
 """Maximum number of files that a payload is written to, if each is replaced or emptied. Rotation takes one."""
 
 _BUSY_SECONDS = 0.05
@@ -67,9 +67,9 @@ class LineFile:
         self._max_bytes = max_bytes
         self._backups = backups
         self._file: FileIO | None = None
-        self._end = _UNKNOWN
+        self._recorded_end = _UNKNOWN
         """The size of the file after the last write; unknown just after it was opened."""
-        self._cut: int | None = None
+        self._size_to_cut: int | None = None
         """The size of the file including the rest of a failed write, which is to be cut off; None if there is none."""
         self._pid = 0
 
@@ -84,7 +84,7 @@ class LineFile:
             UnusableError: the file must not be written to; it is left as it is.
         """
         size = sum(map(len, payload.parts))
-        for _ in range(_TRIES):
+        for _ in range(_MAX_TRIES):
             with self._locked() as file:
                 if self._is_ready(file, size) and self._append(file, payload, size):
                     return
@@ -114,12 +114,12 @@ class LineFile:
             self.close()
             return False
         self._cut_off(file)
-        if self._cut is not None:
+        if self._size_to_cut is not None:
             raise OSError(errno.EIO, "the rest of a failed write cannot be cut off")
         found = os.fstat(file.fileno()).st_size
-        if found != self._end:
-            self._end = _mended(file, is_new=self._end == _UNKNOWN)
-        if self._max_bytes is None or self._end == 0 or self._end + size <= self._max_bytes:
+        if found != self._recorded_end:
+            self._recorded_end = _repaired_end(file, is_new=self._recorded_end == _UNKNOWN)
+        if self._max_bytes is None or self._recorded_end == 0 or self._recorded_end + size <= self._max_bytes:
             return True
         if sys.platform == "win32":
             self.close()  # Windows cannot rename an open file; elsewhere we keep the lock during the rotation
@@ -136,28 +136,28 @@ class LineFile:
                     trio.from_thread.check_cancelled()
                     rest = rest[file.write(rest[:_FILE_PIECE]) :]
         except BaseException:
-            self._cut = os.fstat(file.fileno()).st_size
+            self._size_to_cut = os.fstat(file.fileno()).st_size
             self._cut_off(file)
             raise
         found = os.fstat(file.fileno())
-        if found.st_size < self._end + size:
-            file.truncate(_end_of_others(file, payload, min(self._end, found.st_size), found.st_size))
-            self._end = _UNKNOWN
+        if found.st_size < self._recorded_end + size:
+            file.truncate(_end_without(file, payload, min(self._recorded_end, found.st_size), found.st_size))
+            self._recorded_end = _UNKNOWN
             return False
-        self._end = found.st_size
+        self._recorded_end = found.st_size
         return found.st_nlink > 0 or self._is_at_path(file)  # some file systems don't count names
 
     def _cut_off(self, file: FileIO) -> None:
         """Cut the file back to its recorded end, if necessary; after a failure, do that before anything else."""
-        if self._cut is None:
+        if self._size_to_cut is None:
             return
         try:
             found = os.fstat(file.fileno()).st_size
-            if found == self._cut:  # otherwise another process has written since, and has cut off half a line
-                file.truncate(min(self._end, found))
+            if found == self._size_to_cut:  # otherwise another process has written since, and has cut off half a line
+                file.truncate(min(self._recorded_end, found))
         except OSError:
             return
-        self._cut = None
+        self._size_to_cut = None
 
     def _is_at_path(self, file: FileIO) -> bool:
         try:
@@ -175,7 +175,7 @@ class LineFile:
         if not stat.S_ISREG(mode):
             raise UnusableError("it is not a regular file; open it and pass the stream")
         self._file = self._path.open("a+b", buffering=0)
-        self._pid, self._end, self._cut = os.getpid(), _UNKNOWN, None
+        self._pid, self._recorded_end, self._size_to_cut = os.getpid(), _UNKNOWN, None
         return self._file
 
     def _rotate(self) -> None:
@@ -217,13 +217,13 @@ def _unlock(file: FileIO) -> None:
             pass  # as above
 
 
-def _end_of_others(file: FileIO, payload: Payload[bytes], end: int, size: int) -> int:
+def _end_without(file: FileIO, payload: Payload[bytes], end: int, size: int) -> int:
     """Return where a file ends without the payload, if it was emptied while the payload was written."""
     tail = _read(file, 0, size)
     return 0 if size <= sum(map(len, payload.parts)) and b"".join(payload.parts).endswith(tail) else end
 
 
-def _mended(file: FileIO, *, is_new: bool) -> int:
+def _repaired_end(file: FileIO, *, is_new: bool) -> int:
     """Make sure that a file ends with a whole line; return its size then.
 
     Args:
@@ -234,17 +234,17 @@ def _mended(file: FileIO, *, is_new: bool) -> int:
         UnusableError: it does not look like a file of this sink; it is left as it is.
     """
     size = file.seek(0, os.SEEK_END)
-    good = _after_newline(file, size)
-    if good == size:
+    complete_end = _after_newline(file, size)
+    if complete_end == size:
         if is_new and size and not _is_object(_read(file, start := _after_newline(file, size - 1), size - start)):
             raise UnusableError("its last line is not a JSON object")
         return size
     # A power cut may leave zeros at the end of a file whose start shows that it is ours.
-    if not any(_BEGINNING.startswith(_read(file, start, len(_BEGINNING))) for start in (good, 0)):
+    if not any(_LINE_START.startswith(_read(file, start, len(_LINE_START))) for start in (complete_end, 0)):
         raise UnusableError("it ends with neither a line nor a half line of this sink")
-    if not _is_object(_read(file, good, size - good)):
-        file.truncate(good)
-        return good
+    if not _is_object(_read(file, complete_end, size - complete_end)):
+        file.truncate(complete_end)
+        return complete_end
     file.write(b"\n")  # the line is whole; only its end is missing
     return size + 1
 

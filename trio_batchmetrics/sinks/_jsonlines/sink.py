@@ -34,7 +34,7 @@ __all__ = ["JSONLinesSink"]
 _MAX_BYTES = 100_000_000
 """Default size of a file: some 500 000 events of 200 bytes; with 5 backups, 0.6 GB of disk at most."""
 
-_FOREVER = frozenset(
+_PERMANENT = frozenset(
     {
         errno.EACCES,
         errno.EISDIR,
@@ -173,7 +173,7 @@ class JSONLinesSink(EventSink[bytes]):
             target.write(payload)
         except OSError as exc:
             error = f"{target}: {exc.strerror or exc}"
-            return Receipt(rest="failed" if exc.errno in _FOREVER else "retry", error=error)
+            return Receipt(rest="failed" if exc.errno in _PERMANENT else "retry", error=error)
         except (UnusableError, ValueError) as exc:  # ValueError: a closed stream, or text that a stream cannot encode
             return Receipt.failed(f"{target}: {exc}")
         return None

@@ -4,14 +4,14 @@
 
     sink       PrometheusSink
     page       the series on a page
-    freshness  merging everything before a page is written
+    freshness  merges everything before a page is written
     identity   which names and labels Prometheus can distinguish
     names      OpenTelemetry's names in Prometheus' notation
     families   the families of a page
-    lines      cells to lines
+    lines      series to lines
     text       numbers, bounds, labels and help as text
-    asgi       serving a page
-    registry   joining a prometheus_client registry
+    asgi       serves a page
+    registry   joins a prometheus_client registry
 """
 
 from __future__ import annotations

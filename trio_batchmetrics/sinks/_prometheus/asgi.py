@@ -1,4 +1,4 @@
-"""Serving a Prometheus page: the format that a scraper asks for, and an ASGI application."""
+"""Serves a Prometheus page: chooses the format that a scraper asks for, and provides an ASGI application."""
 
 from __future__ import annotations
 
@@ -10,16 +10,16 @@ import trio
 
 __all__ = ["MetricsApp", "wants_gzip", "wants_openmetrics"]
 
-_COMPRESS_FROM = 1_000
-"""Bytes from which a page is worth compressing: a smaller one fits into one packet anyway."""
+_COMPRESS_MIN_BYTES = 1_000
+"""Minimum size of a page to compress: a smaller one fits into one packet anyway."""
 
-_THREAD_FROM = 20_000
-"""Bytes from which a worker thread costs less than blocking the event loop (zlib at level 1, measured)."""
+_THREAD_MIN_BYTES = 20_000
+"""Minimum size for which a worker thread costs less than blocking the event loop (zlib at level 1, measured)."""
 
 _EXCERPT_BYTES = 4_000
-"""Characters of a header that are read: Prometheus' longest has 500, and parsing takes time in proportion."""
+"""Number of characters of a header that are read: Prometheus' longest has 500, and parsing time is proportional."""
 
-# Messages are dictionaries; they are typed `Any`, since each server has types of its own, which must fit.
+# Messages are dictionaries. They are typed as `Any`, because each server has its own types for them.
 _Receive = Callable[[], Awaitable[Any]]
 _Send = Callable[[Any], Awaitable[None]]
 
@@ -48,7 +48,7 @@ def wants_gzip(accept_encoding: str | None) -> bool:
 def _preferences(header: str) -> Iterator[tuple[str, float, dict[str, str]]]:
     """Yield each item of a header with its quality (RFC 9110, 12.4.2); skip items that cannot be parsed.
 
-    Everything beyond the first few thousand characters is skipped, too: no legitimate client sends that much.
+    Everything beyond the first few thousand characters is skipped too: no legitimate client sends that much.
     """
     if len(header) > _EXCERPT_BYTES:
         header = header[:_EXCERPT_BYTES].rpartition(",")[0]
@@ -81,32 +81,32 @@ class MetricsApp:
             NotImplementedError: the scope isn't ``http``, ``lifespan`` or ``websocket``; ASGI requires this.
         """
         if scope["type"] == "http":
-            await self._answer(scope, send)
+            await self._respond_with_page(scope, send)
         elif scope["type"] == "lifespan":
-            await _live(receive, send)
+            await _serve_lifespan(receive, send)
         elif scope["type"] == "websocket":
             await receive()
-            await send({"type": "websocket.close", "code": 1000})  # before it is accepted: the client gets a 403
+            await send({"type": "websocket.close", "code": 1000})  # before accepting it: the client gets a 403
         else:
             raise NotImplementedError(f"ASGI scope {scope['type']!r}")
 
-    async def _answer(self, scope: Mapping[str, Any], send: _Send) -> None:
+    async def _respond_with_page(self, scope: Mapping[str, Any], send: _Send) -> None:
         if scope["method"] not in ("GET", "HEAD"):
             await _respond(send, 405, b"GET or HEAD, please\n", {"allow": "GET, HEAD", "content-type": "text/plain"})
             return
         body, content_type = await self._page(_header(scope, b"accept"))
         headers = {"content-type": content_type, "vary": "Accept, Accept-Encoding"}
-        if len(body) > _COMPRESS_FROM and wants_gzip(_header(scope, b"accept-encoding")):
+        if len(body) > _COMPRESS_MIN_BYTES and wants_gzip(_header(scope, b"accept-encoding")):
             headers["content-encoding"] = "gzip"
-            if len(body) > _THREAD_FROM and trio.lowlevel.in_trio_run():
+            if len(body) > _THREAD_MIN_BYTES and trio.lowlevel.in_trio_run():
                 body = await trio.to_thread.run_sync(_gzip, body, abandon_on_cancel=True)
             else:
                 body = _gzip(body)
         await _respond(send, 200, body, headers, without_body=scope["method"] == "HEAD")
 
 
-async def _live(receive: _Receive, send: _Send) -> None:
-    """Confirm start-up and shutdown, until the server ends."""
+async def _serve_lifespan(receive: _Receive, send: _Send) -> None:
+    """Confirm startup and shutdown."""
     event = ""
     while event != "lifespan.shutdown":
         event = (await receive())["type"]

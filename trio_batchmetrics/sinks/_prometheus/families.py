@@ -1,4 +1,4 @@
-"""The families of a Prometheus page: their names, and the text that is kept next to each series.
+"""The families of a Prometheus page: their names, and the text kept next to each series.
 
 Trio's thread adds and removes series; pages are written in any thread (:class:`~trio_batchmetrics.abc.SeriesStore`).
 """
@@ -17,23 +17,23 @@ __all__ = ["ExposedFamily", "Lines", "help_of"]
 
 
 class Lines:
-    """The lines of one series, as far as they are constant, and as they were last written."""
+    """The constant parts of one series' lines, and the lines as last written."""
 
-    __slots__ = ("before", "family", "labels", "written")
+    __slots__ = ("cached", "family", "labels", "prefix")
 
-    def __init__(self, family: ExposedFamily, before: str, labels: str) -> None:
+    def __init__(self, family: ExposedFamily, prefix: str, labels: str) -> None:
         """Create the lines of a series.
 
         Args:
             family: its family.
-            before: the text before the number in its lines.
+            prefix: the text before the number in each line.
             labels: its labels as text.
         """
         self.family: ExposedFamily = family
-        self.before: str = before
+        self.prefix: str = prefix
         self.labels: str = labels
-        self.written: tuple[int, bytes, bytes] = (0, b"", b"")
-        """A histogram's lines, in text and in OpenMetrics, for this ``updated`` of its series; 0: not cached."""
+        self.cached: tuple[int, bytes, bytes] = (0, b"", b"")
+        """A histogram's lines: the series' ``updated`` that they show (0: not cached), in text and in OpenMetrics."""
 
 
 class ExposedFamily(ABC):
@@ -53,7 +53,7 @@ class ExposedFamily(ABC):
         self.type: str = type_of(self.name, self.kind)
         """The family's type in OpenMetrics."""
         self.names: tuple[str, ...] = names_of(instrument)
-        """All names that it occupies in either format."""
+        """All names that it occupies, in either format."""
         self.unit: str = unit_name(instrument.unit)
         self.bounds: tuple[str, ...] = bounds_text(instrument)
         """A histogram's bucket bounds as text."""
@@ -68,7 +68,7 @@ class ExposedFamily(ABC):
     def lines_of(self, labels: Mapping[str, str]) -> Lines:
         """Return the lines of a new series."""
         written = labels_text(labels)
-        return Lines(self, self._before(written), written)
+        return Lines(self, self._prefix(written), written)
 
     def head(self, instrument: Measure, *, openmetrics: bool) -> bytes:
         """Return the family's metadata lines, which come before its samples."""
@@ -80,20 +80,20 @@ class ExposedFamily(ABC):
 
     @abstractmethod
     def pieces(self, family: SeriesFamily, *, openmetrics: bool, settled: int, since: int) -> Iterator[bytes]:
-        """Yield the lines, in pieces that each take much less than a millisecond; none if there is no series to show.
+        """Yield the lines in pieces that each take much less than a millisecond; none if there are no series to show.
 
         Args:
             family: the store's family.
             openmetrics: the format.
-            settled: values updated up to this time will not change without a later update.
+            settled: values updated up to this time don't change without a later update.
             since: series that were last updated before this time are left out.
         """
 
     @abstractmethod
-    def _before(self, labels: str) -> str:
+    def _prefix(self, labels: str) -> str:
         """Return the text before the number in a series' lines."""
 
 
 def help_of(instrument: Measure) -> str:
-    """Return an instrument's description; without one, its original name."""
+    """Return an instrument's description, or its original name if it has none."""
     return label_text(instrument.description) or instrument.name

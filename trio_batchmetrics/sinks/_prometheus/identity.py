@@ -13,24 +13,24 @@ _SUFFIXES = {"counter": ("", "_total", "_created"), "histogram": ("", "_bucket",
 
 
 def base_of(name: str, kind: Kind) -> str:
-    """Return a family's name in OpenMetrics: a counter's has no ``_total``."""
+    """Return a family's name in OpenMetrics: a counter's doesn't end with ``_total``."""
     return name.removesuffix("_total") if kind is Kind.COUNTER else name
 
 
 def type_of(name: str, kind: Kind) -> str:
-    """Return a type in OpenMetrics, where a counter's name needs something before ``_total``, never just ``total``."""
+    """Return a family's type in OpenMetrics, where a counter's name is never just ``total``."""
     return "unknown" if kind is Kind.COUNTER and base_of(name, kind) == name else kind.value
 
 
 def names_of(measure: Measure) -> tuple[str, ...]:
-    """Return every name that an instrument occupies in either format, so that no other may have it."""
+    """Return every name that an instrument occupies in either format. No other instrument may have it."""
     name = metric_name(measure.name, measure.unit, measure.kind)
     base = base_of(name, measure.kind)
     return tuple(base + suffix for suffix in _SUFFIXES.get(type_of(name, measure.kind), ("",)))
 
 
 class PrometheusIdentity(Identity):
-    """Distinguishes instruments and series by their translated names, units and labels; ignores empty labels."""
+    """Distinguishes instruments and series by their translated names, units and labels. Empty labels are ignored."""
 
     def __init__(
         self, reserved: frozenset[str] = frozenset(), limits: Limits | None = None, taken: frozenset[str] = frozenset()
@@ -38,9 +38,9 @@ class PrometheusIdentity(Identity):
         """Create an identity for a back-end.
 
         Args:
-            reserved: names that no label may have; ``exported_`` is put before them.
+            reserved: names that no label may have; they get the prefix ``exported_``.
             limits: the largest labels that the back-end accepts.
-            taken: names under which the back-end has metrics of its own.
+            taken: the names of the back-end's own metrics.
         """
         super().__init__(limits)
         self._reserved = reserved

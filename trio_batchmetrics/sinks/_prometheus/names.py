@@ -3,9 +3,9 @@
 The translation is that of Prometheus 3 for OTLP input with default settings: the Go package
 ``github.com/prometheus/otlptranslator`` 1.0.0 with suffixes on, UTF-8 not allowed, ``key`` put before a label that
 starts with one underscore, and several underscores kept in labels (in metric names they become one). So a metric has
-the same name whichever way it arrives. That package refuses a name without any legal character. An application
-cannot rename metrics at run time, so this module spells such a name out, like Prometheus's "values" escaping (``U__``
-and code points): the result is legal, stable and unique.
+the same name whichever way it arrives. That package refuses a name without any legal character. An application can't
+rename metrics at run time, so this module spells such a name out, like Prometheus's "values" escaping (``U__`` and code
+points). The result is legal, stable and unique.
 """
 
 from __future__ import annotations
@@ -37,12 +37,12 @@ _NOT_LABEL = re.compile(r"[^a-zA-Z0-9]")
 _SPACE = "\t\n\v\f\r \x85\xa0\u1680\u2028\u2029\u202f\u205f\u3000" + "".join(map(chr, range(0x2000, 0x200B)))
 """The characters that Go treats as space."""
 
-_KEPT_MAX_CHARS = 200
-"""Maximum length of a label name that is cached with its translation: then a thousand of them take little memory."""
+_CACHED_MAX_CHARS = 200
+"""Maximum length of a label name whose translation is cached, so that a thousand of them take little memory."""
 
 
 def metric_name(name: str, unit: str, kind: Kind) -> str:
-    """Return an instrument's name: with its unit, ``_total`` for counters, ``_ratio`` for gauges in ``1``.
+    """Return an instrument's name with its unit, ``_total`` for counters, and ``_ratio`` for gauges in ``1``.
 
     Example:
         >>> from trio_batchmetrics.abc import Kind
@@ -70,7 +70,7 @@ def metric_name(name: str, unit: str, kind: Kind) -> str:
 
 
 def unit_name(unit: str) -> str:
-    """Return a unit in words: ``By/s`` is ``bytes_per_second``; empty for ``1``, ``{token}`` and no unit."""
+    """Return a unit in words, such as ``bytes_per_second`` for ``By/s``; empty for ``1``, ``{token}`` and no unit."""
     joined = "_".join(word for word in _unit_words(unit) if word)
     return joined.removeprefix("_").removesuffix("_")
 
@@ -87,15 +87,15 @@ def _clean(unit: str) -> str:
 
 
 def label_name(name: str) -> str:
-    """Return a label's name: ``http.route`` is ``http_route``, ``2nd`` is ``key_2nd``, ``_a`` is ``key_a``.
+    """Translate a label's name: ``http.route`` to ``http_route``, ``2nd`` to ``key_2nd``, ``_a`` to ``key_a``.
 
-    Each character that a label cannot have becomes an underscore of its own: ``a..b`` is ``a__b``. A name that starts
-    with two underscores keeps them; see :func:`label_set`.
+    Each illegal character becomes its own underscore: ``a..b`` becomes ``a__b``. A name that starts with two
+    underscores keeps them; see :func:`label_set`.
     """
-    return _kept_label(name) if len(name) <= _KEPT_MAX_CHARS else _label(name)
+    return _cached_label_name(name) if len(name) <= _CACHED_MAX_CHARS else _translated_label(name)
 
 
-def _label(name: str) -> str:
+def _translated_label(name: str) -> str:
     translated = _NOT_LABEL.sub("_", name)
     if translated[:1].isdigit():
         return f"key_{translated}"
@@ -104,7 +104,7 @@ def _label(name: str) -> str:
     return translated if translated.strip("_") else _spelled_out(name)
 
 
-_kept_label = lru_cache(maxsize=1024)(_label)
+_cached_label_name = lru_cache(maxsize=1024)(_translated_label)
 
 
 def label_set(labels: Mapping[str, str], reserved: Container[str] = ()) -> dict[str, str]:
@@ -133,4 +133,4 @@ def label_set(labels: Mapping[str, str], reserved: Container[str] = ()) -> dict[
 
 def _spelled_out(name: str) -> str:
     """Return a name spelled out in code points, as ``EscapeName`` of ``github.com/prometheus/common/model`` does."""
-    return "U__" + "".join("__" if sign == "_" else f"_{ord(sign):x}_" for sign in name)
+    return "U__" + "".join("__" if char == "_" else f"_{ord(char):x}_" for char in name)

@@ -3,10 +3,10 @@
 How this works
 ==============
 
-In Trio's thread, the store decides which series there are: those that Prometheus can distinguish (:mod:`.identity`). It
-announces each series when it begins; its lines are kept next to it until the store forgets it. A page shows every
-series that the store has. It can be written in any thread, or in steps on the run loop: it is an iterator over the
-families and series that there were when they were reached. Nothing can be on a page twice.
+In Trio's thread, the store decides which series exist: those that Prometheus can distinguish (:mod:`.identity`). It
+announces each new series, whose lines are kept next to it until the store forgets it. A page shows every series of the
+store. It can be written in any thread, or in steps on the run loop: it is an iterator over the families and series
+that exist when they are reached. Nothing can be on a page twice.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from collections.abc import Callable, Container, Iterator, Mapping, Sequence
 from ...abc import Limits, Measure, MetricEvent, Series, SeriesFamily, SeriesStore, SinkContext
 from .families import ExposedFamily, Lines
 from .identity import PrometheusIdentity, names_of
-from .lines import exposed
+from .lines import family_for
 
 __all__ = ["Page"]
 
@@ -35,7 +35,7 @@ class _Exposition:
         own = names_of(instrument)[0]
         family = self._families.get(own)
         if family is None:
-            family = self._families[own] = exposed(instrument)
+            family = self._families[own] = family_for(instrument)
         family.count += 1
         return family.lines_of(labels)
 
@@ -47,7 +47,7 @@ class _Exposition:
 
 
 class Page:
-    """Series, and the pages that show them. Merge in Trio's thread; all else is safe in any thread and never waits."""
+    """Series, and the pages that show them. Merge in Trio's thread; the rest is safe in any thread and never waits."""
 
     def __init__(
         self,
@@ -64,20 +64,20 @@ class Page:
         Args:
             context: the collector's context.
             clock: returns nanoseconds that never go back.
-            expire_after: nanoseconds without an update after which a series is forgotten; None: never.
-            reserved: names that no label may have; ``exported_`` is put before them.
+            expire_after: the nanoseconds without an update after which a series is forgotten; None: never.
+            reserved: names that no label may have; they get the prefix ``exported_``.
             limits: the largest labels that the back-end accepts.
-            taken: names under which the back-end has metrics of its own; events of such an instrument are refused.
+            taken: the names of the back-end's own metrics; events of an instrument with such a name are refused.
         """
         identity = PrometheusIdentity(reserved, limits, taken)
         self.store: SeriesStore = SeriesStore(context, clock=clock, identity=identity, observer=_Exposition())
         """The series."""
         self._clock = clock
         self._expire_after = expire_after
-        self._blocked = False
+        self._warned_of_taken_name = False
 
     def __len__(self) -> int:
-        """Return how many series there are."""
+        """Return the number of series."""
         return len(self.store)
 
     @property
@@ -98,9 +98,9 @@ class Page:
     def pieces(self, *, openmetrics: bool) -> Iterator[bytes]:
         """Yield the page in pieces that each take much less than a millisecond."""
         families = self.store.families()
-        settled, since = self.store.generation, self._since()  # read first: values that are settled now stay so
+        settled, since = self.store.generation, self._since()  # read first: values that are settled now stay settled
         for family in families:
-            exposed_family = _exposed(family)
+            exposed_family = _exposed_family(family)
             if exposed_family is None:
                 continue
             head = exposed_family.head(family.instrument, openmetrics=openmetrics)
@@ -121,8 +121,8 @@ class Page:
         since = self._since()
         found: list[tuple[ExposedFamily, Measure, list[Series]]] = []
         for family in self.store.families():
-            exposed_family = _exposed(family)
-            if exposed_family is not None and not self._is_blocked(exposed_family, taken):
+            exposed_family = _exposed_family(family)
+            if exposed_family is not None and not self._has_taken_name(exposed_family, taken):
                 shown = [each for each in family.series if each.shown(since)]
                 found.append((exposed_family, family.instrument, shown))
         return found
@@ -133,14 +133,14 @@ class Page:
         Args:
             taken: names of other metrics.
         """
-        pairs = [(_exposed(family), len(family)) for family in self.store.families()]
-        return sum(size for family, size in pairs if family is not None and self._is_blocked(family, taken))
+        pairs = [(_exposed_family(family), len(family)) for family in self.store.families()]
+        return sum(size for family, size in pairs if family is not None and self._has_taken_name(family, taken))
 
-    def _is_blocked(self, family: ExposedFamily, taken: Container[str]) -> bool:
+    def _has_taken_name(self, family: ExposedFamily, taken: Container[str]) -> bool:
         if not any(name in taken for name in family.names):
             return False
-        if not self._blocked:
-            self._blocked = True
+        if not self._warned_of_taken_name:
+            self._warned_of_taken_name = True
             message = (
                 "metrics: %r is not shown in the registry, which has a metric of that name; others are only counted"
             )
@@ -148,12 +148,12 @@ class Page:
         return True
 
     def _since(self) -> int:
-        """Return the earliest last update of a series that is shown; at least 1, since 0 means that it has no value."""
+        """Return the earliest last update of a series that is shown; at least 1, as 0 means that it has no value."""
         return 1 if self._expire_after is None else max(1, self._clock() - self._expire_after)
 
 
-def _exposed(family: SeriesFamily) -> ExposedFamily | None:
-    """Return the page's family of a store's; None if it has no series (any more)."""
+def _exposed_family(family: SeriesFamily) -> ExposedFamily | None:
+    """Return the page's family for a family of the store; None if it has no series."""
     for series in family.series[:1]:
         lines: Lines = series.slot
         return lines.family

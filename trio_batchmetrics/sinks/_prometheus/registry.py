@@ -1,6 +1,6 @@
-"""Joining a prometheus_client registry, so that one scrape shows its metrics and ours.
+"""Joins a prometheus_client registry, so that one scrape shows its metrics and ours.
 
-Once a sink has joined a registry, the registry keeps one collector of ours until the process ends: a scrape after the
+Once a sink has joined a registry, the registry keeps one collector of ours until the process ends. A scrape after the
 block still shows the last state, and a later block's sink replaces the earlier one. The registry calls the collector in
 other threads.
 """
@@ -36,10 +36,10 @@ def client_for(registry: object) -> Any:
     """Return ``prometheus_client.core``.
 
     Args:
-        registry: the object to check; must be one of its registries.
+        registry: the object to check; it must be a registry of prometheus_client.
 
     Raises:
-        ImportError: it is not installed.
+        ImportError: prometheus_client isn't installed.
         ConfigError: the registry is something else.
     """
     try:
@@ -64,8 +64,7 @@ class Owner(Protocol):
 class RegistryCollector:
     """Our collector in a registry: it shows the series of the sink that joined last.
 
-    No lock is held while the registry's own code runs. Order resolves conflicts: among the open ones in a list, the
-    first wins.
+    No lock is held while the registry's own code runs. Order resolves conflicts: the first open owner in the list wins.
     """
 
     def __init__(self, registry: Registry, client: Any) -> None:
@@ -78,18 +77,18 @@ class RegistryCollector:
         self._registry = weakref.ref(registry)
         self._client = client
         self._owners: list[weakref.ref[Owner]] = []
-        """The sink that has joined and those that want to, in order; only weak references."""
+        """Weak references to the sink that has joined and those that are about to, in order."""
         self.page: Page | None = None
 
     @classmethod
     def of(cls, registry: Registry, client: Any) -> RegistryCollector:
-        """Return a registry's collector of ours; the first sink creates it. A registry has no public way to find it."""
+        """Return our collector in a registry. The first sink creates it; the registry has no public way to find it."""
         known = _members(registry)
         if not known:
-            made = cls(registry, client)
-            registry.register(made)
-            known = _members(registry) or [made]
-            for other in known[1:]:  # another thread was as quick: all threads agree on the first
+            created = cls(registry, client)
+            registry.register(created)
+            known = _members(registry) or [created]
+            for other in known[1:]:  # another thread did the same: all threads keep the first
                 with suppress(KeyError):  # another thread has already unregistered it
                     registry.unregister(other)
         return known[0]
@@ -104,29 +103,29 @@ class RegistryCollector:
         Raises:
             ConfigError: another sink has joined, and its collector is open.
         """
-        mine = weakref.ref(owner)
-        if mine in self._owners:
-            self._owners.remove(mine)
-        self._owners.append(mine)
+        reference = weakref.ref(owner)
+        if reference in self._owners:
+            self._owners.remove(reference)
+        self._owners.append(reference)
         for one in [*self._owners]:
-            if one is mine:
+            if one is reference:
                 break
             other = one()
             if other is not None and other.is_open:
-                self._owners.remove(mine)
+                self._owners.remove(reference)
                 raise ConfigError("registry must be one that no other open collector's PrometheusSink has joined")
-        while self._owners[0] is not mine:
+        while self._owners[0] is not reference:
             del self._owners[0]
         self.page = page
 
     @property
     def taken(self) -> Mapping[str, Any]:
-        """The names of the registry's other metrics; it has no public way to list them."""
+        """The names of the registry's other metrics, which it has no public way to list."""
         names: Mapping[str, Any] = getattr(self._registry(), "_names_to_collectors", {})
         return names
 
     def describe(self) -> list[Any]:
-        """Describe nothing: the future series are unknown, and registering must cost nothing."""
+        """Return nothing: the future series are unknown, and registering must cost nothing."""
         return []
 
     def collect(self) -> list[Any]:
@@ -135,10 +134,10 @@ class RegistryCollector:
         return [self._family(family, instrument, series) for family, instrument, series in families if series]
 
     def _family(self, family: ExposedFamily, instrument: Measure, series: list[Series]) -> Any:
-        made = self._client.Metric(family.base, help_of(instrument), family.type, family.shown_unit)
+        family_metric = self._client.Metric(family.base, help_of(instrument), family.type, family.shown_unit)
         samples = [sample for each in series for sample in _samples(family, each)]
-        made.samples.extend(self._client.Sample(name, labels, value) for name, labels, value in samples)
-        return made
+        family_metric.samples.extend(self._client.Sample(name, labels, value) for name, labels, value in samples)
+        return family_metric
 
 
 def _members(registry: Any) -> list[RegistryCollector]:

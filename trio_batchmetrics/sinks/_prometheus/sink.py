@@ -3,10 +3,9 @@
 How this works
 ==============
 
-The flush task merges events in Trio's thread (``page.py`` decides what a series is called, and which series have no
-place). A page is written on request, in any thread or in steps on the run loop, from the current series
-(``lines.py``); no thread waits for another. ``registry.py`` joins a prometheus_client registry, ``asgi.py`` serves the
-page.
+The flush task merges events in Trio's thread (``page.py`` decides how series are named and which are refused). A page
+is written on request, in any thread or in steps on the run loop, from the current series (``lines.py``); no thread
+waits for another. ``registry.py`` joins a prometheus_client registry, ``asgi.py`` serves the page.
 """
 
 from __future__ import annotations
@@ -40,7 +39,7 @@ __all__ = ["PrometheusSink"]
 _TEXT = "text/plain; version=0.0.4; charset=utf-8"
 _OPENMETRICS = "application/openmetrics-text; version=1.0.0; charset=utf-8"
 _NS = 1_000_000_000
-_EVER = 1e10
+_MAX_SECONDS = 1e10
 """Seconds: 317 years."""
 
 
@@ -107,7 +106,7 @@ class PrometheusSink(SeriesSink[None]):
         self._expire_after = None if expire_after is None else _nanoseconds("expire_after", expire_after)
         self._membership: RegistryCollector | None = None
         self._open = False
-        self._is_held: Callable[[], bool] = self.context.is_open
+        self._is_context_open: Callable[[], bool] = self.context.is_open
         self._page = Page(None, time.monotonic_ns, None)
         self._freshness: SharedHandOver | None = None
         self._run: object = None
@@ -116,7 +115,7 @@ class PrometheusSink(SeriesSink[None]):
         """Start without series, and join the registry, if there is one."""
         page = Page(context, _clock(), self._expire_after, limits=self._limits)
         was_open, self._open = self._open, True
-        self._is_held = context.is_open
+        self._is_context_open = context.is_open
         if self._registry is not None:
             membership = RegistryCollector.of(self._registry, self._client)
             try:
@@ -150,8 +149,8 @@ class PrometheusSink(SeriesSink[None]):
 
     @property
     def is_open(self) -> bool:
-        """Whether its collector is open; if another sink kept it from opening, it isn't."""
-        return self._open and self._is_held()
+        """Whether its collector is open. It isn't if another sink kept it from opening."""
+        return self._open and self._is_context_open()
 
     @property
     def left_out(self) -> int:
@@ -236,4 +235,4 @@ def _clock() -> Callable[[], int]:
 
 def _nanoseconds(name: str, duration: float | timedelta) -> int:
     seconds = checked_seconds(name, duration, "seconds > 0, a timedelta > 0 or None")
-    return int(min(seconds, _EVER) * _NS)
+    return int(min(seconds, _MAX_SECONDS) * _NS)

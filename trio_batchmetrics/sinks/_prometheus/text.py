@@ -1,4 +1,4 @@
-"""Numbers, bounds, labels and help in Prometheus' text formats.
+"""Formats numbers, bounds, labels and help for Prometheus' text formats.
 
 Text 0.0.4: https://prometheus.io/docs/instrumenting/exposition_formats
 OpenMetrics 1.0: https://prometheus.io/docs/specs/om/open_metrics_spec
@@ -15,7 +15,7 @@ __all__ = ["bound_text", "bounds_text", "help_text", "labels_text", "number_text
 
 
 def number_text(value: float) -> str:
-    """Return a number as text that is read as exactly the same float."""
+    """Return a number as text that parses to exactly the same float."""
     if math.isfinite(value):
         return repr(float(value))
     return "NaN" if math.isnan(value) else "+Inf" if value > 0 else "-Inf"
@@ -40,13 +40,13 @@ def bounds_text(instrument: Measure) -> tuple[str, ...]:
 
 
 def labels_text(labels: Mapping[str, str]) -> str:
-    """Return labels as text to put after a name, braces included; empty if there are none."""
+    """Return labels as the text after a name, braces included; empty if there are none."""
     written = ",".join([f'{name}="{_escaped(value)}"' for name, value in labels.items()])
     return f"{{{written}}}" if written else ""
 
 
 def help_text(value: str, *, openmetrics: bool) -> str:
-    """Return a description as text: quotes are escaped in OpenMetrics only."""
+    """Return a description as text. Quotes are escaped in OpenMetrics only."""
     return _escaped(value) if openmetrics else value.replace("\\", "\\\\").replace("\n", "\\n")
 
 

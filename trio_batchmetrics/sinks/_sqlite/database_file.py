@@ -8,10 +8,10 @@ behind. SQLite leaves it there when the connection is closed, and the next proce
 deletes the log or replays it into the wrong file (sqlite.org/howtocorrupt.html, 1.4 and 2.4). Two rules keep the rows
 safe:
 
-* :meth:`DatabaseFile.settle` copies the log into the database and empties it after each commit. Between two payloads
-  the database is complete without its log, so it may be renamed, copied or replaced, and the process may be killed. An
-  empty log does no harm next to another file.
-* :meth:`DatabaseFile.leave` closes the connection and, if the database was moved, removes its log and its index from
+* :meth:`DatabaseFile.checkpoint` copies the log into the database and empties it after each commit. Between two
+  payloads the database is complete without its log, so it may be renamed, copied or replaced, and the process may be
+  killed. An empty log does no harm next to another file.
+* :meth:`DatabaseFile.close` closes the connection and, if the database was moved, removes its log and its index from
   the old place. If a reader prevented the copying, the log follows its database instead.
 
 Both identify files by what the connection has open, not by name. They never touch another database's log.
@@ -25,11 +25,11 @@ from contextlib import closing
 from itertools import chain, count
 from pathlib import Path
 
-__all__ = ["BUSY", "LASTING", "DatabaseFile", "check_log", "identity"]
+__all__ = ["BUSY", "PERMANENT", "DatabaseFile", "check_log", "identity"]
 
 BUSY = frozenset({sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED})
 
-LASTING = frozenset(
+PERMANENT = frozenset(
     {
         sqlite3.SQLITE_ERROR,
         sqlite3.SQLITE_PERM,
@@ -44,7 +44,7 @@ LASTING = frozenset(
 """Result codes (sqlite.org/rescode.html) that waiting does not change; any other may be retried."""
 
 _Identity = tuple[int, int]
-_Look = tuple[tuple[int, int, int, int] | None, _Identity | None, _Identity | None]
+_FileState = tuple[tuple[int, int, int, int] | None, _Identity | None, _Identity | None]
 
 
 class DatabaseFile:
@@ -55,30 +55,30 @@ class DatabaseFile:
         real = Path(os.path.realpath(path))
         self._path = path
         self._real = real  # SQLite puts the log next to the target of a symbolic link
-        self._log, self._index = _companions(real)
+        self._log, self._index = _log_files(real)
         self._connection = connection
-        self._pin = _pinned(path)
+        self._pin = _open_pin(path)
         self.identity: _Identity | None = identity(path)
         """Device and inode of the database; None if it was removed at once."""
-        self._is_copied = False
+        self._is_checkpointed = False
         """Whether the database file has everything that was committed."""
-        self._is_emptied = False
+        self._is_log_empty = False
         """Whether the log was empty after the last copy."""
-        self._copy()  # a killed process may have left rows in the log; this also creates the log
-        self._seen = self._look()
+        self._checkpoint_log()  # a killed process may have left rows in the log; this also creates the log
+        self._last_state = self._current_state()
 
     def is_unchanged(self) -> bool:
         """Return whether the path still leads here, and nothing else has changed the database or replaced its log."""
-        return self._look() == self._seen
+        return self._current_state() == self._last_state
 
-    def can_leave(self) -> bool:
+    def can_close(self) -> bool:
         """Return whether closing loses nothing: not while the only copy of some rows is in a log without a name."""
-        if not self._is_copied and self._is_at(self._real) and identity(self._log) != self._seen[1]:
-            self._copy()
-            return self._is_copied
+        if not self._is_checkpointed and self._is_at(self._real) and identity(self._log) != self._last_state[1]:
+            self._checkpoint_log()
+            return self._is_checkpointed
         return True
 
-    def settle(self) -> bool:
+    def checkpoint(self) -> bool:
         """After a commit: copy the log into the database and empty it. Never raises.
 
         If this fails, the commit still holds. While another process reads, the log cannot be emptied, and commits since
@@ -88,48 +88,48 @@ class DatabaseFile:
             Whether the rows are in a file. False: the database was removed in the meantime, and the rows with it. On a
             system that cannot distinguish removed from moved (Linux can), both give False.
         """
-        self._copy()
+        self._checkpoint_log()
         if not self._is_at(self._path):
             return bool(self._links())
-        self._seen = self._look()
+        self._last_state = self._current_state()
         return True
 
-    def leave(self) -> str | None:
+    def close(self) -> str | None:
         """Close the connection, and leave nothing next to a file that took the database's place. Never raises.
 
         Returns:
             A message for the user if something had to stay behind; else None.
         """
         moved = not self._is_at(self._real)
-        if not self._is_copied:
-            self._copy()
+        if not self._is_checkpointed:
+            self._checkpoint_log()
         self._connection.close()
         try:
-            return self._tidy() if moved else None
+            return self._remove_log() if moved else None
         except OSError as exc:
             return f"it was moved, and its log stays behind: {exc.strerror}"
         finally:
             if self._pin is not None:
                 os.close(self._pin)
 
-    def _copy(self) -> None:
+    def _checkpoint_log(self) -> None:
         try:
             # It waits for readers as long as any statement waits for a lock: the connection's timeout.
             busy, frames, copied = self._connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
         except sqlite3.Error:
-            self._is_copied = self._is_emptied = False
+            self._is_checkpointed = self._is_log_empty = False
         else:
-            self._is_copied, self._is_emptied = frames == copied, not busy
+            self._is_checkpointed, self._is_log_empty = frames == copied, not busy
 
-    def _tidy(self) -> str | None:
+    def _remove_log(self) -> str | None:
         """Remove the log and the index from the database's old place."""
-        pairs = zip((self._log, self._index), self._seen[1:], strict=True)
+        pairs = zip((self._log, self._index), self._last_state[1:], strict=True)
         ours = [file for file, seen in pairs if seen is not None and identity(file) == seen]
         if not ours:
             return None  # they were moved with the database
-        if not self._is_copied and self._links() != 0:
-            return self._follow(ours)
-        if self._is_emptied and os.path.lexists(self._real):
+        if not self._is_checkpointed and self._links() != 0:
+            return self._move_log(ours)
+        if self._is_log_empty and os.path.lexists(self._real):
             if self._log.stat().st_size:
                 return "it was replaced while another process was writing to it"
             if _has_log(self._real):
@@ -138,7 +138,7 @@ class DatabaseFile:
             file.unlink(missing_ok=True)
         return None
 
-    def _follow(self, ours: list[Path]) -> str | None:
+    def _move_log(self, ours: list[Path]) -> str | None:
         """Move a log with the only copy of some rows next to its database or, if that isn't found, out of the way."""
         moved = self._find()
         name = _rename(self._real, ours, preferred=moved)
@@ -154,7 +154,7 @@ class DatabaseFile:
     def _is_at(self, path: Path) -> bool:
         return self.identity is not None and identity(path) == self.identity
 
-    def _look(self) -> _Look:
+    def _current_state(self) -> _FileState:
         try:
             found = self._path.stat()
         except OSError:
@@ -181,7 +181,7 @@ def check_log(path: Path) -> str | None:
         sqlite3.DatabaseError: the file is not a database.
     """
     real = Path(os.path.realpath(path))
-    log, index = _companions(real)
+    log, index = _log_files(real)
     try:
         if not log.stat().st_size:
             return None
@@ -199,21 +199,21 @@ def check_log(path: Path) -> str | None:
     return None
 
 
-def _companions(path: Path) -> tuple[Path, Path]:
+def _log_files(path: Path) -> tuple[Path, Path]:
     return path.with_name(f"{path.name}-wal"), path.with_name(f"{path.name}-shm")
 
 
 def _rename(path: Path, files: list[Path], *, preferred: str | None = None) -> str:
     """Rename a database's log and index to match a name that has neither yet; return the name."""
     names = chain([preferred] if preferred else [], (f"{path.name}.{number}" for number in count(1)))
-    name = next(name for name in names if not any(file.exists() for file in _companions(path.with_name(name))))
-    for file, renamed in zip(_companions(path), _companions(path.with_name(name)), strict=True):
+    name = next(name for name in names if not any(file.exists() for file in _log_files(path.with_name(name))))
+    for file, renamed in zip(_log_files(path), _log_files(path.with_name(name)), strict=True):
         if file in files:
             file.rename(renamed)
     return name
 
 
-def _pinned(path: Path) -> int | None:
+def _open_pin(path: Path) -> int | None:
     """Return a file descriptor that identifies a file but cannot read it, or None.
 
     An ordinary descriptor must not be used: closing it would release SQLite's locks in this process (POSIX).

@@ -28,8 +28,8 @@ from typing import Any
 import trio
 
 from ...abc import Batch, EventSink, Limits, MetricEvent, Payload, Receipt, checked_seconds
-from .._paths import file_path, why_not_opened
-from .database_file import BUSY, LASTING, DatabaseFile, check_log, identity
+from .._paths import file_path, open_problem
+from .database_file import BUSY, PERMANENT, DatabaseFile, check_log, identity
 from .table import COLUMNS, EXPIRE, INDEX, INSERT, INSERT_MANY, MANY, TABLE, Row, rows
 
 __all__ = ["SQLiteSink"]
@@ -45,10 +45,10 @@ _EXPIRE_ROWS = 10_000
 
 _AGE = "a number of seconds > 0, or a timedelta"
 
-_EVER = 1e10
+_MAX_SECONDS = 1e10
 """Seconds: 317 years; a longer age does not fit into 64 bits."""
 
-_TRIES = 3
+_MAX_TRIES = 3
 """Maximum number of files that an attempt writes to, if each is removed during the write."""
 
 _logger = logging.getLogger("trio_batchmetrics")
@@ -173,7 +173,7 @@ class SQLiteSink(EventSink[list[Row]]):
         if self._connection is not None and os.getpid() != self._pid:
             return Receipt.failed("connected before a fork: a child process needs a sink of its own")
         try:
-            for _ in range(_TRIES):
+            for _ in range(_MAX_TRIES):
                 if self._write(*self._connected(), parts):
                     return None
         except _UnusableError as exc:
@@ -193,18 +193,18 @@ class SQLiteSink(EventSink[list[Row]]):
             connection.execute(TABLE)
             connection.execute(INDEX)
             if self._max_age is not None and now >= self._expire_at:
-                oldest = time.time_ns() - int(min(self._max_age, _EVER) * 1e9)
+                oldest = time.time_ns() - int(min(self._max_age, _MAX_SECONDS) * 1e9)
                 expired = connection.execute(EXPIRE, (oldest, _EXPIRE_ROWS)).rowcount
             _insert(connection, parts)
             connection.execute("COMMIT")
         except BaseException:
-            self._undo(connection)
+            self._rollback(connection)
             raise
         if self._max_age is not None and now >= self._expire_at and expired < _EXPIRE_ROWS:
             self._expire_at = now + min(_EXPIRE_SECONDS, self._max_age / 10)
-        return file.settle()
+        return file.checkpoint()
 
-    def _undo(self, connection: sqlite3.Connection) -> None:
+    def _rollback(self, connection: sqlite3.Connection) -> None:
         try:
             connection.rollback()
         except sqlite3.Error:
@@ -213,7 +213,7 @@ class SQLiteSink(EventSink[list[Row]]):
     def _connected(self) -> tuple[sqlite3.Connection, DatabaseFile]:
         """Return a connection to the database that is at the path now."""
         if self._file is not None and not self._file.is_unchanged():
-            if not self._file.can_leave():
+            if not self._file.can_close():
                 raise _MovedError("its log was removed while another process was reading it")
             if (message := self._close()) is not None:
                 raise _MovedError(message)
@@ -239,7 +239,7 @@ class SQLiteSink(EventSink[list[Row]]):
             if mode != "wal":
                 connection.execute("PRAGMA journal_mode = WAL").fetchone()
             connection.execute("PRAGMA synchronous = NORMAL")
-            connection.execute("PRAGMA wal_autocheckpoint = 0")  # DatabaseFile.settle does it, after each commit
+            connection.execute("PRAGMA wal_autocheckpoint = 0")  # DatabaseFile.checkpoint does it, after each commit
         except BaseException:
             connection.close()
             raise
@@ -248,7 +248,7 @@ class SQLiteSink(EventSink[list[Row]]):
     def _close(self) -> str | None:
         """Close the connection; return and log a message for the user if the database was moved."""
         file, self._file, self._connection = self._file, None, None
-        message = None if file is None else file.leave()
+        message = None if file is None else file.close()
         if message is not None:
             _logger.warning("%s: %s", self._path, message)
         return message
@@ -262,10 +262,10 @@ class SQLiteSink(EventSink[list[Row]]):
         self._close()
         if code == sqlite3.SQLITE_TOOBIG:
             return Receipt.split(error=str(error))
-        if code == sqlite3.SQLITE_CANTOPEN and (reason := why_not_opened(self._path)) is not None:
+        if code == sqlite3.SQLITE_CANTOPEN and (reason := open_problem(self._path)) is not None:
             return Receipt.failed(f"{self._path}: {reason}")
-        lasting = code in LASTING and extended != sqlite3.SQLITE_READONLY_DBMOVED
-        return Receipt(rest="failed" if lasting else "retry", error=f"{self._path}: {error}")
+        permanent = code in PERMANENT and extended != sqlite3.SQLITE_READONLY_DBMOVED
+        return Receipt(rest="failed" if permanent else "retry", error=f"{self._path}: {error}")
 
 
 def _insert(connection: sqlite3.Connection, parts: Iterable[list[Row]]) -> None:
@@ -273,9 +273,9 @@ def _insert(connection: sqlite3.Connection, parts: Iterable[list[Row]]) -> None:
     check = trio.from_thread.check_cancelled
     for part in parts:
         rest = iter(part)
-        while few := [row for row in islice(rest, MANY) if check() is None]:
-            if len(few) == MANY:
-                connection.execute(INSERT_MANY, [*chain.from_iterable(few)])
+        while chunk := [row for row in islice(rest, MANY) if check() is None]:
+            if len(chunk) == MANY:
+                connection.execute(INSERT_MANY, [*chain.from_iterable(chunk)])
             else:
-                connection.executemany(INSERT, few)
+                connection.executemany(INSERT, chunk)
     check()

@@ -46,14 +46,14 @@ def rows(batch: Batch, writer: JSONWriter) -> list[Row]:
     timestamps = batch.timestamps
     if timestamps and not (min(timestamps) >= -(2**63) and max(timestamps) < 2**63):
         raise ValueError(f"timestamp must fit into 64 bits (got {next(_too_large(timestamps))})")
-    found = batch.columns()
-    if len(found) == 1:
-        return [*_rows(found[0], writer)]
-    made: list[Any] = [None] * len(batch)
-    for columns in found:
+    columns_by_class = batch.columns()
+    if len(columns_by_class) == 1:
+        return [*_rows(columns_by_class[0], writer)]
+    found_rows: list[Any] = [None] * len(batch)
+    for columns in columns_by_class:
         for at, row in zip(columns.positions, _rows(columns, writer), strict=True):
-            made[at] = row
-    return made
+            found_rows[at] = row
+    return found_rows
 
 
 def _rows(columns: Columns, writer: JSONWriter) -> Iterable[Row]:
