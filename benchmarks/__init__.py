@@ -21,6 +21,7 @@ Modules::
     line_protocol.py events as lines for InfluxDB
     bulk.py          events as documents for Elasticsearch
     encoding.py      events encoded by sinks that store them
+    otlp.py          data points over OTLP, alongside OpenTelemetry's exporter
     influxdb.py      events into a real InfluxDB, by influxdb_writer.py
     pacing.py        recording at a given rate
     gateway.py       a process that records at a rate and reports its share of a core

@@ -25,7 +25,7 @@ from trio_batchmetrics.sinks import InfluxDBSeriesSink, PrometheusSink, Pushgate
 from .effort import Effort
 from .figures import Figure, Outcome, Spread
 
-__all__ = ["run"]
+__all__ = ["responding_server", "run"]
 
 SERIES = 2_000
 INSTRUMENTS = (1, 20)
@@ -66,7 +66,7 @@ def _serve(port: Any) -> None:
 
 
 @contextmanager
-def _server() -> Generator[str]:
+def responding_server() -> Generator[str]:
     """Run a server in another process; yield its URL."""
     ours, theirs = multiprocessing.Pipe()
     process = multiprocessing.get_context("spawn").Process(target=_serve, args=(theirs,), daemon=True)
@@ -179,7 +179,7 @@ async def _measured(subjects: list[Subject], instruments: int, effort: Effort) -
 def run(effort: Effort) -> Outcome:
     """Run the benchmark."""
     figures: list[Figure] = []
-    with _server() as url:
+    with responding_server() as url:
         for instruments in INSTRUMENTS:
             subjects = [
                 _page(),

@@ -12,11 +12,11 @@ Source: ``opentelemetry/proto/metrics/v1/metrics.proto``, version 1.9. The numbe
 from __future__ import annotations
 
 import struct
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import lru_cache
 from typing import Any, NamedTuple
 
-from ...abc import Kind, Measure, Point, label_text
+from ...abc import Kind, Measure, Series, label_text
 from .. import _protobuf as protobuf
 
 __all__ = ["EncodedMetric", "Piece", "SeriesSlot", "SeriesSlots", "attribute", "pieces"]
@@ -52,6 +52,9 @@ _INT64 = range(-(2**63), 2**63)
 _TIME_KEY, _AS_DOUBLE_KEY, _COUNT_KEY, _TOTAL_KEY = (
     protobuf.key(number, protobuf.FIXED64) for number in (_TIME, _AS_DOUBLE, _COUNT, _TOTAL)
 )
+
+_FIXED_FIELD_BYTES = 9
+"""The size of a field with a number of eight bytes."""
 
 _NUMBER = struct.Struct("<cQcd")
 """The fields of a number's data point that change: its time and its value."""
@@ -104,10 +107,14 @@ class EncodedMetric:
 
 
 @lru_cache(maxsize=100)
-def _buckets(count: int) -> tuple[struct.Struct, bytes]:
-    """Return the fields of a histogram's data point that change, and the beginning of the counts by bucket."""
+def _buckets(count: int) -> tuple[Callable[..., bytes], bytes]:
+    """Return a function that packs the fields of a histogram's data point that change, and what its counts begin with.
+
+    Args:
+        count: the number of buckets.
+    """
     packed = _packed(_BUCKET_COUNTS, count)
-    return struct.Struct(f"<cQcQcd{len(packed)}s{count}Q"), packed
+    return struct.Struct(f"<cQcQcd{len(packed)}s{count}Q").pack, packed
 
 
 def _packed(number: int, count: int) -> bytes:
@@ -145,7 +152,7 @@ class SeriesSlot:
         if histogram:
             bounds = self._instrument.default_bounds
             constant += [_packed(_BOUNDS, len(bounds)), struct.pack(f"<{len(bounds)}d", *bounds)]
-            size = _buckets(len(bounds) + 1)[0].size
+            size = 3 * _FIXED_FIELD_BYTES + len(_packed(_BUCKET_COUNTS, len(bounds) + 1)) + 8 * (len(bounds) + 1)
         self.started = started
         self.head = b"".join(
             (protobuf.key(_DATA_POINTS, protobuf.BYTES), protobuf.varint(sum(map(len, constant)) + size), *constant)
@@ -174,30 +181,32 @@ class Piece(NamedTuple):
     """Each data point, as a field of the instrument's data."""
 
 
-def pieces(points: Iterable[tuple[Measure, SeriesSlot, Point]], now: int) -> Iterator[Piece]:
+def pieces(live: Iterable[tuple[Measure, Series]], now: int) -> Iterator[Piece]:
     """Yield some data points at a time, all of one instrument.
 
     Args:
-        points: instrument, slot and point of each series.
+        live: instrument and series of each data point, with a :class:`SeriesSlot`.
         now: the time of all of them, in nanoseconds since 1970; later than their start times.
     """
     current: Measure | None = None
     metric: EncodedMetric | None = None
     encoded: list[bytes] = []
     first = 0
-    for at, (instrument, slot, point) in enumerate(points):
+    number = _NUMBER.pack
+    for at, (instrument, series) in enumerate(live):
         if metric is None or instrument is not current or len(encoded) == _POINTS:
             if metric is not None:
                 yield Piece(metric, first, encoded)
             if metric is None or instrument is not current:
                 current, metric = instrument, EncodedMetric(instrument)
             encoded, first = [], at
-        head = slot.head if slot.started == point.started else slot.encode(point.started)
-        if counts := point.counts:
-            fields, packed = _buckets(len(counts))
-            values = fields.pack(_TIME_KEY, now, _COUNT_KEY, sum(counts), _TOTAL_KEY, point.value, packed, *counts)
+        slot: SeriesSlot = series.slot
+        head = slot.head if slot.started == series.started else slot.encode(series.started)
+        if counts := series.counts:
+            pack, packed = _buckets(len(counts))
+            values = pack(_TIME_KEY, now, _COUNT_KEY, sum(counts), _TOTAL_KEY, series.value, packed, *counts)
         else:
-            values = _NUMBER.pack(_TIME_KEY, now, _AS_DOUBLE_KEY, point.value)
+            values = number(_TIME_KEY, now, _AS_DOUBLE_KEY, series.value)
         encoded.append(head + values)
     if metric is not None:
         yield Piece(metric, first, encoded)

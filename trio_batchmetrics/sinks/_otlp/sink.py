@@ -138,7 +138,7 @@ class OTLPSink(HTTPSink, SeriesSink[Piece]):
         """Yield the data points of every series, some at a time."""
         # Later than any start time: the store's own clock never steps back either.
         self._now = max(time.time_ns(), self._now + _MILLISECOND, self._store.generation + 1)
-        yield from pieces(self._store.points(), self._now)
+        yield from pieces(self._store.live_series(), self._now)
 
     async def send(self, payload: Payload[Piece]) -> Receipt | None:
         """Make one attempt: one request or more, in order."""
