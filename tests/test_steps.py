@@ -9,6 +9,7 @@ import pytest
 import trio
 from trio.testing import assert_checkpoints, assert_no_checkpoints
 
+from trio_batchmetrics._concurrency.pace import Pace
 from trio_batchmetrics._concurrency.turns import work_clock
 from trio_batchmetrics.abc import in_steps, joined
 
@@ -115,3 +116,46 @@ async def test_the_loop_is_not_blocked_by_thousands_of_steps() -> None:
         await in_steps(parts(500, 0.0001))
         nursery.cancel_scope.cancel()
     assert longest < 0.02
+
+
+class SetClock:
+    """A clock that is set by hand."""
+
+    now = 0.0
+
+    def __call__(self) -> float:
+        """Return the time."""
+        return self.now
+
+
+def test_steps_become_shorter_after_two_that_took_too_long() -> None:
+    """They grow again once they are quick; a single long one may have been the garbage collector's."""
+    wall, cpu = SetClock(), SetClock()
+    pace = Pace(wall, cpu)
+
+    def step(seconds: float, of_cpu: float | None = None) -> int:
+        pace.begin()
+        wall.now += seconds
+        cpu.now += seconds if of_cpu is None else of_cpu
+        pace.end(pace.size)
+        return pace.size
+
+    assert [step(0.0005), step(0.01), step(0.0005)] == [500, 500, 500]
+    assert [step(0.01), step(0.01)] == [500, 25]
+    assert [step(0.0005), step(0.0005), step(0.0005)] == [50, 100, 200]
+    for _ in range(5):
+        step(0.0001)
+    assert pace.size == 500
+    # Another process runs all the time: the thread itself was quick.
+    assert {step(0.02, of_cpu=0.0001) for _ in range(10)} == {500}
+
+
+def test_steps_never_become_shorter_than_a_few_events() -> None:
+    """However slow they are."""
+    clock = SetClock()
+    pace = Pace(clock, clock)
+    for _ in range(10):
+        pace.begin()
+        clock.now += 100
+        pace.end(pace.size)
+    assert pace.size == 5

@@ -5,6 +5,8 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 
+from .turns import work_clock
+
 __all__ = ["Pace"]
 
 _MAX_STEP = 500
@@ -23,18 +25,24 @@ class Pace:
     """How many events to process between two checkpoints.
 
     Events with new labels take ten times as long as others, and nobody knows how long a user's own sink takes. After
-    two steps that were too long, the next ones are shorter; from then on they grow again. A single long step is more
-    likely to be the garbage collector's, or another process ran meanwhile. (CPU time would show the latter, but reading
-    it costs ten times as much, and a step may be as short as that.)
+    two steps that were too long, the next ones are shorter; from then on they grow again. (A single long step is more
+    likely to be the garbage collector's.) Another process may have run during a step, so the step after a long one is
+    measured in CPU time. For the others, reading that costs too much: ten times as much as reading the time.
     """
 
-    def __init__(self, clock: Callable[[], float] = time.perf_counter) -> None:
+    def __init__(
+        self, clock: Callable[[], float] = time.perf_counter, cpu_clock: Callable[[], float] = work_clock
+    ) -> None:
         """Begin with long steps.
 
         Args:
             clock: returns the time, in seconds.
+            cpu_clock: returns the CPU time of this thread, in seconds.
         """
         self._clock = clock
+        self._cpu_clock = cpu_clock
+        self._step_clock = clock
+        """The clock that measures the current step."""
         self._started_at = 0.0
         self._was_long = False
         self.size: int = _MAX_STEP
@@ -42,7 +50,8 @@ class Pace:
 
     def begin(self) -> None:
         """Note that a step begins."""
-        self._started_at = self._clock()
+        self._step_clock = self._cpu_clock if self._was_long else self._clock
+        self._started_at = self._step_clock()
 
     def end(self, count: int) -> None:
         """Note that the step has ended.
@@ -50,7 +59,7 @@ class Pace:
         Args:
             count: how many events it processed.
         """
-        seconds = self._clock() - self._started_at
+        seconds = self._step_clock() - self._started_at
         was_long, self._was_long = self._was_long, seconds > _MAX_SECONDS
         if was_long and self._was_long:
             self.size = max(_MIN_STEP, int(count * _TARGET_SECONDS / seconds))

@@ -77,8 +77,8 @@ class _WakeupSocketpair:
     def __init__(self) -> None:
         """Connect two non-blocking sockets."""
         self._ends: tuple[socket.socket, ...] = ()  # so that __del__ works even if no file descriptors are left
-        self._receiver, self._sender = self._ends = socket.socketpair()
-        self._receiver.setblocking(False)
+        self.receiver, self._sender = self._ends = socket.socketpair()
+        self.receiver.setblocking(False)
         self._sender.setblocking(False)
 
     def __del__(self) -> None:
@@ -92,14 +92,10 @@ class _WakeupSocketpair:
         except OSError:  # the buffer is full, so the other end is readable
             pass
 
-    async def wait_readable(self) -> None:
-        """Wait until there is something to read."""
-        await trio.lowlevel.wait_readable(self._receiver)
-
     def read(self) -> None:
         """Read and discard everything that was written."""
         with suppress(OSError):  # nothing left to read
-            while self._receiver.recv(4096):
+            while self.receiver.recv(4096):
                 pass
 
 
@@ -158,13 +154,17 @@ class Waker:
     async def run(self) -> None:
         """Make the calls that were requested outside ordinary tasks, until cancelled."""
         self.woken.add(trio.lowlevel.current_task())
-        while (socketpair := self._socketpair) is not None:
-            await socketpair.wait_readable()
-            if self._socketpair is not socketpair:
-                return  # this is a forked child, and the bytes to read are the parent's
-            socketpair.read()
-            self._signalled = False  # before looking for calls: any request from here on writes again
-            self._make_calls()
+        socketpair: _WakeupSocketpair | None = None
+        try:
+            while (socketpair := self._socketpair) is not None:
+                await trio.lowlevel.wait_readable(socketpair.receiver)
+                if self._socketpair is not socketpair:
+                    return  # this is a forked child, and the bytes to read are the parent's
+                socketpair.read()
+                self._signalled = False  # before looking for calls: any request from here on writes again
+                self._make_calls()
+        finally:
+            socketpair = None  # the traceback of a cancellation may keep this frame for long
 
     def finish(self) -> None:
         """Make the calls requested so far, then close. Call it from a task."""
