@@ -87,7 +87,7 @@ def _utf8(text: str) -> bytes:
 class EncodedMetric:
     """An instrument: everything in its ``Metric`` but the data points."""
 
-    __slots__ = ("_data", "_end", "_head")
+    __slots__ = ("_data", "_head", "end")
 
     def __init__(self, instrument: Measure) -> None:
         """Encode an instrument: its name, description, unit and kind."""
@@ -99,11 +99,12 @@ class EncodedMetric:
         self._head = head
         self._data = {Kind.COUNTER: _SUM, Kind.GAUGE: _GAUGE, Kind.HISTOGRAM: _HISTOGRAM}[instrument.kind]
         end = b"" if instrument.kind is GAUGE else protobuf.signed(_TEMPORALITY, _CUMULATIVE)
-        self._end = end + (protobuf.signed(_MONOTONIC, True) if instrument.kind is Kind.COUNTER else b"")
+        self.end: bytes = end + (protobuf.signed(_MONOTONIC, True) if instrument.kind is Kind.COUNTER else b"")
+        """What follows the data points: whether they are cumulative, and whether they only rise."""
 
-    def with_points(self, points: Iterable[bytes]) -> bytes:
-        """Return the ``Metric`` with some of its data points, as they are in :class:`Piece`."""
-        return self._head + protobuf.message(self._data, b"".join((*points, self._end)))
+    def beginning(self, size: int) -> bytes:
+        """Return what precedes data points of this size in bytes."""
+        return self._head + protobuf.key(self._data, protobuf.BYTES) + protobuf.varint(size + len(self.end))
 
 
 @lru_cache(maxsize=100)
@@ -179,6 +180,13 @@ class Piece(NamedTuple):
     """The position of the first one's series in the snapshot."""
     points: list[bytes]
     """Each data point, as a field of the instrument's data."""
+    size: int
+    """How many bytes they have."""
+
+    def between(self, start: int, stop: int) -> Piece:
+        """Return the data points ``start:stop``."""
+        points = self.points[start:stop]
+        return Piece(self.metric, self.first + start, points, sum(map(len, points)))
 
 
 def pieces(live: Iterable[tuple[Measure, Series]], now: int) -> Iterator[Piece]:
@@ -196,7 +204,7 @@ def pieces(live: Iterable[tuple[Measure, Series]], now: int) -> Iterator[Piece]:
     for at, (instrument, series) in enumerate(live):
         if metric is None or instrument is not current or len(encoded) == _POINTS:
             if metric is not None:
-                yield Piece(metric, first, encoded)
+                yield Piece(metric, first, encoded, sum(map(len, encoded)))
             if metric is None or instrument is not current:
                 current, metric = instrument, EncodedMetric(instrument)
             encoded, first = [], at
@@ -209,4 +217,4 @@ def pieces(live: Iterable[tuple[Measure, Series]], now: int) -> Iterator[Piece]:
             values = number(_TIME_KEY, now, _AS_DOUBLE_KEY, series.value)
         encoded.append(head + values)
     if metric is not None:
-        yield Piece(metric, first, encoded)
+        yield Piece(metric, first, encoded, sum(map(len, encoded)))

@@ -6,6 +6,7 @@ Source: ``opentelemetry/proto/collector/metrics/v1/metrics_service.proto`` and `
 from __future__ import annotations
 
 from collections.abc import Iterable
+from itertools import accumulate, groupby
 
 import attrs
 
@@ -50,18 +51,30 @@ class Request:
             resource: the content of the ``Resource``.
             scope: the content of the ``InstrumentationScope``.
         """
-        message = protobuf.message
-        metrics: list[bytes] = []
-        at = 0
-        while at < len(self.pieces):
-            metric, points = self.pieces[at].metric, [*self.pieces[at].points]
-            at += 1
-            while at < len(self.pieces) and self.pieces[at].metric is metric:
-                points += self.pieces[at].points
-                at += 1
-            metrics.append(message(_METRICS, metric.with_points(points)))
-        scope_metrics = message(_SCOPE_METRICS, b"".join((message(_SCOPE, scope), *metrics)))
-        return message(_RESOURCE_METRICS, message(_RESOURCE, resource) + scope_metrics)
+        metrics, size = self._metrics()
+        scope = protobuf.message(_SCOPE, scope)
+        scope_metrics = protobuf.key(_SCOPE_METRICS, protobuf.BYTES) + protobuf.varint(len(scope) + size)
+        before = b"".join((protobuf.message(_RESOURCE, resource), scope_metrics, scope))
+        length = protobuf.varint(len(before) + size)
+        # All lengths are known by now, so each data point is copied once.
+        return b"".join((protobuf.key(_RESOURCE_METRICS, protobuf.BYTES), length, before, *metrics))
+
+    def _metrics(self) -> tuple[list[bytes], int]:
+        """Return the instruments with their data points, in parts, and the size of all parts."""
+        parts: list[bytes] = []
+        total = 0
+        for _, group in groupby(self.pieces, key=lambda piece: id(piece.metric)):
+            of_metric = [*group]
+            metric, size = of_metric[0].metric, sum([piece.size for piece in of_metric])
+            beginning = metric.beginning(size)
+            length = len(beginning) + size + len(metric.end)
+            head = b"".join((protobuf.key(_METRICS, protobuf.BYTES), protobuf.varint(length), beginning))
+            parts.append(head)
+            for piece in of_metric:
+                parts += piece.points
+            parts.append(metric.end)
+            total += len(head) + size + len(metric.end)
+        return parts, total
 
     def halves(self) -> tuple[Request, Request]:
         """Return the first and the second half of its data points, of which there are at least two."""
@@ -72,9 +85,9 @@ class Request:
             cut = min(left, len(piece.points))
             left -= cut
             if cut:
-                first.append(piece._replace(points=piece.points[:cut]))
+                first.append(piece.between(0, cut))
             if cut < len(piece.points):
-                second.append(piece._replace(first=piece.first + cut, points=piece.points[cut:]))
+                second.append(piece.between(cut, len(piece.points)))
         return Request(first), Request(second)
 
 
@@ -91,18 +104,27 @@ def requests_of(pieces: Iterable[Piece], max_points: int, max_bytes: int = MAX_B
     for piece in pieces:
         rest = piece
         while rest.points:
-            fitting = 0
-            for point in rest.points:
-                if (points or fitting) and (points + fitting == max_points or size + len(point) > max_bytes):
-                    break
-                fitting += 1
-                size += len(point)
+            count = len(rest.points)
+            if points + count > max_points or size + rest.size > max_bytes:
+                count = _fitting(rest, max_points - points, max_bytes - size)
+                if not count and not points:
+                    count = 1
             if not points:
                 requests.append(Request([]))
-            if fitting:
-                requests[-1].pieces.append(rest._replace(points=rest.points[:fitting]))
-            points += fitting
-            rest = rest._replace(first=rest.first + fitting, points=rest.points[fitting:])
-            if rest.points:
+            if count:
+                fitting = rest if count == len(rest.points) else rest.between(0, count)
+                requests[-1].pieces.append(fitting)
+                points += count
+                size += fitting.size
+            if count < len(rest.points):
+                rest = rest.between(count, len(rest.points))
                 points = size = 0
+            else:
+                break
     return requests
+
+
+def _fitting(piece: Piece, max_points: int, max_bytes: int) -> int:
+    """Return how many of the first data points fit."""
+    sizes = accumulate(map(len, piece.points[:max_points]))
+    return sum(size <= max_bytes for size in sizes)
