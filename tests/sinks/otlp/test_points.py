@@ -237,3 +237,10 @@ def test_attributes_of_one_point_are_unique() -> None:
     }
     resource = attributes_of(message.resource_metrics[0].resource.attributes)
     assert ("service.name", "string_value", "shop") in resource
+
+
+def test_the_sizes_of_several_instruments_add_up() -> None:
+    """A request is full even if no single instrument fills it."""
+    sink = sink_for()
+    sink.merge(Batch([Counter(f"c{number}", {"a": "x" * 100}, 1) for number in range(10)]))
+    assert [len(points_of(message)) for message in messages(sink, max_bytes=400)] == [2] * 5

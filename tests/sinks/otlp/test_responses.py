@@ -144,7 +144,7 @@ async def test_if_all_points_are_refused_their_events_are_rejected(rejected: int
 
 async def test_a_warning_is_logged_once(autojump_clock: MockClock, caplog: pytest.LogCaptureFixture) -> None:
     """A message without refused points: everything was stored."""
-    server = FakeOTLP(*[partial(0, "deprecated endpoint")] * 3)
+    server = FakeOTLP(*[partial(0, "deprecated\nendpoint")] * 3)
     async with collector(sinks=[server()]) as metrics:
         for _ in range(3):
             metrics.record_counter("jobs", {}, 1)
@@ -188,3 +188,21 @@ async def test_nothing_is_sent_without_series(autojump_clock: MockClock) -> None
 def test_the_store_is_the_one_that_positions_belong_to() -> None:
     """A receipt may name series."""
     assert isinstance(FakeOTLP()().snapshot_store, SeriesStore)
+
+
+async def test_one_bad_series_among_many_is_found_in_few_requests(autojump_clock: MockClock) -> None:
+    """By halving: two requests for each doubling of their number, and the first."""
+
+    def answer(request: ExportMetricsServiceRequest) -> httpx2.Response:
+        queues = {value for _, _, _, labels in points_of(request) for _, _, value in labels}
+        return error(400, "bad queue") if 700 in queues else httpx2.Response(200)
+
+    server = FakeOTLP(answer=answer)
+    config = BatchMetricsConfig(flush_interval=1000, batch_size=1000, buffer_size=2000)
+    async with collector(config, sinks=[server()]) as metrics:
+        for number in range(1000):
+            metrics.record_counter("jobs", {"queue": number}, 1)
+        await metrics.flush()
+        assert len(server.requests) <= 1 + 2 * 10
+    stats = balanced(metrics.stats()).sinks["otlp"]
+    assert (stats.delivered, stats.rejected) == (999, 1)

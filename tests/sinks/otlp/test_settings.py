@@ -164,14 +164,15 @@ async def test_the_resource_names_process_and_library(autojump_clock: MockClock)
     """``service.*`` among the static labels are attributes of the resource; the others are labels of each series."""
     server = FakeOTLP()
     config = BatchMetricsConfig(static_labels={"service.name": "shop", "service.version": "1.2", "zone": "a"})
-    async with collector(config, sinks=[server(resource={"host.cpu.count": 8, "up": True, "load": 0.5})]) as metrics:
+    own = {"host.cpu.count": 8, "up": True, "load": 0.5, "service.name": "store"}
+    async with collector(config, sinks=[server(resource=own)]) as metrics:
         metrics.record_counter("jobs", {}, 1)
     [resource_metrics] = server.accepted[0].resource_metrics
     attributes = {name: value for name, _, value in attributes_of(resource_metrics.resource.attributes)}
     assert uuid.UUID(attributes.pop("service.instance.id")).version == 4
     assert attributes.pop("telemetry.sdk.version")
     assert attributes == {
-        "service.name": "shop",
+        "service.name": "store",
         "service.version": "1.2",
         "telemetry.sdk.language": "python",
         "telemetry.sdk.name": "trio_batchmetrics",

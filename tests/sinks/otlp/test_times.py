@@ -7,10 +7,13 @@ from itertools import pairwise
 from typing import Any
 
 import pytest
+from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import ExportMetricsServiceRequest
 from trio.testing import MockClock
 
 from tests.sinks.otlp.server import FakeOTLP, attributes_of, points_of
-from trio_batchmetrics import collector
+from trio_batchmetrics import Batch, Counter, collector
+from trio_batchmetrics.abc import SinkContext
+from trio_batchmetrics.sinks._otlp.requests import requests_of
 
 MILLISECOND = 1_000_000
 
@@ -99,3 +102,14 @@ async def test_a_sink_that_is_used_again_starts_anew(autojump_clock: MockClock) 
         if name == "service.instance.id"
     }
     assert len(instances) == 2
+
+
+def test_no_point_is_earlier_than_the_beginning_of_its_series(wall: WallClock) -> None:
+    """Even if the wall clock steps back between the first event and the first push."""
+    sink = FakeOTLP()()
+    sink.bind(SinkContext())
+    sink.merge(Batch([Counter("jobs", {}, 1)]))
+    wall.now -= 3600 * 10**9
+    [request] = requests_of([*sink.snapshot()], 10)
+    [point] = points_of(ExportMetricsServiceRequest.FromString(request.body(b"", b""))).values()
+    assert point.start_time_unix_nano < point.time_unix_nano

@@ -126,7 +126,7 @@ def _packed(number: int, count: int) -> bytes:
 class SeriesSlot:
     """The constant part of the data points of a series: it is encoded with the first of them."""
 
-    __slots__ = ("_instrument", "_labels", "head", "started")
+    __slots__ = ("_instrument", "_labels", "head")
 
     def __init__(self, instrument: Measure, labels: Mapping[str, Any]) -> None:
         """Create the slot of a series.
@@ -137,13 +137,15 @@ class SeriesSlot:
         """
         self._instrument = instrument
         self._labels = labels
-        self.started: int | None = None
-        """The start time in :attr:`head`."""
         self.head: bytes = b""
-        """The field's key, the length of the data point, and all of its fields that never change."""
+        """The field's key, the length of the data point, and all of its fields that never change. Empty at first."""
 
     def encode(self, started: int) -> bytes:
-        """Encode the constant part for a start time."""
+        """Encode the constant part.
+
+        Args:
+            started: when the series began: never changes, as long as nobody takes the store's values away.
+        """
         histogram = self._instrument.kind is HISTOGRAM
         number = _HISTOGRAM_ATTRIBUTES if histogram else _NUMBER_ATTRIBUTES
         constant = [attribute(number, name, value) for name, value in self._labels.items() if name]
@@ -154,7 +156,6 @@ class SeriesSlot:
             bounds = self._instrument.default_bounds
             constant += [_packed(_BOUNDS, len(bounds)), struct.pack(f"<{len(bounds)}d", *bounds)]
             size = 3 * _FIXED_FIELD_BYTES + len(_packed(_BUCKET_COUNTS, len(bounds) + 1)) + 8 * (len(bounds) + 1)
-        self.started = started
         self.head = b"".join(
             (protobuf.key(_DATA_POINTS, protobuf.BYTES), protobuf.varint(sum(map(len, constant)) + size), *constant)
         )
@@ -209,7 +210,7 @@ def pieces(live: Iterable[tuple[Measure, Series]], now: int) -> Iterator[Piece]:
                 current, metric = instrument, EncodedMetric(instrument)
             encoded, first = [], at
         slot: SeriesSlot = series.slot
-        head = slot.head if slot.started == series.started else slot.encode(series.started)
+        head = slot.head or slot.encode(series.started)
         if counts := series.counts:
             pack, packed = _buckets(len(counts))
             values = pack(_TIME_KEY, now, _COUNT_KEY, sum(counts), _TOTAL_KEY, series.value, packed, *counts)

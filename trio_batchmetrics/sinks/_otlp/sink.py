@@ -23,6 +23,9 @@ _CONTENT_TYPE = "application/x-protobuf"
 _MILLISECOND = 1_000_000
 """In nanoseconds: the resolution of Prometheus, which refuses two values at one time."""
 
+_MAX_MESSAGE_CHARS = 300
+"""The maximum number of characters of a server's message in an error."""
+
 _MAX_REQUESTS = 64
 """The maximum number of further requests per push that look for refused data points."""
 
@@ -180,7 +183,7 @@ class OTLPSink(HTTPSink, SeriesSink[Piece]):
         partial = partial_success(answer)
         if not partial.rejected and not partial.message:
             return receipt
-        words = self.server.scrubbed(partial.message)[:_WORDS]
+        words = self.server.scrubbed(" ".join(partial.message.split()))[:_MAX_MESSAGE_CHARS]
         if partial.rejected >= request.count:
             return Receipt(rejected=dict.fromkeys(request.positions, words or "refused by the server"))
         refused = f"{partial.rejected} of {request.count} data points refused" if partial.rejected else "warning"
@@ -189,10 +192,6 @@ class OTLPSink(HTTPSink, SeriesSink[Piece]):
             self._warned = True
             _logger.warning("metrics: %s: %s", self.server.host, error)
         return Receipt(error=error if partial.rejected else None)
-
-
-_WORDS = 300
-"""The maximum number of characters of a server's message in an error."""
 
 
 def _checked(endpoint: Any) -> str:
