@@ -59,7 +59,8 @@ class Listing:
 
     def __init__(self) -> None:
         """Create an empty listing."""
-        self._series: list[tuple[Series, int]] = []
+        self._series: list[Series] = []
+        self._updated: list[int] = []  # in a list of its own: thousands of pairs would keep the garbage collector busy
         self._left_out: set[Series] = set()
 
     def __len__(self) -> int:
@@ -72,7 +73,8 @@ class Listing:
         if series.left_out_at == updated:
             self._left_out.add(series)
             return False
-        self._series.append((series, updated))
+        self._series.append(series)
+        self._updated.append(updated)
         return True
 
     def leave_out(self, positions: Iterable[int]) -> None:
@@ -82,9 +84,8 @@ class Listing:
             positions: their positions in this listing.
         """
         for at in positions:
-            series, updated = self._series[at]
-            series.left_out_at = updated
+            self._series[at].left_out_at = self._updated[at]
 
     def refused(self, positions: Iterable[int]) -> set[Series]:
         """Return the series that a push of this listing didn't deliver: those left out, and those at the positions."""
-        return self._left_out | {self._series[at][0] for at in positions}
+        return self._left_out | {self._series[at] for at in positions}
