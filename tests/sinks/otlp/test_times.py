@@ -113,3 +113,22 @@ def test_no_point_is_earlier_than_the_beginning_of_its_series(wall: WallClock) -
     [request] = requests_of([*sink.snapshot()], 10)
     [point] = points_of(ExportMetricsServiceRequest.FromString(request.body(b"", b""))).values()
     assert point.start_time_unix_nano < point.time_unix_nano
+
+
+def test_a_series_that_begins_during_a_push_begins_before_its_time(wall: WallClock) -> None:
+    """Events are merged between two steps of a snapshot; the start time stays what it was in that push."""
+    sink = FakeOTLP()()
+    sink.bind(SinkContext())
+    sink.merge(Batch([*(Counter("a", {"n": number}, 1) for number in range(150)), Counter("b", {}, 1)]))
+    steps = sink.snapshot()
+    pieces = [next(steps)]
+    sink.merge(Batch([Counter("b", {"new": True}, 1)]))
+    pieces += steps
+    starts: set[int] = set()
+    for push in (pieces, [*sink.snapshot()]):
+        [request] = requests_of(push, 1000)
+        points = points_of(ExportMetricsServiceRequest.FromString(request.body(b"", b"")))
+        assert len(points) == 152
+        assert all(point.start_time_unix_nano < point.time_unix_nano for point in points.values())
+        starts |= {point.start_time_unix_nano for (name, *_, labels), point in points.items() if name == "b" and labels}
+    assert len(starts) == 1

@@ -144,7 +144,7 @@ class SeriesSlot:
         """Encode the constant part.
 
         Args:
-            started: when the series began: never changes, as long as nobody takes the store's values away.
+            started: the start time of all of its data points.
         """
         histogram = self._instrument.kind is HISTOGRAM
         number = _HISTOGRAM_ATTRIBUTES if histogram else _NUMBER_ATTRIBUTES
@@ -195,7 +195,7 @@ def pieces(live: Iterable[tuple[Measure, Series]], now: int) -> Iterator[Piece]:
 
     Args:
         live: instrument and series of each data point, with a :class:`SeriesSlot`.
-        now: the time of all of them, in nanoseconds since 1970; later than their start times.
+        now: the time of all of them, in nanoseconds since 1970.
     """
     current: Measure | None = None
     metric: EncodedMetric | None = None
@@ -210,7 +210,7 @@ def pieces(live: Iterable[tuple[Measure, Series]], now: int) -> Iterator[Piece]:
                 current, metric = instrument, EncodedMetric(instrument)
             encoded, first = [], at
         slot: SeriesSlot = series.slot
-        head = slot.head or slot.encode(series.started)
+        head = slot.head or slot.encode(min(series.started, now - 1))  # it may have begun during this push
         if counts := series.counts:
             pack, packed = _buckets(len(counts))
             values = pack(_TIME_KEY, now, _COUNT_KEY, sum(counts), _TOTAL_KEY, series.value, packed, *counts)

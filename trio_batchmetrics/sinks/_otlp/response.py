@@ -49,11 +49,11 @@ class PartialSuccess(NamedTuple):
     """Why; or, if it has refused none, a warning."""
 
 
-def partial_success(answer: Response) -> PartialSuccess:
+def partial_success(response: Response) -> PartialSuccess:
     """Return the partial success in a response to an accepted request; the default if there is none."""
     rejected, message = 0, ""
     try:
-        for number, value in protobuf.fields(answer.body):
+        for number, value in protobuf.fields(response.body):
             if number == _PARTIAL_SUCCESS and isinstance(value, bytes):
                 for inner, content in protobuf.fields(value):
                     if inner == _REJECTED and isinstance(content, int):
@@ -65,27 +65,27 @@ def partial_success(answer: Response) -> PartialSuccess:
     return PartialSuccess(rejected if rejected < 1 << 63 else 0, message)  # a negative number is no number of points
 
 
-def outcome_of(answer: Response, endpoint: Endpoint) -> Receipt:
+def outcome_of(response: Response, endpoint: Endpoint) -> Receipt:
     """Return the receipt that a response's status means for the data points of its request.
 
     Args:
-        answer: the server's response.
+        response: the server's response.
         endpoint: removes credentials from the server's text.
     """
-    receipt = receipt_from(_with_text(answer), endpoint)
+    receipt = receipt_from(_with_text(response), endpoint)
     if receipt.rest == "delivered":
         return receipt
-    if answer.status in _RETRYABLE:
-        return Receipt.retried(retry_after(answer.headers.get("retry-after")), error=receipt.error, in_doubt=True)
-    return Receipt(rest="split" if answer.status in _HALVED else "failed", error=receipt.error)
+    if response.status in _RETRYABLE:
+        return Receipt.retried(retry_after(response.headers.get("retry-after")), error=receipt.error, in_doubt=True)
+    return Receipt(rest="split" if response.status in _HALVED else "failed", error=receipt.error)
 
 
-def _with_text(answer: Response) -> Response:
+def _with_text(response: Response) -> Response:
     """Return a response whose body is the message of its ``google.rpc.Status``, if it has one."""
     try:
-        messages = [value for number, value in protobuf.fields(answer.body) if number == _STATUS_MESSAGE]
+        messages = [value for number, value in protobuf.fields(response.body) if number == _STATUS_MESSAGE]
     except ValueError:
-        return answer
+        return response
     if len(messages) == 1 and isinstance(messages[0], bytes):
-        return attrs.evolve(answer, body=messages[0])
-    return answer
+        return attrs.evolve(response, body=messages[0])
+    return response

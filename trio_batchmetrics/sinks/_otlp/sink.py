@@ -26,17 +26,17 @@ _MILLISECOND = 1_000_000
 _MAX_MESSAGE_CHARS = 300
 """The maximum number of characters of a server's message in an error."""
 
-_MAX_REQUESTS = 64
-"""The maximum number of further requests per push that look for refused data points."""
+_MAX_HALVINGS = 64
+"""How many requests a push may halve to find refused data points. Finding one of 2 000 takes 11."""
 
 _logger = logging.getLogger("trio_batchmetrics")
 
 
 class OTLPSink(HTTPSink, SeriesSink[Piece]):
-    """Sends cumulative series over OTLP/HTTP, in Protocol Buffers: to an OpenTelemetry Collector, and to any back-end.
+    """Sends cumulative series over OTLP/HTTP, in Protocol Buffers: to a Collector, and to any back-end of OTLP.
 
-    *Delivered* means that the server answered 2xx to a push that contains the event. Each push has every series, with
-    its value since it began, so a failed push loses nothing if a later one succeeds.
+    *Delivered* means that the server responded with 2xx to a push that contains the event. Each push has every series,
+    with its value since it began, so a failed push loses nothing if a later one succeeds.
 
     Counters are monotonic sums, gauges are gauges, histograms have explicit buckets. Labels are attributes that keep
     their type: ``str``, ``bool``, ``int`` or ``float``. The resource names the service (``service.name`` and other
@@ -47,8 +47,8 @@ class OTLPSink(HTTPSink, SeriesSink[Piece]):
     Failures:
 
     * *Retried*: no response, 429, 502, 503 and 504; the next attempt has the series' state at that time.
-    * *Halved*: a request that was answered with 400 or 413, to find the data points that are at fault. Exactly the
-      events of the refused series are rejected, and these series are left out until they change.
+    * *Halved*: a request that the server refuses with 400 or 413, to find the data points that are at fault. Exactly
+      the events of the refused series are rejected, and these series are left out until they change.
     * *Partial success*: the server accepts a request, but not all of its data points. It doesn't say which. If it
       accepted none, the events of these series are rejected; otherwise ``last_error`` has the server's message.
     * *Given up*: any other status. The events of this push have failed; the next push has the series' values
@@ -96,7 +96,7 @@ class OTLPSink(HTTPSink, SeriesSink[Piece]):
         self._scope = encoded_scope()
         self._now = 0
         self._warned = False
-        self._empty()
+        self._start_store()
 
     @classmethod
     def from_env(cls, **arguments: Any) -> OTLPSink:
@@ -116,9 +116,9 @@ class OTLPSink(HTTPSink, SeriesSink[Piece]):
         super().bind(context)
         if self._compress is not None:
             self.server.begin(compress=self._compress)
-        self._empty()
+        self._start_store()
 
-    def _empty(self) -> None:
+    def _start_store(self) -> None:
         self._resource = encoded_resource(resource_attributes(self.context, self._given))
         self._store = SeriesStore(
             self.context,
@@ -146,7 +146,7 @@ class OTLPSink(HTTPSink, SeriesSink[Piece]):
     async def send(self, payload: Payload[Piece]) -> Receipt | None:
         """Make one attempt: one request or more, in order."""
         waiting = deque(requests_of(payload.parts, self.points_per_part))
-        spare = _MAX_REQUESTS
+        halvings_left = _MAX_HALVINGS
         rejected: dict[int, str] = {}
         error: str | None = None
         while waiting:
@@ -157,8 +157,8 @@ class OTLPSink(HTTPSink, SeriesSink[Piece]):
                     rejected |= receipt.rejected
                 case "split" if request.count == 1:
                     rejected[request.positions[0]] = receipt.error or "refused"
-                case "split" if spare:
-                    spare -= 1
+                case "split" if halvings_left:
+                    halvings_left -= 1
                     waiting.extendleft(reversed(request.halves()))
                     continue
                 case "split":  # too many are at fault to find them all in one push
@@ -174,13 +174,13 @@ class OTLPSink(HTTPSink, SeriesSink[Piece]):
         """Make one request. Returns the receipt for its data points; ``rejected`` names positions in the snapshot."""
         body = request.body(self._resource, self._scope)
         try:
-            answer = await self.server.request("POST", self._path, body, content_type=_CONTENT_TYPE)
+            response = await self.server.request("POST", self._path, body, content_type=_CONTENT_TYPE)
         except NoResponseError as exc:
             return exc.receipt
-        receipt = outcome_of(answer, self.server)
+        receipt = outcome_of(response, self.server)
         if receipt.rest != "delivered":
             return receipt
-        partial = partial_success(answer)
+        partial = partial_success(response)
         if not partial.rejected and not partial.message:
             return receipt
         words = self.server.scrubbed(" ".join(partial.message.split()))[:_MAX_MESSAGE_CHARS]
