@@ -20,7 +20,7 @@ import trio
 
 from trio_batchmetrics import Batch, HistogramPoint
 from trio_batchmetrics.abc import Payload, SeriesSink, SinkContext, in_steps
-from trio_batchmetrics.sinks import InfluxDBSeriesSink, PrometheusSink, PushgatewaySink
+from trio_batchmetrics.sinks import InfluxDBSeriesSink, OTLPSink, PrometheusSink, PushgatewaySink
 
 from .effort import Effort
 from .figures import Figure, Outcome, Spread
@@ -95,7 +95,7 @@ def _page() -> Subject:
     return Subject("a Prometheus page by `asgi_app`", sink, show)
 
 
-def _push(name: str, sink: PushgatewaySink | InfluxDBSeriesSink) -> Subject:
+def _push(name: str, sink: Any) -> Subject:
     async def show() -> None:
         parts = await in_steps(sink.snapshot())  # like the delivery engine
         receipt = await sink.send(Payload(Batch([]), tuple(parts), "key"))
@@ -185,6 +185,7 @@ def run(effort: Effort) -> Outcome:
                 _page(),
                 _push("a push to a Pushgateway", PushgatewaySink(url, job="bench")),
                 _push("a push to InfluxDB", InfluxDBSeriesSink(url, database="bench", dialect="influxdb")),
+                _push("a push over OTLP", OTLPSink(url)),
             ]
             figures += trio.run(_measured, subjects, instruments, effort)
     return Outcome(figures)
