@@ -153,6 +153,14 @@ async def test_from_env_uses_the_variables(monkeypatch: pytest.MonkeyPatch, auto
     assert {("a", "string_value", "1"), ("b", "int_value", 3), ("service.name", "string_value", "shop")} <= attributes
 
 
+def test_certificates_in_variables_are_not_for_the_applications_client(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It has its own."""
+    monkeypatch.setenv(f"{PREFIX}CERTIFICATE", "/nowhere.pem")
+    assert repr(OTLPSink(client=FakeOTLP().client)) == "<OTLPSink localhost:4318>"
+    with pytest.raises(ConfigError, match="verify"):
+        OTLPSink()
+
+
 def test_an_endpoint_in_code_reads_no_variables(monkeypatch: pytest.MonkeyPatch) -> None:
     """Two sinks of one process may send to two places."""
     monkeypatch.setenv(f"{PREFIX}ENDPOINT", "http://elsewhere.example")

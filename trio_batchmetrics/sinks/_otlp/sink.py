@@ -85,6 +85,8 @@ class OTLPSink(HTTPSink, SeriesSink[Piece]):
         """
         environment = Environment.read() if endpoint is None else Environment(endpoint=_checked(endpoint))
         given: Any = {**environment.settings, **settings}  # an argument wins over its variable
+        if given.get("client") is not None and "verify" not in settings:
+            given.pop("verify", None)  # the application's client has its own certificates
         super().__init__(environment.base, given)
         if temporality != "cumulative":
             raise ConfigError(f"temporality must be 'cumulative' (got {temporality!r})")
