@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import pytest
 
+from tests.columns.drawn import ORIGIN, handed_over, of_columns
 from tests.helpers import interrupted_at
-from trio_batchmetrics import CacheMetric, MetricEvent, label, metric_event
-from trio_batchmetrics._events.rows import ClassNumbers
+from trio_batchmetrics import CacheMetric, HealthCheck, MetricEvent, label, metric_event
+from trio_batchmetrics._events.rows import ClassNumbers, Row
 
 
 @metric_event(counts="jobs")
@@ -36,3 +37,17 @@ def test_a_class_keeps_its_number(event_class: type[MetricEvent]) -> None:
     classes = ClassNumbers({0: CacheMetric})
     assert classes.number_of(event_class) == classes.number_of(event_class)
     assert classes.number_of(CacheMetric) == 0
+
+
+def test_rows_with_a_class_and_rows_with_its_number_are_of_one_class() -> None:
+    """However they are mixed, with another class between them."""
+    number = ORIGIN.classes.number_of(CacheMetric)
+    rows: list[Row] = [
+        (number, 1, "redis", "hit"),
+        (HealthCheck, 2, "db", True, 0.5),
+        (CacheMetric, 3, "redis", "miss"),
+    ]
+    batch = handed_over(rows)
+    assert [event.timestamp for event in batch] == [1, 2, 3]
+    found = [(each.kind, each.timestamp) for each in of_columns(batch)]
+    assert found == [(CacheMetric, 1), (HealthCheck, 2), (CacheMetric, 3)]

@@ -30,7 +30,7 @@ event waits or goes.
 from __future__ import annotations
 
 from .as_json import compact_json, fields_of, json_form, json_line, labels_of, rfc3339
-from .batch import Batch, Origin, join, rows_of
+from .batch import Batch, Origin, join
 from .bounds import checked_bounds
 from .builtin import (
     BUILTIN,
@@ -120,7 +120,6 @@ __all__ = [
     "plain_label",
     "rfc3339",
     "row_of_event",
-    "rows_of",
     "text",
     "valid",
     "valid_columns",

@@ -17,7 +17,7 @@ from .schema import MetricEvent
 from .validation import columns_of
 from .values import ReadOnlyDict
 
-__all__ = ["Batch", "Origin", "join", "origin_of", "rows_of"]
+__all__ = ["Batch", "Origin", "join", "origin_of"]
 
 
 @attrs.define(eq=False)
@@ -229,11 +229,6 @@ def join(parts: Sequence[tuple[Batch, int, int]]) -> Batch:
         batch, start, stop = parts[0]
         return batch if start == 0 and stop == len(batch) else batch[start:stop]
     return Batch(parts=parts, origin=origin_of(parts[0][0]))
-
-
-def rows_of(batch: Batch) -> list[Row]:
-    """Return a batch's rows: its own list, not a copy. For the library."""
-    return batch._rows  # pyright: ignore[reportPrivateUsage]
 
 
 def origin_of(batch: Batch) -> Origin:

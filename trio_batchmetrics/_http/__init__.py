@@ -24,7 +24,7 @@ Imports ``abc``, ``_events`` and ``_exceptions``. ``sinks._elasticsearch``, ``si
 from __future__ import annotations
 
 from .endpoint import Endpoint
-from .responses import NoResponseError, Response, push_receipt_from, receipt_from, retry_after
+from .responses import NoResponseError, Response, excerpt, push_receipt_from, receipt_from, retry_after
 from .settings import EventSettings, HTTPSettings, SeriesSettings
 from .sink import HTTPSink
 
@@ -36,6 +36,7 @@ __all__ = [
     "NoResponseError",
     "Response",
     "SeriesSettings",
+    "excerpt",
     "push_receipt_from",
     "receipt_from",
     "retry_after",

@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Mapping
+from collections.abc import Container, Mapping
 from datetime import UTC
 from email.utils import parsedate_to_datetime
 from typing import Protocol
@@ -24,7 +24,7 @@ import attrs
 
 from ..abc import Receipt
 
-__all__ = ["NoResponseError", "Response", "push_receipt_from", "receipt_from", "retry_after"]
+__all__ = ["NoResponseError", "Response", "excerpt", "push_receipt_from", "receipt_from", "retry_after"]
 
 _EXCERPT_MAX_CHARS = 300
 """Maximum number of characters of a server's response in an error."""
@@ -32,8 +32,11 @@ _EXCERPT_MAX_CHARS = 300
 _EXCERPT_BYTES = 20_000
 """Number of bytes at the start of a response from which the excerpt is taken."""
 
-_RETRYABLE = frozenset({408, 425, 429})
-"""Statuses below 500 after which the same request may succeed (RFC 9110 §15.5.9, RFC 8470 §5.2, RFC 6585 §4)."""
+_RETRYABLE = frozenset({408, 425, 429, *range(500, 1000)})
+"""Statuses after which the same request may succeed (RFC 9110 §15.5.9 and §15.6, RFC 8470 §5.2, RFC 6585 §4)."""
+
+_HALVED = frozenset({413})
+"""Statuses after which a smaller request may succeed (RFC 9110 §15.5.14)."""
 
 _NOT_PROCESSED = frozenset({425, 429, 503})
 """Statuses that say that the request was not carried out; after 408, 500, 502 or 504 it may have been."""
@@ -91,12 +94,25 @@ class Scrubbing(Protocol):
         ...
 
 
-def receipt_from(response: Response, endpoint: Scrubbing) -> Receipt:
+def excerpt(text: str, endpoint: Scrubbing) -> str:
+    """Return the start of a server's text as one line, without credentials."""
+    return endpoint.scrubbed(" ".join(text.split()))[:_EXCERPT_MAX_CHARS]
+
+
+def receipt_from(
+    response: Response,
+    endpoint: Scrubbing,
+    *,
+    retryable: Container[int] = _RETRYABLE,
+    halved: Container[int] = _HALVED,
+) -> Receipt:
     """Return the receipt that a response means for the whole payload.
 
     Args:
         response: the server's response.
         endpoint: removes credentials from the server's text.
+        retryable: the statuses after which the payload is sent again.
+        halved: the statuses after which its halves are sent.
     """
     status = response.status
     if 200 <= status < 300:
@@ -105,11 +121,11 @@ def receipt_from(response: Response, endpoint: Scrubbing) -> Receipt:
     if response.redirect_origin is not None:
         scheme, mark, host = response.redirect_origin.partition("://")
         status_text = f"{status_text} to {scheme}{mark}{endpoint.scrubbed(host)}"  # the host is the server's text, too
-    words = endpoint.scrubbed(response.words)[:_EXCERPT_MAX_CHARS]
+    words = excerpt(response.words, endpoint)
     error = f"{status_text}: {words}" if words else status_text
-    if status == 413:
+    if status in halved:
         return Receipt.split(error=error)
-    if status in _RETRYABLE or status >= 500:
+    if status in retryable:
         pause = retry_after(response.headers.get("retry-after"))
         return Receipt.retried(pause, error=error, in_doubt=status not in _NOT_PROCESSED)
     return Receipt.failed(error)

@@ -71,10 +71,12 @@ class FakeOTLP:
         self,
         *script: httpx2.Response | int,
         hang: bool = False,
+        delay: float = 0.0,
         answer: Callable[[ExportMetricsServiceRequest], httpx2.Response] | None = None,
     ) -> None:
         self.script = list(script)
         self.hang = hang
+        self.delay = delay
         self.answer = answer
         self.requests: list[httpx2.Request] = []
         self.accepted: list[ExportMetricsServiceRequest] = []
@@ -84,6 +86,8 @@ class FakeOTLP:
         self.requests.append(request)
         if self.hang:
             await trio.sleep_forever()
+        if self.delay:
+            await trio.sleep(self.delay)
         if self.script:
             scripted = self.script.pop(0)
             return error(scripted) if isinstance(scripted, int) else scripted

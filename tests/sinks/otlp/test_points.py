@@ -206,16 +206,13 @@ def test_awkward_labels() -> None:
     }
 
 
-def test_description_and_unit_are_sent_once_they_are_known() -> None:
-    """A description may come after the first event."""
+def test_name_unit_and_description_are_those_that_are_declared() -> None:
+    """Once per instrument, however many series it has."""
     sink = sink_for()
-    sink.merge(Batch([CacheMetric("redis", "hit")]))
+    sink.merge(Batch([HttpRequest("GET", "/", status, 0.5) for status in (200, 404)]))
     (metric,) = messages(sink)[0].resource_metrics[0].scope_metrics[0].metrics
-    assert (metric.name, metric.unit, metric.description) == (
-        "cache.operations",
-        "{event}",
-        CacheMetric.__metric_schema__.measures[0].description,  # type: ignore[union-attr]  # pyright: ignore[reportOptionalMemberAccess]
-    )
+    assert metric.name == "http.server.request.duration"
+    assert (metric.unit, metric.description) == ("s", "Duration of HTTP server requests.")
 
 
 def test_infinite_sums_are_sent() -> None:

@@ -206,3 +206,24 @@ async def test_one_bad_series_among_many_is_found_in_few_requests(autojump_clock
         assert len(server.requests) <= 1 + 2 * 10
     stats = balanced(metrics.stats()).sinks["otlp"]
     assert (stats.delivered, stats.rejected) == (999, 1)
+
+
+@pytest.mark.parametrize("seconds", [0.5, 1.5, 2.5, 3.5, 4.5, 5.5, 6.5, 7.5, 8.5, 20.0])
+async def test_a_push_that_is_cut_off_while_it_looks_for_a_bad_series(
+    seconds: float, autojump_clock: MockClock
+) -> None:
+    """The account balances, and nothing is settled that no receipt has reported."""
+
+    def answer(request: ExportMetricsServiceRequest) -> httpx2.Response:
+        queues = {value for _, _, _, labels in points_of(request) for _, _, value in labels}
+        return error(400, "bad queue") if 5 in queues else httpx2.Response(200)
+
+    server = FakeOTLP(delay=1.0, answer=answer)
+    config = BatchMetricsConfig(flush_interval=1000, shutdown_timeout=seconds)
+    async with collector(config, sinks=[server()]) as metrics:
+        for number in range(12):
+            metrics.record_counter("jobs", {"queue": number}, 1)
+    stats = balanced(metrics.stats()).sinks["otlp"]
+    found = (stats.delivered, stats.rejected, stats.failed, stats.pending)
+    assert found == ((11, 1, 0, 0) if seconds == 20 else (0, 0, 12, 0))
+    assert dict(stats.failures) == ({} if seconds == 20 else {"shutdown": 12})

@@ -5,6 +5,7 @@
     sink         OTLPSink
     points       series to encoded data points
     requests     encoded data points to the bodies of requests, within the limits
+    identity     which series are the same
     resource     the process and the library, as resource and scope
     response     the meaning of a response
     environment  the variables that OpenTelemetry specifies

@@ -21,8 +21,6 @@ from .. import _protobuf as protobuf
 
 __all__ = ["EncodedMetric", "Piece", "SeriesSlot", "SeriesSlots", "attribute", "pieces"]
 
-GAUGE, HISTOGRAM = Kind.GAUGE, Kind.HISTOGRAM  # CPython 3.11 takes 0.2 µs to look up a member of an enum
-
 _POINTS = 100
 """The number of points per piece: 0.1 ms for known series, 0.7 ms for histograms that are all new (measured)."""
 
@@ -98,7 +96,7 @@ class EncodedMetric:
             head += protobuf.message(_UNIT, _utf8(instrument.unit))
         self._head = head
         self._data = {Kind.COUNTER: _SUM, Kind.GAUGE: _GAUGE, Kind.HISTOGRAM: _HISTOGRAM}[instrument.kind]
-        end = b"" if instrument.kind is GAUGE else protobuf.signed(_TEMPORALITY, _CUMULATIVE)
+        end = b"" if instrument.kind is Kind.GAUGE else protobuf.signed(_TEMPORALITY, _CUMULATIVE)
         self.end: bytes = end + (protobuf.signed(_MONOTONIC, True) if instrument.kind is Kind.COUNTER else b"")
         """What follows the data points: whether they are cumulative, and whether they only rise."""
 
@@ -146,10 +144,10 @@ class SeriesSlot:
         Args:
             started: the start time of all of its data points.
         """
-        histogram = self._instrument.kind is HISTOGRAM
+        histogram = self._instrument.kind is Kind.HISTOGRAM
         number = _HISTOGRAM_ATTRIBUTES if histogram else _NUMBER_ATTRIBUTES
         constant = [attribute(number, name, value) for name, value in self._labels.items() if name]
-        if self._instrument.kind is not GAUGE:  # the value of a gauge has no beginning
+        if self._instrument.kind is not Kind.GAUGE:  # the value of a gauge has no beginning
             constant.append(protobuf.fixed64(_START, started))
         size = _NUMBER.size
         if histogram:

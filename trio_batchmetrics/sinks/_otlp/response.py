@@ -19,7 +19,7 @@ from typing import NamedTuple
 
 import attrs
 
-from ..._http import Endpoint, Response, receipt_from, retry_after
+from ..._http import Endpoint, Response, receipt_from
 from ...abc import Receipt
 from .. import _protobuf as protobuf
 
@@ -72,12 +72,7 @@ def outcome_of(response: Response, endpoint: Endpoint) -> Receipt:
         response: the server's response.
         endpoint: removes credentials from the server's text.
     """
-    receipt = receipt_from(_with_text(response), endpoint)
-    if receipt.rest == "delivered":
-        return receipt
-    if response.status in _RETRYABLE:
-        return Receipt.retried(retry_after(response.headers.get("retry-after")), error=receipt.error, in_doubt=True)
-    return Receipt(rest="split" if response.status in _HALVED else "failed", error=receipt.error)
+    return receipt_from(_with_text(response), endpoint, retryable=_RETRYABLE, halved=_HALVED)
 
 
 def _with_text(response: Response) -> Response:

@@ -8,12 +8,13 @@ from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Literal, Unpack
 
-from ..._http import HTTPSink, NoResponseError, SeriesSettings
+from ..._http import HTTPSink, NoResponseError, SeriesSettings, excerpt
 from ...abc import ConfigError, MetricEvent, Payload, Receipt, SeriesSink, SeriesStore, SinkContext
 from .environment import Environment
+from .identity import OTLPIdentity
 from .points import Piece, SeriesSlots, pieces
 from .requests import Request, requests_of
-from .resource import OTLPIdentity, encoded_resource, encoded_scope, resource_attributes
+from .resource import encoded_resource, encoded_scope, resource_attributes
 from .response import outcome_of, partial_success
 
 __all__ = ["OTLPSink"]
@@ -22,9 +23,6 @@ _CONTENT_TYPE = "application/x-protobuf"
 
 _MILLISECOND = 1_000_000
 """In nanoseconds: the resolution of Prometheus, which refuses two values at one time."""
-
-_MAX_MESSAGE_CHARS = 300
-"""The maximum number of characters of a server's message in an error."""
 
 _MAX_HALVINGS = 64
 """How many requests a push may halve to find refused data points. Finding one of 2 000 takes 11."""
@@ -185,7 +183,7 @@ class OTLPSink(HTTPSink, SeriesSink[Piece]):
         partial = partial_success(response)
         if not partial.rejected and not partial.message:
             return receipt
-        words = self.server.scrubbed(" ".join(partial.message.split()))[:_MAX_MESSAGE_CHARS]
+        words = excerpt(partial.message, self.server)
         if partial.rejected >= request.count:
             return Receipt(rejected=dict.fromkeys(request.positions, words or "refused by the server"))
         refused = f"{partial.rejected} of {request.count} data points refused" if partial.rejected else "warning"
