@@ -182,7 +182,10 @@ class Waker:
         while self._requested_calls and not self._calling:  # re-entered: the outer call checks again once it is done
             self._calling = True
             try:
-                self._requested_calls[0]()  # if the stack is too deep for it, the call stays queued for later
-                self._requested_calls.popleft()
+                # CPython 3.11 runs signal handlers at the loop's backward jump, which comes after its condition.
+                if self._requested_calls:
+                    self._requested_calls[0]()  # if the stack is too deep for it, the call stays queued for later
+                if self._requested_calls:  # not if the call has closed this waker
+                    self._requested_calls.popleft()
             finally:
                 self._calling = False
